@@ -1,0 +1,412 @@
+#include "common/database.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+enum {
+    UPDATE_TRY_MS = 10000,
+    RETRY_PAUSE_US = 100000,
+    FIND_CHUNK = 1000,
+    SIGNAL_TTL_SECONDS = 60,
+    NAMESPACE_NOT_FOUND = 26
+};
+
+struct database {
+    mongoc_client_pool_t *pool;
+    mongoc_client_pool_t *stream_pool;
+    mongoc_write_concern_t *durable; /* majority and journal */
+    mongoc_read_concern_t *majority;
+    mongoc_read_prefs_t *primary;
+    char name[64];
+    _Atomic int64_t clock_offset_ms; /* the database's date minus clock_boot_ms */
+};
+
+/* What a URI may say. Options that weaken TLS, and ones that would undo what the code promises, are not among it. */
+static const char *const known_options[] = {
+    "replicaSet",        "authSource",      "authMechanism",
+    "authMechanismProperties", "tls",       "ssl",
+    "tlsCAFile",         "tlsCertificateKeyFile", "tlsCertificateKeyFilePassword",
+    "connectTimeoutMS",  "socketTimeoutMS", "serverSelectionTimeoutMS",
+    "waitQueueTimeoutMS", "heartbeatFrequencyMS", "localThresholdMS",
+    "maxPoolSize",       "compressors",     "zlibCompressionLevel",
+    "appName",           "directConnection", "loadBalanced",
+    "retryWrites",       "retryReads",      "w",
+    "journal",           "readConcernLevel", "readPreference",
+};
+
+static bool is_known_option(const char *name, size_t length)
+{
+    for (size_t i = 0; i < sizeof known_options / sizeof *known_options; i++)
+        if (strlen(known_options[i]) == length && strncasecmp(known_options[i], name, length) == 0)
+            return true;
+    return false;
+}
+
+/* The driver only warns of a misspelt option; a misspelt time-out must not silently be none. */
+static enum bw_code check_uri_options(const char *uri, struct bw_error *error)
+{
+    const char *option = strchr(uri, '?');
+    while (option != NULL && option[1] != '\0') {
+        option++;
+        size_t length = strcspn(option, "=&");
+        if (length > 0 && !is_known_option(option, length))
+            return bw_fail(error, BW_BAD_REQUEST, "the MongoDB URI has the option '%.*s', which is %s",
+                           (int)(length < 60 ? length : 60), option,
+                           strncasecmp(option, "tls", 3) == 0 ? "refused because it weakens TLS" : "not known");
+        option = strchr(option, '&');
+    }
+    return BW_OK;
+}
+
+static void set_default(mongoc_uri_t *uri, const char *option, int32_t value)
+{
+    if (mongoc_uri_get_option_as_int32(uri, option, 0) == 0)
+        mongoc_uri_set_option_as_int32(uri, option, value);
+}
+
+/* Every wait gets a bound. */
+static void bound_waits(mongoc_uri_t *uri, int32_t socket_ms, int32_t pool_size)
+{
+    set_default(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, 4000);
+    set_default(uri, MONGOC_URI_CONNECTTIMEOUTMS, 2000);
+    set_default(uri, MONGOC_URI_SOCKETTIMEOUTMS, socket_ms);
+    set_default(uri, MONGOC_URI_WAITQUEUETIMEOUTMS, 4000);
+    set_default(uri, MONGOC_URI_HEARTBEATFREQUENCYMS, 2000);
+    set_default(uri, MONGOC_URI_MAXPOOLSIZE, pool_size);
+    mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYWRITES, true);
+    mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYREADS, true);
+}
+
+static mongoc_client_pool_t *open_pool(const mongoc_uri_t *base, int32_t socket_ms, int32_t size, const char *application,
+                                       struct bw_error *error)
+{
+    mongoc_uri_t *uri = mongoc_uri_copy(base);
+    bound_waits(uri, socket_ms, size);
+    bson_error_t reason;
+    mongoc_client_pool_t *pool = mongoc_client_pool_new_with_error(uri, &reason);
+    mongoc_uri_destroy(uri);
+    if (pool == NULL) {
+        bw_fail(error, BW_BAD_REQUEST, "the MongoDB URI is not usable: %s", reason.message);
+        return NULL;
+    }
+    mongoc_client_pool_set_error_api(pool, MONGOC_ERROR_API_VERSION_2);
+    if (mongoc_uri_get_appname(base) == NULL)
+        mongoc_client_pool_set_appname(pool, application);
+    return pool;
+}
+
+static bool is_database_name(const char *name)
+{
+    size_t length = strlen(name);
+    return length > 0 && length < 64 && strcspn(name, "/\\. \"$*<>:|?") == length;
+}
+
+enum bw_code database_open(const char *uri, const char *name, const char *application, struct database **database,
+                           struct bw_error *error)
+{
+    if (!is_database_name(name))
+        return bw_fail(error, BW_BAD_REQUEST, "'%.60s' can't be the name of a database", name);
+    enum bw_code code = check_uri_options(uri, error);
+    if (code != BW_OK)
+        return code;
+    mongoc_log_set_handler(NULL, NULL); /* failures come back as errors; the driver's own lines add nothing */
+    bson_error_t reason;
+    mongoc_uri_t *parsed = mongoc_uri_new_with_error(uri, &reason);
+    if (parsed == NULL)
+        return bw_fail(error, BW_BAD_REQUEST, "the MongoDB URI can't be read: it must look like mongodb://HOST:PORT/?replicaSet=NAME");
+
+    struct database *opened = calloc(1, sizeof *opened);
+    if (opened == NULL)
+        abort();
+    strcpy(opened->name, name); /* NOLINT: its length was checked */
+    opened->pool = open_pool(parsed, 8000, 64, application, error);
+    if (opened->pool != NULL)
+        opened->stream_pool = open_pool(parsed, 12000, 4, application, error);
+    mongoc_uri_destroy(parsed);
+    opened->durable = mongoc_write_concern_new();
+    mongoc_write_concern_set_wmajority(opened->durable, 8000);
+    mongoc_write_concern_set_journal(opened->durable, true);
+    opened->majority = mongoc_read_concern_new();
+    mongoc_read_concern_set_level(opened->majority, MONGOC_READ_CONCERN_LEVEL_MAJORITY);
+    opened->primary = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
+    atomic_store(&opened->clock_offset_ms, clock_wall_ms() - clock_boot_ms());
+    if (opened->stream_pool == NULL) {
+        database_close(opened);
+        return BW_BAD_REQUEST;
+    }
+    *database = opened;
+    return BW_OK;
+}
+
+void database_close(struct database *database)
+{
+    if (database == NULL)
+        return;
+    if (database->pool != NULL)
+        mongoc_client_pool_destroy(database->pool);
+    if (database->stream_pool != NULL)
+        mongoc_client_pool_destroy(database->stream_pool);
+    mongoc_write_concern_destroy(database->durable);
+    mongoc_read_concern_destroy(database->majority);
+    mongoc_read_prefs_destroy(database->primary);
+    free(database);
+}
+
+static mongoc_client_t *pop(mongoc_client_pool_t *pool, struct bw_error *error)
+{
+    mongoc_client_t *client = mongoc_client_pool_pop(pool);
+    if (client == NULL)
+        bw_fail(error, BW_UNAVAILABLE, "every connection to the database is busy");
+    return client;
+}
+
+mongoc_client_t *database_client(struct database *database, struct bw_error *error)
+{
+    return pop(database->pool, error);
+}
+
+void database_return(struct database *database, mongoc_client_t *client)
+{
+    mongoc_client_pool_push(database->pool, client);
+}
+
+mongoc_client_t *database_stream_client(struct database *database, struct bw_error *error)
+{
+    return pop(database->stream_pool, error);
+}
+
+void database_stream_return(struct database *database, mongoc_client_t *client)
+{
+    mongoc_client_pool_push(database->stream_pool, client);
+}
+
+const char *database_name(const struct database *database)
+{
+    return database->name;
+}
+
+mongoc_collection_t *database_collection(struct database *database, mongoc_client_t *client, const char *name)
+{
+    mongoc_collection_t *collection = mongoc_client_get_collection(client, database->name, name);
+    mongoc_collection_set_write_concern(collection, database->durable);
+    mongoc_collection_set_read_concern(collection, database->majority);
+    mongoc_collection_set_read_prefs(collection, database->primary);
+    return collection;
+}
+
+static enum bw_code unavailable(const bson_error_t *reason, struct bw_error *error)
+{
+    return bw_fail(error, BW_UNAVAILABLE, "the database did not do it: %.200s", reason->message);
+}
+
+/* The date in a reply to hello is the database's, as of the middle of the round trip. */
+static void sample_clock(struct database *database, const bson_t *reply, int64_t sent_ms, int64_t back_ms)
+{
+    bson_iter_t field;
+    if (!bson_iter_init_find(&field, reply, "localTime") || !BSON_ITER_HOLDS_DATE_TIME(&field))
+        return;
+    atomic_store(&database->clock_offset_ms, bson_iter_date_time(&field) - (sent_ms + back_ms) / 2);
+}
+
+enum bw_code database_ping(struct database *database, struct bw_error *error)
+{
+    mongoc_client_t *client = database_client(database, error);
+    if (client == NULL)
+        return BW_UNAVAILABLE;
+    bson_t hello = BSON_INITIALIZER, reply;
+    BSON_APPEND_INT32(&hello, "hello", 1);
+    bson_error_t reason;
+    int64_t sent_ms = clock_boot_ms();
+    bool ok = mongoc_client_command_simple(client, "admin", &hello, database->primary, &reply, &reason);
+    if (ok)
+        sample_clock(database, &reply, sent_ms, clock_boot_ms());
+    bson_destroy(&reply);
+    bson_destroy(&hello);
+    database_return(database, client);
+    return ok ? BW_OK : unavailable(&reason, error);
+}
+
+int64_t database_now_ms(const struct database *database)
+{
+    return clock_boot_ms() + atomic_load(&database->clock_offset_ms);
+}
+
+static const struct index {
+    const char *collection, *key, *name;
+    int ttl_seconds; /* 0: none */
+    bool is_sparse;
+} indices[] = {
+    {"signals", "at", "signals_ttl", SIGNAL_TTL_SECONDS, false},
+    {"grading_runs", "active", "runs_active", 0, true},
+};
+
+static bool make_index(struct database *database, mongoc_client_t *client, const struct index *index, bson_error_t *reason)
+{
+    bson_t command = BSON_INITIALIZER, list, row, key;
+    BSON_APPEND_UTF8(&command, "createIndexes", index->collection);
+    BSON_APPEND_ARRAY_BEGIN(&command, "indexes", &list);
+    BSON_APPEND_DOCUMENT_BEGIN(&list, "0", &row);
+    BSON_APPEND_DOCUMENT_BEGIN(&row, "key", &key);
+    BSON_APPEND_INT32(&key, index->key, 1);
+    bson_append_document_end(&row, &key);
+    BSON_APPEND_UTF8(&row, "name", index->name);
+    if (index->ttl_seconds > 0)
+        BSON_APPEND_INT32(&row, "expireAfterSeconds", index->ttl_seconds);
+    if (index->is_sparse)
+        BSON_APPEND_BOOL(&row, "sparse", true);
+    bson_append_document_end(&list, &row);
+    bson_append_array_end(&command, &list);
+    bool ok = mongoc_client_write_command_with_opts(client, database->name, &command, NULL, NULL, reason);
+    bson_destroy(&command);
+    return ok;
+}
+
+enum bw_code database_prepare(struct database *database, struct bw_error *error)
+{
+    mongoc_client_t *client = database_client(database, error);
+    if (client == NULL)
+        return BW_UNAVAILABLE;
+    bson_error_t reason;
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof indices / sizeof *indices; i++)
+        ok = make_index(database, client, &indices[i], &reason);
+    database_return(database, client);
+    return ok ? BW_OK : unavailable(&reason, error);
+}
+
+bool database_is_transient(const bson_error_t *error, const bson_t *reply)
+{
+    static const uint32_t codes[] = {
+        6,     7,     63,    64,    79,    89,    91,    100,   112,   134,  189, 202,
+        262,   317,   358,   9001,  10058, 10107, 11600, 11602, 13388, 13435, 13436,
+    };
+    if (error->domain == MONGOC_ERROR_STREAM || error->domain == MONGOC_ERROR_SERVER_SELECTION ||
+        error->domain == MONGOC_ERROR_WRITE_CONCERN || error->domain == MONGOC_ERROR_CLIENT)
+        return true;
+    if (reply != NULL && (mongoc_error_has_label(reply, "RetryableWriteError") ||
+                          mongoc_error_has_label(reply, "TransientTransactionError")))
+        return true;
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        if (error->code == codes[i])
+            return true;
+    return false;
+}
+
+/* Calls `each` for all of a cursor, which it destroys. */
+static enum bw_code drain_cursor(mongoc_cursor_t *cursor, void (*each)(const bson_t *document, void *context), void *context,
+                                 struct bw_error *error)
+{
+    const bson_t *document;
+    bson_error_t reason;
+    while (mongoc_cursor_next(cursor, &document))
+        each(document, context);
+    bool failed = mongoc_cursor_error(cursor, &reason);
+    mongoc_cursor_destroy(cursor);
+    return failed ? unavailable(&reason, error) : BW_OK;
+}
+
+enum bw_code database_find(struct database *database, const char *collection, const bson_t *filter, const bson_t *projection,
+                           void (*each)(const bson_t *document, void *context), void *context, struct bw_error *error)
+{
+    mongoc_client_t *client = database_client(database, error);
+    if (client == NULL)
+        return BW_UNAVAILABLE;
+    mongoc_collection_t *from = database_collection(database, client, collection);
+    bson_t options = BSON_INITIALIZER;
+    if (projection != NULL)
+        BSON_APPEND_DOCUMENT(&options, "projection", projection);
+    enum bw_code code = drain_cursor(mongoc_collection_find_with_opts(from, filter, &options, NULL), each, context, error);
+    bson_destroy(&options);
+    mongoc_collection_destroy(from);
+    database_return(database, client);
+    return code;
+}
+
+static void append_ids(bson_t *filter, const char *const *ids, size_t count)
+{
+    bson_t condition, list;
+    BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &condition);
+    BSON_APPEND_ARRAY_BEGIN(&condition, "$in", &list);
+    for (size_t i = 0; i < count; i++) {
+        char buffer[16];
+        const char *key;
+        bson_uint32_to_string((uint32_t)i, &key, buffer, sizeof buffer);
+        BSON_APPEND_UTF8(&list, key, ids[i]);
+    }
+    bson_append_array_end(&condition, &list);
+    bson_append_document_end(filter, &condition);
+}
+
+enum bw_code database_find_ids(struct database *database, const char *collection, const char *const *ids, size_t count,
+                               const bson_t *projection, void (*each)(const bson_t *document, void *context), void *context,
+                               struct bw_error *error)
+{
+    enum bw_code code = BW_OK;
+    for (size_t from = 0; code == BW_OK && from < count; from += FIND_CHUNK) {
+        size_t chunk = count - from < FIND_CHUNK ? count - from : FIND_CHUNK;
+        bson_t filter = BSON_INITIALIZER;
+        append_ids(&filter, ids + from, chunk);
+        code = database_find(database, collection, &filter, projection, each, context, error);
+        bson_destroy(&filter);
+    }
+    return code;
+}
+
+typedef bool update_function(mongoc_collection_t *into, const bson_t *filter, const bson_t *update, const bson_t *options,
+                             bson_t *reply, bson_error_t *reason);
+
+/* One try. */
+static bool update_once(struct database *database, update_function *run, const char *collection, const bson_t *filter,
+                        const bson_t *update, bool *matched, bool *may_retry, struct bw_error *error)
+{
+    *may_retry = true;
+    mongoc_client_t *client = database_client(database, error);
+    if (client == NULL)
+        return false;
+    mongoc_collection_t *into = database_collection(database, client, collection);
+    bson_t reply;
+    bson_error_t reason;
+    bool ok = run(into, filter, update, NULL, &reply, &reason);
+    bson_iter_t field;
+    if (ok)
+        *matched = bson_iter_init_find(&field, &reply, "matchedCount") && bson_iter_as_int64(&field) > 0;
+    else {
+        *may_retry = database_is_transient(&reason, &reply);
+        unavailable(&reason, error);
+    }
+    bson_destroy(&reply);
+    mongoc_collection_destroy(into);
+    database_return(database, client);
+    return ok;
+}
+
+static enum bw_code update_until_done(struct database *database, update_function *run, const char *collection,
+                                      const bson_t *filter, const bson_t *update, bool *matched, struct bw_error *error)
+{
+    int64_t until_ms = clock_boot_ms() + UPDATE_TRY_MS;
+    bool may_retry;
+    while (!update_once(database, run, collection, filter, update, matched, &may_retry, error)) {
+        if (!may_retry || clock_boot_ms() >= until_ms)
+            return BW_UNAVAILABLE;
+        usleep(RETRY_PAUSE_US);
+    }
+    return BW_OK;
+}
+
+enum bw_code database_update(struct database *database, const char *collection, const bson_t *filter, const bson_t *update,
+                             bool *matched, struct bw_error *error)
+{
+    return update_until_done(database, mongoc_collection_update_one, collection, filter, update, matched, error);
+}
+
+enum bw_code database_update_many(struct database *database, const char *collection, const bson_t *filter,
+                                  const bson_t *update, struct bw_error *error)
+{
+    bool matched;
+    return update_until_done(database, mongoc_collection_update_many, collection, filter, update, &matched, error);
+}

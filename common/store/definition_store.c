@@ -1,0 +1,100 @@
+#include "common/store/definition_store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/group_commit.h"
+#include "common/store/document.h"
+#include "common/store/waiting_commit.h"
+
+#define COLLECTION "run_definitions"
+
+enum { TRY_MS = 10000 };
+
+struct definition_store {
+    struct database *database;
+    struct group_commit *commits;
+};
+
+enum bw_code definition_store_open(struct database *database, struct definition_store **store, struct bw_error *error)
+{
+    static const struct group_commit_settings settings = {
+        .collection = COLLECTION,
+        .max_documents = 256,
+        .max_bytes = 16 * 1024 * 1024,
+        .fetches_duplicates = true,
+        .heavy_fields = {"definition"},
+    };
+    struct definition_store *self = calloc(1, sizeof *self);
+    if (self == NULL)
+        abort();
+    self->database = database;
+    enum bw_code code = group_commit_open(database, &settings, &self->commits, error);
+    if (code != BW_OK) {
+        free(self);
+        return code;
+    }
+    *store = self;
+    return BW_OK;
+}
+
+void definition_store_close(struct definition_store *store)
+{
+    if (store == NULL)
+        return;
+    group_commit_close(store->commits);
+    free(store);
+}
+
+enum bw_code definition_store_insert(struct definition_store *store, const char *run_id, const char *text, size_t length,
+                                     struct bw_error *error)
+{
+    if (length > DEFINITION_MAX_BYTES)
+        return bw_fail(error, BW_TOO_LARGE, "the grading run is %zu bytes long; at most %d can be stored", length,
+                       (int)DEFINITION_MAX_BYTES);
+    bson_t document = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&document, "_id", run_id);
+    BSON_APPEND_INT64(&document, DOCUMENT_NONCE, nonce_new());
+    BSON_APPEND_DATE_TIME(&document, "created_at", database_now_ms(store->database));
+    bson_append_utf8(&document, "definition", -1, text, (int)length);
+    enum commit_outcome outcome = waiting_commit(store->commits, &document, TRY_MS);
+    bson_destroy(&document);
+    return waiting_commit_code(outcome, "the grading run", error);
+}
+
+struct reading {
+    char *text;
+    size_t length;
+};
+
+static void take_text(const bson_t *document, void *context)
+{
+    struct reading *reading = context;
+    bson_iter_t field;
+    uint32_t length;
+    if (!bson_iter_init_find(&field, document, "definition") || !BSON_ITER_HOLDS_UTF8(&field) || reading->text != NULL)
+        return;
+    const char *text = bson_iter_utf8(&field, &length);
+    reading->text = malloc((size_t)length + 1);
+    if (reading->text == NULL)
+        abort();
+    memcpy(reading->text, text, (size_t)length + 1);
+    reading->length = length;
+}
+
+enum bw_code definition_store_read(struct definition_store *store, const char *run_id, char **text, size_t *length,
+                                   struct bw_error *error)
+{
+    struct reading reading = {0};
+    enum bw_code code = database_find_ids(store->database, COLLECTION, &run_id, 1, NULL, take_text, &reading, error);
+    if (code != BW_OK) {
+        free(reading.text);
+        return code;
+    }
+    if (reading.text == NULL)
+        return bw_fail(error, BW_NOT_FOUND, "there is no definition of the grading run '%s'", run_id);
+    *text = reading.text;
+    *length = reading.length;
+    return BW_OK;
+}

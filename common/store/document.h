@@ -1,0 +1,34 @@
+/*
+ * document: reading fields out of BSON, for the stores alone. Absent or wrongly typed fields read as
+ * the given default: what is in the database was written by us, and an older version's documents must still be readable.
+ * Pure; safe from any thread.
+ */
+#ifndef COMMON_STORE_DOCUMENT_H
+#define COMMON_STORE_DOCUMENT_H
+
+#include <bson/bson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Copies a text field, cut to size-1 bytes; "" if there is none. True if there was one. */
+bool document_text(const bson_t *document, const char *key, char *text, size_t size);
+
+/* A number, whatever its BSON type. */
+int64_t document_integer(const bson_t *document, const char *key, int64_t otherwise);
+
+bool document_boolean(const bson_t *document, const char *key, bool otherwise);
+
+/* UTC milliseconds; 0 if there is none. */
+int64_t document_date(const bson_t *document, const char *key);
+
+/* An ObjectId as 24 hex digits; false if there is none. `hex` has 25 bytes. */
+bool document_oid(const bson_t *document, const char *key, char *hex);
+
+/* A fresh random number that marks one request's write: finding one's own under a taken _id is success. */
+int64_t nonce_new(void);
+
+/* The field that holds it. */
+#define DOCUMENT_NONCE "nonce"
+
+#endif

@@ -1,0 +1,101 @@
+#include "common/store/log_store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/store/document.h"
+
+#define COLLECTION "job_logs"
+
+struct log_store {
+    struct database *database;
+    struct group_commit *commits;
+    size_t max_bytes;
+};
+
+enum bw_code log_store_open(struct database *database, size_t max_bytes, struct log_store **store, struct bw_error *error)
+{
+    static const struct group_commit_settings settings = {
+        .collection = COLLECTION,
+        .max_documents = 256,
+        .max_bytes = 16 * 1024 * 1024,
+    };
+    struct log_store *self = calloc(1, sizeof *self);
+    if (self == NULL)
+        abort();
+    self->database = database;
+    self->max_bytes = max_bytes;
+    enum bw_code code = group_commit_open(database, &settings, &self->commits, error);
+    if (code != BW_OK) {
+        free(self);
+        return code;
+    }
+    *store = self;
+    return BW_OK;
+}
+
+void log_store_close(struct log_store *store)
+{
+    if (store == NULL)
+        return;
+    group_commit_close(store->commits);
+    free(store);
+}
+
+static void settled(struct commit_item *item, enum commit_outcome outcome, const bson_t *existing)
+{
+    (void)existing;
+    struct log_commit *commit = (struct log_commit *)item;
+    bson_destroy(item->document);
+    /* The id holds a digest of the content: what stands there is the same log. */
+    commit->settled(commit, outcome == COMMIT_DUPLICATE ? COMMIT_DONE : outcome);
+}
+
+/* Where to cut `text` so that at most `limit` bytes and no half character remain. */
+static size_t cut_length(const char *text, size_t length, size_t limit)
+{
+    if (length <= limit)
+        return length;
+    while (limit > 0 && ((unsigned char)text[limit] & 0xC0) == 0x80)
+        limit--;
+    return limit;
+}
+
+static void append_log(bson_t *document, const char *field, const char *text, size_t length, size_t limit)
+{
+    if (text == NULL)
+        return;
+    size_t kept = cut_length(text, length, limit);
+    if (kept == length) {
+        bson_append_utf8(document, field, -1, text, (int)length);
+        return;
+    }
+    char mark[64];
+    int mark_length = snprintf(mark, sizeof mark, "\n[cut here: %zu bytes more]\n", length - kept);
+    char *cut = malloc(kept + (size_t)mark_length + 1);
+    if (cut == NULL)
+        abort();
+    memcpy(cut, text, kept);
+    memcpy(cut + kept, mark, (size_t)mark_length + 1);
+    bson_append_utf8(document, field, -1, cut, (int)kept + mark_length);
+    free(cut);
+}
+
+void log_store_insert(struct log_store *store, struct log_commit *commit, int64_t try_ms)
+{
+    char id[JOB_ID_SIZE + DIGEST_SIZE + 1];
+    snprintf(id, sizeof id, "%s.%s", commit->job, commit->digest);
+    bson_t *document = bson_new();
+    BSON_APPEND_UTF8(document, "_id", id);
+    BSON_APPEND_DATE_TIME(document, "at", database_now_ms(store->database));
+    append_log(document, "stdout", commit->out, commit->out_length, store->max_bytes);
+    append_log(document, "stderr", commit->err, commit->err_length, store->max_bytes);
+    commit->item = (struct commit_item){
+        .document = document,
+        .expires_ms = clock_boot_ms() + try_ms,
+        .settled = settled,
+    };
+    group_commit_submit(store->commits, &commit->item);
+}

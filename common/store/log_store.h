@@ -1,0 +1,33 @@
+/*
+ * log_store: collection job_logs: stdout and stderr of a job, _id "<job id>.<digest>", written before the result that names the digest.
+ * Apart from the results, so that the change stream never carries them. Safe from any thread.
+ */
+#ifndef COMMON_STORE_LOG_STORE_H
+#define COMMON_STORE_LOG_STORE_H
+
+#include "common/database.h"
+#include "common/group_commit.h"
+#include "common/job.h"
+#include "common/store/result_store.h"
+
+struct log_store;
+
+struct log_commit {
+    struct commit_item item; /* first; private to the store */
+    char job[JOB_ID_SIZE];
+    char digest[DIGEST_SIZE];
+    const char *out, *err; /* UTF-8, borrowed during log_store_insert alone */
+    size_t out_length, err_length;
+    /* Called once from the store's thread. A log that is there already is COMMIT_DONE. */
+    void (*settled)(struct log_commit *commit, enum commit_outcome outcome);
+    void *context;
+};
+
+enum bw_code log_store_open(struct database *database, size_t max_bytes, struct log_store **store,
+                            struct bw_error *error) BW_CHECKED;
+void log_store_close(struct log_store *store);
+
+/* Inserts with the next batch; each text is cut to the store's max_bytes, at a character, with a mark that says how much is missing. */
+void log_store_insert(struct log_store *store, struct log_commit *commit, int64_t try_ms);
+
+#endif

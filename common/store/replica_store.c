@@ -1,0 +1,107 @@
+#include "common/store/replica_store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/store/document.h"
+
+#define COLLECTION "api_replicas"
+
+struct replica_store {
+    struct database *database;
+};
+
+enum bw_code replica_store_open(struct database *database, struct replica_store **store, struct bw_error *error)
+{
+    (void)error;
+    struct replica_store *self = calloc(1, sizeof *self);
+    if (self == NULL)
+        abort();
+    self->database = database;
+    *store = self;
+    return BW_OK;
+}
+
+void replica_store_close(struct replica_store *store)
+{
+    free(store);
+}
+
+/* An upsert can lose against itself when the document is new; the second try then finds it. */
+static bool upsert(mongoc_collection_t *into, const bson_t *filter, const bson_t *update, bson_error_t *reason)
+{
+    bson_t options = BSON_INITIALIZER;
+    BSON_APPEND_BOOL(&options, "upsert", true);
+    bool ok = mongoc_collection_update_one(into, filter, update, &options, NULL, reason) ||
+              (reason->code == 11000 && mongoc_collection_update_one(into, filter, update, &options, NULL, reason));
+    bson_destroy(&options);
+    return ok;
+}
+
+enum bw_code replica_store_announce(struct replica_store *store, const struct replica *replica, struct bw_error *error)
+{
+    mongoc_client_t *client = database_client(store->database, error);
+    if (client == NULL)
+        return BW_UNAVAILABLE;
+    mongoc_collection_t *into = database_collection(store->database, client, COLLECTION);
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set, dates;
+    bson_error_t reason;
+    BSON_APPEND_UTF8(&filter, "_id", replica->id);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
+    BSON_APPEND_UTF8(&set, "url", replica->url);
+    BSON_APPEND_UTF8(&set, "process", replica->process);
+    bson_append_document_end(&update, &set);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$currentDate", &dates);
+    BSON_APPEND_BOOL(&dates, "last_seen", true);
+    bson_append_document_end(&update, &dates);
+    bool ok = upsert(into, &filter, &update, &reason);
+    bson_destroy(&filter);
+    bson_destroy(&update);
+    mongoc_collection_destroy(into);
+    database_return(store->database, client);
+    return ok ? BW_OK : bw_fail(error, BW_UNAVAILABLE, "the sign of life was not stored: %.200s", reason.message);
+}
+
+enum bw_code replica_store_remove(struct replica_store *store, const char *id, const char *process, struct bw_error *error)
+{
+    mongoc_client_t *client = database_client(store->database, error);
+    if (client == NULL)
+        return BW_UNAVAILABLE;
+    mongoc_collection_t *from = database_collection(store->database, client, COLLECTION);
+    bson_t filter = BSON_INITIALIZER;
+    bson_error_t reason;
+    BSON_APPEND_UTF8(&filter, "_id", id);
+    BSON_APPEND_UTF8(&filter, "process", process);
+    bool ok = mongoc_collection_delete_one(from, &filter, NULL, NULL, &reason);
+    bson_destroy(&filter);
+    mongoc_collection_destroy(from);
+    database_return(store->database, client);
+    return ok ? BW_OK : bw_fail(error, BW_UNAVAILABLE, "the replica was not removed: %.200s", reason.message);
+}
+
+struct visit {
+    void (*each)(const struct replica *replica, void *context);
+    void *context;
+};
+
+static void visit_replica(const bson_t *document, void *context)
+{
+    struct visit *visit = context;
+    struct replica replica = {0};
+    if (!document_text(document, "_id", replica.id, sizeof replica.id))
+        return;
+    document_text(document, "url", replica.url, sizeof replica.url);
+    document_text(document, "process", replica.process, sizeof replica.process);
+    replica.last_seen_ms = document_date(document, "last_seen");
+    visit->each(&replica, visit->context);
+}
+
+enum bw_code replica_store_each(struct replica_store *store, void (*each)(const struct replica *replica, void *context),
+                                void *context, struct bw_error *error)
+{
+    struct visit visit = {each, context};
+    bson_t everything = BSON_INITIALIZER;
+    enum bw_code code = database_find(store->database, COLLECTION, &everything, NULL, visit_replica, &visit, error);
+    bson_destroy(&everything);
+    return code;
+}

@@ -1,0 +1,286 @@
+#include "common/store/run_store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/group_commit.h"
+#include "common/store/document.h"
+#include "common/store/waiting_commit.h"
+
+#define COLLECTION "grading_runs"
+
+enum { TRY_MS = 10000 };
+
+/* Fields that exist once per kind of job, by enum job_kind. */
+static const char *const has_stages_fields[] = {"pre_has_stages", "student_has_stages", "post_has_stages"};
+static const char *const timeout_fields[] = {"pre_timeout_ms", "student_timeout_ms", "post_timeout_ms"};
+static const char *const all_timeouts_fields[] = {"pre_all_timeouts", "student_all_timeouts", "post_all_timeouts"};
+
+struct run_store {
+    struct database *database;
+    struct group_commit *commits;
+};
+
+enum bw_code run_store_open(struct database *database, struct run_store **store, struct bw_error *error)
+{
+    static const struct group_commit_settings settings = {
+        .collection = COLLECTION,
+        .max_documents = 256,
+        .max_bytes = 8 * 1024 * 1024,
+        .fetches_duplicates = true,
+        .heavy_fields = {"summary"},
+    };
+    struct run_store *self = calloc(1, sizeof *self);
+    if (self == NULL)
+        abort();
+    self->database = database;
+    enum bw_code code = group_commit_open(database, &settings, &self->commits, error);
+    if (code != BW_OK) {
+        free(self);
+        return code;
+    }
+    *store = self;
+    return BW_OK;
+}
+
+void run_store_close(struct run_store *store)
+{
+    if (store == NULL)
+        return;
+    group_commit_close(store->commits);
+    free(store);
+}
+
+void run_clear(struct run *run)
+{
+    free(run->summary);
+    run->summary = NULL;
+    run->summary_length = 0;
+}
+
+void run_id_new(char id[RUN_ID_SIZE])
+{
+    bson_oid_t oid;
+    bson_oid_init(&oid, NULL);
+    bson_oid_to_string(&oid, id);
+}
+
+/* Every query by id goes through here: false for what can't be an id. */
+static bool append_id(bson_t *document, const char *run_id)
+{
+    bson_oid_t oid;
+    if (!is_hex_id(run_id, RUN_ID_LENGTH))
+        return false;
+    bson_oid_init_from_string(&oid, run_id);
+    return BSON_APPEND_OID(document, "_id", &oid);
+}
+
+static void run_to_document(const struct run *run, bson_t *document)
+{
+    append_id(document, run->id);
+    BSON_APPEND_INT64(document, DOCUMENT_NONCE, nonce_new());
+    if (run->name[0] != '\0')
+        BSON_APPEND_UTF8(document, "name", run->name);
+    BSON_APPEND_BOOL(document, "has_pre", run->has_pre);
+    BSON_APPEND_BOOL(document, "has_post", run->has_post);
+    BSON_APPEND_INT64(document, "students", run->students);
+    BSON_APPEND_INT32(document, "priority", run->priority);
+    BSON_APPEND_INT32(document, "max_attempts", run->max_attempts);
+    for (int kind = JOB_PRE; kind <= JOB_POST; kind++) {
+        BSON_APPEND_BOOL(document, has_stages_fields[kind], run->has_stages[kind]);
+        BSON_APPEND_INT64(document, timeout_fields[kind], run->timeout_ms[kind]);
+        BSON_APPEND_BOOL(document, all_timeouts_fields[kind], run->all_timeouts[kind]);
+    }
+    BSON_APPEND_UTF8(document, "state", run_phase_name(RUN_CREATED));
+    BSON_APPEND_DATE_TIME(document, "created_at", run->created_ms);
+}
+
+bool run_from_document(const bson_t *document, struct run *run)
+{
+    memset(run, 0, sizeof *run);
+    char state[32];
+    if (!document_oid(document, "_id", run->id) || !document_text(document, "state", state, sizeof state) ||
+        !run_phase_parse(state, &run->phase))
+        return false;
+    document_text(document, "name", run->name, sizeof run->name);
+    run->has_pre = document_boolean(document, "has_pre", false);
+    run->has_post = document_boolean(document, "has_post", false);
+    run->students = (uint32_t)document_integer(document, "students", 0);
+    run->priority = (int)document_integer(document, "priority", 0);
+    run->max_attempts = (int)document_integer(document, "max_attempts", 0);
+    for (int kind = JOB_PRE; kind <= JOB_POST; kind++) {
+        run->has_stages[kind] = document_boolean(document, has_stages_fields[kind], true);
+        run->timeout_ms[kind] = document_integer(document, timeout_fields[kind], 0);
+        run->all_timeouts[kind] = document_boolean(document, all_timeouts_fields[kind], false);
+    }
+    run->created_ms = document_date(document, "created_at");
+    run->started_ms = document_date(document, "started_at");
+    run->cancelled_ms = document_date(document, "cancelled_at");
+    run->finished_ms = document_date(document, "finished_at");
+    bson_iter_t field;
+    if (!bson_iter_init_find(&field, document, "summary") || !BSON_ITER_HOLDS_BINARY(&field))
+        return true;
+    const uint8_t *bytes;
+    bson_iter_binary(&field, NULL, &run->summary_length, &bytes);
+    run->summary = malloc(run->summary_length + 1);
+    if (run->summary == NULL)
+        abort();
+    memcpy(run->summary, bytes, run->summary_length);
+    return true;
+}
+
+enum bw_code run_store_insert(struct run_store *store, struct run *run, struct bw_error *error)
+{
+    run->created_ms = database_now_ms(store->database);
+    bson_t document = BSON_INITIALIZER;
+    run_to_document(run, &document);
+    enum commit_outcome outcome = waiting_commit(store->commits, &document, TRY_MS);
+    bson_destroy(&document);
+    return waiting_commit_code(outcome, "the grading run", error);
+}
+
+struct reading {
+    struct run *run;
+    int64_t start_nonce;
+    bool is_found;
+};
+
+static void take_run(const bson_t *document, void *context)
+{
+    struct reading *reading = context;
+    if (reading->is_found)
+        return;
+    reading->is_found = run_from_document(document, reading->run);
+    reading->start_nonce = document_integer(document, "start_nonce", 0);
+}
+
+static enum bw_code read_run(struct run_store *store, const char *run_id, struct reading *reading, struct bw_error *error)
+{
+    bson_t filter = BSON_INITIALIZER;
+    enum bw_code code = BW_OK;
+    if (append_id(&filter, run_id))
+        code = database_find(store->database, COLLECTION, &filter, NULL, take_run, reading, error);
+    bson_destroy(&filter);
+    if (code == BW_OK && !reading->is_found)
+        return bw_fail(error, BW_NOT_FOUND, "there is no grading run '%.40s'", run_id);
+    if (code != BW_OK && reading->is_found)
+        run_clear(reading->run);
+    return code;
+}
+
+enum bw_code run_store_read(struct run_store *store, const char *run_id, struct run *run, struct bw_error *error)
+{
+    struct run found;
+    struct reading reading = {.run = &found};
+    enum bw_code code = read_run(store, run_id, &reading, error);
+    if (code == BW_OK)
+        *run = found;
+    return code;
+}
+
+static void append_exists(bson_t *filter, const char *field, bool exists)
+{
+    bson_t condition;
+    BSON_APPEND_DOCUMENT_BEGIN(filter, field, &condition);
+    BSON_APPEND_BOOL(&condition, "$exists", exists);
+    bson_append_document_end(filter, &condition);
+}
+
+/* {$currentDate: {FIELD: true}}: the database's own date. */
+static void append_current_dates(bson_t *update, const char *first, const char *second)
+{
+    bson_t dates;
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$currentDate", &dates);
+    BSON_APPEND_BOOL(&dates, first, true);
+    if (second != NULL)
+        BSON_APPEND_BOOL(&dates, second, true);
+    bson_append_document_end(update, &dates);
+}
+
+/* Who did not match asks why: it may have been an earlier try of its own. */
+static enum bw_code judge_start(struct run_store *store, const char *run_id, int64_t nonce, struct bw_error *error)
+{
+    struct run run;
+    struct reading reading = {.run = &run};
+    enum bw_code code = read_run(store, run_id, &reading, error);
+    if (code != BW_OK)
+        return code;
+    run_clear(&run);
+    if (reading.start_nonce == nonce)
+        return BW_OK;
+    return bw_fail(error, BW_CONFLICT, "the grading run '%s' was started already", run_id);
+}
+
+enum bw_code run_store_start(struct run_store *store, const char *run_id, enum run_phase first, struct bw_error *error)
+{
+    int64_t nonce = nonce_new();
+    bool is_over = run_phase_is_over(first), matched = false;
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set;
+    if (!append_id(&filter, run_id)) {
+        bson_destroy(&filter);
+        return bw_fail(error, BW_NOT_FOUND, "there is no grading run '%.40s'", run_id);
+    }
+    append_exists(&filter, "started_at", false);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
+    BSON_APPEND_UTF8(&set, "state", run_phase_name(first));
+    BSON_APPEND_INT64(&set, "start_nonce", nonce);
+    if (!is_over)
+        BSON_APPEND_BOOL(&set, "active", true);
+    bson_append_document_end(&update, &set);
+    append_current_dates(&update, "started_at", is_over ? "finished_at" : NULL);
+    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched, error);
+    bson_destroy(&filter);
+    bson_destroy(&update);
+    if (code != BW_OK || matched)
+        return code;
+    return judge_start(store, run_id, nonce, error);
+}
+
+enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum run_phase phase, const uint8_t *summary,
+                               uint32_t summary_length, struct bw_error *error)
+{
+    bool is_over = run_phase_is_over(phase), matched;
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set, unset;
+    append_id(&filter, run_id);
+    append_exists(&filter, "finished_at", false);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
+    BSON_APPEND_UTF8(&set, "state", run_phase_name(phase));
+    BSON_APPEND_BINARY(&set, "summary", BSON_SUBTYPE_BINARY, summary, summary_length);
+    bson_append_document_end(&update, &set);
+    if (is_over) {
+        BSON_APPEND_DOCUMENT_BEGIN(&update, "$unset", &unset);
+        BSON_APPEND_UTF8(&unset, "active", "");
+        bson_append_document_end(&update, &unset);
+        append_current_dates(&update, "finished_at", NULL);
+    }
+    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched, error);
+    bson_destroy(&filter);
+    bson_destroy(&update);
+    return code;
+}
+
+struct visit {
+    void (*each)(const struct run *run, void *context);
+    void *context;
+};
+
+static void visit_run(const bson_t *document, void *context)
+{
+    struct visit *visit = context;
+    struct run run;
+    if (!run_from_document(document, &run))
+        return;
+    visit->each(&run, visit->context);
+    run_clear(&run);
+}
+
+enum bw_code run_store_each_active(struct run_store *store, void (*each)(const struct run *run, void *context),
+                                   void *context, struct bw_error *error)
+{
+    struct visit visit = {each, context};
+    bson_t filter = BSON_INITIALIZER;
+    BSON_APPEND_BOOL(&filter, "active", true);
+    enum bw_code code = database_find(store->database, COLLECTION, &filter, NULL, visit_run, &visit, error);
+    bson_destroy(&filter);
+    return code;
+}

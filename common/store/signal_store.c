@@ -1,0 +1,280 @@
+#include "common/store/signal_store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/store/document.h"
+
+#define COLLECTION "signals"
+
+struct signal_store {
+    struct database *database;
+    mongoc_write_concern_t *ephemeral; /* the primary's memory is enough: a lost signal costs seconds */
+};
+
+enum bw_code signal_store_open(struct database *database, struct signal_store **store, struct bw_error *error)
+{
+    (void)error;
+    struct signal_store *self = calloc(1, sizeof *self);
+    if (self == NULL)
+        abort();
+    self->database = database;
+    self->ephemeral = mongoc_write_concern_new();
+    mongoc_write_concern_set_w(self->ephemeral, 1);
+    *store = self;
+    return BW_OK;
+}
+
+void signal_store_close(struct signal_store *store)
+{
+    if (store == NULL)
+        return;
+    mongoc_write_concern_destroy(store->ephemeral);
+    free(store);
+}
+
+int64_t signal_poll_checksum(int64_t poll)
+{
+    return (int64_t)(((uint64_t)poll * 0x9E3779B97F4A7C15u) >> 1);
+}
+
+/* Key of an array's next element. */
+static const char *element_key(size_t index, char buffer[16])
+{
+    const char *key;
+    bson_uint32_to_string((uint32_t)index, &key, buffer, 16);
+    return key;
+}
+
+static void append_polls(bson_t *document, const struct signal *signal)
+{
+    bson_t list, row;
+    char buffer[16];
+    BSON_APPEND_ARRAY_BEGIN(document, "polls", &list);
+    for (size_t i = 0; i < signal->poll_count; i++) {
+        const struct signal_poll *poll = &signal->polls[i];
+        BSON_APPEND_DOCUMENT_BEGIN(&list, element_key(i, buffer), &row);
+        BSON_APPEND_INT64(&row, "p", poll->poll);
+        BSON_APPEND_UTF8(&row, "w", poll->worker);
+        if (poll->is_final)
+            BSON_APPEND_BOOL(&row, "f", true);
+        bson_append_document_end(&list, &row);
+    }
+    bson_append_array_end(document, &list);
+}
+
+static void append_gone(bson_t *document, const struct signal *signal)
+{
+    bson_t list;
+    char buffer[16];
+    BSON_APPEND_ARRAY_BEGIN(document, "gone", &list);
+    for (size_t i = 0; i < signal->gone_count; i++)
+        BSON_APPEND_INT64(&list, element_key(i, buffer), signal->gone[i]);
+    bson_append_array_end(document, &list);
+}
+
+static void append_heard(bson_t *document, const struct signal *signal)
+{
+    bson_t list, row;
+    char buffer[16];
+    BSON_APPEND_ARRAY_BEGIN(document, "heard", &list);
+    for (size_t i = 0; i < signal->heard_count; i++) {
+        const struct signal_heard *heard = &signal->heard[i];
+        BSON_APPEND_DOCUMENT_BEGIN(&list, element_key(i, buffer), &row);
+        BSON_APPEND_UTF8(&row, "w", heard->worker);
+        BSON_APPEND_INT32(&row, "a", heard->age_ms);
+        BSON_APPEND_INT32(&row, "k", (int32_t)heard->kind);
+        bson_append_document_end(&list, &row);
+    }
+    bson_append_array_end(document, &list);
+}
+
+static void append_deliveries(bson_t *document, const struct signal *signal)
+{
+    bson_t list, row;
+    char buffer[16];
+    BSON_APPEND_ARRAY_BEGIN(document, "deliveries", &list);
+    for (size_t i = 0; i < signal->delivery_count; i++) {
+        const struct signal_delivery *delivery = &signal->deliveries[i];
+        BSON_APPEND_DOCUMENT_BEGIN(&list, element_key(i, buffer), &row);
+        BSON_APPEND_UTF8(&row, "j", delivery->job);
+        BSON_APPEND_INT32(&row, "n", (int32_t)delivery->attempt);
+        BSON_APPEND_UTF8(&row, "w", delivery->worker);
+        bson_append_document_end(&list, &row);
+    }
+    bson_append_array_end(document, &list);
+}
+
+static void signal_to_document(const struct signal *signal, int64_t now_ms, bson_t *document)
+{
+    bson_oid_t oid;
+    bson_oid_init(&oid, NULL);
+    BSON_APPEND_OID(document, "_id", &oid);
+    BSON_APPEND_DATE_TIME(document, "at", now_ms);
+    BSON_APPEND_UTF8(document, "replica", signal->replica.id);
+    BSON_APPEND_UTF8(document, "url", signal->replica.url);
+    BSON_APPEND_UTF8(document, "process", signal->replica.process);
+    BSON_APPEND_INT64(document, "number", signal->number);
+    if (signal->is_announcement)
+        BSON_APPEND_BOOL(document, "announcement", true);
+    if (signal->is_leaving)
+        BSON_APPEND_BOOL(document, "leaving", true);
+    if (signal->is_life) {
+        BSON_APPEND_INT64(document, "parked", signal->parked_count);
+        BSON_APPEND_INT64(document, "checksum", signal->parked_checksum);
+    }
+    if (signal->poll_count > 0)
+        append_polls(document, signal);
+    if (signal->gone_count > 0)
+        append_gone(document, signal);
+    if (signal->heard_count > 0)
+        append_heard(document, signal);
+    if (signal->delivery_count > 0)
+        append_deliveries(document, signal);
+}
+
+/* One try. A duplicate _id is this very document, stored by an earlier try. */
+static bool send_once(struct signal_store *store, const bson_t *document, struct bw_error *error)
+{
+    mongoc_client_t *client = database_client(store->database, error);
+    if (client == NULL)
+        return false;
+    mongoc_collection_t *into = database_collection(store->database, client, COLLECTION);
+    bson_t options = BSON_INITIALIZER;
+    bson_error_t reason;
+    mongoc_write_concern_append(store->ephemeral, &options);
+    bool ok = mongoc_collection_insert_one(into, document, &options, NULL, &reason) || reason.code == 11000;
+    bson_destroy(&options);
+    mongoc_collection_destroy(into);
+    database_return(store->database, client);
+    if (!ok)
+        bw_fail(error, BW_UNAVAILABLE, "a signal was not stored: %.200s", reason.message);
+    return ok;
+}
+
+enum bw_code signal_store_send(struct signal_store *store, const struct signal *signal, int64_t try_ms,
+                               struct bw_error *error)
+{
+    bson_t document = BSON_INITIALIZER;
+    int64_t until_ms = clock_boot_ms() + try_ms;
+    signal_to_document(signal, database_now_ms(store->database), &document);
+    bool ok = send_once(store, &document, error);
+    while (!ok && clock_boot_ms() < until_ms)
+        ok = send_once(store, &document, error);
+    bson_destroy(&document);
+    return ok ? BW_OK : BW_UNAVAILABLE;
+}
+
+/* Opens the array `field` and allots room for its elements. Returns how many there are. */
+static size_t open_list(const bson_t *document, const char *field, size_t element_size, bson_iter_t *rows, void **elements)
+{
+    bson_iter_t found, count;
+    size_t length = 0;
+    *elements = NULL;
+    if (!bson_iter_init_find(&found, document, field) || !BSON_ITER_HOLDS_ARRAY(&found) ||
+        !bson_iter_recurse(&found, &count))
+        return 0;
+    while (bson_iter_next(&count))
+        length++;
+    bson_iter_recurse(&found, rows);
+    *elements = calloc(length + 1, element_size);
+    if (*elements == NULL)
+        abort();
+    return length;
+}
+
+/* A row of an array as a document of its own, borrowed. False: it is none. */
+static bool row_document(bson_iter_t *rows, bson_t *row)
+{
+    const uint8_t *bytes;
+    uint32_t length;
+    if (!bson_iter_next(rows) || !BSON_ITER_HOLDS_DOCUMENT(rows))
+        return false;
+    bson_iter_document(rows, &length, &bytes);
+    return bson_init_static(row, bytes, length);
+}
+
+static void read_polls(const bson_t *document, struct signal *signal)
+{
+    bson_iter_t rows;
+    bson_t row;
+    void *elements;
+    size_t length = open_list(document, "polls", sizeof *signal->polls, &rows, &elements);
+    signal->polls = elements;
+    while (signal->poll_count < length && row_document(&rows, &row)) {
+        struct signal_poll *poll = &signal->polls[signal->poll_count++];
+        poll->poll = document_integer(&row, "p", 0);
+        document_text(&row, "w", poll->worker, sizeof poll->worker);
+        poll->is_final = document_boolean(&row, "f", false);
+    }
+}
+
+static void read_gone(const bson_t *document, struct signal *signal)
+{
+    bson_iter_t rows;
+    void *elements;
+    size_t length = open_list(document, "gone", sizeof *signal->gone, &rows, &elements);
+    signal->gone = elements;
+    while (signal->gone_count < length && bson_iter_next(&rows))
+        signal->gone[signal->gone_count++] = bson_iter_as_int64(&rows);
+}
+
+static void read_heard(const bson_t *document, struct signal *signal)
+{
+    bson_iter_t rows;
+    bson_t row;
+    void *elements;
+    size_t length = open_list(document, "heard", sizeof *signal->heard, &rows, &elements);
+    signal->heard = elements;
+    while (signal->heard_count < length && row_document(&rows, &row)) {
+        struct signal_heard *heard = &signal->heard[signal->heard_count++];
+        document_text(&row, "w", heard->worker, sizeof heard->worker);
+        heard->age_ms = (int32_t)document_integer(&row, "a", 0);
+        heard->kind = document_integer(&row, "k", 0) == HEARD_RESULT ? HEARD_RESULT : HEARD_HEARTBEAT;
+    }
+}
+
+static void read_deliveries(const bson_t *document, struct signal *signal)
+{
+    bson_iter_t rows;
+    bson_t row;
+    void *elements;
+    size_t length = open_list(document, "deliveries", sizeof *signal->deliveries, &rows, &elements);
+    signal->deliveries = elements;
+    while (signal->delivery_count < length && row_document(&rows, &row)) {
+        struct signal_delivery *delivery = &signal->deliveries[signal->delivery_count++];
+        document_text(&row, "j", delivery->job, sizeof delivery->job);
+        delivery->attempt = (uint32_t)document_integer(&row, "n", 0);
+        document_text(&row, "w", delivery->worker, sizeof delivery->worker);
+    }
+}
+
+bool signal_from_document(const bson_t *document, struct signal *signal)
+{
+    memset(signal, 0, sizeof *signal);
+    if (!document_text(document, "replica", signal->replica.id, sizeof signal->replica.id))
+        return false;
+    document_text(document, "url", signal->replica.url, sizeof signal->replica.url);
+    document_text(document, "process", signal->replica.process, sizeof signal->replica.process);
+    signal->number = document_integer(document, "number", 0);
+    signal->is_announcement = document_boolean(document, "announcement", false);
+    signal->is_leaving = document_boolean(document, "leaving", false);
+    signal->parked_count = document_integer(document, "parked", -1);
+    signal->parked_checksum = document_integer(document, "checksum", 0);
+    signal->is_life = signal->parked_count >= 0;
+    read_polls(document, signal);
+    read_gone(document, signal);
+    read_heard(document, signal);
+    read_deliveries(document, signal);
+    return true;
+}
+
+void signal_clear(struct signal *signal)
+{
+    free(signal->polls);
+    free(signal->gone);
+    free(signal->heard);
+    free(signal->deliveries);
+    memset(signal, 0, sizeof *signal);
+}

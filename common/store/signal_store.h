@@ -1,0 +1,76 @@
+/*
+ * signal_store: collection signals: what a replica tells the scheduler, one document per batch, gone after a minute (TTL). Ephemeral: a
+ * lost one costs seconds, for the next sign of life shows that something is missing. Safe from any thread.
+ */
+#ifndef COMMON_STORE_SIGNAL_STORE_H
+#define COMMON_STORE_SIGNAL_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/database.h"
+#include "common/group_commit.h"
+#include "common/job.h"
+#include "common/store/replica_store.h"
+
+struct signal_store;
+
+/* A poll that waits at a replica. `is_final`: it will wait no longer: answer now, with a job or with nothing. */
+struct signal_poll {
+    int64_t poll; /* unique within the replica's process */
+    char worker[WORKER_ID_SIZE];
+    bool is_final;
+};
+
+enum heard_kind { HEARD_HEARTBEAT, HEARD_RESULT };
+
+/* A worker was heard `age_ms` before the signal was sent. */
+struct signal_heard {
+    char worker[WORKER_ID_SIZE];
+    int32_t age_ms;
+    enum heard_kind kind;
+};
+
+/* A hand-out that this replica delivered and for which it has seen no result. */
+struct signal_delivery {
+    char job[JOB_ID_SIZE];
+    uint32_t attempt;
+    char worker[WORKER_ID_SIZE];
+};
+
+/* One batch. In an announcement `polls` and `deliveries` are all there are and replace what was known of the replica. */
+struct signal {
+    struct replica replica; /* id, url, process of the sender */
+    int64_t number;         /* 1, 2, 3 … within the process */
+    bool is_announcement;
+    bool is_leaving;        /* the replica drains: it has no polls and takes none */
+    /* A sign of life carries how many polls are parked as of this number, and their checksum: the sum modulo 2^63 of poll * 0x9E3779B97F4A7C15
+     * shifted right by one. */
+    bool is_life;
+    int64_t parked_count, parked_checksum;
+    struct signal_poll *polls;
+    size_t poll_count;
+    int64_t *gone;          /* polls that wait no longer */
+    size_t gone_count;
+    struct signal_heard *heard;
+    size_t heard_count;
+    struct signal_delivery *deliveries;
+    size_t delivery_count;
+};
+
+enum bw_code signal_store_open(struct database *database, struct signal_store **store, struct bw_error *error) BW_CHECKED;
+void signal_store_close(struct signal_store *store);
+
+/* Inserts one batch and waits for it, `try_ms` at most. BW_OK, BW_UNAVAILABLE. The caller sends one batch at a time, so that
+ * they arrive in the order of their numbers. */
+enum bw_code signal_store_send(struct signal_store *store, const struct signal *signal, int64_t try_ms,
+                               struct bw_error *error) BW_CHECKED;
+
+/* For the tail: on true everything in `signal` is owned; signal_clear. */
+bool signal_from_document(const bson_t *document, struct signal *signal);
+void signal_clear(struct signal *signal);
+
+/* One poll's part of the checksum. */
+int64_t signal_poll_checksum(int64_t poll);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * worker_store: collection workers. Registration inserts (API); alive, last_seen and jobs_processed are the scheduler's.
+ * Safe from any thread.
+ */
+#ifndef COMMON_STORE_WORKER_STORE_H
+#define COMMON_STORE_WORKER_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/database.h"
+#include "common/group_commit.h"
+#include "common/job.h"
+
+struct worker_store;
+
+enum { HOSTNAME_SIZE = 256 };
+
+struct worker {
+    char id[WORKER_ID_SIZE];
+    char hostname[HOSTNAME_SIZE]; /* "" if not said */
+    int concurrency;              /* 0: not said */
+    bool is_alive;
+    int64_t registered_ms, last_seen_ms; /* database dates */
+};
+
+struct worker_commit {
+    struct commit_item item; /* first; private to the store */
+    struct worker worker;
+    int64_t nonce;
+    void (*settled)(struct worker_commit *commit, enum commit_outcome outcome);
+    void *context;
+};
+
+enum bw_code worker_store_open(struct database *database, struct worker_store **store, struct bw_error *error) BW_CHECKED;
+void worker_store_close(struct worker_store *store);
+
+/* Registers: inserts with the next batch. The dates are filled with the database's. */
+void worker_store_insert(struct worker_store *store, struct worker_commit *commit, int64_t try_ms);
+
+/* Is there such a worker? BW_OK, BW_NOT_FOUND, BW_UNAVAILABLE. `worker` may be NULL. */
+enum bw_code worker_store_read(struct worker_store *store, const char *id, struct worker *worker,
+                               struct bw_error *error) BW_CHECKED;
+
+/* Marks a worker dead or alive again, with its age since it was last heard. */
+enum bw_code worker_store_mark(struct worker_store *store, const char *id, bool is_alive, int64_t last_seen_ms,
+                               struct bw_error *error) BW_CHECKED;
+
+enum bw_code worker_store_delete(struct worker_store *store, const char *id, struct bw_error *error) BW_CHECKED;
+
+/* All of them, for recovery; `each` borrows. */
+enum bw_code worker_store_each(struct worker_store *store, void (*each)(const struct worker *worker, void *context),
+                               void *context, struct bw_error *error) BW_CHECKED;
+
+/* For the tail. False if the document is no worker. */
+bool worker_from_document(const bson_t *document, struct worker *worker);
+
+#endif
