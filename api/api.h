@@ -33,7 +33,7 @@ struct api {
     struct signals *signals;             /* api/signals.h: what the scheduler is told */
     struct front *public_front;          /* api/front.h */
     struct front *internal_front;
-    struct api_metrics *metrics;         /* api/api_metrics.h */
+    struct metrics *metrics;             /* api/api_metrics.h */
 
     char replica_id[WORKER_ID_SIZE];     /* stable name of this replica: its internal URL */
     char process_id[33];                 /* 32 random hex digits, fresh each start */

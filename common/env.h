@@ -13,6 +13,10 @@
 
 #include "common/error.h"
 
+/* Checks that every reference of `stage` resolves, without building anything. Arguments and codes as for env_expand. */
+enum bw_code env_resolve(const json_t *stage, const json_t *run, const json_t *student, const char *where,
+                         struct bw_error *error) BW_CHECKED;
+
 /* Expands. Each of the three is an object of strings or NULL, borrowed. On BW_OK *list is a new reference: an array of
  * "NAME=value" strings. BW_BAD_REQUEST: a reference that nothing resolves; the sentence names it (`where` is put in
  * front: "student_pipeline[0].env.NETID, student 3"). */

@@ -51,6 +51,7 @@ static enum bw_code make_document(struct leader_store *store, struct bw_error *e
     BSON_APPEND_UTF8(&document, "_id", ID);
     BSON_APPEND_UTF8(&document, "holder", "nobody");
     BSON_APPEND_INT64(&document, "term", 0);
+    BSON_APPEND_INT64(&document, "taking", 0);
     BSON_APPEND_DATE_TIME(&document, "expires_at", 0);
     bool ok = mongoc_collection_insert_one(into, &document, NULL, NULL, &reason) || reason.code == DUPLICATE_KEY;
     bson_destroy(&document);
@@ -78,16 +79,27 @@ static enum bw_code read_leader(struct leader_store *store, struct reading *read
     return database_find_ids(store->database, COLLECTION, &id, 1, NULL, take_leader, reading, error);
 }
 
-/* {FIELD: {$add: [LEFT, NUMBER]}} */
-static void append_sum(bson_t *set, const char *field, const char *left, int64_t number)
+/* FIELD: {$add: [LEFT, NUMBER]} */
+static void append_sum(bson_t *object, const char *field, const char *left, int64_t number)
 {
     bson_t sum, terms;
-    BSON_APPEND_DOCUMENT_BEGIN(set, field, &sum);
+    BSON_APPEND_DOCUMENT_BEGIN(object, field, &sum);
     BSON_APPEND_ARRAY_BEGIN(&sum, "$add", &terms);
     BSON_APPEND_UTF8(&terms, "0", left);
     BSON_APPEND_INT64(&terms, "1", number);
     bson_append_array_end(&sum, &terms);
-    bson_append_document_end(set, &sum);
+    bson_append_document_end(object, &sum);
+}
+
+/* {_id, expires_at: {$lt: now}}: `now_ms` is the database's date of a moment ago, so that a delay errs on the safe side.
+ * (A comparison with $$NOW would say the same; not every server evaluates it.) */
+static void build_expired_filter(bson_t *filter, int64_t now_ms)
+{
+    bson_t condition;
+    BSON_APPEND_UTF8(filter, "_id", ID);
+    BSON_APPEND_DOCUMENT_BEGIN(filter, "expires_at", &condition);
+    BSON_APPEND_DATE_TIME(&condition, "$lt", now_ms);
+    bson_append_document_end(filter, &condition);
 }
 
 /* The pipeline [{$set: {expires_at: now + lease, and for a taking: holder, term + 1, its nonce}}]. */
@@ -106,19 +118,6 @@ static void build_lease(bson_t *pipeline, const char *holder, int64_t lease_ms, 
     }
     bson_append_document_end(&stage, &set);
     bson_append_document_end(pipeline, &stage);
-}
-
-/* {_id, $expr: {$lt: ["$expires_at", "$$NOW"]}}: judged by the database's clock. */
-static void build_expired_filter(bson_t *filter)
-{
-    bson_t expression, pair;
-    BSON_APPEND_UTF8(filter, "_id", ID);
-    BSON_APPEND_DOCUMENT_BEGIN(filter, "$expr", &expression);
-    BSON_APPEND_ARRAY_BEGIN(&expression, "$lt", &pair);
-    BSON_APPEND_UTF8(&pair, "0", "$expires_at");
-    BSON_APPEND_UTF8(&pair, "1", "$$NOW");
-    bson_append_array_end(&expression, &pair);
-    bson_append_document_end(filter, &expression);
 }
 
 /* {_id, holder, term}: one's own lease. */
@@ -143,7 +142,9 @@ enum bw_code leader_store_take(struct leader_store *store, const char *holder, i
                                struct bw_error *error)
 {
     struct reading reading = {0};
-    enum bw_code code = read_leader(store, &reading, error);
+    enum bw_code code = database_ping(store->database, error); /* its clock, now */
+    if (code == BW_OK)
+        code = read_leader(store, &reading, error);
     if (code == BW_OK && !reading.is_found)
         code = make_document(store, error);
     if (code != BW_OK)
@@ -151,7 +152,7 @@ enum bw_code leader_store_take(struct leader_store *store, const char *holder, i
     int64_t taking = nonce_new();
     bool matched;
     bson_t filter = BSON_INITIALIZER, pipeline = BSON_INITIALIZER;
-    build_expired_filter(&filter);
+    build_expired_filter(&filter, database_now_ms(store->database));
     build_lease(&pipeline, holder, lease_ms, taking);
     code = database_update(store->database, COLLECTION, &filter, &pipeline, &matched, error);
     bson_destroy(&filter);

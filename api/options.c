@@ -1,0 +1,81 @@
+#include "api/options.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/config.h"
+#include "common/log.h"
+
+#define AT(member) offsetof(struct api_options, member)
+
+enum { MIB = 1024 * 1024 };
+
+static const struct config_option table[] = {
+    {"mongodb-uri", CONFIG_SECRET, AT(mongodb_uri), "mongodb://127.0.0.1:27017/?replicaSet=rs0", 0, 0, NULL, "URI",
+     "The database: a replica set"},
+    {"mongodb-database", CONFIG_TEXT, AT(mongodb_database), "broadway", 0, 0, NULL, "NAME", "Name of the database"},
+    {"bind-address", CONFIG_TEXT, AT(bind_address), "127.0.0.1", 0, 0, NULL, "ADDRESS", "Where the public API is served"},
+    {"port", CONFIG_INTEGER, AT(port), "1470", 1, 65535, NULL, "PORT", "And on which port"},
+    {"internal-bind-address", CONFIG_TEXT, AT(internal_bind_address), "127.0.0.1", 0, 0, NULL, "ADDRESS",
+     "Where the scheduler's callbacks, /healthz, /readyz and /metrics are served"},
+    {"internal-port", CONFIG_INTEGER, AT(internal_port), "1471", 1, 65535, NULL, "PORT", "And on which port"},
+    {"internal-url", CONFIG_TEXT, AT(internal_url), NULL, 0, 0, NULL, "URL",
+     "What the scheduler calls; without it http://INTERNAL-BIND-ADDRESS:INTERNAL-PORT"},
+    {"internal-token", CONFIG_SECRET, AT(internal_token), NULL, 0, 0, NULL, "TOKEN",
+     "What callbacks must carry; without it one is made and kept in the database, for one machine"},
+    {"cluster-token", CONFIG_SECRET, AT(cluster_token), NULL, 0, 0, NULL, "TOKEN",
+     "With what graders register; without it one is made at the first start, and printed once"},
+    {"client-token", CONFIG_SECRET, AT(client_token), NULL, 0, 0, NULL, "TOKEN",
+     "What clients must carry when the public port is bound beyond loopback"},
+    {"anonymous-clients", CONFIG_SWITCH, AT(anonymous_clients), "false", 0, 0, NULL, NULL,
+     "Lets clients in without a token, wherever the port is bound"},
+    {"allow-privileged", CONFIG_SWITCH, AT(allow_privileged), "false", 0, 0, NULL, NULL,
+     "Lets stages ask for privileged containers"},
+    {"heartbeat-interval", CONFIG_MILLISECONDS, AT(heartbeat_interval_ms), "10", 0.05, 3600, NULL, "SECONDS",
+     "How often a grader sends a heartbeat; the same as the scheduler's"},
+    {"poll-wait", CONFIG_MILLISECONDS, AT(poll_wait_ms), "18", 0, 60, NULL, "SECONDS", "How long an empty poll is held"},
+    {"max-body-bytes", CONFIG_INTEGER, AT(max_body_bytes), "16777216", 1024, 256 * MIB, NULL, "BYTES",
+     "Longest body of a request"},
+    {"max-result-bytes", CONFIG_INTEGER, AT(max_result_bytes), "4194304", 1024, 12 * MIB, NULL, "BYTES",
+     "Longest result of a job"},
+    {"max-log-bytes", CONFIG_INTEGER, AT(max_log_bytes), "4194304", 1024, 7 * MIB, NULL, "BYTES",
+     "Where a job's stdout and stderr are cut, each"},
+    {"grace", CONFIG_MILLISECONDS, AT(grace_ms), "10", 0, 600, NULL, "SECONDS",
+     "How long requests under way may take after SIGTERM"},
+    {"log-level", CONFIG_CHOICE, AT(log_level), "info", 0, 0, log_level_names, "LEVEL", "debug, info, warning or error"},
+    {"log-format", CONFIG_CHOICE, AT(log_format), "text", 0, 0, log_format_names, "FORMAT", "text or json"},
+};
+
+/* What follows from other flags, and what the scheduler could not call. */
+static enum bw_code settle_internal_url(struct api_options *options, struct bw_error *error)
+{
+    char *url = NULL;
+    if (options->internal_url == NULL) {
+        bool is_ipv6 = strchr(options->internal_bind_address, ':') != NULL;
+        if (asprintf(&url, is_ipv6 ? "http://[%s]:%d" : "http://%s:%d", options->internal_bind_address,
+                     (int)options->internal_port) < 0)
+            abort();
+        options->internal_url = url;
+    }
+    size_t length = strlen(options->internal_url);
+    bool is_http = strncmp(options->internal_url, "http://", 7) == 0 || strncmp(options->internal_url, "https://", 8) == 0;
+    if (!is_http || length > 120 || options->internal_url[length - 1] == '/')
+        return bw_fail(error, BW_BAD_REQUEST,
+                       "--internal-url: must begin with http:// or https://, be at most 120 characters long and end without a slash");
+    return BW_OK;
+}
+
+enum bw_code api_options_read(struct api_options *options, int count, char **arguments, struct bw_error *error)
+{
+    static const struct config config = {
+        .program = "broadway-api",
+        .purpose = "Serves Broadway's REST API to instructors, scripts, front ends and graders.",
+        .options = table,
+        .count = sizeof table / sizeof *table,
+    };
+    memset(options, 0, sizeof *options);
+    enum bw_code code = config_read(&config, count, arguments, options, error);
+    return code == BW_OK ? settle_internal_url(options, error) : code;
+}

@@ -1,0 +1,28 @@
+/* options: the API's flags, fixed at start. One table in options.c. */
+#ifndef API_OPTIONS_H
+#define API_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+struct api_options {
+    const char *mongodb_uri, *mongodb_database;
+    const char *bind_address, *internal_bind_address;
+    int64_t port, internal_port;
+    const char *internal_url;    /* what this replica announces; never NULL once read */
+    const char *internal_token;  /* NULL: agreed upon in the database */
+    const char *cluster_token;   /* NULL: made at first start */
+    const char *client_token;    /* NULL: none */
+    bool anonymous_clients, allow_privileged;
+    int64_t heartbeat_interval_ms, poll_wait_ms, grace_ms;
+    int64_t max_body_bytes, max_result_bytes, max_log_bytes;
+    int log_level, log_format;   /* common/log.h */
+};
+
+/* Reads them; see config_read. */
+enum bw_code api_options_read(struct api_options *options, int count, char **arguments,
+                              struct bw_error *error) BW_CHECKED;
+
+#endif

@@ -1,0 +1,189 @@
+#include "api/seed_client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "api/definition_cache.h"
+#include "api/options.h"
+#include "api/run_facts.h"
+#include "api/run_status.h"
+#include "common/clock.h"
+#include "common/definition.h"
+#include "common/store/definition_store.h"
+#include "common/store/run_store.h"
+
+/* A definition without a run is swept after a day; a run inserted later than this after its definition might lose it. */
+enum { GIVE_UP_MS = 45000 };
+
+const struct json_field seed_create_fields[] = {
+    {.name = "document", .kind = FIELD_ANY, .is_required = true}, /* definition_new checks it */
+    {.name = NULL},
+};
+
+const struct json_field seed_show_fields[] = {
+    {.name = "results", .kind = FIELD_BOOLEAN},
+    {.name = "students", .kind = FIELD_BOOLEAN},
+    {.name = "offset", .kind = FIELD_INTEGER, .minimum = 0, .maximum = JOB_MAX_INDEX},
+    {.name = "limit", .kind = FIELD_INTEGER, .minimum = 0, .maximum = JOB_MAX_INDEX},
+    {.name = NULL},
+};
+
+/* ---- Create ---- */
+
+static void run_describe(const struct definition *definition, struct run *run)
+{
+    struct definition_summary summary = definition_summary(definition);
+    *run = (struct run){
+        .has_pre = summary.has_pre,
+        .has_post = summary.has_post,
+        .has_stages = {summary.has_pre, summary.student_has_stages, summary.has_post},
+        .students = summary.students,
+        .priority = summary.priority,
+        .max_attempts = summary.max_attempts,
+    };
+    memcpy(run->timeout_ms, summary.timeout_ms, sizeof run->timeout_ms);
+    memcpy(run->all_timeouts, summary.all_timeouts, sizeof run->all_timeouts);
+    if (summary.name != NULL)
+        snprintf(run->name, sizeof run->name, "%s", summary.name);
+    run_id_new(run->id);
+}
+
+static enum bw_code store_definition(struct api *api, const struct definition *definition, const char *run_id,
+                                     struct bw_error *error)
+{
+    char *text = definition_text(definition);
+    if (text == NULL)
+        return bw_fail(error, BW_INTERNAL, "memory is short");
+    enum bw_code code = BW_OK;
+    size_t length = strlen(text);
+    if (length > DEFINITION_MAX_BYTES)
+        code = bw_fail(error, BW_TOO_LARGE, "the grading run is too large: %zu bytes, and %d can be stored", length,
+                       (int)DEFINITION_MAX_BYTES);
+    if (code == BW_OK)
+        code = definition_store_insert(api->definition_store, run_id, text, length, error);
+    free(text);
+    return code;
+}
+
+/* First the definition, then the run, whose insert is what makes it exist. */
+static enum bw_code store_run(struct api *api, struct definition *definition, struct run *run, struct bw_error *error)
+{
+    int64_t begun_ms = clock_boot_ms();
+    enum bw_code code = store_definition(api, definition, run->id, error);
+    if (code != BW_OK)
+        return code;
+    if (clock_boot_ms() - begun_ms > GIVE_UP_MS)
+        return bw_fail(error, BW_UNAVAILABLE, "the grading run could not be stored in time: send it again");
+    code = run_store_insert(api->run_store, run, error);
+    if (code == BW_CONFLICT) /* a fresh id that is taken: as good as never, and another try gets another one */
+        return bw_fail(error, BW_UNAVAILABLE, "the grading run could not be stored: send it again");
+    if (code == BW_OK)
+        definition_cache_put(api->definitions, run->id, definition);
+    return code;
+}
+
+enum bw_code seed_client_create(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct definition_limits limits = {.allow_privileged = api->options->allow_privileged};
+    json_t *document = json_object_get(exchange_request(exchange)->arguments, "document");
+    struct definition *definition;
+    enum bw_code code = definition_new(document, &limits, &definition, error);
+    if (code != BW_OK)
+        return code;
+    struct run run;
+    run_describe(definition, &run);
+    code = store_run(api, definition, &run, error);
+    definition_release(definition);
+    if (code == BW_OK)
+        exchange_answer_json(exchange, json_pack("{s:s}", "id", run.id));
+    return code;
+}
+
+/* ---- A run by its id ---- */
+
+/* Whether a run exists is always read. On BW_OK run_clear is owed. */
+static enum bw_code read_run(struct api *api, const struct exchange *exchange, struct run *run, struct bw_error *error)
+{
+    const char *id = exchange_request(exchange)->path_id;
+    if (!is_hex_id(id, RUN_ID_LENGTH)) {
+        char shown[80];
+        return bw_fail(error, BW_BAD_REQUEST, "'%s' is not the id of a grading run: 24 lower-case hex digits",
+                       text_show(id, shown, sizeof shown));
+    }
+    enum bw_code code = run_store_read(api->run_store, id, run, error);
+    return code == BW_NOT_FOUND ? bw_fail(error, BW_BAD_REQUEST, "there is no grading run '%s'", id) : code;
+}
+
+static uint32_t number_argument(const json_t *arguments, const char *name, uint32_t otherwise)
+{
+    const json_t *value = json_object_get(arguments, name);
+    return value == NULL ? otherwise : (uint32_t)json_integer_value(value);
+}
+
+static struct run_view read_view(const json_t *arguments)
+{
+    return (struct run_view){
+        .with_students = !json_is_false(json_object_get(arguments, "students")),
+        .with_results = json_is_true(json_object_get(arguments, "results")),
+        .offset = number_argument(arguments, "offset", 0),
+        .limit = number_argument(arguments, "limit", UINT32_MAX),
+    };
+}
+
+static enum bw_code show(struct api *api, const struct run *run, const struct run_view *view, json_t **answer,
+                         struct bw_error *error)
+{
+    const struct run_facts_sources sources = {.leases = api->lease_store, .results = api->result_store};
+    struct definition *definition = NULL;
+    struct run_facts_found found;
+    if (view->with_students) {
+        enum bw_code code = definition_cache_get(api->definitions, run->id, &definition, error);
+        if (code != BW_OK)
+            return code == BW_NOT_FOUND ? bw_fail(error, BW_INTERNAL, "the definition of '%s' is missing", run->id) : code;
+    }
+    enum bw_code code = run_facts_read(&sources, run, view, &found, error);
+    if (code == BW_OK) {
+        *answer = run_status_answer(run, definition, found.jobs, view, found.last_result_ms);
+        run_facts_clear(&found);
+    }
+    definition_release(definition);
+    return code;
+}
+
+enum bw_code seed_client_show(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    struct run run;
+    json_t *answer;
+    struct run_view view = read_view(exchange_request(exchange)->arguments);
+    enum bw_code code = read_run(api, exchange, &run, error);
+    if (code != BW_OK)
+        return code;
+    code = show(api, &run, &view, &answer, error);
+    run_clear(&run);
+    if (code == BW_OK)
+        exchange_answer_json(exchange, answer);
+    return code;
+}
+
+static enum run_phase first_phase(const struct run *run)
+{
+    return run_phase(&(struct run_facts){
+        .has_pre = run->has_pre, .has_post = run->has_post, .students = run->students, .is_started = true});
+}
+
+enum bw_code seed_client_start(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    struct run run;
+    enum bw_code code = read_run(api, exchange, &run, error);
+    if (code != BW_OK)
+        return code;
+    code = run_store_start(api->run_store, run.id, first_phase(&run), error);
+    run_clear(&run);
+    if (code == BW_OK)
+        exchange_answer_json(exchange, json_object());
+    if (code == BW_CONFLICT || code == BW_NOT_FOUND)
+        return BW_BAD_REQUEST; /* the store's sentence says it: started already */
+    return code;
+}

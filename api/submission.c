@@ -1,0 +1,339 @@
+#include "api/submission.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "api/api_metrics.h"
+#include "api/executor.h"
+#include "api/hand_out_table.h"
+#include "api/options.h"
+#include "api/signals.h"
+#include "common/clock.h"
+#include "common/run.h"
+#include "common/secret.h"
+#include "common/store/lease_store.h"
+#include "common/store/log_store.h"
+#include "common/store/result_store.h"
+#include "common/store/run_store.h"
+
+enum { TRY_MS = 20000, LEASE_WINDOW = 4 };
+
+const struct json_field submission_fields[] = {
+    {.name = "worker_id", .kind = FIELD_STRING, .is_required = true},
+    {.name = "result", .kind = FIELD_ANY, .is_required = true},
+    {.name = "success", .kind = FIELD_BOOLEAN},
+    {.name = "logs", .kind = FIELD_ANY}, /* an object, or the same as text in a form: read_logs */
+    {.name = NULL},
+};
+
+static const struct json_field logs_fields[] = {
+    {.name = "stdout", .kind = FIELD_STRING},
+    {.name = "stderr", .kind = FIELD_STRING},
+    {.name = NULL},
+};
+
+struct submission {
+    struct api *api;
+    struct exchange *exchange;
+    struct job_id job;
+    int64_t expires_ms;          /* clock_boot_ms until which it is tried */
+    json_t *logs;                /* NULL: none */
+    struct log_commit log;
+    struct result_commit result; /* its text is the submission's */
+};
+
+static void submission_free(struct submission *submission)
+{
+    json_decref(submission->logs);
+    free(submission->result.result.text);
+    free(submission);
+}
+
+static void refuse(struct submission *submission, enum bw_code code, const struct bw_error *error)
+{
+    metric_add(submission->api->metrics, code == BW_UNAVAILABLE ? API_RESULTS_UNSTORED : API_RESULTS_REFUSED, 1);
+    exchange_refuse(submission->exchange, code, error);
+    submission_free(submission);
+}
+
+static void accept(struct submission *submission, enum api_metric as)
+{
+    metric_add(submission->api->metrics, as, 1);
+    hand_out_table_finish(submission->api->hand_outs, submission->result.result.job);
+    exchange_answer_json(submission->exchange, json_object());
+    submission_free(submission);
+}
+
+static int64_t time_left(const struct submission *submission)
+{
+    int64_t left_ms = submission->expires_ms - clock_boot_ms();
+    return left_ms > 0 ? left_ms : 0;
+}
+
+/* ---- The last step: the result is stored, or something stands there ---- */
+
+static enum bw_code refuse_second(const struct result *mine, const struct result *first, struct bw_error *error)
+{
+    const char *outcome = outcome_name(first->outcome);
+    if (first->worker[0] == '\0')
+        return bw_fail(error, BW_BAD_REQUEST, "job '%s' has its result already: it %s%s%s", mine->job,
+                       first->outcome == OUTCOME_CANCELLED ? "was cancelled" : outcome, first->reason[0] == '\0' ? "" : ", ",
+                       first->reason);
+    if (strcmp(first->worker, mine->worker) == 0)
+        return bw_fail(error, BW_BAD_REQUEST, "job '%s' has its result already: this worker sent another one before (%s)",
+                       mine->job, outcome);
+    return bw_fail(error, BW_BAD_REQUEST, "job '%s' has its result already: from another grader (%s)", mine->job, outcome);
+}
+
+static bool is_repeated(const struct result *mine, const struct result *first)
+{
+    return strcmp(first->worker, mine->worker) == 0 && strcmp(first->digest, mine->digest) == 0;
+}
+
+static void settle_duplicate(struct submission *submission, const struct result *first)
+{
+    const struct result *mine = &submission->result.result;
+    struct bw_error error;
+    if (first == NULL) {
+        enum bw_code code = bw_fail(&error, BW_UNAVAILABLE, "the result that job '%s' has could not be read", mine->job);
+        refuse(submission, code, &error);
+        return;
+    }
+    if (is_repeated(mine, first)) {
+        accept(submission, API_RESULTS_REPEATED);
+        return;
+    }
+    hand_out_table_finish(submission->api->hand_outs, mine->job);
+    refuse(submission, refuse_second(mine, first, &error), &error);
+}
+
+static void refuse_unstored(struct submission *submission, enum commit_outcome outcome)
+{
+    struct bw_error error;
+    const char *job = submission->result.result.job;
+    enum bw_code code =
+        outcome == COMMIT_REFUSED
+            ? bw_fail(&error, BW_TOO_LARGE, "the result of job '%s' does not fit one document of the database", job)
+            : bw_fail(&error, BW_UNAVAILABLE, "the result of job '%s' could not be stored in time: send it again", job);
+    refuse(submission, code, &error);
+}
+
+static void result_settled(struct result_commit *commit, enum commit_outcome outcome, const struct result *first)
+{
+    struct submission *submission = commit->context;
+    if (outcome == COMMIT_DONE)
+        accept(submission, API_RESULTS_ACCEPTED);
+    else if (outcome == COMMIT_DUPLICATE)
+        settle_duplicate(submission, first);
+    else
+        refuse_unstored(submission, outcome);
+}
+
+static void store_result(struct submission *submission)
+{
+    submission->result.settled = result_settled;
+    submission->result.context = submission;
+    result_store_insert(submission->api->result_store, &submission->result, time_left(submission));
+}
+
+/* ---- Before it: the logs that the result's digest stands for ---- */
+
+static void log_settled(struct log_commit *commit, enum commit_outcome outcome)
+{
+    struct submission *submission = commit->context;
+    if (outcome == COMMIT_DONE)
+        store_result(submission);
+    else
+        refuse_unstored(submission, outcome);
+}
+
+static void store(struct submission *submission)
+{
+    if (submission->logs == NULL) {
+        store_result(submission);
+        return;
+    }
+    const json_t *out = json_object_get(submission->logs, "stdout"), *err = json_object_get(submission->logs, "stderr");
+    struct log_commit *log = &submission->log;
+    memcpy(log->job, submission->result.result.job, sizeof log->job);
+    memcpy(log->digest, submission->result.result.digest, sizeof log->digest);
+    log->out = json_string_value(out);
+    log->out_length = json_string_length(out);
+    log->err = json_string_value(err);
+    log->err_length = json_string_length(err);
+    log->settled = log_settled;
+    log->context = submission;
+    log_store_insert(submission->api->log_store, log, time_left(submission));
+}
+
+/* ---- Before that: was the job ever handed to this worker? ---- */
+
+struct search {
+    const char *worker;
+    uint32_t found; /* leases in this window */
+    bool is_handed;
+};
+
+static void take_lease(const struct lease *lease, void *context)
+{
+    struct search *search = context;
+    search->found++;
+    search->is_handed = search->is_handed || strcmp(lease->worker, search->worker) == 0;
+}
+
+/* Attempts have no gaps: on by windows until one is not full. Whatever became of the lease, it was handed out. */
+static enum bw_code search_leases(struct submission *submission, bool *is_handed, struct bw_error *error)
+{
+    struct search search = {.worker = submission->result.result.worker};
+    char ids[1][JOB_ID_SIZE];
+    memcpy(ids[0], submission->result.result.job, sizeof ids[0]);
+    uint32_t first = 1;
+    do {
+        search.found = 0;
+        enum bw_code code = lease_store_read(submission->api->lease_store, (const char(*)[JOB_ID_SIZE])ids, 1, first,
+                                             LEASE_WINDOW, take_lease, &search, error);
+        if (code != BW_OK)
+            return code;
+        first += LEASE_WINDOW;
+    } while (search.found == LEASE_WINDOW && !search.is_handed);
+    *is_handed = search.is_handed;
+    return BW_OK;
+}
+
+static enum bw_code refuse_unknown(const char *job, struct bw_error *error)
+{
+    char shown[80];
+    return bw_fail(error, BW_BAD_REQUEST, "job '%s' is not known", text_show(job, shown, sizeof shown));
+}
+
+/* Why this worker may not send a result: there is no such job, or it was not its own. */
+static enum bw_code refuse_stranger(struct submission *submission, struct bw_error *error)
+{
+    const struct job_id *job = &submission->job;
+    const char *id = submission->result.result.job;
+    struct run run;
+    uint32_t slot;
+    enum bw_code code = run_store_read(submission->api->run_store, job->run, &run, error);
+    if (code == BW_NOT_FOUND)
+        return refuse_unknown(id, error);
+    if (code != BW_OK)
+        return code;
+    bool is_known = run_job_slot(run.has_pre, run.students, run.has_post, job->kind, job->index, &slot);
+    run_clear(&run);
+    if (!is_known)
+        return refuse_unknown(id, error);
+    return bw_fail(error, BW_BAD_REQUEST, "job '%s' was never handed to worker '%s'", id, submission->result.result.worker);
+}
+
+/* On the executor. */
+static void judge_by_leases(void *context)
+{
+    struct submission *submission = context;
+    struct bw_error error;
+    bool is_handed;
+    enum bw_code code = search_leases(submission, &is_handed, &error);
+    if (code == BW_OK && !is_handed)
+        code = refuse_stranger(submission, &error);
+    if (code == BW_OK)
+        store(submission);
+    else
+        refuse(submission, code, &error);
+}
+
+/* ---- First: what was sent ---- */
+
+/* An object, or its JSON text in a form. *logs: new reference, NULL if there are none. */
+static enum bw_code read_logs(const json_t *arguments, json_t **logs, struct bw_error *error)
+{
+    json_t *sent = json_object_get(arguments, "logs");
+    enum bw_code code = BW_OK;
+    *logs = NULL;
+    if (sent == NULL)
+        return BW_OK;
+    json_t *value = NULL;
+    if (json_is_string(sent))
+        code = json_parse(json_string_value(sent), json_string_length(sent), "logs", &value, error);
+    else
+        value = json_incref(sent);
+    if (code == BW_OK)
+        code = json_check(value, logs_fields, "logs", NULL, error);
+    if (code == BW_OK)
+        *logs = value;
+    else
+        json_decref(value);
+    return code;
+}
+
+/* The value as compact JSON text, as it was sent. */
+static enum bw_code read_result(const struct api *api, json_t *value, struct result *result, struct bw_error *error)
+{
+    size_t limit = api->options->max_result_bytes;
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (text == NULL)
+        return bw_fail(error, BW_INTERNAL, "memory is short");
+    size_t length = strlen(text);
+    if (length > limit) {
+        free(text);
+        return bw_fail(error, BW_TOO_LARGE, "result: %zu bytes are too many, the limit is %zu", length, limit);
+    }
+    result->text = text;
+    result->text_length = length;
+    return BW_OK;
+}
+
+/* Of result, success and logs in one canonical form: equal after parsing is equal here. */
+static enum bw_code make_digest(json_t *value, bool is_success, json_t *logs, char digest[DIGEST_SIZE], struct bw_error *error)
+{
+    json_t *all = json_pack("{s:O,s:b,s:O?}", "result", value, "success", (int)is_success, "logs", logs);
+    char *text = all == NULL ? NULL : json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(all);
+    if (text == NULL)
+        return bw_fail(error, BW_INTERNAL, "memory is short");
+    secret_digest(&(struct digest_part){text, strlen(text)}, 1, digest);
+    free(text);
+    return BW_OK;
+}
+
+static enum bw_code submission_fill(struct submission *submission, struct bw_error *error)
+{
+    const struct request *request = exchange_request(submission->exchange);
+    struct result *result = &submission->result.result;
+    json_t *value = json_object_get(request->arguments, "result");
+    bool is_success = !json_is_false(json_object_get(request->arguments, "success"));
+    if (!job_id_parse(request->path_id, &submission->job))
+        return refuse_unknown(request->path_id, error);
+    job_id_format(&submission->job, result->job);
+    snprintf(result->worker, sizeof result->worker, "%s",
+             json_string_value(json_object_get(request->arguments, "worker_id")));
+    result->outcome = is_success ? OUTCOME_SUCCEEDED : OUTCOME_FAILED;
+    enum bw_code code = read_logs(request->arguments, &submission->logs, error);
+    if (code == BW_OK)
+        code = read_result(submission->api, value, result, error);
+    if (code == BW_OK)
+        code = make_digest(value, is_success, submission->logs, result->digest, error);
+    return code;
+}
+
+enum bw_code submission_handle(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    struct submission *submission = calloc(1, sizeof *submission);
+    if (submission == NULL)
+        return bw_fail(error, BW_INTERNAL, "memory is short");
+    submission->api = api;
+    submission->exchange = exchange;
+    submission->expires_ms = clock_boot_ms() + TRY_MS;
+    enum bw_code code = submission_fill(submission, error);
+    if (code != BW_OK) {
+        submission_free(submission);
+        return code;
+    }
+    const struct result *result = &submission->result.result;
+    signals_heard(api->signals, result->worker, HEARD_RESULT);
+    if (hand_out_table_has(api->hand_outs, result->job, result->worker))
+        store(submission);
+    else
+        executor_submit(api->executor, true, judge_by_leases, submission);
+    return BW_PENDING;
+}

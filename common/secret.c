@@ -1,0 +1,62 @@
+#include "common/secret.h"
+
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SHA256_BYTES = 32 };
+
+static void hex(const unsigned char *bytes, size_t count, char *text)
+{
+    for (size_t i = 0; i < count; i++)
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+}
+
+void secret_random_hex(char *text, size_t size)
+{
+    unsigned char bytes[64];
+    for (size_t done = 0; done + 1 < size;) {
+        size_t digits = size - 1 - done, count = digits / 2 < sizeof bytes ? digits / 2 : sizeof bytes;
+        if (gnutls_rnd(GNUTLS_RND_KEY, bytes, count) < 0)
+            abort();
+        hex(bytes, count, text + done);
+        done += 2 * count;
+    }
+}
+
+void secret_digest(const struct digest_part *parts, size_t count, char text[SHA256_TEXT_SIZE])
+{
+    gnutls_hash_hd_t state;
+    unsigned char digest[SHA256_BYTES];
+    if (gnutls_hash_init(&state, GNUTLS_DIG_SHA256) < 0)
+        abort();
+    for (size_t i = 0; i < count; i++) {
+        uint64_t length = parts[i].length;
+        gnutls_hash(state, &length, sizeof length);
+        gnutls_hash(state, parts[i].bytes, parts[i].length);
+    }
+    gnutls_hash_deinit(state, digest);
+    hex(digest, sizeof digest, text);
+}
+
+static void hash_token(const char *salt, const char *token, char text[SHA256_TEXT_SIZE])
+{
+    struct digest_part parts[] = {{salt, strlen(salt)}, {token, strlen(token)}};
+    secret_digest(parts, 2, text);
+}
+
+void token_hash_make(const char *token, struct token_hash *made)
+{
+    secret_random_hex(made->salt, sizeof made->salt);
+    hash_token(made->salt, token, made->hash);
+}
+
+bool token_hash_matches(const struct token_hash *kept, const char *token)
+{
+    char hash[SHA256_TEXT_SIZE];
+    hash_token(kept->salt, token, hash);
+    return gnutls_memcmp(hash, kept->hash, sizeof hash) == 0;
+}

@@ -1,0 +1,141 @@
+#include "scheduler/chores.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { THREADS = 4 };
+
+struct chores {
+    struct run_store *runs;
+    struct lease_store *leases;
+    struct worker_store *workers;
+    struct inbox *inbox;
+    pthread_t threads[THREADS];
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t arrived;
+    struct chore *head, **tail;
+    bool is_closing;
+};
+
+static void end_lease(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    chore->code = lease_store_end(chores->leases, chore->lease.job, chore->lease.attempt, chore->lease.term,
+                                  chore->lease.end, &chore->lease.has_ended, &unused);
+}
+
+static void save_run(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    chore->code = run_store_advance(chores->runs, chore->run.id, chore->run.phase, chore->run.summary,
+                                    chore->run.summary_length, &unused);
+}
+
+static void mark_worker(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    chore->code = worker_store_mark(chores->workers, chore->worker.id, chore->worker.is_alive,
+                                    chore->worker.last_seen_ms, &unused);
+}
+
+static void delete_worker(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    chore->code = worker_store_delete(chores->workers, chore->worker.id, &unused);
+}
+
+static void (*const doers[])(struct chores *chores, struct chore *chore) = {
+    [CHORE_END_LEASE] = end_lease,
+    [CHORE_SAVE_RUN] = save_run,
+    [CHORE_MARK_WORKER] = mark_worker,
+    [CHORE_DELETE_WORKER] = delete_worker,
+};
+
+/* The next chore, or NULL: closing, and nothing is left. */
+static struct chore *next_chore(struct chores *chores)
+{
+    pthread_mutex_lock(&chores->mutex);
+    while (chores->head == NULL && !chores->is_closing)
+        pthread_cond_wait(&chores->arrived, &chores->mutex);
+    struct chore *chore = chores->head;
+    if (chore != NULL)
+        chores->head = chore->next;
+    if (chores->head == NULL)
+        chores->tail = &chores->head;
+    pthread_mutex_unlock(&chores->mutex);
+    return chore;
+}
+
+static void *work(void *context)
+{
+    struct chores *chores = context;
+    struct chore *chore;
+    for (chore = next_chore(chores); chore != NULL; chore = next_chore(chores)) {
+        doers[chore->kind](chores, chore);
+        struct event *event = event_new(EVENT_CHORE, chore->generation);
+        event->chore = chore;
+        inbox_post(chores->inbox, event);
+    }
+    return NULL;
+}
+
+struct chores *chores_open(struct run_store *runs, struct lease_store *leases, struct worker_store *workers,
+                           struct inbox *inbox)
+{
+    struct chores *chores = calloc(1, sizeof *chores);
+    if (chores == NULL)
+        abort();
+    chores->runs = runs;
+    chores->leases = leases;
+    chores->workers = workers;
+    chores->inbox = inbox;
+    chores->tail = &chores->head;
+    pthread_mutex_init(&chores->mutex, NULL);
+    pthread_cond_init(&chores->arrived, NULL);
+    for (int i = 0; i < THREADS; i++)
+        if (pthread_create(&chores->threads[i], NULL, work, chores) != 0)
+            abort(); /* at start, before anything was promised */
+    return chores;
+}
+
+void chores_close(struct chores *chores)
+{
+    if (chores == NULL)
+        return;
+    pthread_mutex_lock(&chores->mutex);
+    chores->is_closing = true;
+    pthread_cond_broadcast(&chores->arrived);
+    pthread_mutex_unlock(&chores->mutex);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(chores->threads[i], NULL);
+    pthread_cond_destroy(&chores->arrived);
+    pthread_mutex_destroy(&chores->mutex);
+    free(chores);
+}
+
+struct chore *chore_new(enum chore_kind kind, int64_t generation)
+{
+    struct chore *chore = calloc(1, sizeof *chore);
+    if (chore == NULL)
+        abort();
+    chore->kind = kind;
+    chore->generation = generation;
+    return chore;
+}
+
+void chore_free(struct chore *chore)
+{
+    if (chore->kind == CHORE_SAVE_RUN)
+        free(chore->run.summary);
+    free(chore);
+}
+
+void chores_submit(struct chores *chores, struct chore *chore)
+{
+    chore->next = NULL;
+    pthread_mutex_lock(&chores->mutex);
+    *chores->tail = chore;
+    chores->tail = &chore->next;
+    pthread_cond_signal(&chores->arrived);
+    pthread_mutex_unlock(&chores->mutex);
+}

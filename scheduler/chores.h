@@ -1,0 +1,61 @@
+/*
+ * chores: the scheduler's rare writes, done by a few threads of their own so that the core never waits for the database:
+ * ending a lease, recording a run's progress, marking a worker. Each comes back to the inbox as EVENT_CHORE.
+ */
+#ifndef SCHEDULER_CHORES_H
+#define SCHEDULER_CHORES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/run.h"
+#include "common/store/lease_store.h"
+#include "common/store/run_store.h"
+#include "common/store/worker_store.h"
+#include "scheduler/inbox.h"
+
+enum chore_kind { CHORE_END_LEASE, CHORE_SAVE_RUN, CHORE_MARK_WORKER, CHORE_DELETE_WORKER };
+
+struct chore {
+    enum chore_kind kind;
+    int64_t generation;
+    enum bw_code code; /* once done: BW_OK, or BW_UNAVAILABLE: unknown */
+    union {
+        struct {
+            char job[JOB_ID_SIZE];
+            uint32_t attempt;
+            int64_t term;
+            enum lease_end end;
+            bool has_ended; /* once done: it was this that ended it */
+        } lease;
+        struct {
+            char id[RUN_ID_SIZE];
+            enum run_phase phase;
+            uint8_t *summary; /* owned */
+            uint32_t summary_length;
+        } run;
+        struct {
+            char id[WORKER_ID_SIZE];
+            bool is_alive;
+            int64_t last_seen_ms;
+        } worker;
+    };
+    struct chore *next;
+};
+
+struct chores;
+
+struct chores *chores_open(struct run_store *runs, struct lease_store *leases, struct worker_store *workers,
+                           struct inbox *inbox);
+
+/* Does what is queued, then ends the threads. NULL is fine. */
+void chores_close(struct chores *chores);
+
+/* A zeroed chore; never NULL. */
+struct chore *chore_new(enum chore_kind kind, int64_t generation);
+void chore_free(struct chore *chore);
+
+/* Queues it; it comes back with EVENT_CHORE and is then the core's to free. */
+void chores_submit(struct chores *chores, struct chore *chore);
+
+#endif

@@ -1,0 +1,270 @@
+#include "scheduler/core.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "scheduler/scheduler_metrics.h"
+#include "scheduler/status.h"
+
+enum {
+    TICK_MS = 100,
+    GAP_MS = 1000,         /* a tick or an answer of the stream later than that is a gap */
+    STREAM_GAP_MS = 2000,
+    RECOVER_PAUSE_MS = 200,
+    RECOVER_PAUSE_MAX_MS = 2000
+};
+
+void core_discard(struct event *event)
+{
+    switch (event->kind) {
+    case EVENT_RUN_STARTED:
+        run_clear(&event->run);
+        break;
+    case EVENT_SIGNAL:
+        signal_clear(&event->signal);
+        break;
+    case EVENT_LEASED:
+        pending_lease_free(event->lease);
+        break;
+    case EVENT_GIVEN_UP:
+        pending_result_free(event->given_up);
+        break;
+    case EVENT_CALLBACK:
+        callback_free(event->callback);
+        break;
+    case EVENT_CHORE:
+        chore_free(event->chore);
+        break;
+    default:
+        break;
+    }
+    free(event);
+}
+
+void core_reset(struct core *core)
+{
+    tail_close(core->tail);
+    core->tail = NULL;
+    lease_table_destroy(&core->leases);
+    replica_table_destroy(&core->replicas);
+    queue_destroy(&core->queue);
+    worker_table_destroy(&core->workers);
+    lease_table_init(&core->leases);
+    replica_table_init(&core->replicas);
+    queue_init(&core->queue);
+    worker_table_init(&core->workers, core->heartbeat_ms);
+    core->generation++;
+    core->must_recover = false;
+    core->status_is_stale = true;
+}
+
+static void chore_done(struct core *core, struct chore *chore)
+{
+    if (chore->kind == CHORE_END_LEASE)
+        lease_ended(core, chore);
+    if (chore->kind == CHORE_SAVE_RUN)
+        run_saved(core, chore);
+}
+
+/* Handles one event of this generation, and frees it. */
+static void handle(struct core *core, struct event *event)
+{
+    switch (event->kind) {
+    case EVENT_RUN_STARTED:
+        run_started(core, &event->run);
+        break;
+    case EVENT_RESULT:
+        result_seen(core, &event->result);
+        break;
+    case EVENT_SIGNAL:
+        hear_signal(core, &event->signal);
+        break;
+    case EVENT_WORKER:
+        hear_worker(core, &event->worker);
+        break;
+    case EVENT_STREAM_LOST:
+        core->must_recover = true;
+        break;
+    case EVENT_LEASED:
+        hand_out_leased(core, event->lease);
+        event->lease = NULL;
+        break;
+    case EVENT_GIVEN_UP:
+        given_up_settled(core, event->given_up);
+        event->given_up = NULL;
+        break;
+    case EVENT_CALLBACK:
+        hand_out_answered(core, event->callback);
+        break;
+    case EVENT_CHORE:
+        chore_done(core, event->chore);
+        break;
+    case EVENT_MARK:
+    case EVENT_DEPOSED:
+    case EVENT_STOP:
+        break;
+    }
+    core_discard(event);
+}
+
+/* Takes and handles what has come, waiting for it until the next tick. */
+static void handle_events(struct core *core)
+{
+    struct event *events = inbox_take(core->inbox, core->ticked_ms + TICK_MS);
+    core->now_ms = clock_boot_ms();
+    while (events != NULL) {
+        struct event *event = events;
+        events = event->next;
+        bool is_outside = event->kind == EVENT_STOP || event->kind == EVENT_DEPOSED;
+        core->is_stopping = core->is_stopping || event->kind == EVENT_STOP;
+        metric_add(core->metrics, SCHEDULER_EVENTS, 1);
+        if (is_outside || event->generation != core->generation)
+            core_discard(event);
+        else
+            handle(core, event);
+    }
+}
+
+/* Nobody could be heard while this process, or the stream, stood still. */
+static void forgive_gaps(struct core *core)
+{
+    int64_t tick_gap_ms = core->now_ms - core->ticked_ms - TICK_MS;
+    int64_t stream_gap_ms = core->now_ms - tail_heard_ms(core->tail);
+    if (tick_gap_ms > GAP_MS)
+        worker_table_forgive(&core->workers, tick_gap_ms, core->now_ms);
+    else if (stream_gap_ms > STREAM_GAP_MS)
+        worker_table_forgive(&core->workers, core->now_ms - core->ticked_ms, core->now_ms);
+}
+
+static json_t *replicas_json(const struct core *core)
+{
+    json_t *list = json_array();
+    const struct known_replica *replica, *following;
+    HASH_ITER (hh, core->replicas.replicas, replica, following)
+        json_array_append_new(list, json_pack("{s:s,s:s,s:b}", "id", replica->id, "internal_url", replica->url,
+                                              "in_contact", (int)replica->in_contact));
+    return list;
+}
+
+static void publish_leading(struct core *core)
+{
+    if (!core->status_is_stale)
+        return;
+    core->status_is_stale = false;
+    json_t *body = json_pack("{s:s,s:s,s:I,s:o}", "status", "ready", "role", "leader", "term", (json_int_t)core->term,
+                             "replicas", replicas_json(core));
+    status_set_ready(core->status, true, json_dumps(body, JSON_COMPACT));
+    json_decref(body);
+}
+
+static void publish_recovering(struct core *core)
+{
+    json_t *body = json_pack("{s:s,s:s,s:I}", "status", "recovering", "role", "leader", "term", (json_int_t)core->term);
+    status_set_ready(core->status, false, json_dumps(body, JSON_COMPACT));
+    json_decref(body);
+    core->status_is_stale = true;
+}
+
+static void publish_metrics(struct core *core)
+{
+    size_t out_of_contact = 0;
+    int64_t oldest_ms = 0, database_ms = database_now_ms(core->database);
+    const struct known_replica *replica, *next_replica;
+    HASH_ITER (hh, core->replicas.replicas, replica, next_replica)
+        out_of_contact += !replica->in_contact;
+    const struct active_run *run, *next_run;
+    HASH_ITER (hh, core->queue.runs, run, next_run)
+        if (run->is_ready && database_ms - run->run.started_ms > oldest_ms)
+            oldest_ms = database_ms - run->run.started_ms;
+    metric_set(core->metrics, SCHEDULER_QUEUED_JOBS, (int64_t)queue_length(&core->queue));
+    metric_set(core->metrics, SCHEDULER_RUNNING_JOBS, HASH_COUNT(core->leases.leases));
+    metric_set(core->metrics, SCHEDULER_WAITING_POLLS, (int64_t)core->replicas.waiting);
+    metric_set(core->metrics, SCHEDULER_WORKERS_ALIVE, core->workers.alive);
+    metric_set(core->metrics, SCHEDULER_REPLICAS_OUT_OF_CONTACT, (int64_t)out_of_contact);
+    metric_set(core->metrics, SCHEDULER_OLDEST_QUEUED_SECONDS, oldest_ms / 1000);
+}
+
+static void tick(struct core *core)
+{
+    core->now_ms = clock_boot_ms();
+    if (core->now_ms - core->ticked_ms < TICK_MS)
+        return;
+    forgive_gaps(core);
+    core->ticked_ms = core->now_ms;
+    requeue_tick(core);
+    progress_tick(core);
+    publish_metrics(core);
+}
+
+/* All replicas that are in contact have announced: what is unconfirmed now stays so until its worker asks. */
+static void open_offers(struct core *core)
+{
+    const struct known_replica *replica, *following;
+    if (core->now_ms >= core->offer_again_ms || core->replicas.replicas == NULL)
+        return;
+    HASH_ITER (hh, core->replicas.replicas, replica, following)
+        if (!replica->has_announced)
+            return;
+    core->offer_again_ms = core->now_ms;
+}
+
+static bool goes_on(const struct core *core)
+{
+    return !core->is_stopping && leadership_is_trusted(core->leadership);
+}
+
+/* Works until something says that the state can't be trusted any longer. */
+static void work(struct core *core)
+{
+    core->ticked_ms = core->now_ms = clock_boot_ms();
+    while (goes_on(core) && !core->must_recover) {
+        handle_events(core);
+        if (!goes_on(core))
+            return;
+        tick(core);
+        open_offers(core);
+        hand_out_round(core);
+        publish_leading(core);
+    }
+}
+
+/* Sleeps, but for being stopped. Events that come meanwhile stay. */
+static void pause_recovery(struct core *core, int64_t pause_ms)
+{
+    int64_t until_ms = clock_boot_ms() + pause_ms;
+    while (clock_boot_ms() < until_ms && goes_on(core)) {
+        struct event *events = inbox_take(core->inbox, until_ms);
+        while (events != NULL) {
+            struct event *event = events;
+            events = event->next;
+            core->is_stopping = core->is_stopping || event->kind == EVENT_STOP;
+            core_discard(event); /* of a state that is gone */
+        }
+    }
+}
+
+void core_lead(struct core *core, int64_t term)
+{
+    int64_t pause_ms = RECOVER_PAUSE_MS;
+    core->term = term;
+    metric_set(core->metrics, SCHEDULER_TERM, term);
+    metric_set(core->metrics, SCHEDULER_IS_LEADER, 1);
+    while (goes_on(core)) {
+        struct bw_error error;
+        publish_recovering(core);
+        core_reset(core);
+        if (core_recover(core, &error) == BW_OK) {
+            pause_ms = RECOVER_PAUSE_MS;
+            work(core);
+            continue;
+        }
+        log_warning("recovery failed", log_text("reason", error.message));
+        pause_recovery(core, pause_ms);
+        pause_ms = pause_ms * 2 < RECOVER_PAUSE_MAX_MS ? pause_ms * 2 : RECOVER_PAUSE_MAX_MS;
+    }
+    metric_set(core->metrics, SCHEDULER_IS_LEADER, 0);
+    core_reset(core);
+}

@@ -1,0 +1,133 @@
+/*
+ * core: the scheduler's state and the one thread that owns it. It takes events from the inbox, changes the tables, and
+ * leaves everything slow to others: leases and results to their group commits, rare writes to the chores, HTTP to the
+ * callbacks. Everything declared here runs on that thread.
+ *
+ *   core.c      the loop: recover, take events, tick
+ *   recovery.c  the start-up path, and the only one
+ *   hearing.c   what replicas signal: polls, heartbeats, announcements
+ *   hand_out.c  matching polls with jobs, inserting leases, callbacks and their answers
+ *   requeue.c   the ends of leases: lost, expired, released; giving a job up
+ *   progress.c  results, phases, and what is recorded of a run
+ */
+#ifndef SCHEDULER_CORE_H
+#define SCHEDULER_CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/database.h"
+#include "common/store/lease_store.h"
+#include "common/store/replica_store.h"
+#include "common/store/result_store.h"
+#include "common/store/run_store.h"
+#include "common/store/worker_store.h"
+#include "scheduler/callbacks.h"
+#include "scheduler/chores.h"
+#include "scheduler/inbox.h"
+#include "scheduler/leader.h"
+#include "scheduler/lease_table.h"
+#include "scheduler/queue.h"
+#include "scheduler/replica_table.h"
+#include "scheduler/tail.h"
+#include "scheduler/worker_table.h"
+
+struct scheduler_options;
+struct metrics;
+struct status;
+
+struct core {
+    /* made by main, fixed */
+    const struct scheduler_options *options;
+    int64_t heartbeat_ms, job_timeout_ms;
+    uint32_t max_attempts;
+    struct database *database;
+    struct run_store *runs;
+    struct lease_store *lease_store;
+    struct result_store *results;
+    struct worker_store *worker_store;
+    struct replica_store *replica_store;
+    struct leader_store *leader_store;
+    struct leadership *leadership;
+    struct inbox *inbox;
+    struct chores *chores;
+    struct callbacks *callbacks;
+    struct metrics *metrics;
+    struct status *status;
+    char holder[WORKER_ID_SIZE]; /* this process's name in the leader document */
+
+    /* of one term */
+    int64_t term;
+    /* of one recovery; completions that carry another generation are dropped */
+    int64_t generation;
+    struct tail *tail;
+    struct queue queue;
+    struct worker_table workers;
+    struct replica_table replicas;
+    struct lease_table leases;
+    int64_t now_ms;        /* clock_boot_ms as of the events at hand */
+    int64_t offer_again_ms; /* from when unconfirmed leases are offered again: once the replicas have announced */
+    int64_t ticked_ms;
+    int64_t purged_ms;
+    bool must_recover;     /* what this state says can't be trusted any longer */
+    bool is_stopping;
+    bool status_is_stale;
+};
+
+/* Leads for one term: recovers, works, recovers again where it must, until stopped or deposed. */
+void core_lead(struct core *core, int64_t term);
+
+/* Brings the state up from the database. BW_UNAVAILABLE: try again. */
+enum bw_code core_recover(struct core *core, struct bw_error *error) BW_CHECKED;
+
+/* Forgets everything. */
+void core_reset(struct core *core);
+
+/* Frees an event and what it owns. */
+void core_discard(struct event *event);
+
+/* hearing.c */
+void hear_signal(struct core *core, const struct signal *signal);
+void hear_worker(struct core *core, const struct worker *worker);
+void hear_of_life(struct core *core, struct known_worker *worker, int64_t heard_ms, const char *replica);
+
+/* hand_out.c */
+void hand_out_round(struct core *core);
+void hand_out_leased(struct core *core, struct pending_lease *pending);
+void hand_out_answered(struct core *core, struct callback *callback);
+void replica_lost_contact(struct core *core, struct known_replica *replica);
+void replica_changed_process(struct core *core, struct known_replica *replica, const char *process);
+void answer_empty(struct core *core, struct known_replica *replica, int64_t poll);
+void lease_becomes_unconfirmed(struct core *core, struct live_lease *lease, int64_t hold_ms);
+void lease_is_delivered(struct core *core, struct live_lease *lease);
+void pending_lease_free(struct pending_lease *pending);
+
+/* requeue.c */
+void lease_begin_end(struct core *core, struct live_lease *lease, enum lease_end end);
+void lease_ended(struct core *core, struct chore *chore);
+void given_up_settled(struct core *core, struct pending_result *pending);
+void pending_result_free(struct pending_result *pending);
+void requeue_tick(struct core *core);
+uint32_t run_max_attempts(const struct core *core, const struct active_run *run);
+void strikes_add(struct strikes *strikes, enum lease_end end);
+/* Queues the job's next attempt, or gives it up if it has had enough. `avoid` may be "". */
+void job_try_again(struct core *core, struct active_run *run, uint32_t slot, uint32_t attempt,
+                   const struct strikes *strikes, const char *avoid);
+/* Inserts a result of the scheduler's own. */
+void job_settle(struct core *core, struct active_run *run, uint32_t slot, enum job_outcome outcome, uint32_t attempts,
+                const char *reason);
+
+/* progress.c */
+void run_started(struct core *core, struct run *run);
+void result_seen(struct core *core, const struct result *result);
+void run_advance(struct core *core, struct active_run *run);
+void run_note_result(struct active_run *run, uint32_t slot, enum job_outcome outcome, uint32_t attempts);
+enum run_phase run_current_phase(const struct active_run *run);
+void run_phase_slots(const struct active_run *run, enum run_phase phase, uint32_t *first, uint32_t *end);
+enum job_kind run_phase_kind(enum run_phase phase);
+void run_saved(struct core *core, struct chore *chore);
+/* After recovery: begins what the run's facts ask for. */
+void run_resume(struct core *core, struct active_run *run);
+void progress_tick(struct core *core);
+
+#endif

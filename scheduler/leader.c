@@ -1,0 +1,127 @@
+#include "scheduler/leader.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+
+struct leadership {
+    struct leader_store *store;
+    struct inbox *inbox;
+    char holder[WORKER_ID_SIZE];
+    int64_t lease_ms;
+    int64_t term;
+    _Atomic int64_t trusted_until_ms;
+    pthread_t thread;
+    bool is_renewing; /* the thread exists */
+    pthread_mutex_t mutex; /* guards is_stopping */
+    pthread_cond_t stopping;
+    bool is_stopping;
+};
+
+struct leadership *leadership_new(struct leader_store *store, struct inbox *inbox, const char *holder, int64_t lease_ms)
+{
+    struct leadership *leadership = calloc(1, sizeof *leadership);
+    if (leadership == NULL)
+        abort();
+    leadership->store = store;
+    leadership->inbox = inbox;
+    leadership->lease_ms = lease_ms;
+    strncpy(leadership->holder, holder, sizeof leadership->holder - 1);
+    pthread_mutex_init(&leadership->mutex, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&leadership->stopping, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return leadership;
+}
+
+void leadership_free(struct leadership *leadership)
+{
+    if (leadership == NULL)
+        return;
+    leadership_resign(leadership, false);
+    pthread_cond_destroy(&leadership->stopping);
+    pthread_mutex_destroy(&leadership->mutex);
+    free(leadership);
+}
+
+/* What a renewal that was sent at `sent_ms` is worth: the lease less a tenth for the clocks' drift. */
+static void trust_from(struct leadership *leadership, int64_t sent_ms)
+{
+    atomic_store(&leadership->trusted_until_ms, sent_ms + leadership->lease_ms - leadership->lease_ms / 10);
+}
+
+bool leadership_is_trusted(const struct leadership *leadership)
+{
+    return clock_boot_ms() < atomic_load(&leadership->trusted_until_ms);
+}
+
+/* Sleeps a third of the lease. False: stopping. */
+static bool pause_renewing(struct leadership *leadership)
+{
+    struct timespec until = clock_deadline(leadership->lease_ms / 3);
+    pthread_mutex_lock(&leadership->mutex);
+    while (!leadership->is_stopping)
+        if (pthread_cond_timedwait(&leadership->stopping, &leadership->mutex, &until) != 0)
+            break;
+    bool goes_on = !leadership->is_stopping;
+    pthread_mutex_unlock(&leadership->mutex);
+    return goes_on;
+}
+
+static void *renew(void *context)
+{
+    struct leadership *leadership = context;
+    bool is_held = true;
+    while (is_held && pause_renewing(leadership)) {
+        struct bw_error unused;
+        int64_t sent_ms = clock_boot_ms();
+        enum bw_code code = leader_store_renew(leadership->store, leadership->holder, leadership->term,
+                                               leadership->lease_ms, &is_held, &unused);
+        if (code == BW_OK && is_held)
+            trust_from(leadership, sent_ms);
+        if (code != BW_OK)
+            is_held = leadership_is_trusted(leadership);
+    }
+    if (!is_held) {
+        atomic_store(&leadership->trusted_until_ms, 0);
+        inbox_post(leadership->inbox, event_new(EVENT_DEPOSED, leadership->term));
+    }
+    return NULL;
+}
+
+enum bw_code leadership_take(struct leadership *leadership, int64_t *term, struct bw_error *error)
+{
+    leadership_resign(leadership, false);
+    int64_t sent_ms = clock_boot_ms();
+    enum bw_code code = leader_store_take(leadership->store, leadership->holder, leadership->lease_ms, term, error);
+    if (code != BW_OK || *term == 0)
+        return code;
+    leadership->term = *term;
+    leadership->is_stopping = false;
+    trust_from(leadership, sent_ms);
+    if (pthread_create(&leadership->thread, NULL, renew, leadership) != 0)
+        return bw_fail(error, BW_INTERNAL, "no thread could be started to renew the leader's lease");
+    leadership->is_renewing = true;
+    return BW_OK;
+}
+
+void leadership_resign(struct leadership *leadership, bool gives_back)
+{
+    if (!leadership->is_renewing)
+        return;
+    pthread_mutex_lock(&leadership->mutex);
+    leadership->is_stopping = true;
+    pthread_cond_signal(&leadership->stopping);
+    pthread_mutex_unlock(&leadership->mutex);
+    pthread_join(leadership->thread, NULL);
+    leadership->is_renewing = false;
+    atomic_store(&leadership->trusted_until_ms, 0);
+    struct bw_error unused;
+    if (gives_back && leader_store_release(leadership->store, leadership->holder, leadership->term, &unused) != BW_OK)
+        return; /* it expires by itself */
+}

@@ -1,0 +1,232 @@
+/*
+ * broadway-scheduler: takes the lease, leads while it holds it, stands by while another does.
+ *
+ * Order of the end: the core stops, the lease is given back, what is under way is settled, connections are closed.
+ */
+#include <curl/curl.h>
+#include <gnutls/gnutls.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/secret.h"
+#include "common/store/setting_store.h"
+#include "scheduler/core.h"
+#include "scheduler/options.h"
+#include "scheduler/scheduler_metrics.h"
+#include "scheduler/status.h"
+
+enum { DATABASE_PAUSE_MS = 500, EXIT_USAGE = 2, TOKEN_BYTES = 32 };
+
+struct scheduler {
+    struct core core;
+    struct setting_store *settings;
+    char internal_token[SETTING_SIZE];
+    pthread_t signal_thread;
+};
+
+/* Turns SIGTERM and SIGINT into an event. A second one ends the process at once. */
+static void *wait_for_signals(void *context)
+{
+    struct core *core = context;
+    sigset_t signals;
+    int signal_number;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigwait(&signals, &signal_number);
+    log_info("stopping", log_number("signal", signal_number));
+    inbox_post(core->inbox, event_new(EVENT_STOP, 0));
+    sigwait(&signals, &signal_number);
+    _exit(128 + signal_number);
+}
+
+/* Before any thread: all of them inherit the mask. */
+static void block_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+}
+
+static void take_flags(struct core *core, const struct scheduler_options *options)
+{
+    core->options = options;
+    core->heartbeat_ms = options->heartbeat_interval_ms;
+    core->job_timeout_ms = options->job_timeout_ms;
+    core->max_attempts = (uint32_t)options->max_attempts;
+    char host[64] = "", random[17];
+    gethostname(host, sizeof host - 1);
+    secret_random_hex(random, sizeof random);
+    snprintf(core->holder, sizeof core->holder, "%s-%d-%s", host, (int)getpid(), random);
+}
+
+static enum bw_code open_stores(struct scheduler *scheduler, struct bw_error *error)
+{
+    struct core *core = &scheduler->core;
+    enum bw_code code = run_store_open(core->database, &core->runs, error);
+    if (code == BW_OK)
+        code = lease_store_open(core->database, &core->lease_store, error);
+    if (code == BW_OK)
+        code = result_store_open(core->database, &core->results, error);
+    if (code == BW_OK)
+        code = worker_store_open(core->database, &core->worker_store, error);
+    if (code == BW_OK)
+        code = replica_store_open(core->database, &core->replica_store, error);
+    if (code == BW_OK)
+        code = leader_store_open(core->database, &core->leader_store, error);
+    if (code == BW_OK)
+        code = setting_store_open(core->database, &scheduler->settings, error);
+    return code;
+}
+
+/* A stop is the only event that anyone could post before the core leads. True: stop. */
+static bool sleep_or_stop(struct core *core, int64_t pause_ms)
+{
+    bool stops = false;
+    struct event *events = inbox_take(core->inbox, clock_boot_ms() + pause_ms);
+    while (events != NULL) {
+        struct event *event = events;
+        events = event->next;
+        stops = stops || event->kind == EVENT_STOP;
+        core_discard(event);
+    }
+    return stops;
+}
+
+/* The token that the replicas expect: given, or agreed upon in the database. */
+static enum bw_code learn_token(struct scheduler *scheduler, struct bw_error *error)
+{
+    char proposed[2 * TOKEN_BYTES + 1];
+    bool is_new;
+    const char *given = scheduler->core.options->internal_token;
+    if (given != NULL) {
+        snprintf(scheduler->internal_token, sizeof scheduler->internal_token, "%s", given);
+        return BW_OK;
+    }
+    secret_random_hex(proposed, sizeof proposed);
+    return setting_store_agree(scheduler->settings, "internal_token", proposed, scheduler->internal_token, &is_new, error);
+}
+
+/* Waits for the database, prepares it and learns the token. False: stopped. */
+static bool prepare(struct scheduler *scheduler)
+{
+    struct bw_error error;
+    bool was_told = false;
+    for (;;) {
+        enum bw_code code = database_prepare(scheduler->core.database, &error);
+        if (code == BW_OK)
+            code = learn_token(scheduler, &error);
+        if (code == BW_OK)
+            return true;
+        if (!was_told)
+            log_warning("waiting for the database", log_text("reason", error.message));
+        was_told = true;
+        if (sleep_or_stop(&scheduler->core, DATABASE_PAUSE_MS))
+            return false;
+    }
+}
+
+static void publish_standby(struct core *core, const char *state)
+{
+    bool is_ready = strcmp(state, "ready") == 0;
+    char text[96];
+    snprintf(text, sizeof text, "{\"status\":\"%s\",\"role\":\"standby\"}", state);
+    status_set_ready(core->status, is_ready, strdup(text));
+}
+
+/* Stands by and leads in turn, until stopped. */
+static void serve(struct core *core)
+{
+    int64_t pause_ms = core->options->leader_lease_ms / 10;
+    while (!core->is_stopping) {
+        struct bw_error error;
+        int64_t term = 0;
+        enum bw_code code = leadership_take(core->leadership, &term, &error);
+        publish_standby(core, code == BW_OK ? "ready" : "database unreachable");
+        if (code == BW_OK && term > 0) {
+            log_info("leading", log_number("term", term));
+            core_lead(core, term);
+            leadership_resign(core->leadership, core->is_stopping);
+            log_info("no longer leading", log_number("term", term));
+        } else if (sleep_or_stop(core, pause_ms)) {
+            return;
+        }
+    }
+}
+
+static void close_stores(struct scheduler *scheduler)
+{
+    struct core *core = &scheduler->core;
+    lease_store_close(core->lease_store);
+    result_store_close(core->results);
+    run_store_close(core->runs);
+    worker_store_close(core->worker_store);
+    replica_store_close(core->replica_store);
+    leader_store_close(core->leader_store);
+    setting_store_close(scheduler->settings);
+}
+
+static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
+{
+    struct core *core = &scheduler->core;
+    const struct scheduler_options *options = core->options;
+    enum bw_code code = status_open(options->metrics_bind_address, (uint16_t)options->metrics_port, core->metrics, &core->status, error);
+    if (code != BW_OK)
+        return code;
+    publish_standby(core, "starting");
+    if (prepare(scheduler))
+        code = callbacks_open(scheduler->internal_token, core->inbox, &core->callbacks, error);
+    if (code != BW_OK || core->callbacks == NULL)
+        return code;
+    core->chores = chores_open(core->runs, core->lease_store, core->worker_store, core->inbox);
+    core->leadership = leadership_new(core->leader_store, core->inbox, core->holder, options->leader_lease_ms);
+    core_reset(core);
+    serve(core);
+    leadership_free(core->leadership);
+    chores_close(core->chores);
+    callbacks_close(core->callbacks);
+    return BW_OK;
+}
+
+int main(int count, char **arguments)
+{
+    static struct scheduler scheduler;
+    struct core *core = &scheduler.core;
+    struct scheduler_options options;
+    struct bw_error error;
+    if (scheduler_options_read(&options, count, arguments, &error) != BW_OK) {
+        fprintf(stderr, "broadway-scheduler: %s\n", error.message);
+        return EXIT_USAGE;
+    }
+    block_signals();
+    log_open("broadway-scheduler", (enum log_level)options.log_level, (enum log_format)options.log_format);
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    mongoc_init();
+    take_flags(core, &options);
+    core->inbox = inbox_new();
+    core->metrics = scheduler_metrics_new();
+    enum bw_code code = database_open(options.mongodb_uri, options.mongodb_database, "broadway-scheduler", &core->database, &error);
+    if (code == BW_OK)
+        code = open_stores(&scheduler, &error);
+    if (code == BW_OK && pthread_create(&scheduler.signal_thread, NULL, wait_for_signals, core) != 0)
+        code = bw_fail(&error, BW_INTERNAL, "no thread could be started for signals");
+    if (code == BW_OK)
+        code = run(&scheduler, &error);
+    if (code != BW_OK)
+        fprintf(stderr, "broadway-scheduler: %s\n", error.message);
+    status_close(core->status);
+    close_stores(&scheduler);
+    database_close(core->database);
+    log_event(LOG_LEVEL_INFO, "stopped");
+    log_close();
+    return code == BW_OK ? EXIT_SUCCESS : EXIT_USAGE;
+}

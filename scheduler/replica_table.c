@@ -1,0 +1,165 @@
+#include "scheduler/replica_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/store/signal_store.h"
+
+void replica_table_init(struct replica_table *table)
+{
+    memset(table, 0, sizeof *table);
+}
+
+static void free_polls(struct known_replica *replica)
+{
+    struct parked_poll *poll, *following;
+    HASH_ITER (hh, replica->polls, poll, following) {
+        HASH_DELETE(hh, replica->polls, poll);
+        free(poll);
+    }
+}
+
+void replica_table_destroy(struct replica_table *table)
+{
+    struct known_replica *replica, *following;
+    HASH_ITER (hh, table->replicas, replica, following)
+        replica_table_remove(table, replica);
+    replica_table_init(table);
+}
+
+struct known_replica *replica_table_find(const struct replica_table *table, const char *id)
+{
+    struct known_replica *replica;
+    HASH_FIND_STR(table->replicas, id, replica);
+    return replica;
+}
+
+struct known_replica *replica_table_add(struct replica_table *table, const char *id, const char *url)
+{
+    struct known_replica *replica = replica_table_find(table, id);
+    if (replica != NULL)
+        return replica;
+    replica = calloc(1, sizeof *replica);
+    if (replica == NULL)
+        abort();
+    strncpy(replica->id, id, sizeof replica->id - 1);
+    strncpy(replica->url, url, sizeof replica->url - 1);
+    HASH_ADD_STR(table->replicas, id, replica);
+    return replica;
+}
+
+void replica_table_remove(struct replica_table *table, struct known_replica *replica)
+{
+    HASH_DELETE(hh, table->replicas, replica);
+    free_polls(replica);
+    free(replica->empty);
+    free(replica);
+}
+
+struct parked_poll *replica_find_poll(const struct known_replica *replica, int64_t number)
+{
+    struct parked_poll *poll;
+    HASH_FIND(hh, replica->polls, &number, sizeof number, poll);
+    return poll;
+}
+
+/* Enters a poll into the lists of those that wait. */
+static void poll_wait(struct replica_table *table, struct parked_poll *poll, struct known_worker *worker, bool is_first)
+{
+    poll->state = POLL_WAITING;
+    poll->worker = worker;
+    if (is_first)
+        DL_PREPEND(table->waiters, poll);
+    else
+        DL_APPEND(table->waiters, poll);
+    DL_PREPEND2(worker->polls, poll, worker_prev, worker_next);
+    table->waiting++;
+}
+
+static void poll_stop_waiting(struct replica_table *table, struct parked_poll *poll)
+{
+    DL_DELETE(table->waiters, poll);
+    DL_DELETE2(poll->worker->polls, poll, worker_prev, worker_next);
+    poll->worker = NULL;
+    table->waiting--;
+}
+
+struct parked_poll *replica_park(struct replica_table *table, struct known_replica *replica, struct known_worker *worker,
+                                 int64_t number, bool is_final)
+{
+    struct parked_poll *poll = replica_find_poll(replica, number);
+    if (poll != NULL) {
+        poll->is_final = poll->is_final || is_final;
+        poll->is_listed = true;
+        return poll->state == POLL_WAITING ? poll : NULL;
+    }
+    poll = calloc(1, sizeof *poll);
+    if (poll == NULL)
+        abort();
+    poll->number = number;
+    poll->is_final = is_final;
+    poll->is_listed = true;
+    poll->replica = replica;
+    HASH_ADD(hh, replica->polls, number, sizeof poll->number, poll);
+    poll_wait(table, poll, worker, false);
+    return poll;
+}
+
+void poll_match(struct replica_table *table, struct parked_poll *poll)
+{
+    poll_stop_waiting(table, poll);
+    poll->state = POLL_MATCHED;
+    poll->replica->matched++;
+}
+
+void poll_unmatch(struct replica_table *table, struct parked_poll *poll, struct known_worker *worker)
+{
+    if (poll->state != POLL_MATCHED)
+        return;
+    poll->replica->matched--;
+    poll_wait(table, poll, worker, true);
+}
+
+void poll_answered(struct replica_table *table, struct parked_poll *poll, int64_t now_ms)
+{
+    if (poll->state == POLL_WAITING)
+        poll_stop_waiting(table, poll);
+    if (poll->state == POLL_MATCHED)
+        poll->replica->matched--;
+    poll->state = POLL_ANSWERED;
+    poll->answered_ms = now_ms;
+}
+
+void replica_drop_polls(struct replica_table *table, struct known_replica *replica, int64_t now_ms)
+{
+    struct parked_poll *poll, *following;
+    HASH_ITER (hh, replica->polls, poll, following)
+        if (poll->state == POLL_WAITING)
+            poll_answered(table, poll, now_ms);
+}
+
+void replica_forget_answered(struct known_replica *replica, int64_t before_ms)
+{
+    struct parked_poll *poll, *following;
+    HASH_ITER (hh, replica->polls, poll, following) {
+        if (poll->state != POLL_ANSWERED || poll->answered_ms >= before_ms)
+            continue;
+        HASH_DELETE(hh, replica->polls, poll);
+        free(poll);
+    }
+}
+
+void replica_checksum(const struct known_replica *replica, int64_t *count, int64_t *checksum)
+{
+    const struct parked_poll *poll, *following;
+    uint64_t sum = 0;
+    *count = 0;
+    HASH_ITER (hh, replica->polls, poll, following) {
+        if (poll->state == POLL_ANSWERED)
+            continue;
+        sum += (uint64_t)signal_poll_checksum(poll->number);
+        ++*count;
+    }
+    *checksum = (int64_t)(sum & INT64_MAX);
+}

@@ -1,0 +1,111 @@
+#include "scheduler/worker_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MINIMUM_SLACK_MS = 1000 };
+
+void worker_table_init(struct worker_table *table, int64_t heartbeat_ms)
+{
+    memset(table, 0, sizeof *table);
+    table->heartbeat_ms = heartbeat_ms;
+}
+
+void worker_table_destroy(struct worker_table *table)
+{
+    struct known_worker *worker, *following;
+    HASH_ITER (hh, table->workers, worker, following) {
+        HASH_DELETE(hh, table->workers, worker);
+        free(worker);
+    }
+    table->alive = 0;
+}
+
+struct known_worker *worker_table_find(const struct worker_table *table, const char *id)
+{
+    struct known_worker *worker;
+    HASH_FIND_STR(table->workers, id, worker);
+    return worker;
+}
+
+struct known_worker *worker_table_add(struct worker_table *table, const char *id, int concurrency, bool is_alive,
+                                      int64_t now_ms)
+{
+    struct known_worker *worker = worker_table_find(table, id);
+    if (worker != NULL)
+        return worker;
+    worker = calloc(1, sizeof *worker);
+    if (worker == NULL)
+        abort();
+    strncpy(worker->id, id, sizeof worker->id - 1);
+    worker->concurrency = concurrency;
+    worker->is_alive = is_alive;
+    worker->heard_ms = now_ms;
+    table->alive += is_alive ? 1 : 0;
+    HASH_ADD_STR(table->workers, id, worker);
+    return worker;
+}
+
+void worker_table_remove(struct worker_table *table, struct known_worker *worker)
+{
+    table->alive -= worker->is_alive ? 1 : 0;
+    HASH_DELETE(hh, table->workers, worker);
+    free(worker);
+}
+
+bool worker_heard(struct worker_table *table, struct known_worker *worker, int64_t heard_ms, const char *replica)
+{
+    if (heard_ms > worker->heard_ms)
+        worker->heard_ms = heard_ms;
+    if (replica[0] != '\0')
+        strncpy(worker->replica, replica, sizeof worker->replica - 1);
+    if (worker->is_alive)
+        return false;
+    worker->is_alive = true;
+    table->alive++;
+    return true;
+}
+
+void worker_beat(struct worker_table *table, struct known_worker *worker)
+{
+    (void)table;
+    if (worker->held > 0)
+        worker->beats_at_work = true;
+}
+
+int64_t worker_patience_ms(const struct worker_table *table)
+{
+    int64_t slack_ms = table->heartbeat_ms / 2;
+    return 2 * table->heartbeat_ms + (slack_ms > MINIMUM_SLACK_MS ? slack_ms : MINIMUM_SLACK_MS);
+}
+
+bool worker_is_overdue(const struct worker_table *table, const struct known_worker *worker, int64_t now_ms,
+                       int64_t silence_ms)
+{
+    if (!worker->is_alive)
+        return false;
+    bool must_beat = worker->concurrency > 0 || worker->beats_at_work || worker->held == 0;
+    if (!must_beat)
+        return false;
+    int64_t most_ms = 2 * table->heartbeat_ms;
+    int64_t stretch_ms = silence_ms < most_ms ? silence_ms : most_ms;
+    return now_ms - worker->heard_ms > worker_patience_ms(table) + stretch_ms;
+}
+
+void worker_declare_dead(struct worker_table *table, struct known_worker *worker)
+{
+    if (!worker->is_alive)
+        return;
+    worker->is_alive = false;
+    table->alive--;
+}
+
+void worker_table_forgive(struct worker_table *table, int64_t gap_ms, int64_t now_ms)
+{
+    struct known_worker *worker, *following;
+    HASH_ITER (hh, table->workers, worker, following) {
+        worker->heard_ms += gap_ms;
+        if (worker->heard_ms > now_ms)
+            worker->heard_ms = now_ms;
+    }
+}

@@ -1,0 +1,78 @@
+"""A stage of a job, as the grader reads it, and what came of running one."""
+
+import re
+from dataclasses import dataclass
+
+UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+
+
+class StageError(Exception):
+    """The stage can't be started; the text says why."""
+
+
+@dataclass
+class Stage:
+    """Absent keys have their defaults. `env` is a list of NAME=value, the later wins."""
+
+    image: str
+    env: list
+    entrypoint: list
+    networking: bool
+    hostname: str
+    timeout_s: float
+    memory: str
+    cpuset_cpus: str
+    privileged: bool
+
+    def environment(self):
+        """{name: value}; of a name that stands twice, the later."""
+        return dict(entry.partition("=")[::2] for entry in self.env)
+
+
+@dataclass
+class Outcome:
+    """How a stage ended. `exit_code` is None if it didn't start; 128 + N if signal N ended it."""
+
+    exit_code: int = None
+    seconds: float = 0.0
+    killed: bool = False
+    error: str = None
+
+    @property
+    def succeeded(self):
+        """Did it run to its end, and say 0?"""
+        return self.exit_code == 0 and not self.killed
+
+
+def parse_stage(fields, default_timeout_s):
+    """A Stage from a hand-out."""
+    return Stage(
+        image=fields["image"],
+        env=fields.get("env") or [],
+        entrypoint=fields.get("entrypoint") or [],
+        networking=bool(fields.get("enable_networking", fields.get("networking", False))),
+        hostname=fields.get("host_name") or fields.get("hostname"),
+        timeout_s=fields.get("timeout") or default_timeout_s,
+        memory=fields.get("memory"),
+        cpuset_cpus=fields.get("cpuset_cpus"),
+        privileged=bool(fields.get("privileged", False)),
+    )
+
+
+def memory_bytes(memory):
+    """512m, 2g, 1048576 → bytes. Raises StageError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([bkmgt]?)b?", str(memory).strip().lower())
+    if not match:
+        raise StageError(f"memory {memory!r} is not a size such as 512m")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+def cpu_numbers(cpuset):
+    """0-2,4 → {0, 1, 2, 4}. Raises StageError."""
+    cpus = set()
+    for part in str(cpuset).split(","):
+        match = re.fullmatch(r"\s*(\d{1,5})(?:-(\d{1,5}))?\s*", part)
+        if not match:
+            raise StageError(f"cpuset_cpus {cpuset!r} is not a list such as 0-2,4")
+        cpus |= set(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return cpus

@@ -1,0 +1,29 @@
+"""Runs a command of this package in build/venv, making that environment first if it is missing.
+
+Used by the commands in scripts/ before anything else: standard library only, any Python 3.
+"""
+
+import os
+import subprocess
+import sys
+
+SCRIPTS = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+ROOT = os.path.dirname(SCRIPTS)
+VENV = os.path.join(ROOT, "build", "venv")
+
+
+def enter_environment():
+    """Returns only inside build/venv: otherwise the same command is started over with its interpreter."""
+    if os.path.realpath(sys.prefix) == os.path.realpath(VENV):
+        return
+    python = os.path.join(VENV, "bin", "python")
+    if not os.path.exists(os.path.join(VENV, "stamp")):
+        make_environment()
+    os.execv(python, [python, os.path.realpath(sys.argv[0])] + sys.argv[1:])
+
+
+def make_environment():
+    """What scripts/install says goes to stderr, since stdout belongs to the command."""
+    install = [os.path.join(SCRIPTS, "install"), "--python"]
+    if subprocess.call(install, stdout=sys.stderr.fileno()) != 0:
+        sys.exit("%s could not make the Python environment" % install[0])

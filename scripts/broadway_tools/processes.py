@@ -1,0 +1,85 @@
+"""Processes that outlive the command that started them, told apart from others that later get the same pid."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+# In /proc/PID/stat, counted from behind the name in brackets.
+STATE, START_TIME = 0, 19
+DEAD_STATES = ("Z", "X")
+KILL_WAIT_S = 5
+
+
+def spawn(argv, log, cwd, env):
+    """Starts `argv` in a session of its own, holding no descriptor of ours; its output goes to the end of `log`."""
+    with open(log, "ab", opener=_private_opener) as output:
+        return subprocess.Popen(
+            [str(word) for word in argv],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            close_fds=True,
+            env=env,
+            cwd=cwd,
+        ).pid
+
+
+def identity(pid):
+    """What no other process on this machine ever has: boot and start time. None if there is no such process."""
+    fields = _stat(pid)
+    if fields is None or fields[STATE] in DEAD_STATES:
+        return None
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot}/{fields[START_TIME]}"
+
+
+def is_alive(pid, known_identity):
+    """Is `pid` still the process that had this identity? A zombie is not."""
+    return known_identity is not None and identity(pid) == known_identity
+
+
+def stop(processes, grace_s):
+    """SIGTERM to all of [(pid, identity)], SIGKILL to those that are left after `grace_s`. Returns the killed pids."""
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+        _signal(process, signal.SIGCONT)
+    if _wait_gone(processes, grace_s):
+        return []
+    stubborn = [process for process in processes if is_alive(*process)]
+    for process in stubborn:
+        _signal(process, signal.SIGKILL)
+    _wait_gone(stubborn, KILL_WAIT_S)
+    return [pid for pid, _ in stubborn]
+
+
+def _private_opener(path, flags):
+    return os.open(path, flags, 0o600)
+
+
+def _stat(pid):
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()
+
+
+def _signal(process, number):
+    if not is_alive(*process):
+        return
+    try:
+        os.kill(process[0], number)
+    except ProcessLookupError:
+        pass
+
+
+def _wait_gone(processes, seconds):
+    deadline = time.monotonic() + seconds
+    while any(is_alive(*process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

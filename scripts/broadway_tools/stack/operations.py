@@ -1,0 +1,76 @@
+"""Starting, stopping and restarting a stack. A stack is written down before its members run, so that whatever happens
+to the command, `stack down` finds what it started."""
+
+import subprocess
+
+from broadway_tools import processes
+from broadway_tools.files import BUILD, SCRIPTS
+from broadway_tools.stack import readiness
+from broadway_tools.stack.plan import plan
+from broadway_tools.stack.record import API, DATABASE, SCHEDULER, load
+
+GRACE_S = 10
+STOP_ORDER = (API, SCHEDULER, DATABASE)
+BINARIES = ("broadway-api", "broadway-scheduler")
+
+
+class StackError(Exception):
+    """What was asked for can't be done; the text says why."""
+
+
+def up(wishes):
+    """Starts a stack and returns it when it is ready. If that fails, nothing is left running."""
+    wishes.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    former = load(wishes.directory)
+    if former is not None and any(member.is_alive() for member in former.members):
+        raise StackError(f"a stack runs in {wishes.directory} already; stop it with: stack down --state DIR")
+    build_missing(wishes.preset)
+    stack = plan(wishes)
+    try:
+        for member in stack.members:
+            member.start(stack.directory)
+            stack.save()
+            if member.kind == DATABASE:
+                readiness.wait_listening(stack, member)
+        readiness.wait_ready(stack, stack.members)
+    except BaseException:
+        down(stack)
+        raise
+    return stack
+
+
+def build_missing(preset):
+    """Builds the binaries of a preset, unless they are there."""
+    if all((BUILD / preset / name).exists() for name in BINARIES):
+        return
+    if subprocess.run([SCRIPTS / "build", preset], check=False).returncode != 0:
+        raise StackError(f"the preset {preset!r} is not built, and building it failed")
+
+
+def down(stack):
+    """Stops everything, callers before those they call. Returns the names of those that had to be killed."""
+    killed = []
+    for kind in STOP_ORDER:
+        members = stack.of_kind(kind)
+        pids = processes.stop([(member.pid, member.identity) for member in members], GRACE_S)
+        killed += [member.name for member in members if member.pid in pids]
+    stack.forget()
+    return killed
+
+
+def restart(stack, name):
+    """Starts the member `name` again as it was first started, stopping it before if it runs, and returns when
+    all that runs is ready. If that fails, the member is stopped; the others go on."""
+    member = next((member for member in stack.members if member.name == name), None)
+    if member is None:
+        known = ", ".join(member.name for member in stack.members)
+        raise StackError(f"there is no {name!r} in this stack; there is: {known}")
+    forgotten = readiness.known_replica_ids(stack, member.internal_url) if member.kind == API else set()
+    processes.stop([(member.pid, member.identity)], GRACE_S)
+    try:
+        member.start(stack.directory)
+        stack.save()
+        readiness.wait_ready(stack, [member], forgotten)
+    except BaseException:
+        processes.stop([(member.pid, member.identity)], GRACE_S)
+        raise

@@ -1,0 +1,142 @@
+"""When is a stack ready? Replicas answer, one scheduler leads, and it is in contact with every replica.
+
+Only what runs is asked: what was killed, and is not yet started again, holds nobody up.
+"""
+
+import socket
+import time
+from urllib.parse import urlsplit
+
+import httpx
+
+from broadway_tools.files import last_lines
+from broadway_tools.stack.record import API, DATABASE, SCHEDULER
+
+TIMEOUT_S = 60
+ANSWER_S = 2
+PAUSE_S = 0.05
+
+
+class NotReady(Exception):
+    """What was started didn't come up; the text says what was missing, with the end of a log."""
+
+
+def wait_ready(stack, started, forgotten_ids=frozenset(), timeout_s=TIMEOUT_S):
+    """Returns when all that runs is ready, `started` (members) among it. A scheduler's word on a replica whose id
+    is in `forgotten_ids` counts for nothing: that is the replica's predecessor. Raises NotReady."""
+    deadline = time.monotonic() + timeout_s
+    with httpx.Client(timeout=ANSWER_S, trust_env=False) as client:
+        while True:
+            for member in started:
+                if not member.is_alive():
+                    raise NotReady(f"{member.name} has exited\n{_log(stack, member)}")
+            blocker, why = _first_obstacle(stack, client, started, forgotten_ids)
+            if blocker is None:
+                return
+            if time.monotonic() > deadline:
+                raise NotReady(f"not ready after {timeout_s} s: {why}\n{_log(stack, blocker)}")
+            time.sleep(PAUSE_S)
+
+
+def wait_listening(stack, database, timeout_s=TIMEOUT_S):
+    """Returns when the database takes connections: what comes next needs it. Raises NotReady."""
+    deadline = time.monotonic() + timeout_s
+    while not accepts_connections(database.url):
+        if not database.is_alive():
+            raise NotReady(f"the database has exited\n{_log(stack, database)}")
+        if time.monotonic() > deadline:
+            raise NotReady(f"the database takes no connections after {timeout_s} s\n{_log(stack, database)}")
+        time.sleep(PAUSE_S)
+
+
+def known_replica_ids(stack, internal_url):
+    """The ids under which schedulers know the replica at this address, of whatever time."""
+    ids = set()
+    with httpx.Client(timeout=ANSWER_S, trust_env=False) as client:
+        for scheduler in stack.of_kind(SCHEDULER):
+            report = _report(client, scheduler) if scheduler.is_alive() else None
+            ids |= {row.get("id") for row in (report or {}).get("replicas", []) if row.get("internal_url") == internal_url}
+    return ids
+
+
+def is_ready(member):
+    """Does this one member say, by itself, that it is ready?"""
+    if member.kind == DATABASE:
+        return accepts_connections(member.url)
+    with httpx.Client(timeout=ANSWER_S, trust_env=False) as client:
+        return _status(client, f"{_health_base(member)}/readyz") == 200
+
+
+def accepts_connections(url):
+    """Does someone listen at this URL's address?"""
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname, parts.port), timeout=ANSWER_S):
+            return True
+    except OSError:
+        return False
+
+
+def _first_obstacle(stack, client, started, forgotten_ids):
+    """(member, sentence) of what isn't ready yet, or (None, None)."""
+    databases = stack.of_kind(DATABASE)
+    if databases and not databases[0].is_alive():
+        # Nobody can be ready without it; that what was started is up is all that can be asked for.
+        return _health_obstacle(started, client, "/healthz")
+    if databases and not accepts_connections(databases[0].url):
+        return databases[0], "the database doesn't accept connections"
+    alive = [member for member in stack.members if member.is_alive()]
+    blocker, why = _health_obstacle(alive, client, "/readyz")
+    return (blocker, why) if blocker else _leader_obstacle(alive, client, forgotten_ids)
+
+
+def _health_obstacle(members, client, path):
+    for member in members:
+        if member.kind != DATABASE and _status(client, f"{_health_base(member)}{path}") != 200:
+            return member, f"{member.name} doesn't answer {path} with 200"
+    return None, None
+
+
+def _leader_obstacle(alive, client, forgotten_ids):
+    schedulers = [member for member in alive if member.kind == SCHEDULER]
+    if not schedulers:
+        return None, None
+    reports = [(member, _report(client, member) or {}) for member in schedulers]
+    leaders = [(member, report) for member, report in reports if report.get("role") == "leader"]
+    if len(leaders) != 1:
+        return schedulers[0], f"{len(leaders)} schedulers lead; it must be one"
+    leader, report = leaders[0]
+    in_contact = {
+        row.get("internal_url")
+        for row in report.get("replicas", [])
+        if row.get("in_contact") and row.get("id") not in forgotten_ids
+    }
+    for member in alive:
+        if member.kind == API and member.internal_url not in in_contact:
+            return leader, f"{leader.name} leads, but is not in contact with {member.name}"
+    return None, None
+
+
+def _health_base(member):
+    return member.internal_url if member.kind == API else member.url
+
+
+def _status(client, url):
+    try:
+        return client.get(url).status_code
+    except httpx.HTTPError:
+        return None
+
+
+def _report(client, scheduler):
+    """What a ready scheduler says of itself, or None."""
+    try:
+        answer = client.get(f"{scheduler.url}/readyz")
+        return answer.json() if answer.status_code == 200 else None
+    except (httpx.HTTPError, ValueError):
+        return None
+
+
+def _log(stack, member):
+    path = member.log(stack.directory)
+    return f"the end of {path}:\n{last_lines(path)}"

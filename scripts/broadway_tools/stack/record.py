@@ -1,0 +1,94 @@
+"""What a stack writes down in its directory: stack.json for everyone, processes.json for itself."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+
+from broadway_tools import processes
+from broadway_tools.files import write_private
+
+DATABASE, API, SCHEDULER = "database", "api", "scheduler"
+
+
+@dataclass
+class Member:
+    """One process of a stack. The same fields start it, find it again and start it once more."""
+
+    name: str
+    kind: str
+    argv: list
+    url: str
+    cwd: str
+    internal_url: str = None
+    pid: int = None
+    identity: str = None
+
+    def is_alive(self):
+        """Does it run, as the process that was started? A zombie doesn't."""
+        return processes.is_alive(self.pid, self.identity)
+
+    def start(self, directory):
+        """Starts it, detached. BROADWAY_* of the caller's environment is the caller's, not this process's."""
+        env = {name: value for name, value in os.environ.items() if not name.startswith("BROADWAY_")}
+        self.pid = processes.spawn(self.argv, self.log(directory), self.cwd, env)
+        self.identity = processes.identity(self.pid)
+
+    def log(self, directory):
+        """The file with everything it says."""
+        return directory / f"{self.name}.log"
+
+
+@dataclass
+class Stack:
+    """A stack as written down. `members` in the order of their start: database, schedulers, replicas."""
+
+    directory: object
+    mongodb_uri: str
+    database: str
+    cluster_token: str
+    internal_token: str
+    members: list
+
+    def of_kind(self, kind):
+        """The members of one kind, in the order of their numbers."""
+        return [member for member in self.members if member.kind == kind]
+
+    def save(self):
+        """Writes both files, each at one stroke."""
+        public = {
+            "mongodb_uri": self.mongodb_uri,
+            "database": self.database,
+            "cluster_token": self.cluster_token,
+            "internal_token": self.internal_token,
+            "database_pid": next((member.pid for member in self.of_kind(DATABASE)), None),
+            "api": [
+                {"url": member.url, "internal_url": member.internal_url, "pid": member.pid}
+                for member in self.of_kind(API)
+            ],
+            "scheduler": [{"url": member.url, "pid": member.pid} for member in self.of_kind(SCHEDULER)],
+        }
+        private = [asdict(member) for member in self.members]
+        write_private(self.directory / "processes.json", json.dumps(private, indent=2) + "\n")
+        write_private(self.directory / "stack.json", json.dumps(public, indent=2) + "\n")
+
+    def forget(self):
+        """Removes both files; data and logs stay."""
+        for name in ("stack.json", "processes.json"):
+            (self.directory / name).unlink(missing_ok=True)
+
+
+def load(directory):
+    """The stack of this directory, or None if none is written down there."""
+    try:
+        public = json.loads((directory / "stack.json").read_text(encoding="utf-8"))
+        private = json.loads((directory / "processes.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return Stack(
+        directory=directory,
+        mongodb_uri=public["mongodb_uri"],
+        database=public["database"],
+        cluster_token=public["cluster_token"],
+        internal_token=public["internal_token"],
+        members=[Member(**fields) for fields in private],
+    )

@@ -1,0 +1,183 @@
+"""A small stand-in for broadway-api, in memory: enough of the protocol to try graders and client commands against."""
+
+import json
+import secrets
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
+
+
+class FakeApi:
+    """Runs on a free port of 127.0.0.1 as long as the context is open."""
+
+    def __init__(self, token="secret", heartbeat=1):
+        self.token, self.heartbeat = token, heartbeat
+        self.changed = threading.Condition()
+        self.queue = []  # hand-outs to come
+        self.registrations = []  # query arguments
+        self.workers = set()
+        self.handed_out = []  # job ids
+        self.results = {}  # job id → body
+        self.heartbeats = []  # (time, worker id)
+        self.refusals = []  # (method, path prefix, status or None to cut the connection), each used once
+        self.requests = []  # "METHOD path"
+        self.runs = {}
+        self.open_polls = 0
+
+    def __enter__(self):
+        handler = type("Handler", (_Handler,), {"api": self})
+        self._server = _Server(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+
+    def put(self, *stages, job_id=None, **more):
+        """Queues a job, and returns its id."""
+        job_id = job_id or secrets.token_hex(16)
+        with self.changed:
+            self.queue.append({"job_id": job_id, "attempt": 1, "stages": list(stages), **more})
+            self.changed.notify_all()
+        return job_id
+
+    def wait_for(self, condition, seconds=10):
+        """Returns as soon as condition() holds; fails the test after `seconds`."""
+        with self.changed:
+            assert self.changed.wait_for(condition, seconds), "waited in vain"
+
+    def result_of(self, job_id, seconds=10):
+        """The body that was posted for a job."""
+        self.wait_for(lambda: job_id in self.results, seconds)
+        return self.results[job_id]
+
+    def take_refusal(self, method, path):
+        """The status to refuse this request with; 0 if it is to be served."""
+        with self.changed:
+            for refusal in self.refusals:
+                if refusal[0] == method and path.startswith(refusal[1]):
+                    self.refusals.remove(refusal)
+                    return refusal[2]
+        return 0
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """A caller who hangs up is nothing to speak of."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    api = None
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self._dispatch("GET")
+
+    def do_POST(self):
+        self._dispatch("POST")
+
+    def _dispatch(self, method):
+        parts = urlsplit(self.path)
+        self.arguments = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        with self.api.changed:
+            self.api.requests.append(f"{method} {parts.path}")
+            self.api.changed.notify_all()
+        status = self.api.take_refusal(method, parts.path)
+        if status is None:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        if status:
+            self._answer(status, {"error": "refused by the test"})
+            return
+        words = parts.path.removeprefix("/api/v1/").split("/")
+        getattr(self, f"_{method.lower()}_{words[0]}")(*words[1:])
+
+    def _answer(self, status, value=None):
+        body = b"" if value is None else json.dumps(value).encode()
+        self.send_response(status)
+        if status == 503:
+            self.send_header("Retry-After", "0")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _get_worker_register(self):
+        if self.arguments.get("token") != self.api.token:
+            self._answer(400, {"error": "wrong cluster token"})
+            return
+        worker_id = secrets.token_hex(16)
+        with self.api.changed:
+            self.api.registrations.append(self.arguments)
+            self.api.workers.add(worker_id)
+            self.api.changed.notify_all()
+        self._answer(200, {"worker_id": worker_id, "heartbeat": self.api.heartbeat})
+
+    def _get_grading_job(self):
+        api = self.api
+        if self.arguments["worker_id"] not in api.workers:
+            self._answer(400, {"error": "unknown worker"})
+            return
+        with api.changed:
+            api.open_polls += 1
+            api.changed.notify_all()
+            api.changed.wait_for(lambda: api.queue, float(self.arguments.get("wait", 18)))
+            api.open_polls -= 1
+            handout = api.queue.pop(0) if api.queue and not self._is_gone() else None
+            if handout:
+                api.handed_out.append(handout["job_id"])
+            api.changed.notify_all()
+        self._answer(200 if handout else 498, handout)
+
+    def _is_gone(self):
+        """Like the real one, it hands nothing to a caller who has hung up."""
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+
+    def _post_grading_job(self, job_id):
+        body = json.loads(self.body)
+        with self.api.changed:
+            is_first = job_id not in self.api.results
+            self.api.results.setdefault(job_id, body)
+            self.api.changed.notify_all()
+        self._answer(200 if is_first else 400, {} if is_first else {"error": "the job has its result"})
+
+    def _post_heartbeat(self):
+        worker_id = self.arguments["worker_id"]
+        if worker_id not in self.api.workers:
+            self._answer(400, {"error": "unknown worker"})
+            return
+        with self.api.changed:
+            self.api.heartbeats.append((time.monotonic(), worker_id))
+            self.api.changed.notify_all()
+        self._answer(200)
+
+    def _post_grading_run(self, run_id=None):
+        if run_id is None:
+            payload = json.loads(dict(parse_qsl(self.body.decode()))["json_payload"])
+            run_id = secrets.token_hex(12)
+            self.api.runs[run_id] = {"payload": payload, "statuses": [], "state": "created"}
+            self._answer(200, {"id": run_id})
+            return
+        if self.api.runs[run_id]["state"] != "created":
+            self._answer(400, {"error": "the run was started already"})
+            return
+        self.api.runs[run_id]["state"] = "students"
+        self._answer(200, {})
+
+    def _get_grading_run(self, run_id):
+        """The statuses that the test prepared, one after the other; the last of them stays."""
+        run = self.api.runs[run_id]
+        statuses = run["statuses"]
+        self._answer(200, statuses.pop(0) if len(statuses) > 1 else statuses[0])

@@ -1,0 +1,285 @@
+"""The reference grader, as a process, against a stand-in API."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import SCRIPTS
+from fake_api import FakeApi
+
+
+def sh(script, **more):
+    return {"image": "any", "entrypoint": ["/bin/sh", "-c", script], "env": [], **more}
+
+
+def test_reports_each_stage_and_what_the_job_left_in_result_json(api, start_grader):
+    start_grader("--hostname=bench-7", "--concurrency=3")
+    job = api.put(
+        sh('echo "$GREETING" >shared; echo one; echo two >&2', env=["GREETING=a=b\nc"]),
+        sh('printf \'{"score": 7, "said": "%s"}\' "$(head -n1 shared)" >result.json'),
+    )
+    body = api.result_of(job)
+    assert body["success"] is True
+    assert body["result"]["output"] == {"score": 7, "said": "a=b"}
+    first = body["result"]["stages"][0]
+    assert (first["image"], first["exit_code"], first["killed"]) == ("any", 0, False)
+    assert (first["stdout"], first["stderr"]) == ("one\n", "two\n")
+    assert body["logs"] == {"stdout": "one\n", "stderr": "two\n"}
+    assert api.registrations == [{"token": "secret", "hostname": "bench-7", "concurrency": "3"}]
+
+
+def test_stops_at_the_first_failing_stage(api, start_grader):
+    start_grader()
+    job = api.put(sh("exit 3"), sh("echo never"))
+    body = api.result_of(job)
+    assert body["success"] is False
+    assert [stage["exit_code"] for stage in body["result"]["stages"]] == [3]
+
+
+def test_a_stage_over_its_timeout_is_killed_with_all_it_started(api, start_grader):
+    start_grader()
+    job = api.put(sh("echo before; sleep 47.11 & sleep 47.11", timeout=0.3))
+    stage = api.result_of(job)["result"]["stages"][0]
+    assert stage["killed"] is True
+    assert stage["stdout"] == "before\n"
+    assert "0.3 s" in stage["error"]
+    assert subprocess.run(["pgrep", "-f", "sleep 47.11"], check=False).returncode == 1
+
+
+def test_background_processes_end_with_their_stage(api, start_grader):
+    start_grader()
+    began = time.monotonic()
+    job = api.put(sh("sleep 48.12 & echo done"))
+    assert api.result_of(job)["success"] is True
+    assert time.monotonic() - began < 5
+    assert subprocess.run(["pgrep", "-f", "sleep 48.12"], check=False).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        ({"image": "any", "entrypoint": ["/no/such/program"]}, "No such file"),
+        ({"image": "any"}, "no entrypoint"),
+        (sh("true", memory="much"), "memory"),
+        (sh("true", cpuset_cpus="a-b"), "cpuset_cpus"),
+    ],
+)
+def test_a_stage_that_cannot_start_says_why(api, start_grader, stage, words):
+    start_grader()
+    body = api.result_of(api.put(stage))
+    assert body["success"] is False
+    report = body["result"]["stages"][0]
+    assert report["exit_code"] is None
+    assert words in report["error"]
+
+
+def test_memory_and_processors_are_limited(api, start_grader):
+    start_grader()
+    job = api.put(
+        sh("grep -E 'Max address space|Limit' /proc/self/limits; taskset -p $$", memory="300m", cpuset_cpus="0")
+    )
+    text = api.result_of(job)["logs"]["stdout"]
+    assert str(300 * 1024 * 1024) in text
+    assert "mask: 1" in text
+
+
+def test_jobs_see_nothing_of_the_graders_environment(api, start_grader):
+    start_grader(env={"CANARY": "canary-in-env", "BROADWAY_CLUSTER_TOKEN": "secret"})
+    job = api.put(sh("env; pwd", env=["MINE=1"]))
+    text = api.result_of(job)["logs"]["stdout"]
+    names = {line.partition("=")[0] for line in text.splitlines()[:-1]}
+    assert {"PATH", "HOME", "JOB_DIR", "MINE"} <= names <= {"PATH", "HOME", "JOB_DIR", "MINE", "PWD", "SHLVL", "_"}
+
+
+def test_directories_are_fresh_and_wiped_and_links_are_not_followed(api, start_grader, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "keep").write_text("kept")
+    start_grader()
+    script = f"""ls -A; ln -s {outside} link; ln -s {outside}/keep result.json
+        mkdir -p locked/in; touch locked/in/file; chmod 000 locked/in locked; touch junk"""
+    first = api.result_of(api.put(sh(script)))
+    second = api.result_of(api.put(sh("ls -A")))
+    assert first["logs"]["stdout"] == second["logs"]["stdout"] == ""
+    assert "output" not in first["result"]
+    assert (outside / "keep").read_text() == "kept"
+    [own] = (tmp_path / "work").iterdir()
+    assert list(own.iterdir()) == []
+
+
+def test_pre_and_post_processing_jobs_find_the_students(api, start_grader):
+    start_grader()
+    job = api.put(sh("cat students.json"), students=[{"NETID": "a"}, {"NETID": "b"}])
+    assert api.result_of(job)["logs"]["stdout"] == '[{"NETID": "a"}, {"NETID": "b"}]'
+
+
+def test_much_output_is_cut_in_the_middle_and_made_fit_for_json(api, start_grader):
+    start_grader("--max-log-bytes=100000")
+    job = api.put(sh(r"echo first; printf '\000\377'; head -c 30000000 /dev/zero | tr '\0' x; echo; echo last"))
+    body = api.result_of(job)
+    log = body["logs"]["stdout"]
+    assert log.startswith("first\n\ufffd\ufffdxxx") and log.endswith("xxx\nlast\n")
+    assert "bytes left out" in log and len(log) < 101_000
+    assert len(body["result"]["stages"][0]["stdout"]) < 9000
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("{", "result.json"), ("NaN", "NaN"), ("[" * 50 + "]" * 50, "deeper"), ("1" + "0" * 30, "64 bits")],
+)
+def test_a_result_file_that_is_no_good_does_not_spoil_the_result(api, start_grader, content, words):
+    start_grader()
+    body = api.result_of(api.put(sh('printf %s "$CONTENT" >result.json', env=[f"CONTENT={content}"])))
+    assert body["success"] is True
+    assert words in body["result"]["output_error"]
+
+
+def test_concurrency_runs_jobs_side_by_side_under_one_id(api, start_grader):
+    start_grader("--concurrency=3")
+    began = time.monotonic()
+    jobs = [api.put(sh("sleep 1")) for _ in range(3)]
+    ids = {api.result_of(job)["worker_id"] for job in jobs}
+    assert time.monotonic() - began < 2.8
+    assert len(ids) == 1
+
+
+def test_beats_at_once_when_it_takes_a_job_and_while_it_works(api, start_grader):
+    start_grader()
+    api.wait_for(lambda: api.heartbeats)
+    before = len(api.heartbeats)
+    taken = time.monotonic()
+    api.result_of(api.put(sh("sleep 2.5")))
+    beats = [when - taken for when, _ in api.heartbeats[before:]]
+    assert beats[0] < 0.9
+    assert len(beats) >= 3
+
+
+def test_a_job_handed_out_twice_runs_once(api, start_grader, tmp_path):
+    start_grader("--concurrency=2")
+    stage = sh(f"echo ran >>{tmp_path}/count; sleep 0.5")
+    job = api.put(stage)
+    api.wait_for(lambda: job in api.handed_out)
+    api.put(stage, job_id=job)
+    api.result_of(job)
+    assert api.handed_out == [job, job]
+    assert (tmp_path / "count").read_text() == "ran\n"
+    assert api.requests.count(f"POST /api/v1/grading_job/{job}") == 1
+
+
+def test_a_result_is_posted_until_it_is_taken(api, start_grader):
+    start_grader()
+    path = "/api/v1/grading_job/"
+    api.refusals += [("POST", path, 503), ("POST", path, None), ("POST", path, 503)]
+    job = api.put(sh("true"))
+    api.result_of(job)
+    assert api.requests.count(f"POST {path}{job}") == 4
+
+
+def test_a_refused_result_is_dropped_and_the_next_job_taken(api, start_grader):
+    start_grader()
+    api.refusals.append(("POST", "/api/v1/grading_job/", 400))
+    refused, served = api.put(sh("true")), api.put(sh("true"))
+    api.result_of(served)
+    assert refused not in api.results
+
+
+def test_a_result_that_is_too_large_is_sent_without_output(api, start_grader):
+    start_grader()
+    api.refusals.append(("POST", "/api/v1/grading_job/", 413))
+    body = api.result_of(api.put(sh("echo much")))
+    assert body["success"] is True
+    assert body["result"]["shortened"] is True
+    assert body["result"]["stages"][0]["exit_code"] == 0
+
+
+def test_an_unknown_worker_registers_anew(api, start_grader):
+    start_grader("--wait=1")
+    api.wait_for(lambda: api.registrations)
+    api.workers.clear()
+    api.result_of(api.put(sh("true")))
+    assert len(api.registrations) == 2
+
+
+def test_goes_on_with_another_replica(api, start_grader):
+    with FakeApi() as gone:
+        dead_url = gone.url
+    start_grader(urls=[dead_url, api.url])
+    api.result_of(api.put(sh("true")))
+
+
+def test_a_wrong_token_ends_it_with_the_servers_sentence(api, start_grader):
+    grader = start_grader("--token=wrong")
+    assert grader.leave() == 1
+    assert "wrong cluster token" in grader.stderr
+
+
+def test_sigterm_breaks_off_a_waiting_poll_at_once(api, start_grader):
+    grader = start_grader()
+    api.wait_for(lambda: api.open_polls == 1)
+    began = time.monotonic()
+    assert grader.stop() == 0
+    assert time.monotonic() - began < 1.5
+
+
+def test_sigterm_finishes_the_job_and_keeps_the_heartbeat(api, start_grader):
+    grader = start_grader("--concurrency=2")
+    job = api.put(sh("sleep 2.2; echo finished"))
+    api.wait_for(lambda: api.handed_out and len(api.heartbeats) > 0)
+    grader.signal(signal.SIGTERM)
+    time.sleep(0.3)
+    beats, late = len(api.heartbeats), api.put(sh("true"))
+    assert grader.leave() == 0
+    assert api.results[job]["logs"]["stdout"] == "finished\n"
+    assert len(api.heartbeats) > beats
+    assert late not in api.handed_out
+
+
+def test_a_second_signal_kills_the_jobs_and_leaves(api, start_grader, tmp_path):
+    grader = start_grader()
+    job = api.put(sh("sleep 49.13"))
+    api.wait_for(lambda: api.handed_out)
+    time.sleep(0.5)
+    grader.signal(signal.SIGINT)
+    time.sleep(0.3)
+    grader.signal(signal.SIGINT)
+    assert grader.leave() == 1
+    assert job not in api.results
+    assert subprocess.run(["pgrep", "-f", "sleep 49.13"], check=False).returncode == 1
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_jobs_die_with_a_killed_grader(api, start_grader):
+    grader = start_grader()
+    api.put(sh("exec sleep 50.14"))
+    api.wait_for(lambda: api.handed_out)
+    time.sleep(0.5)
+    os.kill(grader.process.pid, signal.SIGKILL)
+    grader.leave()
+    time.sleep(0.2)
+    assert subprocess.run(["pgrep", "-f", "sleep 50.14"], check=False).returncode == 1
+
+
+def test_leaves_after_as_many_jobs_as_told(api, start_grader):
+    grader = start_grader("--max-jobs=2", "--concurrency=2", "--wait=1")
+    time.sleep(1.5)
+    jobs = [api.put(sh("true")) for _ in range(3)]
+    assert grader.leave() == 0
+    assert set(api.results) == set(jobs[:2])
+
+
+def test_the_process_runner_says_that_nothing_is_isolated(api, start_grader):
+    grader = start_grader()
+    api.wait_for(lambda: api.open_polls == 1)
+    grader.stop()
+    assert "isolates NOTHING" in grader.stderr
+    assert "secret" not in grader.stderr
+
+
+def test_without_an_engine_it_names_the_way_out(api):
+    done = subprocess.run(
+        [SCRIPTS / "grader", "--token=x", "--runner=podman"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "--runner process" in done.stderr

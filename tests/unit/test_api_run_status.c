@@ -1,0 +1,293 @@
+#include "api/run_status.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <string.h>
+
+#define RUN_ID "0123456789abcdef01234567"
+
+enum { STUDENTS = 3, JOBS = STUDENTS + 2 };
+
+struct scene {
+    struct run run;
+    struct definition *definition;
+    struct job_fact facts[JOBS]; /* pre, three students, post */
+    struct run_view view;
+};
+
+static int setup(void **state)
+{
+    static struct scene scene;
+    memset(&scene, 0, sizeof scene);
+    scene.run = (struct run){.id = RUN_ID, .has_pre = true, .has_post = true, .students = STUDENTS, .created_ms = 1000};
+    scene.view = (struct run_view){.with_students = true, .limit = UINT32_MAX};
+    json_t *document = json_pack("{s:[{s:s}],s:[{s:s}],s:[{s:s}],s:[{s:s},{s:s},{s:s}],s:{s:s}}", "preprocessing_pipeline",
+                                 "image", "a", "student_pipeline", "image", "b", "postprocessing_pipeline", "image", "c",
+                                 "students", "S", "s0", "S", "s1", "S", "s2", "env", "R", "r");
+    struct bw_error error;
+    enum bw_code code = definition_new(document, &(struct definition_limits){false}, &scene.definition, &error);
+    json_decref(document);
+    *state = &scene;
+    return code == BW_OK ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    struct scene *scene = *state;
+    definition_release(scene->definition);
+    return 0;
+}
+
+static json_t *answer(const struct scene *scene)
+{
+    return run_status_answer(&scene->run, scene->definition, scene->facts, &scene->view, 9000);
+}
+
+static void assert_text(const json_t *object, const char *key, const char *expected)
+{
+    assert_string_equal(json_string_value(json_object_get(object, key)), expected);
+}
+
+static void assert_integer(const json_t *object, const char *key, json_int_t expected)
+{
+    assert_true(json_is_integer(json_object_get(object, key)));
+    assert_int_equal(json_integer_value(json_object_get(object, key)), expected);
+}
+
+/* Statuses as letters, pre, students, post: C, Q, R, F. */
+static void assert_statuses(const struct scene *scene, const char *state, const char *expected)
+{
+    json_t *object = answer(scene);
+    char letters[JOBS + 1] = "";
+    letters[0] = json_string_value(json_object_get(json_object_get(object, "preprocessing_status"), "status"))[0];
+    for (size_t i = 0; i < STUDENTS; i++)
+        letters[1 + i] =
+            json_string_value(json_object_get(json_array_get(json_object_get(object, "student_statuses"), i), "status"))[0];
+    letters[JOBS - 1] = json_string_value(json_object_get(json_object_get(object, "postprocessing_status"), "status"))[0];
+    assert_string_equal(letters, expected);
+    assert_text(object, "state", state);
+    json_decref(object);
+}
+
+static void assert_progress(const struct scene *scene, const int expected[6])
+{
+    static const char *const names[] = {"total", "queued", "running", "succeeded", "failed", "cancelled"};
+    json_t *object = answer(scene);
+    for (size_t i = 0; i < 6; i++)
+        assert_integer(json_object_get(object, "progress"), names[i], expected[i]);
+    json_decref(object);
+}
+
+static void end(struct job_fact *fact, enum job_outcome outcome)
+{
+    fact->outcome = outcome;
+    fact->attempts = 1;
+}
+
+static void statuses_follow_a_run_through_its_life(void **state)
+{
+    struct scene *scene = *state;
+    assert_statuses(scene, "created", "CCCCC");
+    assert_progress(scene, (int[]){5, 0, 0, 0, 0, 0});
+    scene->run.started_ms = 2000;
+    assert_statuses(scene, "preprocessing", "QCCCC");
+    assert_progress(scene, (int[]){5, 1, 0, 0, 0, 0});
+    scene->facts[0].is_live = true;
+    assert_statuses(scene, "preprocessing", "RCCCC");
+    end(&scene->facts[0], OUTCOME_SUCCEEDED);
+    assert_statuses(scene, "students", "FQQQC");
+    scene->facts[2].is_live = true;
+    end(&scene->facts[1], OUTCOME_FAILED);
+    assert_statuses(scene, "students", "FFRQC");
+    assert_progress(scene, (int[]){5, 1, 1, 1, 1, 0});
+    end(&scene->facts[2], OUTCOME_SUCCEEDED);
+    end(&scene->facts[3], OUTCOME_SUCCEEDED);
+    assert_statuses(scene, "postprocessing", "FFFFQ");
+    end(&scene->facts[4], OUTCOME_SUCCEEDED);
+    assert_statuses(scene, "finished", "FFFFF");
+    assert_progress(scene, (int[]){5, 0, 0, 4, 1, 0});
+}
+
+static void failed_preprocessing_finishes_every_job_as_cancelled(void **state)
+{
+    struct scene *scene = *state;
+    scene->run.started_ms = 2000;
+    end(&scene->facts[0], OUTCOME_FAILED);
+    assert_statuses(scene, "failed", "FFFFF");
+    assert_progress(scene, (int[]){5, 0, 0, 0, 1, 4});
+    json_t *object = answer(scene);
+    const json_t *student = json_array_get(json_object_get(object, "student_statuses"), 0);
+    assert_text(student, "outcome", "cancelled");
+    assert_integer(student, "attempts", 0);
+    assert_text(object, "finished_at", "1970-01-01T00:00:09.000Z"); /* that of the last result: the end is not on record yet */
+    json_decref(object);
+}
+
+static void recorded_end_stands(void **state)
+{
+    struct scene *scene = *state;
+    scene->run.started_ms = 2000;
+    scene->run.finished_ms = 5000;
+    scene->run.phase = RUN_CANCELLED;
+    assert_statuses(scene, "cancelled", "FFFFF");
+    json_t *object = answer(scene);
+    assert_text(object, "created_at", "1970-01-01T00:00:01.000Z");
+    assert_text(object, "started_at", "1970-01-01T00:00:02.000Z");
+    assert_text(object, "finished_at", "1970-01-01T00:00:05.000Z");
+    json_decref(object);
+}
+
+static void dates_are_null_until_they_are(void **state)
+{
+    struct scene *scene = *state;
+    json_t *object = answer(scene);
+    assert_true(json_is_null(json_object_get(object, "started_at")));
+    assert_true(json_is_null(json_object_get(object, "finished_at")));
+    json_decref(object);
+}
+
+static void students_show_their_stages_in_order(void **state)
+{
+    struct scene *scene = *state;
+    static const char *const expected[] = {"s0", "s1", "s2"};
+    json_t *object = answer(scene);
+    const json_t *students = json_object_get(object, "student_statuses");
+    assert_int_equal(json_array_size(students), STUDENTS);
+    for (size_t i = 0; i < STUDENTS; i++) {
+        const json_t *stage = json_array_get(json_object_get(json_array_get(students, i), "stages"), 0);
+        assert_text(stage, "image", "b");
+        assert_text(json_object_get(stage, "env"), "S", expected[i]);
+        assert_text(json_object_get(stage, "env"), "R", "r");
+        assert_int_equal(json_object_size(stage), 2);
+    }
+    assert_text(json_array_get(students, 2), "job_id", RUN_ID "10000002");
+    assert_text(json_object_get(object, "preprocessing_status"), "job_id", RUN_ID "00000000");
+    assert_text(json_object_get(object, "postprocessing_status"), "job_id", RUN_ID "20000000");
+    json_decref(object);
+}
+
+static void absent_parts_have_no_key(void **state)
+{
+    struct scene *scene = *state;
+    scene->run.has_pre = scene->run.has_post = false;
+    scene->run.started_ms = 2000;
+    end(&scene->facts[1], OUTCOME_SUCCEEDED); /* slots begin with the students now: 0 and 2 have no result */
+    json_t *object = answer(scene);
+    assert_null(json_object_get(object, "preprocessing_status"));
+    assert_null(json_object_get(object, "postprocessing_status"));
+    const json_t *students = json_object_get(object, "student_statuses");
+    assert_text(json_array_get(students, 0), "status", "Queued");
+    assert_text(json_array_get(students, 1), "status", "Finished");
+    assert_integer(json_object_get(object, "progress"), "total", 3);
+    json_decref(object);
+}
+
+static void run_without_any_job_is_finished_once_started(void **state)
+{
+    struct scene *scene = *state;
+    scene->run.has_pre = scene->run.has_post = false;
+    scene->run.students = 0;
+    scene->run.started_ms = 2000;
+    json_t *object = run_status_answer(&scene->run, scene->definition, scene->facts, &scene->view, 0);
+    assert_text(object, "state", "finished");
+    assert_text(object, "finished_at", "1970-01-01T00:00:02.000Z");
+    assert_int_equal(json_array_size(json_object_get(object, "student_statuses")), 0);
+    json_decref(object);
+}
+
+static void pages_show_a_part_and_count_all(void **state)
+{
+    struct scene *scene = *state;
+    static const struct {
+        uint32_t offset, limit;
+        size_t shown;
+    } pages[] = {{0, 2, 2}, {2, 2, 1}, {3, 2, 0}, {100, 2, 0}, {1, UINT32_MAX, 2}, {0, 0, 0}, {UINT32_MAX, UINT32_MAX, 0}};
+    scene->run.started_ms = 2000;
+    end(&scene->facts[0], OUTCOME_SUCCEEDED);
+    for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
+        scene->view.offset = pages[i].offset;
+        scene->view.limit = pages[i].limit;
+        json_t *object = answer(scene);
+        const json_t *students = json_object_get(object, "student_statuses");
+        assert_int_equal(json_array_size(students), pages[i].shown);
+        assert_integer(json_object_get(object, "progress"), "queued", 3);
+        json_decref(object);
+    }
+}
+
+static void students_can_be_left_out(void **state)
+{
+    struct scene *scene = *state;
+    scene->view.with_students = false;
+    json_t *object = run_status_answer(&scene->run, NULL, scene->facts, &scene->view, 0);
+    assert_null(json_object_get(object, "student_statuses"));
+    assert_integer(json_object_get(object, "progress"), "total", 5);
+    json_decref(object);
+}
+
+static void results_are_shown_when_asked_for(void **state)
+{
+    struct scene *scene = *state;
+    scene->run.started_ms = 2000;
+    end(&scene->facts[0], OUTCOME_SUCCEEDED);
+    end(&scene->facts[1], OUTCOME_SUCCEEDED);
+    scene->facts[1].result = json_pack("{s:i}", "grade", 7);
+    json_t *object = answer(scene);
+    assert_null(json_object_get(json_array_get(json_object_get(object, "student_statuses"), 0), "result"));
+    json_decref(object);
+    scene->view.with_results = true;
+    object = answer(scene);
+    const json_t *students = json_object_get(object, "student_statuses");
+    assert_integer(json_object_get(json_array_get(students, 0), "result"), "grade", 7);
+    assert_true(json_is_null(json_object_get(json_array_get(students, 1), "result")));
+    json_decref(object);
+    json_decref(scene->facts[1].result);
+}
+
+/* Every combination of outcome, live lease and phase gives one status, and progress adds up. */
+static void progress_adds_up_in_every_combination(void **state)
+{
+    struct scene *scene = *state;
+    for (unsigned bits = 0; bits < 4 * 4 * 4 * 2 * 2; bits++) {
+        memset(scene->facts, 0, sizeof scene->facts);
+        scene->facts[0].outcome = (enum job_outcome)(bits & 3);
+        scene->facts[1].outcome = scene->facts[2].outcome = (enum job_outcome)(bits >> 2 & 3);
+        scene->facts[3].outcome = (enum job_outcome)(bits >> 4 & 3);
+        scene->facts[3].is_live = (bits >> 6 & 1) != 0;
+        scene->run.started_ms = (bits >> 7 & 1) != 0 ? 2000 : 0;
+        json_t *object = answer(scene);
+        const json_t *progress = json_object_get(object, "progress");
+        bool is_over = run_phase_is_over(run_status_phase(&scene->run, scene->facts));
+        json_int_t sum = 0;
+        const char *key;
+        json_t *value;
+        json_object_foreach((json_t *)(uintptr_t)progress, key, value) {
+            if (strcmp(key, "total") != 0)
+                sum += json_integer_value(value);
+        }
+        assert_true(is_over ? sum == JOBS : sum <= JOBS);
+        json_decref(object);
+    }
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(statuses_follow_a_run_through_its_life),
+        CASE(failed_preprocessing_finishes_every_job_as_cancelled),
+        CASE(recorded_end_stands),
+        CASE(dates_are_null_until_they_are),
+        CASE(students_show_their_stages_in_order),
+        CASE(absent_parts_have_no_key),
+        CASE(run_without_any_job_is_finished_once_started),
+        CASE(pages_show_a_part_and_count_all),
+        CASE(students_can_be_left_out),
+        CASE(results_are_shown_when_asked_for),
+        CASE(progress_adds_up_in_every_combination),
+    };
+    return cmocka_run_group_tests_name("run_status", tests, NULL, NULL);
+}
