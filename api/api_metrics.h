@@ -28,6 +28,7 @@
     X(API_RESULTS_UNSTORED, "broadway_api_results_total", "outcome=\"unstored\"", METRIC_COUNTER,                      \
       "Results by what became of them")                                                                                \
     X(API_HEARTBEATS, "broadway_api_heartbeats_total", NULL, METRIC_COUNTER, "Heartbeats taken")                       \
+    X(API_CALLBACKS, "broadway_api_callbacks_total", NULL, METRIC_COUNTER, "Callbacks of the scheduler answered")          \
     X(API_DATABASE_REACHABLE, "broadway_api_database_reachable", NULL, METRIC_GAUGE, "1 while the database answers")
 
 enum api_metric {

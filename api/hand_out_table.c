@@ -102,18 +102,18 @@ static void sweep(struct hand_out_table *table, int64_t now_ms)
     if (now_ms < table->next_sweep_ms)
         return;
     table->next_sweep_ms = now_ms + SWEEP_EVERY_MS;
-    struct handed_job *job, *next;
-    HASH_ITER(hh, table->jobs, job, next)
-    remove_entries(table, job, has_expired, &now_ms);
+    for (struct handed_job *job = table->jobs, *next; job != NULL; job = next) {
+        next = job->hh.next;
+        remove_entries(table, job, has_expired, &now_ms);
+    }
 }
 
 void hand_out_table_free(struct hand_out_table *table)
 {
     if (table == NULL)
         return;
-    struct handed_job *job, *next;
-    HASH_ITER(hh, table->jobs, job, next)
-    remove_entries(table, job, is_any, NULL);
+    while (table->jobs != NULL)
+        remove_entries(table, table->jobs, is_any, NULL);
     pthread_cond_destroy(&table->settled);
     pthread_mutex_destroy(&table->mutex);
     free(table);

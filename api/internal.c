@@ -139,10 +139,8 @@ static void deliver(struct api *api, struct delivery *delivery)
 
 static void answer_empty_polls(struct api *api, const json_t *polls)
 {
-    size_t i;
-    const json_t *poll;
-    json_array_foreach(polls, i, poll)
-        poll_table_empty(api->polls, json_integer_value(poll));
+    for (size_t i = 0; i < json_array_size(polls); i++)
+        poll_table_empty(api->polls, json_integer_value(json_array_get(polls, i)));
 }
 
 static json_t *deliveries_answer(const struct api *api, const struct delivery *deliveries, size_t count)

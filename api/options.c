@@ -2,7 +2,6 @@
 
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/config.h"
@@ -10,18 +9,22 @@
 
 #define AT(member) offsetof(struct api_options, member)
 
-enum { MIB = 1024 * 1024 };
+enum { MIB = 1024 * 1024, URL_MAX = 120 };
+
+static const char *const uri_beginnings[] = {"mongodb://", "mongodb+srv://", NULL};
+static const char *const url_beginnings[] = {"http://", "https://", NULL};
 
 static const struct config_option table[] = {
-    {"mongodb-uri", CONFIG_SECRET, AT(mongodb_uri), "mongodb://127.0.0.1:27017/?replicaSet=rs0", 0, 0, NULL, "URI",
+    {"mongodb-uri", CONFIG_SECRET, AT(mongodb_uri), "mongodb://127.0.0.1:27017/?replicaSet=rs0", 0, 0,
+     uri_beginnings, "URI",
      "The database: a replica set"},
-    {"mongodb-database", CONFIG_TEXT, AT(mongodb_database), "broadway", 0, 0, NULL, "NAME", "Name of the database"},
-    {"bind-address", CONFIG_TEXT, AT(bind_address), "127.0.0.1", 0, 0, NULL, "ADDRESS", "Where the public API is served"},
+    {"mongodb-database", CONFIG_NAME, AT(mongodb_database), "broadway", 0, 0, NULL, "NAME", "Name of the database"},
+    {"bind-address", CONFIG_ADDRESS, AT(bind_address), "127.0.0.1", 0, 0, NULL, "ADDRESS", "Where the public API is served"},
     {"port", CONFIG_INTEGER, AT(port), "1470", 1, 65535, NULL, "PORT", "And on which port"},
-    {"internal-bind-address", CONFIG_TEXT, AT(internal_bind_address), "127.0.0.1", 0, 0, NULL, "ADDRESS",
+    {"internal-bind-address", CONFIG_ADDRESS, AT(internal_bind_address), "127.0.0.1", 0, 0, NULL, "ADDRESS",
      "Where the scheduler's callbacks, /healthz, /readyz and /metrics are served"},
     {"internal-port", CONFIG_INTEGER, AT(internal_port), "1471", 1, 65535, NULL, "PORT", "And on which port"},
-    {"internal-url", CONFIG_TEXT, AT(internal_url), NULL, 0, 0, NULL, "URL",
+    {"internal-url", CONFIG_TEXT, AT(internal_url), NULL, 0, 0, url_beginnings, "URL",
      "What the scheduler calls; without it http://INTERNAL-BIND-ADDRESS:INTERNAL-PORT"},
     {"internal-token", CONFIG_SECRET, AT(internal_token), NULL, 0, 0, NULL, "TOKEN",
      "What callbacks must carry; without it one is made and kept in the database, for one machine"},
@@ -48,22 +51,19 @@ static const struct config_option table[] = {
     {"log-format", CONFIG_CHOICE, AT(log_format), "text", 0, 0, log_format_names, "FORMAT", "text or json"},
 };
 
-/* What follows from other flags, and what the scheduler could not call. */
+/* It is also this replica's id, and what the scheduler puts paths behind. */
 static enum bw_code settle_internal_url(struct api_options *options, struct bw_error *error)
 {
-    char *url = NULL;
     if (options->internal_url == NULL) {
         bool is_ipv6 = strchr(options->internal_bind_address, ':') != NULL;
-        if (asprintf(&url, is_ipv6 ? "http://[%s]:%d" : "http://%s:%d", options->internal_bind_address,
-                     (int)options->internal_port) < 0)
-            abort();
-        options->internal_url = url;
+        snprintf(options->own_internal_url, sizeof options->own_internal_url, is_ipv6 ? "http://[%s]:%d" : "http://%s:%d",
+                 options->internal_bind_address, (int)options->internal_port);
+        options->internal_url = options->own_internal_url;
     }
     size_t length = strlen(options->internal_url);
-    bool is_http = strncmp(options->internal_url, "http://", 7) == 0 || strncmp(options->internal_url, "https://", 8) == 0;
-    if (!is_http || length > 120 || options->internal_url[length - 1] == '/')
-        return bw_fail(error, BW_BAD_REQUEST,
-                       "--internal-url: must begin with http:// or https://, be at most 120 characters long and end without a slash");
+    if (length > URL_MAX || options->internal_url[length - 1] == '/')
+        return bw_fail(error, BW_BAD_REQUEST, "--internal-url: must be at most %d characters long and end without a slash",
+                       URL_MAX);
     return BW_OK;
 }
 

@@ -148,7 +148,7 @@ static void take_result(const struct result *result, void *context)
 /* What the grader sent, or the reason, as a value. */
 static json_t *result_value(const struct result *result)
 {
-    json_t *value;
+    json_t *value = NULL;
     if (result->text != NULL && json_parse(result->text, result->text_length, "result", &value, NULL) == BW_OK)
         return value;
     return result->reason[0] == '\0' ? NULL : json_string(result->reason);

@@ -155,7 +155,7 @@ static enum bw_code show(struct api *api, const struct run *run, const struct ru
 enum bw_code seed_client_show(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     struct run run;
-    json_t *answer;
+    json_t *answer = NULL;
     struct run_view view = read_view(exchange_request(exchange)->arguments);
     enum bw_code code = read_run(api, exchange, &run, error);
     if (code != BW_OK)

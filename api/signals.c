@@ -180,12 +180,8 @@ static void cut_gone(struct signals *signals, struct signal *signal)
 
 static void cut_heard(struct signals *signals, struct batch *batch)
 {
-    struct heard_worker *heard, *next;
-    size_t count = 0;
-    HASH_ITER(hh, signals->heard, heard, next)
-    {
-        if (count++ == BATCH_ITEMS)
-            break;
+    for (size_t count = 0; count < BATCH_ITEMS && signals->heard != NULL; count++) {
+        struct heard_worker *heard = signals->heard;
         HASH_DEL(signals->heard, heard);
         HASH_ADD_STR(batch->heard, worker, heard);
     }
@@ -272,9 +268,8 @@ static void fill_heard(struct batch *batch)
 /* Those heard in a batch that was not sent are told again; the polls in it by an announcement. */
 static void put_heard_back(struct signals *signals, struct batch *batch)
 {
-    struct heard_worker *heard, *next, *known;
-    HASH_ITER(hh, batch->heard, heard, next)
-    {
+    while (batch->heard != NULL) {
+        struct heard_worker *heard = batch->heard, *known;
         HASH_DEL(batch->heard, heard);
         HASH_FIND_STR(signals->heard, heard->worker, known);
         if (known == NULL) {
@@ -301,14 +296,18 @@ static void note_sent(struct signals *signals, struct batch *batch, bool is_sent
     pthread_mutex_unlock(&signals->mutex);
 }
 
-static void batch_clear(struct batch *batch)
+static void free_heard(struct heard_worker *list)
 {
-    struct heard_worker *heard, *next;
-    HASH_ITER(hh, batch->heard, heard, next)
-    {
-        HASH_DEL(batch->heard, heard);
+    while (list != NULL) {
+        struct heard_worker *heard = list;
+        HASH_DEL(list, heard);
         free(heard);
     }
+}
+
+static void batch_clear(struct batch *batch)
+{
+    free_heard(batch->heard);
     signal_clear(&batch->signal);
 }
 
@@ -352,8 +351,9 @@ static void wait_for_work(struct signals *signals)
 static void pause_after_failure(struct signals *signals)
 {
     struct timespec until = clock_deadline(PAUSE_MS);
-    while (!signals->is_stopping && pthread_cond_timedwait(&signals->wake, &signals->mutex, &until) == 0)
-        continue;
+    int result = 0;
+    while (!signals->is_stopping && result == 0)
+        result = pthread_cond_timedwait(&signals->wake, &signals->mutex, &until);
 }
 
 static void *run(void *context)
@@ -425,12 +425,7 @@ void signals_free(struct signals *signals)
 {
     if (signals == NULL)
         return;
-    struct heard_worker *heard, *next;
-    HASH_ITER(hh, signals->heard, heard, next)
-    {
-        HASH_DEL(signals->heard, heard);
-        free(heard);
-    }
+    free_heard(signals->heard);
     pthread_cond_destroy(&signals->wake);
     pthread_mutex_destroy(&signals->mutex);
     free(signals->pending_polls);

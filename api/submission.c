@@ -51,19 +51,22 @@ static void submission_free(struct submission *submission)
     free(submission);
 }
 
+/* Both free before they answer: what is left of the request may be freed by the front at once, in another thread. */
 static void refuse(struct submission *submission, enum bw_code code, const struct bw_error *error)
 {
+    struct exchange *exchange = submission->exchange;
     metric_add(submission->api->metrics, code == BW_UNAVAILABLE ? API_RESULTS_UNSTORED : API_RESULTS_REFUSED, 1);
-    exchange_refuse(submission->exchange, code, error);
     submission_free(submission);
+    exchange_refuse(exchange, code, error);
 }
 
-static void accept(struct submission *submission, enum api_metric as)
+static void accept_result(struct submission *submission, enum api_metric as)
 {
+    struct exchange *exchange = submission->exchange;
     metric_add(submission->api->metrics, as, 1);
     hand_out_table_finish(submission->api->hand_outs, submission->result.result.job);
-    exchange_answer_json(submission->exchange, json_object());
     submission_free(submission);
+    exchange_answer_json(exchange, json_object());
 }
 
 static int64_t time_left(const struct submission *submission)
@@ -102,7 +105,7 @@ static void settle_duplicate(struct submission *submission, const struct result 
         return;
     }
     if (is_repeated(mine, first)) {
-        accept(submission, API_RESULTS_REPEATED);
+        accept_result(submission, API_RESULTS_REPEATED);
         return;
     }
     hand_out_table_finish(submission->api->hand_outs, mine->job);
@@ -124,7 +127,7 @@ static void result_settled(struct result_commit *commit, enum commit_outcome out
 {
     struct submission *submission = commit->context;
     if (outcome == COMMIT_DONE)
-        accept(submission, API_RESULTS_ACCEPTED);
+        accept_result(submission, API_RESULTS_ACCEPTED);
     else if (outcome == COMMIT_DUPLICATE)
         settle_duplicate(submission, first);
     else
@@ -269,7 +272,7 @@ static enum bw_code read_logs(const json_t *arguments, json_t **logs, struct bw_
 /* The value as compact JSON text, as it was sent. */
 static enum bw_code read_result(const struct api *api, json_t *value, struct result *result, struct bw_error *error)
 {
-    size_t limit = api->options->max_result_bytes;
+    size_t limit = (size_t)api->options->max_result_bytes;
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
     if (text == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");

@@ -38,9 +38,8 @@ struct worker_cache *worker_cache_new(const struct worker_cache_settings *settin
 /* Forgets those last used before `before_ms`. Under the mutex. */
 static void forget(struct worker_cache *cache, int64_t before_ms)
 {
-    struct entry *entry, *next;
-    HASH_ITER(hh, cache->entries, entry, next)
-    {
+    for (struct entry *entry = cache->entries, *next; entry != NULL; entry = next) {
+        next = entry->hh.next;
         if (entry->used_ms >= before_ms)
             continue;
         HASH_DEL(cache->entries, entry);

@@ -1,12 +1,14 @@
 #include "common/config.h"
 
 #include <argp.h>
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/json.h"
 #include "version.h"
@@ -14,6 +16,7 @@
 enum {
     NAME_SIZE = 64,
     SECRET_MAX = 500,
+    STATUS_USAGE = 2,
     KEY_FIRST = 0x1000, /* argp's key of the first option; of the first file option: */
     KEY_FIRST_FILE = 0x2000
 };
@@ -50,17 +53,82 @@ static void *member(void *values, const struct config_option *option)
     return (char *)values + option->offset;
 }
 
+/* Text that was made here is never freed: options live as long as the process. The list keeps it reachable, for leak
+ * checkers. */
+static const char *keep(char *text)
+{
+    static struct kept {
+        struct kept *next;
+        char *text;
+    } *all;
+    struct kept *kept = malloc(sizeof *kept);
+    if (text == NULL || kept == NULL)
+        abort();
+    *kept = (struct kept){all, text};
+    all = kept;
+    return text;
+}
+
+/* Writes "`what` a, b" into `text`. */
+static const char *list_choices(const struct config_option *option, const char *what, char *text, size_t size)
+{
+    size_t length = (size_t)snprintf(text, size, "%s", what);
+    for (int i = 0; option->choices[i] != NULL && length < size; i++)
+        length += (size_t)snprintf(text + length, size - length, "%s %s", i > 0 ? "," : "", option->choices[i]);
+    return text;
+}
+
+/* Does it begin with one of the beginnings that are allowed, and go on? */
+static bool begins_well(const struct config_option *option, const char *text)
+{
+    for (int i = 0; option->choices[i] != NULL; i++) {
+        size_t length = strlen(option->choices[i]);
+        if (strncmp(text, option->choices[i], length) == 0 && text[length] != '\0')
+            return true;
+    }
+    return false;
+}
+
+/* Words that stand in samples for a secret that someone has yet to make. */
+static bool is_placeholder(const char *text)
+{
+    static const char *const words[] = {"change-me", "change_me", "changeme", "replace-me", "replace_me", "placeholder"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strncasecmp(text, words[i], strlen(words[i])) == 0)
+            return true;
+    return false;
+}
+
 static enum bw_code take_text(const struct config_option *option, const char *text, void *values, struct bw_error *error)
 {
+    char wanted[200];
     if (text[0] == '\0')
         return refuse_value(option, text, "must not be empty", error);
     if (option->kind == CONFIG_SECRET && (strlen(text) > SECRET_MAX || strpbrk(text, " \t\r\n") != NULL))
         return refuse_value(option, text, "must be at most 500 characters without white space", error);
-    char *copy = strdup(text);
-    if (copy == NULL)
-        abort();
-    *(const char **)member(values, option) = copy;
+    if (option->kind == CONFIG_SECRET && is_placeholder(text))
+        return refuse_value(option, text, "is the placeholder of a sample: make a secret of your own", error);
+    if (option->choices != NULL && !begins_well(option, text))
+        return refuse_value(option, text, list_choices(option, "must go on after one of", wanted, sizeof wanted), error);
+    *(const char **)member(values, option) = text;
     return BW_OK;
+}
+
+static enum bw_code take_name(const struct config_option *option, const char *text, void *values, struct bw_error *error)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    size_t length = strlen(text);
+    if (length == 0 || length > 60 || strspn(text, allowed) != length)
+        return refuse_value(option, text, "must be 1 to 60 letters, digits, _ or -", error);
+    return take_text(option, text, values, error);
+}
+
+static enum bw_code take_address(const struct config_option *option, const char *text, void *values, struct bw_error *error)
+{
+    struct in6_addr address; /* has room for either */
+    if (inet_pton(AF_INET, text, &address) != 1 && inet_pton(AF_INET6, text, &address) != 1)
+        return refuse_value(option, text, "must be a numeric address, as 127.0.0.1 or ::1", error);
+    return take_text(option, text, values, error);
 }
 
 static enum bw_code take_number(const struct config_option *option, const char *text, void *values, struct bw_error *error)
@@ -68,7 +136,7 @@ static enum bw_code take_number(const struct config_option *option, const char *
     char *end, wanted[160];
     errno = 0;
     double number = strtod(text, &end);
-    bool is_number = end != text && *end == '\0' && errno == 0 && isfinite(number) && strpbrk(text, "xXpP") == NULL;
+    bool is_number = end != text && *end == '\0' && errno == 0 && isfinite(number) && strpbrk(text, "xXpP \t\n") == NULL;
     bool is_whole = option->kind == CONFIG_MILLISECONDS || (is_number && floor(number) == number);
     if (!is_number || !is_whole || number < option->minimum || number > option->maximum) {
         snprintf(wanted, sizeof wanted, "must be %s from %.15g to %.15g",
@@ -91,42 +159,55 @@ static enum bw_code take_switch(const struct config_option *option, const char *
 
 static enum bw_code take_choice(const struct config_option *option, const char *text, void *values, struct bw_error *error)
 {
-    char wanted[200] = "must be one of";
+    char wanted[200];
     for (int i = 0; option->choices[i] != NULL; i++) {
         if (strcmp(option->choices[i], text) == 0) {
             *(int *)member(values, option) = i;
             return BW_OK;
         }
-        size_t length = strlen(wanted);
-        snprintf(wanted + length, sizeof wanted - length, "%s %s", i > 0 ? "," : "", option->choices[i]);
     }
-    return refuse_value(option, text, wanted, error);
+    return refuse_value(option, text, list_choices(option, "must be one of", wanted, sizeof wanted), error);
 }
 
 static enum bw_code take_value(const struct config_option *option, const char *text, void *values, struct bw_error *error)
 {
     typedef enum bw_code taker(const struct config_option *, const char *, void *, struct bw_error *);
     static taker *const takers[] = {
-        [CONFIG_TEXT] = take_text,           [CONFIG_SECRET] = take_text,   [CONFIG_INTEGER] = take_number,
-        [CONFIG_MILLISECONDS] = take_number, [CONFIG_SWITCH] = take_switch, [CONFIG_CHOICE] = take_choice,
+        [CONFIG_TEXT] = take_text,      [CONFIG_NAME] = take_name,
+        [CONFIG_ADDRESS] = take_address, [CONFIG_SECRET] = take_text,
+        [CONFIG_INTEGER] = take_number, [CONFIG_MILLISECONDS] = take_number,
+        [CONFIG_SWITCH] = take_switch,  [CONFIG_CHOICE] = take_choice,
     };
     return takers[option->kind](option, text, values, error);
+}
+
+static enum bw_code refuse_file(const struct config_option *option, const char *path, const char *reason,
+                                struct bw_error *error)
+{
+    char shown[120];
+    return bw_fail(error, BW_BAD_REQUEST, "--%s-file %s: %s", option->name, text_show(path, shown, sizeof shown), reason);
 }
 
 /* Reads a secret's file; the line's end goes. */
 static enum bw_code take_file(const struct config_option *option, const char *path, void *values, struct bw_error *error)
 {
-    char text[SECRET_MAX + 16], shown[120];
+    char text[SECRET_MAX + 16];
     FILE *file = fopen(path, "re");
     if (file == NULL)
-        return bw_fail(error, BW_BAD_REQUEST, "--%s-file %s: %s", option->name, text_show(path, shown, sizeof shown),
-                       strerror(errno));
+        return refuse_file(option, path, strerror(errno), error);
     size_t length = fread(text, 1, sizeof text - 1, file);
+    int reason = ferror(file) ? errno : 0;
     fclose(file);
+    if (reason != 0)
+        return refuse_file(option, path, strerror(reason), error);
     while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r'))
         length--;
     text[length] = '\0';
-    return take_text(option, text, values, error);
+    if (length == 0)
+        return refuse_file(option, path, "the file is empty", error);
+    if (strlen(text) != length)
+        return refuse_file(option, path, "must not contain NUL", error);
+    return take_text(option, keep(strdup(text)), values, error);
 }
 
 static error_t take_argument(int key, char *text, struct argp_state *state)
@@ -184,23 +265,19 @@ static enum bw_code take_all(struct reading *reading, void *values)
 static const char *option_help(const struct config_option *option)
 {
     char *text = NULL, name[NAME_SIZE];
-    int length = asprintf(&text, "%s (%s%s%s; %s)", option->help, option->standard != NULL ? "default " : "no default",
-                          option->standard != NULL ? option->standard : "", option->kind == CONFIG_SECRET ? "; secret" : "",
-                          environment_name(option, "", name));
-    if (length < 0)
-        abort();
-    return text;
+    environment_name(option, "", name);
+    int length = option->standard != NULL ? asprintf(&text, "%s (default %s; %s)", option->help, option->standard, name)
+                                          : asprintf(&text, "%s (no default; %s)", option->help, name);
+    return keep(length < 0 ? NULL : text);
 }
 
 static const char *file_name(const struct config_option *option)
 {
     char *text = NULL;
-    if (asprintf(&text, "%s-file", option->name) < 0)
-        abort();
-    return text;
+    return keep(asprintf(&text, "%s-file", option->name) < 0 ? NULL : text);
 }
 
-/* The table in argp's form. It lives as long as the process. */
+/* The table in argp's form: new. */
 static struct argp_option *argp_table(const struct config *config)
 {
     struct argp_option *table = calloc(2 * config->count + 1, sizeof *table), *row = table;
@@ -223,48 +300,74 @@ static struct argp_option *argp_table(const struct config *config)
     return table;
 }
 
-/* argp says what was wrong on standard error and would end the process with its own status; one sentence of ours replaces that. */
-static void check_flags(struct reading *reading, int count, char **arguments, const struct argp_option *table)
+static const struct argp_option *find_flag(const struct argp_option *table, const char *name, size_t length)
 {
-    for (int i = 1; i < count && reading->code == BW_OK; i++) {
+    for (; table->name != NULL; table++)
+        if (strlen(table->name) == length && strncmp(table->name, name, length) == 0)
+            return table;
+    return NULL;
+}
+
+/* argp takes abbreviations, and says in lines of its own what is wrong: so flags are checked before it sees them. Only the
+ * name of an unknown flag is shown: its value may be a secret. */
+static enum bw_code check_flags(int count, char **arguments, const struct argp_option *table, struct bw_error *error)
+{
+    static const char *const argps[] = {"--help", "-?", "--usage", "--version", "-V"};
+    char shown[80];
+    for (int i = 1; i < count; i++) {
         const char *argument = arguments[i];
-        if (strncmp(argument, "--", 2) != 0 || argument[2] == '\0')
-            continue;
-        size_t length = strcspn(argument + 2, "=");
-        const struct argp_option *row = table;
-        while (row->name != NULL && (strlen(row->name) != length || strncmp(row->name, argument + 2, length) != 0))
-            row++;
-        bool is_argps = strcmp(argument, "--help") == 0 || strcmp(argument, "--version") == 0 || strcmp(argument, "--usage") == 0;
-        char shown[80];
-        if (row->name == NULL && !is_argps)
-            reading->code = bw_fail(reading->error, BW_BAD_REQUEST, "there is no flag '%s' (see --help)",
-                                    text_show(argument, shown, sizeof shown));
-        else if (row->name != NULL && row->flags == 0 && argument[2 + length] == '\0') {
-            if (++i >= count) /* the value is the next argument */
-                reading->code = bw_fail(reading->error, BW_BAD_REQUEST, "--%s needs a value", row->name);
+        bool is_argps = false;
+        for (size_t k = 0; k < sizeof argps / sizeof *argps; k++)
+            is_argps = is_argps || strcmp(argument, argps[k]) == 0;
+        if (argument[0] != '-' || is_argps)
+            continue; /* what is no flag at all is refused in take_argument */
+        size_t length = strcspn(argument, "=");
+        const struct argp_option *row = strncmp(argument, "--", 2) == 0 ? find_flag(table, argument + 2, length - 2) : NULL;
+        if (row == NULL) {
+            snprintf(shown, sizeof shown, "%.*s", length < 60 ? (int)length : 60, argument);
+            char safe[160];
+            return bw_fail(error, BW_BAD_REQUEST, "there is no flag '%s' (see --help)", text_show(shown, safe, sizeof safe));
         }
+        bool takes_next = row->flags == 0 && argument[length] == '\0';
+        if (takes_next && ++i >= count)
+            return bw_fail(error, BW_BAD_REQUEST, "--%s needs a value", row->name);
     }
+    return BW_OK;
+}
+
+static void set_version(const struct config *config)
+{
+    char *text = NULL;
+    int length = asprintf(&text, "%s " BROADWAY_VERSION " (" BROADWAY_REVISION ")", config->program);
+    argp_program_version = keep(length < 0 ? NULL : text);
+}
+
+static enum bw_code read_all(struct reading *reading, int count, char **arguments, void *values)
+{
+    argp_err_exit_status = STATUS_USAGE;
+    set_version(reading->config);
+    struct argp_option *table = argp_table(reading->config);
+    struct argp argp = {.options = table, .parser = take_argument, .doc = reading->config->purpose};
+    reading->code = check_flags(count, arguments, table, reading->error);
+    if (reading->code == BW_OK && argp_parse(&argp, count, arguments, ARGP_IN_ORDER, NULL, reading) != 0 &&
+        reading->code == BW_OK)
+        reading->code = bw_fail(reading->error, BW_BAD_REQUEST, "the flags can't be read (see --help)");
+    free(table);
+    if (reading->code != BW_OK)
+        return reading->code;
+    take_environment(reading);
+    return take_all(reading, values);
 }
 
 enum bw_code config_read(const struct config *config, int count, char **arguments, void *values, struct bw_error *error)
 {
-    argp_program_version = "broadway " BROADWAY_VERSION " (" BROADWAY_REVISION ")";
     struct reading reading = {.config = config, .error = error, .code = BW_OK};
     reading.texts = calloc(config->count, sizeof *reading.texts);
     reading.files = calloc(config->count, sizeof *reading.files);
     if (reading.texts == NULL || reading.files == NULL)
         abort();
-    struct argp_option *table = argp_table(config);
-    struct argp argp = {.options = table, .parser = take_argument, .doc = config->purpose};
-    check_flags(&reading, count, arguments, table);
-    if (reading.code == BW_OK && argp_parse(&argp, count, arguments, ARGP_NO_ERRS | ARGP_IN_ORDER, NULL, &reading) != 0 &&
-        reading.code == BW_OK)
-        reading.code = bw_fail(error, BW_BAD_REQUEST, "the flags can't be read (see --help)");
-    if (reading.code == BW_OK) {
-        take_environment(&reading);
-        reading.code = take_all(&reading, values);
-    }
+    enum bw_code code = read_all(&reading, count, arguments, values);
     free(reading.texts);
     free(reading.files);
-    return reading.code;
+    return code;
 }

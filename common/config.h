@@ -2,8 +2,8 @@
  * config: flags, environment and secret files, read by one table per binary. A row is all it takes to add a flag: its parsing,
  * its limits, its environment variable, its --help and its refusals follow from it.
  *
- * --flag VALUE or --flag=VALUE goes before BROADWAY_FLAG in the environment, that before the default. A secret may also come from
- * --flag-file PATH or BROADWAY_FLAG_FILE. Anything wrong is refused with one sentence. Called once, before any thread.
+ * --flag VALUE or --flag=VALUE goes before BROADWAY_FLAG in the environment, that before the default. A secret may also come
+ * from --flag-file PATH or BROADWAY_FLAG_FILE. Anything wrong is refused with one sentence. Called once, before any thread.
  */
 #ifndef COMMON_CONFIG_H
 #define COMMON_CONFIG_H
@@ -16,7 +16,9 @@
 
 enum config_kind {
     CONFIG_TEXT,         /* const char *: any text that is not empty */
-    CONFIG_SECRET,       /* const char *: the same, never shown, also from a file */
+    CONFIG_NAME,         /* const char *: at most 60 letters, digits, _ and - */
+    CONFIG_ADDRESS,      /* const char *: a numeric address, IPv4 or IPv6 */
+    CONFIG_SECRET,       /* const char *: text without white space, never shown, also from a file */
     CONFIG_INTEGER,      /* int64_t within minimum..maximum */
     CONFIG_MILLISECONDS, /* int64_t, from a decimal number of seconds within minimum..maximum (seconds) */
     CONFIG_SWITCH,       /* bool: given alone, or =true, =false */
@@ -29,7 +31,7 @@ struct config_option {
     size_t offset;               /* of the member in the binary's options */
     const char *standard;        /* the default, as it would be written; NULL: none (text is NULL then) */
     double minimum, maximum;     /* for numbers */
-    const char *const *choices;  /* for choices: ends with NULL */
+    const char *const *choices;  /* for choices: the words; for text and secrets: what it begins with, or NULL; ends with NULL */
     const char *value_name;      /* in --help: "SECONDS" */
     const char *help;
 };
@@ -41,8 +43,9 @@ struct config {
     size_t count;
 };
 
-/* Fills `values`, the binary's struct of options. Text is copied and lives as long as the process. --help and --version print and
- * end the process. BW_BAD_REQUEST with a sentence that names the flag. */
+/* Fills `values`, the binary's struct of options. Text lives as long as the process, as `arguments` must. --help and
+ * --version print and end the process. BW_BAD_REQUEST with a sentence that names the flag: then the process ends with status
+ * 2. */
 enum bw_code config_read(const struct config *config, int count, char **arguments, void *values,
                          struct bw_error *error) BW_CHECKED;
 

@@ -1,6 +1,7 @@
 /*
- * definition: what an instructor submitted, parsed and checked: the pipelines, the students, the env. Immutable once
- * made, so that any number of threads may read one; reference-counted, so that a cache may drop it while it is in use.
+ * definition: what an instructor submitted, parsed and checked: the pipelines, the students, the
+ * env. Immutable once made, so that any number of threads may read one; reference-counted, so that
+ * a cache may drop it while it is in use.
  */
 #ifndef COMMON_DEFINITION_H
 #define COMMON_DEFINITION_H
@@ -23,19 +24,20 @@ struct definition_summary {
     bool has_pre, has_post;
     uint32_t students;
     bool student_has_stages;
-    int priority;            /* -100..100, default 0 */
-    int max_attempts;        /* 1..10, or 0: the scheduler's default */
-    const char *name;        /* borrowed from the definition; NULL if none */
-    /* per job kind: the sum of the stages' timeouts in ms, rounded up, and whether every stage has one */
+    int priority;     /* -100..100, default 0 */
+    int max_attempts; /* 1..10, or 0: the scheduler's default */
+    const char *name; /* borrowed from the definition; NULL if none */
+    /* per job kind: the sum of the stages' timeouts in ms, rounded up, and whether every stage has
+     * one */
     int64_t timeout_ms[3];
     bool all_timeouts[3];
 };
 
-/* Checks a submitted object (closed at every level) and takes it. `object` is borrowed; a reference is kept. On BW_OK
- * *definition is new (one reference). BW_BAD_REQUEST with the path of what is wrong, resolving every environment once
- * (the student pipeline once per student). */
-enum bw_code definition_new(json_t *object, const struct definition_limits *limits, struct definition **definition,
-                            struct bw_error *error) BW_CHECKED;
+/* Checks a submitted object (closed at every level) and takes it. `object` is borrowed; a reference
+ * is kept. On BW_OK *definition is new (one reference). BW_BAD_REQUEST with the path of what is
+ * wrong, resolving every environment once (the student pipeline once per student). */
+enum bw_code definition_new(json_t *object, const struct definition_limits *limits,
+                            struct definition **definition, struct bw_error *error) BW_CHECKED;
 
 /* Parses a definition that was stored by definition_text; privileged is not judged again. */
 enum bw_code definition_load(const char *text, size_t length, struct definition **definition,
@@ -44,7 +46,8 @@ enum bw_code definition_load(const char *text, size_t length, struct definition 
 struct definition *definition_hold(struct definition *definition);
 void definition_release(struct definition *definition); /* NULL is fine */
 
-/* The definition as compact JSON text, keys in the order written: what is stored. New string, free(); NULL: no memory. */
+/* The definition as compact JSON text, keys in the order written: what is stored. New string,
+ * free(); NULL: no memory. */
 char *definition_text(const struct definition *definition);
 
 struct definition_summary definition_summary(const struct definition *definition);
@@ -52,15 +55,16 @@ struct definition_summary definition_summary(const struct definition *definition
 /* About how many bytes it takes in memory. */
 size_t definition_size(const struct definition *definition);
 
-/* The body of a hand-out: {"job_id", "attempt", "stages": [stage as submitted, env replaced by its expanded list]},
- * with "students" for pre- and post-processing. A stage without any env gets "env": []. *payload is new JSON text, free().
- * BW_NOT_FOUND: the run has no such job. */
-enum bw_code definition_job_payload(const struct definition *definition, const struct job_id *job, uint32_t attempt,
-                                    char **payload, struct bw_error *error) BW_CHECKED;
+/* The body of a hand-out: {"job_id", "attempt", "stages": [stage as submitted, env replaced by its
+ * expanded list]}, with "students" for pre- and post-processing. A stage without any env gets
+ * "env": []. *payload is new JSON text, free(). BW_NOT_FOUND: the run has no such job. */
+enum bw_code definition_job_payload(const struct definition *definition, const struct job_id *job,
+                                    uint32_t attempt, char **payload, struct bw_error *error)
+    BW_CHECKED;
 
-/* The stages of a student's job as a status shows them: [{stage keys as submitted, "env": {NAME: value}}]: an array of
- * objects with "image", "env" (always, an object, later wins) and the other keys exactly as submitted.
- * New reference; NULL: no memory. */
+/* The stages of a student's job as a status shows them: [{stage keys as submitted, "env": {NAME:
+ * value}}]: an array of objects with "image", "env" (always, an object, later wins) and the other
+ * keys exactly as submitted. New reference; NULL: no memory. */
 json_t *definition_student_stages(const struct definition *definition, uint32_t student);
 
 #endif

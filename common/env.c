@@ -2,12 +2,14 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What a value in a stage's own env refers to, or NULL: it is literal. */
-static const char *referred_name(const char *name, const char *value)
+#include "common/json.h"
+
+enum { SHOWN_SIZE = 80 };
+
+const char *env_reference(const char *name, const char *value)
 {
     if (value[0] == '\0')
         return name;
@@ -39,31 +41,34 @@ static bool append_literals(json_t *list, const json_t *env)
     return true;
 }
 
-static enum bw_code refuse_reference(const char *where, const char *name, const char *value, struct bw_error *error)
+static enum bw_code refuse_reference(const char *where, const char *name, const char *referred,
+                                     bool has_student, struct bw_error *error)
 {
-    char referred[64];
-    snprintf(referred, sizeof referred, "%.60s", value[0] == '\0' ? name : value + 1);
-    return bw_fail(error, BW_BAD_REQUEST, "%s: %.100s refers to '%s', which neither the run's nor the student's env has",
-                   where, name, referred);
+    char shown_name[SHOWN_SIZE], shown_referred[SHOWN_SIZE];
+    return bw_fail(error, BW_BAD_REQUEST, "%s: %s refers to '%s', which %s", where,
+                   text_show(name, shown_name, sizeof shown_name),
+                   text_show(referred, shown_referred, sizeof shown_referred),
+                   has_student ? "neither the run's nor the student's env has"
+                               : "the run's env doesn't have");
 }
 
-enum bw_code env_resolve(const json_t *stage, const json_t *run, const json_t *student, const char *where,
-                         struct bw_error *error)
+enum bw_code env_resolve(const json_t *stage, const json_t *run, const json_t *student,
+                         const char *where, struct bw_error *error)
 {
     const char *name;
     json_t *value;
     if (stage == NULL)
         return BW_OK;
     json_object_foreach ((json_t *)(uintptr_t)stage, name, value) {
-        const char *text = json_string_value(value), *referred = referred_name(name, text);
+        const char *referred = env_reference(name, json_string_value(value));
         if (referred != NULL && look_up(referred, run, student) == NULL)
-            return refuse_reference(where, name, text, error);
+            return refuse_reference(where, name, referred, student != NULL, error);
     }
     return BW_OK;
 }
 
-enum bw_code env_expand(const json_t *stage, const json_t *run, const json_t *student, const char *where, json_t **list,
-                        struct bw_error *error)
+enum bw_code env_expand(const json_t *stage, const json_t *run, const json_t *student,
+                        const char *where, json_t **list, struct bw_error *error)
 {
     const char *name;
     json_t *value;
@@ -74,8 +79,9 @@ enum bw_code env_expand(const json_t *stage, const json_t *run, const json_t *st
     bool ok = append_literals(expanded, run) && append_literals(expanded, student);
     if (stage != NULL)
         json_object_foreach ((json_t *)(uintptr_t)stage, name, value) {
-            const char *text = json_string_value(value), *referred = referred_name(name, text);
-            ok = ok && append_pair(expanded, name, referred != NULL ? look_up(referred, run, student) : text);
+            const char *text = json_string_value(value), *referred = env_reference(name, text);
+            ok = ok && append_pair(expanded, name,
+                                   referred != NULL ? look_up(referred, run, student) : text);
         }
     if (!ok) {
         json_decref(expanded);

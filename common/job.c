@@ -38,7 +38,8 @@ bool job_id_parse(const char *text, struct job_id *id)
 
 const char *job_id_make(const char *run, enum job_kind kind, uint32_t index, char text[JOB_ID_SIZE])
 {
-    snprintf(text, JOB_ID_SIZE, "%.24s%08x", run, (uint32_t)kind << INDEX_BITS | (index & JOB_MAX_INDEX));
+    snprintf(text, JOB_ID_SIZE, "%.24s%08x", run,
+             (uint32_t)kind << INDEX_BITS | (index & JOB_MAX_INDEX));
     return text;
 }
 

@@ -1,7 +1,7 @@
 /*
- * job: ids and outcomes. A job's id is computed, never allocated: the 24 hex digits of its run, then
- * 8 that hold its kind in the top four bits and its index below. Whoever has a job id has its run.
- * Pure: no I/O, no clock, no allocation; safe from any thread.
+ * job: ids and outcomes. A job's id is computed, never allocated: the 24 hex digits of its run,
+ * then 8 that hold its kind in the top four bits and its index below. Whoever has a job id has its
+ * run. Pure: no I/O, no clock, no allocation; safe from any thread.
  */
 #ifndef COMMON_JOB_H
 #define COMMON_JOB_H
@@ -28,19 +28,26 @@ struct job_id {
     uint32_t index; /* of the student, from 0; 0 for pre- and post-processing */
 };
 
-enum job_outcome { OUTCOME_NONE = 0, OUTCOME_SUCCEEDED = 1, OUTCOME_FAILED = 2, OUTCOME_CANCELLED = 3 };
+enum job_outcome {
+    OUTCOME_NONE = 0,
+    OUTCOME_SUCCEEDED = 1,
+    OUTCOME_FAILED = 2,
+    OUTCOME_CANCELLED = 3
+};
 
 /* Is `text` exactly `length` lower-case hex digits? */
 bool is_hex_id(const char *text, unsigned length);
 
-/* Reads an id of 32 lower-case hex digits. False, and nothing written, if it is not one or if its kind is unknown. */
+/* Reads an id of 32 lower-case hex digits. False, and nothing written, if it is not one or if its
+ * kind is unknown. */
 bool job_id_parse(const char *text, struct job_id *id);
 
 /* Writes the id of a job into `text` and returns it. */
 const char *job_id_format(const struct job_id *id, char text[JOB_ID_SIZE]);
 
 /* The same from its parts; `run` is a run id. */
-const char *job_id_make(const char *run, enum job_kind kind, uint32_t index, char text[JOB_ID_SIZE]);
+const char *job_id_make(const char *run, enum job_kind kind, uint32_t index,
+                        char text[JOB_ID_SIZE]);
 
 /* "succeeded", "failed", "cancelled"; NULL for OUTCOME_NONE. Static. */
 const char *outcome_name(enum job_outcome outcome);

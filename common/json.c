@@ -1,6 +1,6 @@
 #include "common/json.h"
 
-#include <ctype.h>
+#include <assert.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,8 +11,9 @@ enum { PATH_SIZE = 320, SHOWN_SIZE = 80, ENV_NAME_MAX = 255, ENV_VALUE_MAX = 128
 const char *json_kind_of(const json_t *value)
 {
     static const char *const kinds[] = {
-        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "a list", [JSON_STRING] = "a string", [JSON_INTEGER] = "a number",
-        [JSON_REAL] = "a number",    [JSON_TRUE] = "true",    [JSON_FALSE] = "false",     [JSON_NULL] = "null",
+        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "a list",  [JSON_STRING] = "a string",
+        [JSON_INTEGER] = "a number", [JSON_REAL] = "a number", [JSON_TRUE] = "true",
+        [JSON_FALSE] = "false",      [JSON_NULL] = "null",
     };
     return kinds[json_typeof(value)];
 }
@@ -56,38 +57,56 @@ static bool is_too_deep(const char *text, size_t length)
     return false;
 }
 
-/* Jansson names the duplicate key in its own text: ... near '"key"'. */
-static enum bw_code refuse_text(const json_error_t *reason, const char *what, struct bw_error *error)
+/* The key whose closing quote is the byte before `end`, as it is written (escapes stay), fit for a
+ * sentence. */
+static const char *key_before(const char *text, size_t end, char *shown, size_t size)
+{
+    char key[SHOWN_SIZE * 2];
+    assert(end > 1 && text[end - 1] == '"'); /* jansson stopped there */
+    size_t start = end - 1;
+    while (start > 0 && (text[start - 1] != '"' || (start > 1 && text[start - 2] == '\\')))
+        start--;
+    snprintf(key, sizeof key, "%.*s", (int)(end - 1 - start), text + start);
+    return text_show(key, shown, size);
+}
+
+static enum bw_code refuse_text(const char *text, const json_error_t *reason, const char *what,
+                                struct bw_error *error)
 {
     char shown[SHOWN_SIZE];
-    const char *near = strstr(reason->text, " near '");
     switch (json_error_code(reason)) {
     case json_error_duplicate_key:
-        return bw_fail(error, BW_BAD_REQUEST, "%s has a key twice, at line %d, column %d%s", what, reason->line,
-                       reason->column, near != NULL ? text_show(near, shown, sizeof shown) : "");
+        return bw_fail(
+            error, BW_BAD_REQUEST,
+            "%s has the key '%s' twice in one object, the second time at line %d, column %d", what,
+            key_before(text, (size_t)reason->position, shown, sizeof shown), reason->line,
+            reason->column);
     case json_error_invalid_utf8:
         return bw_fail(error, BW_BAD_REQUEST, "%s is not UTF-8", what);
     case json_error_null_character:
     case json_error_null_byte_in_key:
-        return bw_fail(error, BW_BAD_REQUEST, "%s contains a NUL character, at line %d, column %d", what, reason->line,
-                       reason->column);
+        return bw_fail(error, BW_BAD_REQUEST, "%s contains a NUL character, at line %d, column %d",
+                       what, reason->line, reason->column);
     case json_error_numeric_overflow:
-        return bw_fail(error, BW_BAD_REQUEST, "%s contains a number that is too large, at line %d, column %d", what,
+        return bw_fail(error, BW_BAD_REQUEST,
+                       "%s contains a number that is too large, at line %d, column %d", what,
                        reason->line, reason->column);
     default:
-        return bw_fail(error, BW_BAD_REQUEST, "%s is not valid JSON: line %d, column %d", what, reason->line,
-                       reason->column);
+        return bw_fail(error, BW_BAD_REQUEST, "%s is not valid JSON: line %d, column %d", what,
+                       reason->line, reason->column);
     }
 }
 
-enum bw_code json_parse(const char *text, size_t length, const char *what, json_t **value, struct bw_error *error)
+enum bw_code json_parse(const char *text, size_t length, const char *what, json_t **value,
+                        struct bw_error *error)
 {
     if (is_too_deep(text, length))
-        return bw_fail(error, BW_BAD_REQUEST, "%s is nested more than %d levels deep", what, JSON_MAX_DEPTH);
+        return bw_fail(error, BW_BAD_REQUEST, "%s is nested more than %d levels deep", what,
+                       JSON_MAX_DEPTH);
     json_error_t reason;
     json_t *parsed = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &reason);
     if (parsed == NULL)
-        return refuse_text(&reason, what, error);
+        return refuse_text(text, &reason, what, error);
     *value = parsed;
     return BW_OK;
 }
@@ -95,21 +114,26 @@ enum bw_code json_parse(const char *text, size_t length, const char *what, json_
 bool is_env_name(const char *name)
 {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
-    static const char characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
+    static const char characters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
     size_t length = strlen(name);
-    return length > 0 && length <= ENV_NAME_MAX && strspn(name, letters) > 0 && strspn(name, characters) == length;
+    return length > 0 && length <= ENV_NAME_MAX && strspn(name, letters) > 0 &&
+           strspn(name, characters) == length;
 }
 
-static enum bw_code refuse_kind(const json_t *value, const char *path, const char *wanted, struct bw_error *error)
+static enum bw_code refuse_kind(const json_t *value, const char *path, const char *wanted,
+                                struct bw_error *error)
 {
-    return bw_fail(error, BW_BAD_REQUEST, "%s: must be %s, not %s", path, wanted, json_kind_of(value));
+    return bw_fail(error, BW_BAD_REQUEST, "%s: must be %s, not %s", path, wanted,
+                   json_kind_of(value));
 }
 
 /* Where a member stands. */
 static const char *member_path(const char *path, const char *name, char joined[PATH_SIZE])
 {
     char shown[SHOWN_SIZE];
-    snprintf(joined, PATH_SIZE, "%s%s%s", path, path[0] != '\0' ? "." : "", text_show(name, shown, sizeof shown));
+    snprintf(joined, PATH_SIZE, "%s%s%s", path, path[0] != '\0' ? "." : "",
+             text_show(name, shown, sizeof shown));
     return joined;
 }
 
@@ -124,8 +148,8 @@ static bool has_limits(const struct json_field *field)
     return field->minimum < 0 || field->minimum > 0 || field->maximum < 0 || field->maximum > 0;
 }
 
-static enum bw_code check_string(const json_t *value, const struct json_field *field, const char *path,
-                                 struct bw_error *error)
+static enum bw_code check_string(const json_t *value, const struct json_field *field,
+                                 const char *path, struct bw_error *error)
 {
     if (!json_is_string(value))
         return refuse_kind(value, path, "a string", error);
@@ -137,44 +161,55 @@ static enum bw_code check_string(const json_t *value, const struct json_field *f
     if ((double)length < field->minimum)
         return bw_fail(error, BW_BAD_REQUEST, "%s: must not be empty", path);
     if ((double)length > field->maximum)
-        return bw_fail(error, BW_BAD_REQUEST, "%s: must be at most %.0f bytes long, not %zu", path, field->maximum, length);
+        return bw_fail(error, BW_BAD_REQUEST, "%s: must be at most %.0f bytes long, not %zu", path,
+                       field->maximum, length);
     return BW_OK;
 }
 
-static enum bw_code check_number(const json_t *value, const struct json_field *field, const char *path,
-                                 struct bw_error *error)
+static enum bw_code check_number(const json_t *value, const struct json_field *field,
+                                 const char *path, struct bw_error *error)
 {
     bool wants_integer = field->kind == FIELD_INTEGER;
     if (wants_integer ? !json_is_integer(value) : !json_is_number(value))
-        return json_is_real(value) ? bw_fail(error, BW_BAD_REQUEST, "%s: must be an integer", path)
-                                   : refuse_kind(value, path, wants_integer ? "an integer" : "a number", error);
+        return json_is_real(value)
+                   ? bw_fail(error, BW_BAD_REQUEST, "%s: must be an integer", path)
+                   : refuse_kind(value, path, wants_integer ? "an integer" : "a number", error);
     double number = json_number_value(value);
-    if (!isfinite(number) || (has_limits(field) && (number < field->minimum || number > field->maximum)))
-        return bw_fail(error, BW_BAD_REQUEST, "%s: must be between %g and %g, not %g", path, field->minimum, field->maximum,
-                       number);
+    if (!isfinite(number) ||
+        (has_limits(field) && (number < field->minimum || number > field->maximum)))
+        return bw_fail(error, BW_BAD_REQUEST, "%s: must be between %g and %g, not %g", path,
+                       field->minimum, field->maximum, number);
     return BW_OK;
 }
 
-static enum bw_code check_boolean(const json_t *value, const struct json_field *field, const char *path,
-                                  struct bw_error *error)
+static enum bw_code check_boolean(const json_t *value, const struct json_field *field,
+                                  const char *path, struct bw_error *error)
 {
     (void)field;
     return json_is_boolean(value) ? BW_OK : refuse_kind(value, path, "true or false", error);
 }
 
 /* A list within its limit of items. */
-static enum bw_code check_list(const json_t *value, const struct json_field *field, const char *path, struct bw_error *error)
+static enum bw_code check_list(const json_t *value, const struct json_field *field,
+                               const char *path, struct bw_error *error)
 {
     if (!json_is_array(value))
         return refuse_kind(value, path, "a list", error);
     if (field->maximum > 0 && (double)json_array_size(value) > field->maximum)
-        return bw_fail(error, BW_BAD_REQUEST, "%s: must have at most %.0f items, not %zu", path, field->maximum,
-                       json_array_size(value));
+        return bw_fail(error, BW_BAD_REQUEST, "%s: must have at most %.0f items, not %zu", path,
+                       field->maximum, json_array_size(value));
     return BW_OK;
 }
 
-static enum bw_code check_string_list(const json_t *value, const struct json_field *field, const char *path,
-                                      struct bw_error *error)
+static enum bw_code check_object(const json_t *value, const struct json_field *field,
+                                 const char *path, struct bw_error *error)
+{
+    (void)field;
+    return json_is_object(value) ? BW_OK : refuse_kind(value, path, "an object", error);
+}
+
+static enum bw_code check_string_list(const json_t *value, const struct json_field *field,
+                                      const char *path, struct bw_error *error)
 {
     static const struct json_field any_string = {.name = "", .kind = FIELD_STRING};
     size_t index;
@@ -191,22 +226,25 @@ static enum bw_code check_string_list(const json_t *value, const struct json_fie
     return BW_OK;
 }
 
-static enum bw_code check_env(const json_t *value, const struct json_field *field, const char *path, struct bw_error *error)
+static enum bw_code check_env(const json_t *value, const struct json_field *field, const char *path,
+                              struct bw_error *error)
 {
-    static const struct json_field any_value = {.name = "", .kind = FIELD_STRING, .maximum = ENV_VALUE_MAX};
+    static const struct json_field any_value = {
+        .name = "", .kind = FIELD_STRING, .maximum = ENV_VALUE_MAX};
     const char *name;
     json_t *item;
     if (!json_is_object(value))
         return refuse_kind(value, path, "an object", error);
     if (field->maximum > 0 && (double)json_object_size(value) > field->maximum)
-        return bw_fail(error, BW_BAD_REQUEST, "%s: must have at most %.0f names, not %zu", path, field->maximum,
-                       json_object_size(value));
+        return bw_fail(error, BW_BAD_REQUEST, "%s: must have at most %.0f names, not %zu", path,
+                       field->maximum, json_object_size(value));
     json_object_foreach ((json_t *)(uintptr_t)value, name, item) {
         char at[PATH_SIZE], shown[SHOWN_SIZE];
         if (!is_env_name(name))
-            return bw_fail(error, BW_BAD_REQUEST,
-                           "%s: '%s' can't be the name of an environment variable: it must match [A-Za-z_][A-Za-z0-9_]*",
-                           path, text_show(name, shown, sizeof shown));
+            return bw_fail(
+                error, BW_BAD_REQUEST,
+                "%s: '%s' can't be the name of an environment variable: it must match [A-Za-z_][A-Za-z0-9_]*",
+                path, text_show(name, shown, sizeof shown));
         enum bw_code code = check_string(item, &any_value, member_path(path, name, at), error);
         if (code != BW_OK)
             return code;
@@ -214,8 +252,8 @@ static enum bw_code check_env(const json_t *value, const struct json_field *fiel
     return BW_OK;
 }
 
-static enum bw_code check_env_list(const json_t *value, const struct json_field *field, const char *path,
-                                   struct bw_error *error)
+static enum bw_code check_env_list(const json_t *value, const struct json_field *field,
+                                   const char *path, struct bw_error *error)
 {
     static const struct json_field any_env = {.name = "", .kind = FIELD_ENV, .maximum = 1000};
     size_t index;
@@ -232,14 +270,21 @@ static enum bw_code check_env_list(const json_t *value, const struct json_field 
     return BW_OK;
 }
 
-static enum bw_code check_value(const json_t *value, const struct json_field *field, const char *path, const void *context,
-                                struct bw_error *error)
+static enum bw_code check_value(const json_t *value, const struct json_field *field,
+                                const char *path, const void *context, struct bw_error *error)
 {
-    typedef enum bw_code checker(const json_t *, const struct json_field *, const char *, struct bw_error *);
+    typedef enum bw_code checker(const json_t *, const struct json_field *, const char *,
+                                 struct bw_error *);
     static checker *const checkers[] = {
-        [FIELD_STRING] = check_string,           [FIELD_INTEGER] = check_number, [FIELD_NUMBER] = check_number,
-        [FIELD_BOOLEAN] = check_boolean,         [FIELD_LIST] = check_list,      [FIELD_ENV] = check_env,
-        [FIELD_STRING_LIST] = check_string_list, [FIELD_ENV_LIST] = check_env_list,
+        [FIELD_STRING] = check_string,
+        [FIELD_INTEGER] = check_number,
+        [FIELD_NUMBER] = check_number,
+        [FIELD_BOOLEAN] = check_boolean,
+        [FIELD_LIST] = check_list,
+        [FIELD_ENV] = check_env,
+        [FIELD_STRING_LIST] = check_string_list,
+        [FIELD_ENV_LIST] = check_env_list,
+        [FIELD_OBJECT] = check_object,
     };
     if (json_is_null(value) && field->kind != FIELD_ANY)
         return bw_fail(error, BW_BAD_REQUEST, "%s: must not be null", path);
@@ -255,7 +300,8 @@ static enum bw_code check_value(const json_t *value, const struct json_field *fi
     if (field->kind == FIELD_LIST)
         json_array_foreach (value, index, item) {
             char at[PATH_SIZE];
-            enum bw_code code = json_check(item, field->fields, item_path(path, index, at), context, error);
+            enum bw_code code = json_check(item, field->fields, item_path(path, index, at), context,
+                                           error);
             if (code != BW_OK)
                 return code;
         }
@@ -271,22 +317,22 @@ static const struct json_field *find_field(const struct json_field *fields, cons
 }
 
 /* Every key is known. */
-static enum bw_code check_keys(const json_t *object, const struct json_field *fields, const char *path,
-                               struct bw_error *error)
+static enum bw_code check_keys(const json_t *object, const struct json_field *fields,
+                               const char *path, struct bw_error *error)
 {
     const char *name;
     json_t *value;
     json_object_foreach ((json_t *)(uintptr_t)object, name, value) {
         char shown[SHOWN_SIZE];
         if (find_field(fields, name) == NULL)
-            return bw_fail(error, BW_BAD_REQUEST, "%s%sunknown key '%s'", path, path[0] != '\0' ? ": " : "",
-                           text_show(name, shown, sizeof shown));
+            return bw_fail(error, BW_BAD_REQUEST, "%s%sunknown key '%s'", path,
+                           path[0] != '\0' ? ": " : "", text_show(name, shown, sizeof shown));
     }
     return BW_OK;
 }
 
-enum bw_code json_check(const json_t *value, const struct json_field *fields, const char *path, const void *context,
-                        struct bw_error *error)
+enum bw_code json_check(const json_t *value, const struct json_field *fields, const char *path,
+                        const void *context, struct bw_error *error)
 {
     if (!json_is_object(value))
         return refuse_kind(value, path[0] != '\0' ? path : "the value", "an object", error);

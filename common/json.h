@@ -17,22 +17,23 @@
 
 enum { JSON_MAX_DEPTH = 32 };
 
-/* Parses `length` bytes as one JSON value of any type (trailing space allowed). On BW_OK *value is a new reference.
- * BW_BAD_REQUEST: not JSON, too deep, a duplicate key, a NUL, not UTF-8, a number out of range. `what` names the
- * text in the sentence, e.g. "json_payload" or "the body". */
+/* Parses `length` bytes as one JSON value of any type (trailing space allowed). On BW_OK *value is
+ * a new reference. BW_BAD_REQUEST: not JSON, too deep, a duplicate key, a NUL, not UTF-8, a number
+ * out of range. `what` names the text in the sentence, e.g. "json_payload" or "the body". */
 enum bw_code json_parse(const char *text, size_t length, const char *what, json_t **value,
                         struct bw_error *error) BW_CHECKED;
 
 enum json_kind {
-    FIELD_STRING,      /* minimum..maximum bytes */
-    FIELD_INTEGER,     /* minimum..maximum */
-    FIELD_NUMBER,      /* finite; minimum..maximum */
+    FIELD_STRING,  /* minimum..maximum bytes */
+    FIELD_INTEGER, /* minimum..maximum */
+    FIELD_NUMBER,  /* finite; minimum..maximum */
     FIELD_BOOLEAN,
     FIELD_STRING_LIST, /* at most maximum items */
     FIELD_OBJECT,      /* described by .fields (closed), or, if that is NULL, checked by .check */
     FIELD_LIST,        /* of values described by .fields (closed objects); at most maximum items */
-    FIELD_ENV,         /* object: names of environment variables → strings without NUL; at most maximum entries */
-    FIELD_ENV_LIST,    /* list of such objects; at most maximum items */
+    FIELD_ENV, /* object: names of environment variables → strings without NUL; at most maximum
+                  entries */
+    FIELD_ENV_LIST, /* list of such objects; at most maximum items */
     FIELD_ANY
 };
 
@@ -40,15 +41,18 @@ struct json_field {
     const char *name;
     enum json_kind kind;
     bool is_required;
-    double minimum, maximum;          /* meaning by kind; both 0: no limit */
-    const struct json_field *fields;  /* ends with a row whose name is NULL */
-    /* further check of a present value, may be NULL; `path` is where it stands; `context` is json_check's */
-    enum bw_code (*check)(const json_t *value, const char *path, const void *context, struct bw_error *error);
+    double minimum, maximum;         /* meaning by kind; both 0: no limit */
+    const struct json_field *fields; /* ends with a row whose name is NULL */
+    /* further check of a present value, may be NULL; `path` is where it stands; `context` is
+     * json_check's */
+    enum bw_code (*check)(const json_t *value, const char *path, const void *context,
+                          struct bw_error *error);
 };
 
-/* Checks `object` against a table (ended by a NULL name): each required key there, each key known, each value of its
- * kind and within its limits; null is refused everywhere. `path` is the prefix for messages, "" at the top.
- * `value` need not be an object; if not, that is said. BW_OK or BW_BAD_REQUEST. */
+/* Checks `object` against a table (ended by a NULL name): each required key there, each key known,
+ * each value of its kind and within its limits; null is refused everywhere but as FIELD_ANY. `path`
+ * is the prefix for messages, "" at the top. `value` need not be an object; if not, that is said.
+ * BW_OK or BW_BAD_REQUEST. */
 enum bw_code json_check(const json_t *value, const struct json_field *fields, const char *path,
                         const void *context, struct bw_error *error) BW_CHECKED;
 
@@ -58,7 +62,8 @@ bool is_env_name(const char *name);
 /* "an object", "a list", "a string", ... for sentences. Static. */
 const char *json_kind_of(const json_t *value);
 
-/* Writes `text` into `shown` fit for a sentence or a log: at most size-1 bytes, control bytes as \xNN, cut with "…". Returns shown. */
+/* Writes `text` into `shown` fit for a sentence or a log: at most size-1 bytes, control bytes as
+ * \xNN, cut with "…". Returns shown. */
 const char *text_show(const char *text, char *shown, size_t size);
 
 #endif

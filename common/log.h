@@ -1,10 +1,12 @@
 /*
- * log: one line per event, one write per line, to standard error: key=value text or one JSON object. Values are escaped one by one, so
- * that nothing that a client sent can forge a field or a line; long ones are cut. Never a token, never student data.
+ * log: one line per event, one write per line, to standard error: key=value text or one JSON object. Values are escaped one
+ * by one, so that nothing that a client sent can forge a field or a line; long ones are cut. Never a token, never student
+ * data.
  *
  *     log_info("run started", log_text("run_id", id), log_number("students", count));
  *
- * Rests on yder in callback mode: log_open comes before any other thread is started. Everything else is safe from any thread.
+ * Rests on yder in callback mode: log_open comes before any other thread is started. Everything else is safe from any
+ * thread.
  */
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H

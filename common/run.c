@@ -60,7 +60,8 @@ uint32_t run_job_count(bool has_pre, uint32_t students, bool has_post)
     return (has_pre ? 1 : 0) + students + (has_post ? 1 : 0);
 }
 
-bool run_job_slot(bool has_pre, uint32_t students, bool has_post, enum job_kind kind, uint32_t index, uint32_t *slot)
+bool run_job_slot(bool has_pre, uint32_t students, bool has_post, enum job_kind kind,
+                  uint32_t index, uint32_t *slot)
 {
     uint32_t first_student = has_pre ? 1 : 0;
     switch (kind) {
@@ -83,7 +84,8 @@ bool run_job_slot(bool has_pre, uint32_t students, bool has_post, enum job_kind 
     return false;
 }
 
-void run_slot_job(bool has_pre, uint32_t students, uint32_t slot, enum job_kind *kind, uint32_t *index)
+void run_slot_job(bool has_pre, uint32_t students, uint32_t slot, enum job_kind *kind,
+                  uint32_t *index)
 {
     uint32_t first_student = has_pre ? 1 : 0;
     *index = 0;

@@ -10,13 +10,13 @@
 
 #include "common/job.h"
 
-#define RUN_PHASE_MAP(X)           \
-    X(CREATED, "created")          \
-    X(PRE, "preprocessing")        \
-    X(STUDENTS, "students")        \
-    X(POST, "postprocessing")      \
-    X(FINISHED, "finished")        \
-    X(FAILED, "failed")            \
+#define RUN_PHASE_MAP(X)      \
+    X(CREATED, "created")     \
+    X(PRE, "preprocessing")   \
+    X(STUDENTS, "students")   \
+    X(POST, "postprocessing") \
+    X(FINISHED, "finished")   \
+    X(FAILED, "failed")       \
     X(CANCELLED, "cancelled")
 
 enum run_phase {
@@ -28,7 +28,7 @@ enum run_phase {
 /* All that the phase of a run depends on. */
 struct run_facts {
     bool has_pre, has_post;
-    uint32_t students;          /* how many student jobs there are */
+    uint32_t students; /* how many student jobs there are */
     bool is_started;
     bool is_cancelled;          /* cancelling was asked for */
     enum job_outcome pre, post; /* OUTCOME_NONE: no result yet */
@@ -52,17 +52,20 @@ const char *run_phase_name(enum run_phase phase);
 /* Writes the phase of that name; false if there is none. */
 bool run_phase_parse(const char *name, enum run_phase *phase);
 
-/* Jobs of a run in one row: pre first if there is one, then the students in order, then post if there is one. */
+/* Jobs of a run in one row: pre first if there is one, then the students in order, then post if
+ * there is one. */
 uint32_t run_job_count(bool has_pre, uint32_t students, bool has_post);
 
 /* The place of a job in that row; false if the run has no such job. */
-bool run_job_slot(bool has_pre, uint32_t students, bool has_post, enum job_kind kind, uint32_t index,
-                  uint32_t *slot);
+bool run_job_slot(bool has_pre, uint32_t students, bool has_post, enum job_kind kind,
+                  uint32_t index, uint32_t *slot);
 
 /* The kind and index of the job at `slot`, which is below run_job_count. */
-void run_slot_job(bool has_pre, uint32_t students, uint32_t slot, enum job_kind *kind, uint32_t *index);
+void run_slot_job(bool has_pre, uint32_t students, uint32_t slot, enum job_kind *kind,
+                  uint32_t *index);
 
-/* A summary byte: the outcome in the low two bits, the counted attempts (0..15, more are 15) above. */
+/* A summary byte: the outcome in the low two bits, the counted attempts (0..15, more are 15) above.
+ */
 uint8_t summary_make(enum job_outcome outcome, uint32_t attempts);
 enum job_outcome summary_outcome(uint8_t summary);
 uint32_t summary_attempts(uint8_t summary);

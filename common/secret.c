@@ -54,6 +54,27 @@ void token_hash_make(const char *token, struct token_hash *made)
     hash_token(made->salt, token, made->hash);
 }
 
+void token_hash_format(const struct token_hash *kept, char text[TOKEN_HASH_TEXT_SIZE])
+{
+    snprintf(text, TOKEN_HASH_TEXT_SIZE, "%s:%s", kept->salt, kept->hash);
+}
+
+static bool is_hex(const char *text, size_t length)
+{
+    return strspn(text, "0123456789abcdef") >= length;
+}
+
+bool token_hash_parse(const char *text, struct token_hash *kept)
+{
+    enum { SALT = sizeof kept->salt - 1, HASH = sizeof kept->hash - 1 };
+    if (strlen(text) != SALT + 1 + HASH || !is_hex(text, SALT) || text[SALT] != ':' || !is_hex(text + SALT + 1, HASH))
+        return false;
+    memcpy(kept->salt, text, SALT);
+    memcpy(kept->hash, text + SALT + 1, HASH);
+    kept->salt[SALT] = kept->hash[HASH] = '\0';
+    return true;
+}
+
 bool token_hash_matches(const struct token_hash *kept, const char *token)
 {
     char hash[SHA256_TEXT_SIZE];

@@ -29,6 +29,11 @@ struct token_hash {
 
 void token_hash_make(const char *token, struct token_hash *made);
 
+/* The same as text, to be kept in the database, and back. False: that is no text of ours. */
+enum { TOKEN_HASH_TEXT_SIZE = 33 + SHA256_TEXT_SIZE };
+void token_hash_format(const struct token_hash *kept, char text[TOKEN_HASH_TEXT_SIZE]);
+bool token_hash_parse(const char *text, struct token_hash *kept);
+
 /* Is it that token? Takes the same time whatever it is. */
 bool token_hash_matches(const struct token_hash *kept, const char *token);
 

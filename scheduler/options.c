@@ -8,13 +8,16 @@
 
 #define AT(member) offsetof(struct scheduler_options, member)
 
+static const char *const uri_beginnings[] = {"mongodb://", "mongodb+srv://", NULL};
+
 static const struct config_option table[] = {
-    {"mongodb-uri", CONFIG_SECRET, AT(mongodb_uri), "mongodb://127.0.0.1:27017/?replicaSet=rs0", 0, 0, NULL, "URI",
+    {"mongodb-uri", CONFIG_SECRET, AT(mongodb_uri), "mongodb://127.0.0.1:27017/?replicaSet=rs0", 0, 0,
+     uri_beginnings, "URI",
      "The database: a replica set"},
-    {"mongodb-database", CONFIG_TEXT, AT(mongodb_database), "broadway", 0, 0, NULL, "NAME", "Name of the database"},
+    {"mongodb-database", CONFIG_NAME, AT(mongodb_database), "broadway", 0, 0, NULL, "NAME", "Name of the database"},
     {"internal-token", CONFIG_SECRET, AT(internal_token), NULL, 0, 0, NULL, "TOKEN",
      "What the replicas expect in callbacks; without it one is made and kept in the database, for one machine"},
-    {"metrics-bind-address", CONFIG_TEXT, AT(metrics_bind_address), "127.0.0.1", 0, 0, NULL, "ADDRESS",
+    {"metrics-bind-address", CONFIG_ADDRESS, AT(metrics_bind_address), "127.0.0.1", 0, 0, NULL, "ADDRESS",
      "Where /metrics, /healthz and /readyz are served"},
     {"metrics-port", CONFIG_INTEGER, AT(metrics_port), "1472", 1, 65535, NULL, "PORT", "And on which port"},
     {"heartbeat-interval", CONFIG_MILLISECONDS, AT(heartbeat_interval_ms), "10", 0.05, 3600, NULL, "SECONDS",

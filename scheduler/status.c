@@ -6,6 +6,10 @@
 #include <string.h>
 #include <ulfius.h>
 
+#include "common/port.h"
+
+enum { IDLE_SECONDS = 30 };
+
 struct status {
     struct _u_instance instance;
     const struct metrics *metrics;
@@ -55,6 +59,7 @@ static int serve_nothing(const struct _u_request *request, struct _u_response *r
 static int start(struct status *status)
 {
     struct _u_instance *instance = &status->instance;
+    instance->timeout = IDLE_SECONDS;
     ulfius_add_endpoint_by_val(instance, "GET", NULL, "/metrics", 0, serve_metrics, status);
     ulfius_add_endpoint_by_val(instance, "GET", NULL, "/healthz", 0, serve_health, status);
     ulfius_add_endpoint_by_val(instance, "GET", NULL, "/readyz", 0, serve_ready, status);
@@ -68,6 +73,9 @@ enum bw_code status_open(const char *address, uint16_t port, const struct metric
     struct sockaddr_in where = {.sin_family = AF_INET, .sin_port = htons(port)};
     if (inet_pton(AF_INET, address, &where.sin_addr) != 1)
         return bw_fail(error, BW_BAD_REQUEST, "--metrics-bind-address %.60s: must be an IPv4 address", address);
+    enum bw_code code = port_check("--metrics-port", address, port, error);
+    if (code != BW_OK)
+        return code;
     struct status *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         abort();

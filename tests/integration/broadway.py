@@ -6,7 +6,6 @@ import threading
 import time
 
 import httpx
-
 from waiting import PATIENCE, wait_until
 
 ROUTE = "/api/v1"

@@ -2,7 +2,7 @@
 
 import harness
 import pytest
-from harness import Replica, Stack
+from harness import Replica, run_stack
 
 
 @pytest.fixture(scope="session")
@@ -36,15 +36,6 @@ def make_replica(request, tmp_path):
         replica.end()
         report = harness.SANITIZER_REPORT.search(replica.said())
         assert report is None, replica.said()[-4000:]
-
-
-def run_stack(tmp_path_factory, name, **options):
-    """A stack's whole life, for fixtures of any scope."""
-    stack = Stack(tmp_path_factory.mktemp(name), **options).up()
-    try:
-        yield stack
-    finally:
-        stack.down()
 
 
 @pytest.hookimpl(wrapper=True)

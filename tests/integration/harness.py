@@ -17,7 +17,9 @@ from waiting import PATIENCE, PRESET, wait_until
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
 BUILD = ROOT / "build" / PRESET
-SANITIZER_REPORT = re.compile(r"ERROR: (Address|Leak|Thread|Memory)Sanitizer|: runtime error: |WARNING: ThreadSanitizer")
+SANITIZER_REPORT = re.compile(
+    r"ERROR: (Address|Leak|Thread|Memory)Sanitizer|: runtime error: |WARNING: ThreadSanitizer"
+)
 
 running_stacks = []
 
@@ -157,12 +159,19 @@ class Stack:
 
     def _run(self, command, *arguments):
         argv = [str(SCRIPTS / "stack"), command, *arguments, "--state", str(self.directory)]
-        done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=170, check=False, env=clean_environment()
-        )
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=170, check=False, env=clean_environment())
         if done.returncode != 0:
             logs = "\n".join(f"== {path.name}\n{last_lines(path, 15)}" for path in self.log_paths())
             raise RuntimeError(f"{' '.join(argv)}\nexit {done.returncode}\n{done.stdout}{done.stderr}\n{logs}")
+
+
+def run_stack(tmp_path_factory, name, **options):
+    """A stack's whole life, for fixtures of any scope."""
+    stack = Stack(tmp_path_factory.mktemp(name), **options).up()
+    try:
+        yield stack
+    finally:
+        stack.down()
 
 
 class Process:
@@ -202,12 +211,17 @@ class Process:
 
 
 class Replica(Process):
-    """One more broadway-api beside a stack, with flags of its own, on the stack's database server."""
+    """One more broadway-api beside a stack, with flags of its own, on the stack's database server. It has the stack's
+    tokens in its environment, but for those variables in `without`."""
 
-    def __init__(self, stack, log, *flags, database=None, env=None):
+    def __init__(self, stack, log, *flags, database=None, env=None, without=()):
         self.port, self.internal_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.internal_url = f"http://127.0.0.1:{self.internal_port}"
+        tokens = {
+            "BROADWAY_CLUSTER_TOKEN": stack.cluster_token,
+            "BROADWAY_INTERNAL_TOKEN": stack.described["internal_token"],
+        }
         super().__init__(
             "broadway-api",
             f"--mongodb-uri={stack.described['mongodb_uri']}",
@@ -216,11 +230,7 @@ class Replica(Process):
             f"--internal-port={self.internal_port}",
             *flags,
             log=log,
-            env={
-                "BROADWAY_CLUSTER_TOKEN": stack.cluster_token,
-                "BROADWAY_INTERNAL_TOKEN": stack.described["internal_token"],
-                **(env or {}),
-            },
+            env={name: value for name, value in {**tokens, **(env or {})}.items() if name not in without},
         )
         self.api = Api(self.url)
         self.internal = Api(self.internal_url)

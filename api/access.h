@@ -1,0 +1,14 @@
+/*
+ * access: what is noted of every answered request: one line in the log, and the metrics. Called by the fronts, once per
+ * request, from any thread. Never a token, a query or a worker id, which is a credential.
+ */
+#ifndef API_ACCESS_H
+#define API_ACCESS_H
+
+#include "api/exchange.h"
+#include "common/metrics.h"
+
+/* `request` may lack its route (then no path is noted either: it is foreign text). */
+void access_note(struct metrics *metrics, const struct request *request, int status);
+
+#endif

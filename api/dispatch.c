@@ -1,0 +1,123 @@
+#include "api/dispatch.h"
+
+#include "api/api.h"
+#include "api/arguments.h"
+#include "api/auth.h"
+#include "api/executor.h"
+#include "api/worker_cache.h"
+
+enum { INLINE_BODY_MAX = 64 * 1024, SHOWN_SIZE = 80 };
+
+enum bw_code dispatch_admit(struct api *api, const struct exchange *exchange,
+                            struct bw_error *error)
+{
+    switch (exchange->request.route->auth) {
+    case AUTH_CLIENT:
+        return auth_client(api->auth, exchange, error);
+    case AUTH_INTERNAL:
+        return auth_internal(api->auth, exchange, error);
+    default:
+        return BW_OK; /* their credential is an argument */
+    }
+}
+
+static const char *argument(const struct exchange *exchange, const char *name)
+{
+    return json_string_value(json_object_get(exchange->request.arguments, name));
+}
+
+/* Calls the handler. */
+static void handle(void *context)
+{
+    struct exchange *exchange = context;
+    struct bw_error error = {""};
+    enum bw_code code = exchange->request.route->handle(exchange->host->api, exchange, &error);
+    if (code != BW_OK && code != BW_PENDING)
+        exchange_refuse(exchange, code, &error);
+}
+
+/* The same for a grader that is not in memory. Without the database nobody can say whether it is
+ * known: then it is believed, and its handler deals with it, since most graders end at a refusal.
+ */
+static void check_and_handle(void *context)
+{
+    struct exchange *exchange = context;
+    struct bw_error error = {""};
+    enum bw_code code = worker_cache_check(exchange->host->api->workers,
+                                           argument(exchange, "worker_id"), &error);
+    if (code == BW_OK || code == BW_UNAVAILABLE)
+        handle(exchange);
+    else
+        exchange_refuse(exchange, code, &error);
+}
+
+static void run_on_executor(struct exchange *exchange, void (*function)(void *))
+{
+    static const struct bw_error busy = {"too many requests are waiting here: try again"};
+    bool is_urgent = (exchange->request.route->flags & ROUTE_URGENT) != 0;
+    if (!executor_submit(exchange->host->api->executor, is_urgent, function, exchange))
+        exchange_refuse(exchange, BW_UNAVAILABLE, &busy);
+}
+
+static enum bw_code read_arguments(struct exchange *exchange, struct bw_error *error)
+{
+    struct arguments_source source = {.query = exchange->query,
+                                      .content_type = exchange_header(exchange, "Content-Type"),
+                                      .body = exchange->request.body,
+                                      .body_length = exchange->request.body_length};
+    return arguments_read(exchange->request.route, &source, &exchange->request.arguments, error);
+}
+
+/* The credentials that are arguments, as far as that is known without waiting. */
+static enum bw_code check_arguments(const struct exchange *exchange, struct bw_error *error)
+{
+    enum auth auth = exchange->request.route->auth;
+    char shown[SHOWN_SIZE];
+    if (auth == AUTH_CLUSTER)
+        return auth_cluster(exchange->host->api->auth, argument(exchange, "token"),
+                            exchange->request.address, error);
+    if (auth != AUTH_WORKER)
+        return BW_OK;
+    const char *worker = argument(exchange, "worker_id");
+    if (worker == NULL)
+        return bw_fail(error, BW_BAD_REQUEST, "argument 'worker_id' is missing");
+    if (!is_hex_id(worker, WORKER_ID_LENGTH))
+        return bw_fail(error, BW_BAD_REQUEST, "worker '%s' is not known: register first",
+                       text_show(worker, shown, sizeof shown));
+    return BW_OK;
+}
+
+/* Reads the arguments and goes on to the handler, on this thread if it may wait or nothing will. */
+static void advance(struct exchange *exchange, bool may_wait)
+{
+    const struct route *route = exchange->request.route;
+    struct bw_error error = {""};
+    enum bw_code code = read_arguments(exchange, &error);
+    if (code == BW_OK)
+        code = check_arguments(exchange, &error);
+    if (code != BW_OK) {
+        exchange_refuse(exchange, code, &error);
+        return;
+    }
+    bool is_unknown = route->auth == AUTH_WORKER &&
+                      !worker_cache_has(exchange->host->api->workers,
+                                        argument(exchange, "worker_id"));
+    void (*function)(void *) = is_unknown ? check_and_handle : handle;
+    if (may_wait || (!is_unknown && (route->flags & ROUTE_BLOCKING) == 0))
+        function(exchange);
+    else
+        run_on_executor(exchange, function);
+}
+
+static void advance_on_executor(void *context)
+{
+    advance(context, true);
+}
+
+void dispatch_request(struct exchange *exchange)
+{
+    if (exchange->request.body_length > INLINE_BODY_MAX)
+        run_on_executor(exchange, advance_on_executor);
+    else
+        advance(exchange, false);
+}

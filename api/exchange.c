@@ -1,0 +1,141 @@
+#include "api/exchange.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/exchange_internal.h"
+#include "common/clock.h"
+
+enum { RETRY_UNAVAILABLE_S = 1, RETRY_TOO_MANY_S = 10 };
+
+/* Numbers are unique in the process, over all of its fronts. */
+static atomic_uint_fast64_t last_number;
+
+struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection *connection,
+                              const char *uri)
+{
+    size_t size = strlen(uri) + 1;
+    struct exchange *exchange = calloc(1, sizeof *exchange + size);
+    if (exchange == NULL)
+        return NULL;
+    memcpy(exchange->uri, uri, size);
+    const char *mark = strchr(exchange->uri, '?');
+    exchange->query = mark != NULL ? mark + 1 : "";
+    exchange->host = host;
+    exchange->connection = connection;
+    exchange->fd = -1;
+    exchange->request.method = exchange->request.path_id = exchange->request.body = "";
+    exchange->request.number = atomic_fetch_add(&last_number, 1) + 1;
+    exchange->request.received_ms = clock_boot_ms();
+    return exchange;
+}
+
+void exchange_free(struct exchange *exchange)
+{
+    if (exchange == NULL)
+        return;
+    json_decref(exchange->request.arguments);
+    free(exchange->answer.body);
+    free(exchange->answer.allow);
+    free(exchange);
+}
+
+const struct request *exchange_request(const struct exchange *exchange)
+{
+    return &exchange->request;
+}
+
+const char *exchange_header(const struct exchange *exchange, const char *name)
+{
+    return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
+}
+
+bool exchange_is_gone(const struct exchange *exchange)
+{
+    struct pollfd socket = {.fd = exchange->fd, .events = POLLRDHUP};
+    return poll(&socket, 1, 0) == 1 && (socket.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+void exchange_watch(struct exchange *exchange,
+                    void (*gone)(struct exchange *exchange, void *context), void *context)
+{
+    exchange->is_watched = true;
+    gone_watch_add(exchange->host->watch, exchange->request.number, exchange->fd, exchange, gone,
+                   context);
+}
+
+/* The answer is written: the connection may go on. Once the state is ANSWERED, only a connection
+ * that was SUSPENDED before can still be relied on to be there, since it sleeps until it is resumed
+ * here. */
+static void finish(struct exchange *exchange)
+{
+    struct exchange_host *host = exchange->host;
+    struct MHD_Connection *connection = exchange->connection;
+    atomic_fetch_add(&host->answering, 1);
+    if (exchange->is_watched)
+        gone_watch_remove(host->watch, exchange->request.number);
+    if (atomic_exchange(&exchange->state, EXCHANGE_ANSWERED) == EXCHANGE_SUSPENDED)
+        MHD_resume_connection(connection);
+    atomic_fetch_sub(&host->answering, 1);
+}
+
+void exchange_answer(struct exchange *exchange, int status, char *body, const char *type)
+{
+    exchange->answer.status = status;
+    exchange->answer.body = body;
+    exchange->answer.type = type != NULL ? type : "application/json";
+    finish(exchange);
+}
+
+void exchange_answer_json(struct exchange *exchange, json_t *value)
+{
+    char *body = json_dumps(value, JSON_COMPACT);
+    json_decref(value);
+    if (body != NULL)
+        exchange_answer(exchange, 200, body, NULL);
+    else
+        exchange_refuse(exchange, BW_INTERNAL, NULL);
+}
+
+/* A sentence as JSON text. It is UTF-8, unless a client got bytes into it that are not: those are
+ * not shown. */
+static json_t *sentence(const char *message)
+{
+    json_t *text = json_string(message);
+    if (text != NULL)
+        return text;
+    char plain[BW_ERROR_SIZE];
+    size_t length = strnlen(message, sizeof plain - 1);
+    for (size_t i = 0; i < length; i++)
+        plain[i] = (unsigned char)message[i] < 0x80 ? message[i] : '?';
+    plain[length] = '\0';
+    return json_string(plain);
+}
+
+/* {"error": M}, the form of this protocol; of an unknown path nobody knows whose it is, so that it
+ * gets the other form as well. */
+static char *refusal_body(const struct exchange *exchange, enum bw_code code, const char *message)
+{
+    json_t *body = exchange->request.route == NULL && code == BW_NOT_FOUND
+                       ? json_pack("{s:s, s:o, s:i, s:o}", "status", "error", "message",
+                                   sentence(message), "code", bw_code_status(code), "error",
+                                   sentence(message))
+                       : json_pack("{s:o}", "error", sentence(message));
+    char *text = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    return text;
+}
+
+void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error)
+{
+    if (code == BW_UNAVAILABLE)
+        exchange->answer.retry_after_s = RETRY_UNAVAILABLE_S;
+    if (code == BW_TOO_MANY)
+        exchange->answer.retry_after_s = RETRY_TOO_MANY_S;
+    exchange->answer.asks_for_token = code == BW_UNAUTHORIZED;
+    const char *message = error != NULL && error->message[0] != '\0' ? error->message
+                                                                     : bw_code_text(code);
+    char *body = code == BW_NO_JOB ? NULL : refusal_body(exchange, code, message);
+    exchange_answer(exchange, bw_code_status(code), body, NULL);
+}

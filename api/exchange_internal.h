@@ -1,0 +1,63 @@
+/*
+ * exchange_internal: the inside of an exchange, for the front, exchange.c and dispatch alone.
+ *
+ * An exchange is made and freed by the front, on the server's threads. It is read (READING), given
+ * to dispatch (HANDLED), and, if that did not answer it at once, its connection sleeps (SUSPENDED)
+ * until an answer wakes it (ANSWERED). `state` orders all of it: whoever answers writes the answer
+ * first and the state last; only from SUSPENDED does the answer have to wake the connection, and
+ * from there on the exchange may be freed at any moment.
+ */
+#ifndef API_EXCHANGE_INTERNAL_H
+#define API_EXCHANGE_INTERNAL_H
+
+#include <microhttpd.h>
+#include <stdatomic.h>
+
+#include "api/body.h"
+#include "api/exchange.h"
+#include "api/gone_watch.h"
+#include "api/route.h"
+
+enum exchange_state { EXCHANGE_READING, EXCHANGE_HANDLED, EXCHANGE_SUSPENDED, EXCHANGE_ANSWERED };
+
+/* What the exchanges of one front share. */
+struct exchange_host {
+    struct api *api;
+    struct gone_watch *watch;
+    atomic_size_t answering; /* threads inside exchange_answer */
+};
+
+struct answer {
+    int status;
+    char *body; /* own; NULL: empty */
+    const char *type;
+    int retry_after_s;   /* 0: no such header */
+    bool asks_for_token; /* WWW-Authenticate */
+    bool closes;         /* Connection: close */
+    char *allow;         /* own; NULL: no such header */
+};
+
+struct exchange {
+    struct request request;
+    struct exchange_host *host;
+    struct MHD_Connection *connection;
+    int fd;            /* the connection's */
+    const char *query; /* within uri, behind its "?"; "" if there is none */
+    struct body body;  /* request.body is a view of it */
+    _Atomic enum exchange_state state;
+    bool is_begun; /* its headers are in: it counts as in flight */
+    bool is_given; /* to dispatch, and not back yet */
+    bool is_watched;
+    struct answer answer;
+    void *ulfius; /* what ulfius keeps for the request; NULL until it is answered */
+    char uri[];   /* as it was sent */
+};
+
+/* NULL: memory is short. */
+struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection *connection,
+                              const char *uri);
+
+/* The body must have been cleared. NULL is fine. */
+void exchange_free(struct exchange *exchange);
+
+#endif

@@ -1,0 +1,147 @@
+#include "api/executor.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct task {
+    void (*function)(void *argument);
+    void *argument;
+    struct task *next;
+};
+
+struct queue {
+    struct task *first, **end;
+    int count;
+};
+
+struct executor {
+    pthread_mutex_t mutex; /* guards all but the threads */
+    pthread_cond_t work;
+    struct queue urgent, calm;
+    int calm_running, calm_running_max;
+    int running;
+    bool is_closing;
+    int threads_count;
+    pthread_t threads[];
+};
+
+static void queue_add(struct queue *queue, struct task *task)
+{
+    *queue->end = task;
+    queue->end = &task->next;
+    queue->count++;
+}
+
+static struct task *queue_take(struct queue *queue)
+{
+    struct task *task = queue->first;
+    queue->first = task->next;
+    if (queue->first == NULL)
+        queue->end = &queue->first;
+    queue->count--;
+    return task;
+}
+
+/* The next task that may run now, or NULL. */
+static struct task *next_task(struct executor *executor, bool *is_calm)
+{
+    *is_calm = executor->urgent.first == NULL;
+    if (!*is_calm)
+        return queue_take(&executor->urgent);
+    if (executor->calm.first == NULL || executor->calm_running >= executor->calm_running_max)
+        return NULL;
+    return queue_take(&executor->calm);
+}
+
+/* A task that runs may yet submit another one. */
+static bool is_over(const struct executor *executor)
+{
+    return executor->is_closing && executor->running == 0 && executor->urgent.count == 0 &&
+           executor->calm.count == 0;
+}
+
+static void run_task(struct executor *executor, struct task *task, bool is_calm)
+{
+    executor->running++;
+    executor->calm_running += is_calm;
+    pthread_mutex_unlock(&executor->mutex);
+    task->function(task->argument);
+    free(task);
+    pthread_mutex_lock(&executor->mutex);
+    executor->running--;
+    executor->calm_running -= is_calm;
+    if (is_over(executor))
+        pthread_cond_broadcast(&executor->work);
+}
+
+static void *run(void *context)
+{
+    struct executor *executor = context;
+    pthread_mutex_lock(&executor->mutex);
+    while (!is_over(executor)) {
+        bool is_calm;
+        struct task *task = next_task(executor, &is_calm);
+        if (task != NULL)
+            run_task(executor, task, is_calm);
+        else
+            pthread_cond_wait(&executor->work, &executor->mutex);
+    }
+    pthread_mutex_unlock(&executor->mutex);
+    return NULL;
+}
+
+enum bw_code executor_open(int threads, struct executor **executor, struct bw_error *error)
+{
+    struct executor *self = calloc(1, sizeof *self + (size_t)threads * sizeof *self->threads);
+    if (self == NULL)
+        return bw_fail(error, BW_INTERNAL, "memory is short");
+    pthread_mutex_init(&self->mutex, NULL);
+    pthread_cond_init(&self->work, NULL);
+    self->urgent.end = &self->urgent.first;
+    self->calm.end = &self->calm.first;
+    self->calm_running_max = threads > 1 ? threads - (threads + 3) / 4 : 1;
+    for (; self->threads_count < threads; self->threads_count++) {
+        int reason = pthread_create(&self->threads[self->threads_count], NULL, run, self);
+        if (reason != 0) {
+            executor_close(self);
+            return bw_fail(error, BW_INTERNAL, "can't start a thread: %s", strerror(reason));
+        }
+    }
+    *executor = self;
+    return BW_OK;
+}
+
+void executor_close(struct executor *executor)
+{
+    if (executor == NULL)
+        return;
+    pthread_mutex_lock(&executor->mutex);
+    executor->is_closing = true;
+    pthread_cond_broadcast(&executor->work);
+    pthread_mutex_unlock(&executor->mutex);
+    for (int i = 0; i < executor->threads_count; i++)
+        pthread_join(executor->threads[i], NULL);
+    pthread_cond_destroy(&executor->work);
+    pthread_mutex_destroy(&executor->mutex);
+    free(executor);
+}
+
+bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
+                     void *argument)
+{
+    struct task *task = calloc(1, sizeof *task);
+    if (task == NULL)
+        abort(); /* the caller's exchange could never be answered */
+    task->function = function;
+    task->argument = argument;
+    pthread_mutex_lock(&executor->mutex);
+    bool has_room = is_urgent || executor->calm.count < EXECUTOR_QUEUE_MAX;
+    if (has_room)
+        queue_add(is_urgent ? &executor->urgent : &executor->calm, task);
+    pthread_cond_signal(&executor->work);
+    pthread_mutex_unlock(&executor->mutex);
+    if (!has_room)
+        free(task);
+    return has_room;
+}

@@ -1,0 +1,32 @@
+/*
+ * executor: a fixed number of threads for what may have to wait, e.g. for the database. Two queues,
+ * first in, first out: urgent tasks go first, and the others never take all of the threads, so that
+ * heartbeats and results find one even when all else is slow. Callers: dispatch and handlers. Safe
+ * from any thread.
+ */
+#ifndef API_EXECUTOR_H
+#define API_EXECUTOR_H
+
+#include <stdbool.h>
+
+#include "common/error.h"
+
+struct executor;
+
+enum { EXECUTOR_QUEUE_MAX = 10000 }; /* of tasks that are not urgent */
+
+/* BW_INTERNAL: no threads. */
+enum bw_code executor_open(int threads, struct executor **executor, struct bw_error *error)
+    BW_CHECKED;
+
+/* Runs what is still queued, then ends the threads. From outside nothing may be submitted any more,
+ * from tasks it may. NULL is fine. */
+void executor_close(struct executor *executor);
+
+/* Runs function(argument) on one of the threads. False: too much is queued, and it will not run.
+ * That can't happen to urgent ones: each belongs to a connection, and the number of those is
+ * limited. */
+bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
+                     void *argument);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * front: one listening port, from the sockets to dispatch and back. It admits requests by their
+ * headers, gathers their bodies, gives each to dispatch as an exchange, puts the connections of
+ * those that wait to sleep, and writes the answers.
+ *
+ * It stands on ulfius, whose instance listens and writes the answers; what ulfius can't do, answer
+ * later and refuse early, is done in front of it: its call of MHD_start_daemon ends in this module
+ * (see front.c), so that our handler hears of a request first.
+ *
+ * Threads: a pool that serves the connections by epoll and never waits, one that notices clients
+ * that have gone, and one that sees refused clients off. All of the functions are safe from any
+ * thread; open and close are for main.
+ */
+#ifndef API_FRONT_H
+#define API_FRONT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/route.h"
+
+struct front;
+
+struct front_settings {
+    struct api *api;            /* handed to the handlers; borrowed */
+    const struct route *routes; /* borrowed */
+    const char *address;        /* numeric, IPv4 or IPv6 */
+    uint16_t port;              /* 0: any that is free */
+    int threads;                /* 0: FRONT_THREADS */
+    size_t max_body_bytes;      /* more is refused with 413 */
+    const char *name;           /* in logs; NULL: "front" */
+    /* Called once for each answered request, just before its answer is sent, from a thread of the
+     * front; may be NULL. */
+    void (*finished)(const struct request *request, int status, void *context);
+    void *context;
+};
+
+enum {
+    FRONT_THREADS = 16,
+    FRONT_CONNECTIONS = 32768,
+    FRONT_CONNECTION_BYTES = 16 * 1024, /* of memory: headers must fit */
+    FRONT_IDLE_S =
+        60 /* then a connection on which nothing moves is closed, unless its request waits here */
+};
+
+/* Listens. BW_INTERNAL: the address can't be had, or the server can't be started; the sentence says
+ * why. */
+enum bw_code front_open(const struct front_settings *settings, struct front **front,
+                        struct bw_error *error) BW_CHECKED;
+
+/* Where it listens. */
+uint16_t front_port(const struct front *front);
+
+/* No new connections from now on. Those that are open are served, and closed after their next
+ * answer. */
+void front_stop_accepting(struct front *front);
+
+/* Requests whose headers are in and whose answer is not out. */
+size_t front_in_flight(const struct front *front);
+
+/* Ends everything. Every exchange must have been answered: it waits some seconds for that and then,
+ * with an error in the log, leaves the front as it is, since a connection that sleeps can't be
+ * ended. NULL is fine. */
+void front_close(struct front *front);
+
+#endif

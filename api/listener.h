@@ -1,0 +1,19 @@
+/*
+ * listener: a listening TCP socket at a numeric address. Callers: the front. Safe from any thread.
+ */
+#ifndef API_LISTENER_H
+#define API_LISTENER_H
+
+#include <stdint.h>
+
+#include "common/error.h"
+
+/* Port 0: any that is free. *fd is the caller's to close. BW_INTERNAL: the sentence says why not.
+ */
+enum bw_code listener_open(const char *address, uint16_t port, int *fd, struct bw_error *error)
+    BW_CHECKED;
+
+/* The port that it has; 0 if that can't be told. */
+uint16_t listener_port(int fd);
+
+#endif

@@ -1,0 +1,451 @@
+/*
+ * broadway-api: serves the REST API and takes the scheduler's callbacks, until it is asked to leave.
+ *
+ * It starts by the table of steps below, from the top, and stops from the bottom. Between the two, at SIGTERM: not ready any
+ * more, parked polls are answered empty, the scheduler is told, and what is under way gets --grace to be answered. The
+ * internal port stays open meanwhile. Who is in a hurry sends the signal twice.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "api/access.h"
+#include "api/api.h"
+#include "api/api_metrics.h"
+#include "api/auth.h"
+#include "api/definition_cache.h"
+#include "api/executor.h"
+#include "api/front.h"
+#include "api/hand_out_table.h"
+#include "api/life.h"
+#include "api/options.h"
+#include "api/poll_table.h"
+#include "api/route.h"
+#include "api/signals.h"
+#include "api/worker_cache.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/port.h"
+#include "common/secret.h"
+#include "common/store/definition_store.h"
+#include "common/store/lease_store.h"
+#include "common/store/log_store.h"
+#include "common/store/result_store.h"
+#include "common/store/run_store.h"
+#include "common/store/setting_store.h"
+#include "common/store/worker_store.h"
+#include "version.h"
+
+enum {
+    EXIT_USAGE = 2,
+    DATABASE_PAUSE_MS = 500,
+    DRAIN_LOOK_MS = 20,
+    DRAIN_QUIET_MS = 250, /* for what has reached our sockets and was not read yet */
+    LONGEST_LIFE_MS = 2000,
+    LONGEST_POLL_WAIT_MS = 19000, /* graders of 2018 give up at 20 s */
+    EXECUTOR_THREADS = 16,
+    DEFINITION_CACHE_BYTES = 256 * 1024 * 1024,
+    CALLBACK_MAX_BYTES = 64 * 1024 * 1024
+};
+
+struct service {
+    struct api_options options;
+    struct api api;
+    struct replica_store *replicas;
+    struct life *life;
+};
+
+/* ---- Signals: blocked in every thread, taken by the main one ---- */
+
+static sigset_t stop_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    return signals;
+}
+
+static void block_signals(void)
+{
+    sigset_t signals = stop_signals();
+    sigaddset(&signals, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+}
+
+/* Waits `wait_ms` at most, without end if negative. Returns the signal that came, or 0. */
+static int wait_for_signal(int64_t wait_ms)
+{
+    sigset_t signals = stop_signals();
+    struct timespec wait = {.tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000};
+    int signal_number;
+    do
+        signal_number = wait_ms < 0 ? sigwaitinfo(&signals, NULL) : sigtimedwait(&signals, NULL, &wait);
+    while (signal_number < 0 && errno == EINTR);
+    return signal_number > 0 ? signal_number : 0;
+}
+
+/* ---- The steps ---- */
+
+static enum bw_code check_ports(struct service *service, struct bw_error *error)
+{
+    const struct api_options *options = &service->options;
+    enum bw_code code = port_check("--port", options->bind_address, options->port, error);
+    if (code != BW_OK)
+        return code;
+    return port_check("--internal-port", options->internal_bind_address, options->internal_port, error);
+}
+
+static enum bw_code start_database(struct service *service, struct bw_error *error)
+{
+    struct bw_error reason;
+    mongoc_init();
+    enum bw_code code = database_open(service->options.mongodb_uri, service->options.mongodb_database, "broadway-api",
+                                      &service->api.database, &reason);
+    return code == BW_OK ? BW_OK : bw_fail(error, code, "--mongodb-uri: %s", reason.message);
+}
+
+static void stop_database(struct service *service)
+{
+    database_close(service->api.database);
+    mongoc_cleanup();
+}
+
+static void stop_stores(struct service *service)
+{
+    struct api *api = &service->api;
+    result_store_close(api->result_store);
+    log_store_close(api->log_store);
+    lease_store_close(api->lease_store);
+    worker_store_close(api->worker_store);
+    signal_store_close(api->signal_store);
+    replica_store_close(api->replica_store);
+    run_store_close(api->run_store);
+    definition_store_close(api->definition_store);
+    setting_store_close(api->setting_store);
+}
+
+static enum bw_code start_stores(struct service *service, struct bw_error *error)
+{
+    struct api *api = &service->api;
+    enum bw_code code = setting_store_open(api->database, &api->setting_store, error);
+    if (code == BW_OK)
+        code = definition_store_open(api->database, &api->definition_store, error);
+    if (code == BW_OK)
+        code = run_store_open(api->database, &api->run_store, error);
+    if (code == BW_OK)
+        code = replica_store_open(api->database, &api->replica_store, error);
+    if (code == BW_OK)
+        code = signal_store_open(api->database, &api->signal_store, error);
+    if (code == BW_OK)
+        code = worker_store_open(api->database, &api->worker_store, error);
+    if (code == BW_OK)
+        code = lease_store_open(api->database, &api->lease_store, error);
+    if (code == BW_OK)
+        code = log_store_open(api->database, (size_t)service->options.max_log_bytes, &api->log_store, error);
+    if (code == BW_OK)
+        code = result_store_open(api->database, &api->result_store, error);
+    if (code != BW_OK)
+        stop_stores(service);
+    return code;
+}
+
+/* Tokens that are not given are in the database: then it is waited for. BW_PENDING: asked to leave meanwhile. */
+static enum bw_code start_auth(struct service *service, struct bw_error *error)
+{
+    struct api *api = &service->api;
+    enum bw_code code = auth_open(&service->options, api->setting_store, &api->auth, error);
+    if (code == BW_UNAVAILABLE)
+        log_warning("waiting for the database", log_text("reason", error->message));
+    while (code == BW_UNAVAILABLE) {
+        if (wait_for_signal(DATABASE_PAUSE_MS) != 0)
+            return BW_PENDING;
+        code = auth_open(&service->options, api->setting_store, &api->auth, error);
+    }
+    return code;
+}
+
+static void stop_auth(struct service *service)
+{
+    auth_close(service->api.auth);
+}
+
+static enum bw_code start_executor(struct service *service, struct bw_error *error)
+{
+    return executor_open(EXECUTOR_THREADS, &service->api.executor, error);
+}
+
+static void stop_executor(struct service *service)
+{
+    executor_close(service->api.executor);
+}
+
+static enum bw_code start_memory(struct service *service, struct bw_error *error)
+{
+    struct api *api = &service->api;
+    (void)error;
+    api->definitions = definition_cache_new(api->definition_store, DEFINITION_CACHE_BYTES);
+    api->workers = worker_cache_new(&(struct worker_cache_settings){.store = api->worker_store});
+    api->hand_outs = hand_out_table_new();
+    return BW_OK;
+}
+
+static void stop_memory(struct service *service)
+{
+    hand_out_table_free(service->api.hand_outs);
+    worker_cache_free(service->api.workers);
+    definition_cache_free(service->api.definitions);
+}
+
+static struct replica make_replica(const struct api *api)
+{
+    struct replica replica = {.last_seen_ms = 0};
+    snprintf(replica.id, sizeof replica.id, "%s", api->replica_id);
+    snprintf(replica.url, sizeof replica.url, "%s", api->options->internal_url);
+    snprintf(replica.process, sizeof replica.process, "%s", api->process_id);
+    return replica;
+}
+
+/* Half a heartbeat interval, 2 s at most. */
+static int64_t life_every_ms(const struct api_options *options)
+{
+    int64_t half_ms = options->heartbeat_interval_ms / 2;
+    return half_ms < LONGEST_LIFE_MS ? half_ms : LONGEST_LIFE_MS;
+}
+
+static enum bw_code start_life(struct service *service, struct bw_error *error)
+{
+    struct api *api = &service->api;
+    struct replica replica = make_replica(api);
+    return life_open(api->database, api->replica_store, &replica, life_every_ms(api->options), &service->life, error);
+}
+
+static void stop_life(struct service *service)
+{
+    life_close(service->life);
+}
+
+static enum bw_code start_polls(struct service *service, struct bw_error *error)
+{
+    struct api *api = &service->api;
+    api->signals = signals_new(&(struct signals_settings){.store = api->signal_store,
+                                                          .replica = make_replica(api),
+                                                          .life_every_ms = life_every_ms(api->options),
+                                                          .life = service->life});
+    enum bw_code code = poll_table_open(&(struct poll_table_settings){.signals = api->signals}, &api->polls, error);
+    if (code == BW_OK)
+        return BW_OK;
+    signals_free(api->signals);
+    return code;
+}
+
+static void stop_polls(struct service *service)
+{
+    poll_table_close(service->api.polls);
+    signals_free(service->api.signals);
+}
+
+static enum bw_code start_signals(struct service *service, struct bw_error *error)
+{
+    return signals_start(service->api.signals, service->api.polls, service->api.hand_outs, error);
+}
+
+static void stop_signals_thread(struct service *service)
+{
+    signals_stop(service->api.signals);
+}
+
+static void note_finished(const struct request *request, int status, void *context)
+{
+    const struct api *api = context;
+    access_note(api->metrics, request, status);
+}
+
+static enum bw_code start_internal_front(struct service *service, struct bw_error *error)
+{
+    struct api *api = &service->api;
+    struct front_settings settings = {.api = api,
+                                      .routes = internal_routes,
+                                      .address = api->options->internal_bind_address,
+                                      .port = (uint16_t)api->options->internal_port,
+                                      .max_body_bytes = CALLBACK_MAX_BYTES,
+                                      .finished = note_finished,
+                                      .context = api};
+    return front_open(&settings, &api->internal_front, error);
+}
+
+static void stop_internal_front(struct service *service)
+{
+    front_close(service->api.internal_front);
+}
+
+static enum bw_code start_public_front(struct service *service, struct bw_error *error)
+{
+    struct api *api = &service->api;
+    struct front_settings settings = {.api = api,
+                                      .routes = public_routes,
+                                      .address = api->options->bind_address,
+                                      .port = (uint16_t)api->options->port,
+                                      .max_body_bytes = (size_t)api->options->max_body_bytes,
+                                      .finished = note_finished,
+                                      .context = api};
+    return front_open(&settings, &api->public_front, error);
+}
+
+static void stop_public_front(struct service *service)
+{
+    front_close(service->api.public_front);
+}
+
+/* From the top at the start, from the bottom at the end: what is below uses what is above, and the executor's tasks and the
+ * stores' commits are settled before what they touch goes. */
+static const struct step {
+    enum bw_code (*start)(struct service *service, struct bw_error *error);
+    void (*stop)(struct service *service);
+} steps[] = {
+    {check_ports, NULL},
+    {start_database, stop_database},
+    {start_stores, stop_stores},
+    {start_auth, stop_auth},
+    {start_memory, stop_memory},
+    {start_life, stop_life},
+    {start_polls, stop_polls},
+    {start_signals, stop_signals_thread},
+    {start_executor, stop_executor},
+    {start_internal_front, stop_internal_front},
+    {start_public_front, stop_public_front},
+};
+
+enum { STEPS = sizeof steps / sizeof *steps };
+
+static void stop(struct service *service, int started)
+{
+    while (started-- > 0)
+        if (steps[started].stop != NULL)
+            steps[started].stop(service);
+}
+
+static enum bw_code start(struct service *service, struct bw_error *error)
+{
+    for (int i = 0; i < STEPS; i++) {
+        enum bw_code code = steps[i].start(service, error);
+        if (code != BW_OK) {
+            stop(service, i);
+            return code;
+        }
+    }
+    return BW_OK;
+}
+
+/* ---- Leaving ---- */
+
+/* True once this front has had nothing under way for a moment; false when the time is over. */
+static bool is_quiet_by(const struct front *front, int64_t end_ms)
+{
+    int64_t now_ms = clock_boot_ms(), busy_ms = now_ms;
+    for (;;) {
+        now_ms = clock_boot_ms();
+        if (front_in_flight(front) > 0)
+            busy_ms = now_ms;
+        if (now_ms - busy_ms >= DRAIN_QUIET_MS)
+            return true;
+        if (now_ms >= end_ms && busy_ms == now_ms)
+            return false;
+        int signal_number = wait_for_signal(DRAIN_LOOK_MS);
+        if (signal_number != 0)
+            _exit(128 + signal_number);
+    }
+}
+
+/* What could not be answered within the grace holds memory that the stores will still touch. Nothing durable lives in a
+ * process: so then it ends as it stands. */
+static void leave(struct service *service)
+{
+    struct api *api = &service->api;
+    int64_t end_ms = clock_boot_ms() + service->options.grace_ms;
+    atomic_store(&api->is_draining, true);
+    poll_table_drain(api->polls);
+    signals_leave(api->signals);
+    front_stop_accepting(api->public_front);
+    bool is_quiet = is_quiet_by(api->public_front, end_ms);
+    if (is_quiet) {
+        front_stop_accepting(api->internal_front);
+        is_quiet = is_quiet_by(api->internal_front, end_ms);
+    }
+    if (!is_quiet) {
+        size_t left = front_in_flight(api->public_front) + front_in_flight(api->internal_front);
+        log_warning("the grace is over, requests are left without an answer", log_number("requests", (int64_t)left));
+        _exit(EXIT_SUCCESS);
+    }
+    stop(service, STEPS);
+    log_event(LOG_LEVEL_INFO, "stopped");
+}
+
+/* ---- The process ---- */
+
+/* A parked poll is a descriptor. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static void prepare(struct service *service)
+{
+    const struct api_options *options = &service->options;
+    struct api *api = &service->api;
+    block_signals();
+    raise_file_limit();
+    log_open("broadway-api", (enum log_level)options->log_level, (enum log_format)options->log_format);
+    api->options = options;
+    api->metrics = api_metrics_new();
+    snprintf(api->replica_id, sizeof api->replica_id, "%s", options->internal_url);
+    secret_random_hex(api->process_id, sizeof api->process_id);
+    if (options->poll_wait_ms > LONGEST_POLL_WAIT_MS)
+        log_warning("--poll-wait is above 19 s: graders of 2018 give up after 20 s",
+                    log_number("poll_wait_ms", options->poll_wait_ms));
+}
+
+static void log_started(const struct service *service)
+{
+    const struct api_options *options = &service->options;
+    log_info("started", log_text("version", BROADWAY_VERSION), log_text("revision", BROADWAY_REVISION),
+             log_text("address", options->bind_address), log_number("port", options->port),
+             log_text("internal_url", options->internal_url), log_text("process", service->api.process_id));
+}
+
+static void finish(struct service *service)
+{
+    metrics_free(service->api.metrics);
+    log_close();
+}
+
+int main(int count, char **arguments)
+{
+    static struct service service;
+    struct bw_error error;
+    if (api_options_read(&service.options, count, arguments, &error) != BW_OK) {
+        fprintf(stderr, "broadway-api: %s\n", error.message);
+        return EXIT_USAGE;
+    }
+    prepare(&service);
+    enum bw_code code = start(&service, &error);
+    if (code == BW_OK) {
+        log_started(&service);
+        log_info("leaving", log_number("signal", wait_for_signal(-1)));
+        leave(&service);
+    } else if (code != BW_PENDING) {
+        fprintf(stderr, "broadway-api: %s\n", error.message);
+    }
+    finish(&service);
+    if (code == BW_OK || code == BW_PENDING)
+        return EXIT_SUCCESS;
+    return code == BW_BAD_REQUEST ? EXIT_USAGE : EXIT_FAILURE;
+}

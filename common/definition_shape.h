@@ -1,0 +1,29 @@
+/*
+ * definition_shape: what a grading run's definition may look like: the tables of its keys, its
+ * limits, and whether every environment in it resolves. For definition.c alone. Pure; safe from any
+ * thread.
+ */
+#ifndef COMMON_DEFINITION_SHAPE_H
+#define COMMON_DEFINITION_SHAPE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "common/definition.h"
+#include "common/error.h"
+#include "common/job.h"
+
+/* Checks what was submitted, as definition_new promises. Takes time in proportion to the text that
+ * was submitted, however many jobs it stands for. */
+enum bw_code definition_check(const json_t *object, const struct definition_limits *limits,
+                              struct bw_error *error) BW_CHECKED;
+
+/* Does what was stored have the shape on which definition.c relies? Keys that a newer version may
+ * have added are fine. */
+bool definition_is_sound(const json_t *object);
+
+/* The stages of that kind of job, borrowed; NULL: there is no such job. A sound definition always
+ * has student jobs' stages. */
+const json_t *definition_pipeline(const json_t *object, enum job_kind kind);
+
+#endif

@@ -1,0 +1,86 @@
+"""Paths and methods: 404 in both forms, 405 with Allow, and what every answer has."""
+
+import pytest
+from broadway import ROUTE, error_of
+from pipelines import run_of
+from raw import connect, exchange
+
+KNOWN = {
+    f"{ROUTE}/grading_run": {"POST"},
+    f"{ROUTE}/grading_run/{'0' * 24}": {"GET", "POST"},
+    f"{ROUTE}/worker_register": {"GET"},
+    f"{ROUTE}/grading_job": {"GET"},
+    f"{ROUTE}/grading_job/{'0' * 32}": {"POST"},
+    f"{ROUTE}/heartbeat": {"POST"},
+}
+
+
+@pytest.mark.parametrize("path", KNOWN)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
+def test_a_known_path_with_another_method_is_405_and_says_which_it_takes(stack, path, method):
+    answer = stack.api.request(method, path)
+    if method in KNOWN[path]:
+        assert answer.status_code == 400
+        return
+    assert answer.status_code == 405
+    assert {name.strip() for name in answer.headers["allow"].split(",")} == KNOWN[path]
+    if method != "HEAD":
+        error_of(answer)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize(
+    "path", ["/", "/api/v1", "/api/v1/nowhere", "/healthz", "/metrics", "/readyz", "/internal/v1/callbacks"]
+)
+def test_an_unknown_path_is_404_in_the_forms_of_both_protocols(stack, path, method):
+    answer = stack.api.request(method, path)
+    assert answer.status_code == 404
+    body = answer.json()
+    sentence = error_of(answer)
+    assert body == {"status": "error", "message": sentence, "code": 404, "error": sentence}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/grading_run/",
+        "/api/v1/grading_job/",
+        "//api/v1/grading_job",
+        "/api/v1//grading_job",
+        "/api/v1/grading_job;x",
+        "/api/v1/heartbeat/",
+        "/api/v1/../v1/grading_job",
+    ],
+)
+def test_a_path_that_only_resembles_a_known_one_is_a_4xx(stack, path):
+    answer = exchange(stack.urls[0], f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.status in (400, 404, 405) and answer.error
+
+
+def test_seed_answers_carry_no_cors_headers(stack):
+    answer = stack.api.request(
+        "POST", f"{ROUTE}/grading_run", json=run_of(1), headers={"Origin": "http://evil.example"}
+    )
+    assert answer.status_code == 200
+    assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+
+def test_the_seed_routes_ignore_an_authorization_header(stack):
+    headers = {"Authorization": "Bearer whatever"}
+    grader = stack.grader()
+    answer = stack.api.request(
+        "GET", f"{ROUTE}/grading_job", params={"worker_id": grader.id, "wait": 0}, headers=headers
+    )
+    assert answer.status_code == 498
+    answer = stack.api.request("POST", f"{ROUTE}/heartbeat", data={"worker_id": grader.id}, headers=headers)
+    assert answer.status_code == 200
+
+
+def test_a_connection_serves_many_requests_also_after_refusals(stack):
+    grader = stack.grader()
+    with connect(stack.urls[0]) as link:
+        for n in range(20):
+            link.send(
+                f"GET {ROUTE}/grading_job?worker_id={grader.id if n % 2 else 'x'}&wait=0 HTTP/1.1\r\nHost: x\r\n\r\n"
+            )
+            assert link.read_answer().status == (498 if n % 2 else 400)

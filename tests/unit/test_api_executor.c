@@ -1,0 +1,159 @@
+#include "api/executor.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { THREADS = 4, CALM_THREADS = 3, TASKS = 1000 };
+
+/* Holds the tasks that wait until it is opened. */
+struct gate {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool is_open;
+    int waiting;
+    atomic_int done;
+};
+
+static struct gate gate = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+static struct executor *executor;
+
+static int start(void **state)
+{
+    (void)state;
+    struct bw_error error;
+    gate.is_open = false;
+    gate.waiting = 0;
+    atomic_store(&gate.done, 0);
+    return executor_open(THREADS, &executor, &error) == BW_OK ? 0 : -1;
+}
+
+static void wait_at_gate(void *argument)
+{
+    (void)argument;
+    pthread_mutex_lock(&gate.mutex);
+    gate.waiting++;
+    pthread_cond_broadcast(&gate.changed);
+    while (!gate.is_open)
+        pthread_cond_wait(&gate.changed, &gate.mutex);
+    pthread_mutex_unlock(&gate.mutex);
+    atomic_fetch_add(&gate.done, 1);
+}
+
+static void await_waiting(int count)
+{
+    pthread_mutex_lock(&gate.mutex);
+    while (gate.waiting < count)
+        pthread_cond_wait(&gate.changed, &gate.mutex);
+    pthread_mutex_unlock(&gate.mutex);
+}
+
+static void open_gate(void)
+{
+    pthread_mutex_lock(&gate.mutex);
+    gate.is_open = true;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.mutex);
+}
+
+static void count(void *argument)
+{
+    atomic_fetch_add((atomic_int *)argument, 1);
+}
+
+static void closing_runs_what_is_queued(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TASKS; i++)
+        assert_true(executor_submit(executor, i % 2 == 0, count, &gate.done));
+    executor_close(executor);
+    assert_int_equal(atomic_load(&gate.done), TASKS);
+}
+
+static void urgent_tasks_find_a_thread_while_others_wait(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TASKS; i++)
+        assert_true(executor_submit(executor, false, wait_at_gate, NULL));
+    await_waiting(CALM_THREADS);
+    assert_true(executor_submit(executor, true, wait_at_gate, NULL));
+    await_waiting(CALM_THREADS + 1);
+    assert_int_equal(gate.waiting, CALM_THREADS + 1);
+    open_gate();
+    executor_close(executor);
+    assert_int_equal(atomic_load(&gate.done), TASKS + 1);
+}
+
+static void a_full_queue_refuses_all_but_urgent_tasks(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CALM_THREADS; i++)
+        assert_true(executor_submit(executor, false, wait_at_gate, NULL));
+    await_waiting(CALM_THREADS);
+    for (int i = 0; i < EXECUTOR_QUEUE_MAX; i++)
+        assert_true(executor_submit(executor, false, count, &gate.done));
+    assert_false(executor_submit(executor, false, count, &gate.done));
+    assert_true(executor_submit(executor, true, count, &gate.done));
+    open_gate();
+    executor_close(executor);
+    assert_int_equal(atomic_load(&gate.done), CALM_THREADS + EXECUTOR_QUEUE_MAX + 1);
+}
+
+static struct {
+    pthread_mutex_t mutex;
+    int order[TASKS], length;
+} line = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void line_up(void *argument)
+{
+    pthread_mutex_lock(&line.mutex);
+    line.order[line.length++] = *(int *)argument;
+    pthread_mutex_unlock(&line.mutex);
+}
+
+static void tasks_of_one_lane_run_in_their_order(void **state)
+{
+    (void)state;
+    static int numbers[TASKS];
+    struct executor *single;
+    struct bw_error error;
+    assert_int_equal(executor_open(1, &single, &error), BW_OK);
+    for (int i = 0; i < TASKS; i++) {
+        numbers[i] = i;
+        executor_submit(single, false, line_up, &numbers[i]);
+    }
+    executor_close(single);
+    for (int i = 0; i < TASKS; i++)
+        assert_int_equal(line.order[i], i);
+    executor_close(executor);
+}
+
+static void submit_another(void *argument)
+{
+    assert_true(executor_submit(executor, true, count, argument));
+}
+
+static void a_task_may_submit_another_while_it_closes(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TASKS; i++)
+        executor_submit(executor, false, submit_another, &gate.done);
+    executor_close(executor);
+    assert_int_equal(atomic_load(&gate.done), TASKS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(closing_runs_what_is_queued, start),
+        cmocka_unit_test_setup(urgent_tasks_find_a_thread_while_others_wait, start),
+        cmocka_unit_test_setup(a_full_queue_refuses_all_but_urgent_tasks, start),
+        cmocka_unit_test_setup(tasks_of_one_lane_run_in_their_order, start),
+        cmocka_unit_test_setup(a_task_may_submit_another_while_it_closes, start),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,87 @@
+#include "api/route.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <string.h>
+
+static const struct route routes[] = {
+    {.method = "GET", .path = "/api/v1/job"},      {.method = "POST", .path = "/api/v1/job/{id}"},
+    {.method = "GET", .path = "/api/v1/run/{id}"}, {.method = "POST", .path = "/api/v1/run/{id}"},
+    {.method = "POST", .path = "/api/v1/run"},     {.method = NULL},
+};
+
+/* Which route, or the methods that the path takes, or "". */
+static const char *find(const char *method, const char *path, const char **id)
+{
+    static char allowed[64];
+    const struct route *route = route_find(routes, method, path, id, allowed);
+    return route != NULL ? route->path : allowed;
+}
+
+static void a_path_is_found_by_its_method(void **state)
+{
+    (void)state;
+    const char *id = NULL, *path = "/api/v1/run/abc";
+    assert_string_equal(find("GET", "/api/v1/job", &id), "/api/v1/job");
+    assert_string_equal(id, "");
+    assert_string_equal(find("POST", path, &id), "/api/v1/run/{id}");
+    assert_ptr_equal(id, path + strlen("/api/v1/run/"));
+    assert_string_equal(find("POST", "/api/v1/run", &id), "/api/v1/run");
+}
+
+static void another_method_is_told_which_there_are(void **state)
+{
+    (void)state;
+    const char *id = "untouched";
+    assert_string_equal(find("PUT", "/api/v1/run/abc", &id), "GET, POST");
+    assert_string_equal(find("HEAD", "/api/v1/job", &id), "GET");
+    assert_string_equal(find("get", "/api/v1/job", &id), "GET");
+    assert_string_equal(id, "untouched");
+}
+
+static void paths_match_as_a_whole(void **state)
+{
+    (void)state;
+    static const char *const unknown[] = {"/",
+                                          "",
+                                          "/api/v1/jo",
+                                          "/api/v1/jobs",
+                                          "/api/v1/job/",
+                                          "/api/v1/run/a/b",
+                                          "/api/v1/run/a/",
+                                          "/api/v1//run/a",
+                                          "/API/v1/job",
+                                          "api/v1/job",
+                                          "*"};
+    const char *id;
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
+        assert_string_equal(find("GET", unknown[i], &id), "");
+}
+
+/* What the table of the process promises to dispatch. */
+static void each_row_can_be_found(void **state)
+{
+    (void)state;
+    const struct route *const tables[] = {public_routes, internal_routes};
+    for (int i = 0; i < 2; i++)
+        for (const struct route *route = tables[i]; route->method != NULL; route++) {
+            char allowed[64];
+            const char *id;
+            assert_ptr_equal(route_find(tables[i], route->method, route->path, &id, allowed),
+                             route);
+            assert_non_null(route->handle);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_path_is_found_by_its_method),
+        cmocka_unit_test(another_method_is_told_which_there_are),
+        cmocka_unit_test(paths_match_as_a_whole),
+        cmocka_unit_test(each_row_can_be_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
