@@ -42,7 +42,9 @@ void access_note(struct metrics *metrics, const struct request *request, int sta
     if (!is_poll(route))
         metric_observe_us(metrics, API_REQUEST_SECONDS, took_ms * 1000);
     log_write(line_level(route, status), "request",
-              LOG_FIELDS(log_number("request", (int64_t)request->number), log_text("method", request->method),
-                         log_text("path", route != NULL ? route->path : "unknown"), log_text("id", request->path_id),
-                         log_number("status", status), log_number("took_ms", took_ms), log_text("client", request->address)));
+              LOG_FIELDS(log_number("request", (int64_t)request->number),
+                         log_text("method", request->method),
+                         log_text("path", route != NULL ? route->path : "unknown"),
+                         log_text("id", request->path_id), log_number("status", status),
+                         log_number("took_ms", took_ms), log_text("client", request->address)));
 }

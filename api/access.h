@@ -1,6 +1,7 @@
 /*
- * access: what is noted of every answered request: one line in the log, and the metrics. Called by the fronts, once per
- * request, from any thread. Never a token, a query or a worker id, which is a credential.
+ * access: what is noted of every answered request: one line in the log, and the metrics. Called by
+ * the fronts, once per request, from any thread. Never a token, a query or a worker id, which is a
+ * credential.
  */
 #ifndef API_ACCESS_H
 #define API_ACCESS_H

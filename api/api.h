@@ -1,6 +1,6 @@
 /*
- * api: the context of a broadway-api process: made in main, passed along, never global. Every member
- * belongs to the module that its type names and is safe as that module's header says.
+ * api: the context of a broadway-api process: made in main, passed along, never global. Every
+ * member belongs to the module that its type names and is safe as that module's header says.
  */
 #ifndef API_API_H
 #define API_API_H
@@ -12,7 +12,7 @@
 #include "common/job.h"
 
 struct api {
-    const struct api_options *options;   /* api/options.h: the flags, fixed at start */
+    const struct api_options *options; /* api/options.h: the flags, fixed at start */
     struct database *database;
     struct definition_store *definition_store;
     struct run_store *run_store;
@@ -24,21 +24,21 @@ struct api {
     struct signal_store *signal_store;
     struct setting_store *setting_store;
 
-    struct auth_keys *auth;              /* api/auth.h: token hashes, failure limits */
-    struct executor *executor;           /* api/executor.h: threads for what may wait for the database */
+    struct auth_keys *auth;    /* api/auth.h: token hashes, failure limits */
+    struct executor *executor; /* api/executor.h: threads for what may wait for the database */
     struct definition_cache *definitions; /* api/definition_cache.h */
-    struct worker_cache *workers;        /* api/worker_cache.h */
-    struct poll_table *polls;            /* api/poll_table.h: parked polls */
-    struct hand_out_table *hand_outs;    /* api/hand_out_table.h: what this replica delivered */
-    struct signals *signals;             /* api/signals.h: what the scheduler is told */
-    struct front *public_front;          /* api/front.h */
+    struct worker_cache *workers;         /* api/worker_cache.h */
+    struct poll_table *polls;             /* api/poll_table.h: parked polls */
+    struct hand_out_table *hand_outs;     /* api/hand_out_table.h: what this replica delivered */
+    struct signals *signals;              /* api/signals.h: what the scheduler is told */
+    struct front *public_front;           /* api/front.h */
     struct front *internal_front;
-    struct metrics *metrics;             /* api/api_metrics.h */
+    struct metrics *metrics; /* api/api_metrics.h */
 
-    char replica_id[WORKER_ID_SIZE];     /* stable name of this replica: its internal URL */
-    char process_id[33];                 /* 32 random hex digits, fresh each start */
-    atomic_bool is_draining;             /* SIGTERM has come: not ready, no poll parks */
-    _Atomic int64_t highest_term;        /* callbacks of a lower term are refused */
+    char replica_id[WORKER_ID_SIZE]; /* stable name of this replica: its internal URL */
+    char process_id[33];             /* 32 random hex digits, fresh each start */
+    atomic_bool is_draining;         /* SIGTERM has come: not ready, no poll parks */
+    _Atomic int64_t highest_term;    /* callbacks of a lower term are refused */
 };
 
 #endif

@@ -13,7 +13,12 @@
 
 enum { MADE_TOKEN_SIZE = 65, SHORT_TOKEN = 16 };
 
-enum client_access { CLIENTS_ARE_LOCAL, CLIENTS_ARE_ANONYMOUS, CLIENTS_HAVE_TOKEN, CLIENTS_ARE_SHUT_OUT };
+enum client_access {
+    CLIENTS_ARE_LOCAL,
+    CLIENTS_ARE_ANONYMOUS,
+    CLIENTS_HAVE_TOKEN,
+    CLIENTS_ARE_SHUT_OUT
+};
 
 struct auth_keys {
     enum client_access clients;
@@ -50,13 +55,15 @@ static void log_client_access(enum client_access access)
         const char *who;
     } rows[] = {
         [CLIENTS_ARE_LOCAL] = {LOG_LEVEL_INFO, "anyone: the public port is bound to loopback"},
-        [CLIENTS_ARE_ANONYMOUS] = {LOG_LEVEL_WARNING, "anyone who reaches the public port: --anonymous-clients"},
+        [CLIENTS_ARE_ANONYMOUS] = {LOG_LEVEL_WARNING,
+                                   "anyone who reaches the public port: --anonymous-clients"},
         [CLIENTS_HAVE_TOKEN] = {LOG_LEVEL_INFO, "those with the client token"},
         [CLIENTS_ARE_SHUT_OUT] = {LOG_LEVEL_WARNING,
                                   "nobody: the public port is bound beyond loopback; "
                                   "give --client-token, or --anonymous-clients"},
     };
-    log_write(rows[access].level, "who may use the client endpoints", LOG_FIELDS(log_text("who", rows[access].who)));
+    log_write(rows[access].level, "who may use the client endpoints",
+              LOG_FIELDS(log_text("who", rows[access].who)));
 }
 
 static void warn_if_short(const char *flag, const char *token)
@@ -68,35 +75,43 @@ static void warn_if_short(const char *flag, const char *token)
 /* Standard output, not the log: logs are kept and sent about. */
 static void show_once(const char *token)
 {
-    printf("broadway-api: made a cluster token, with which graders register. It is shown this once: %s\n", token);
+    printf(
+        "broadway-api: made a cluster token, with which graders register. It is shown this once: %s\n",
+        token);
     fflush(stdout);
     log_event(LOG_LEVEL_INFO, "cluster token made, and shown on standard output");
 }
 
 /* The hash that all replicas share; the first of them makes the token. */
-static enum bw_code agree_on_cluster_token(struct setting_store *settings, struct token_hash *hash, struct bw_error *error)
+static enum bw_code agree_on_cluster_token(struct setting_store *settings, struct token_hash *hash,
+                                           struct bw_error *error)
 {
     char token[MADE_TOKEN_SIZE], proposed[TOKEN_HASH_TEXT_SIZE], kept[SETTING_SIZE];
     bool is_new;
     secret_random_hex(token, sizeof token);
     token_hash_make(token, hash);
     token_hash_format(hash, proposed);
-    enum bw_code code = setting_store_agree(settings, "cluster_token", proposed, kept, &is_new, error);
+    enum bw_code code = setting_store_agree(settings, "cluster_token", proposed, kept, &is_new,
+                                            error);
     if (code != BW_OK)
         return code;
     if (!token_hash_parse(kept, hash))
-        return bw_fail(error, BW_INTERNAL, "the cluster token's hash in the collection 'settings' can't be read");
+        return bw_fail(error, BW_INTERNAL,
+                       "the cluster token's hash in the collection 'settings' can't be read");
     if (is_new)
         show_once(token);
     else
-        log_info("cluster token was made at an earlier start",
-                 log_text("for_a_new_one", "delete 'cluster_token' from the collection settings and start every replica again, "
-                                           "or give --cluster-token"));
+        log_info(
+            "cluster token was made at an earlier start",
+            log_text(
+                "for_a_new_one",
+                "delete 'cluster_token' from the collection settings and start every replica again, "
+                "or give --cluster-token"));
     return BW_OK;
 }
 
-static enum bw_code learn_cluster_token(struct auth_keys *keys, const char *given, struct setting_store *settings,
-                                        struct bw_error *error)
+static enum bw_code learn_cluster_token(struct auth_keys *keys, const char *given,
+                                        struct setting_store *settings, struct bw_error *error)
 {
     if (given == NULL)
         return agree_on_cluster_token(settings, &keys->cluster, error);
@@ -104,14 +119,15 @@ static enum bw_code learn_cluster_token(struct auth_keys *keys, const char *give
     return BW_OK;
 }
 
-static enum bw_code learn_internal_token(struct auth_keys *keys, const char *given, struct setting_store *settings,
-                                         struct bw_error *error)
+static enum bw_code learn_internal_token(struct auth_keys *keys, const char *given,
+                                         struct setting_store *settings, struct bw_error *error)
 {
     char proposed[MADE_TOKEN_SIZE], agreed[SETTING_SIZE];
     bool is_new;
     if (given == NULL) {
         secret_random_hex(proposed, sizeof proposed);
-        enum bw_code code = setting_store_agree(settings, "internal_token", proposed, agreed, &is_new, error);
+        enum bw_code code = setting_store_agree(settings, "internal_token", proposed, agreed,
+                                                &is_new, error);
         if (code != BW_OK)
             return code;
         given = agreed;
@@ -120,13 +136,14 @@ static enum bw_code learn_internal_token(struct auth_keys *keys, const char *giv
     return BW_OK;
 }
 
-enum bw_code auth_open(const struct api_options *options, struct setting_store *settings, struct auth_keys **keys,
-                       struct bw_error *error)
+enum bw_code auth_open(const struct api_options *options, struct setting_store *settings,
+                       struct auth_keys **keys, struct bw_error *error)
 {
     struct auth_keys *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         abort();
-    /* The internal one first: a cluster token that was made is shown only when nothing can fail any more. */
+    /* The internal one first: a cluster token that was made is shown only when nothing can fail any
+     * more. */
     enum bw_code code = learn_internal_token(opened, options->internal_token, settings, error);
     if (code == BW_OK)
         code = learn_cluster_token(opened, options->cluster_token, settings, error);
@@ -169,30 +186,35 @@ static const char *bearer_token(const struct exchange *exchange)
 }
 
 /* A wrong token: `code` with a sentence, or BW_TOO_MANY. */
-static enum bw_code refuse_token(struct auth_keys *keys, const char *address, const char *token, enum bw_code code,
-                                 const char *sentence, struct bw_error *error)
+static enum bw_code refuse_token(struct auth_keys *keys, const char *address, const char *token,
+                                 enum bw_code code, const char *sentence, struct bw_error *error)
 {
     if (!failure_limit_note(keys->failures, address, token, clock_boot_ms()))
         return bw_fail(error, BW_TOO_MANY, "too many wrong tokens: try again in a minute");
     return bw_fail(error, code, "%s", sentence);
 }
 
-enum bw_code auth_client(struct auth_keys *keys, const struct exchange *exchange, struct bw_error *error)
+enum bw_code auth_client(struct auth_keys *keys, const struct exchange *exchange,
+                         struct bw_error *error)
 {
     if (keys->clients == CLIENTS_ARE_LOCAL || keys->clients == CLIENTS_ARE_ANONYMOUS)
         return BW_OK;
     if (keys->clients == CLIENTS_ARE_SHUT_OUT)
-        return bw_fail(error, BW_UNAUTHORIZED,
-                       "client endpoints are closed here: the operator opens them by --client-token or --anonymous-clients");
+        return bw_fail(
+            error, BW_UNAUTHORIZED,
+            "client endpoints are closed here: the operator opens them by --client-token or --anonymous-clients");
     const char *token = bearer_token(exchange);
     if (token == NULL)
-        return bw_fail(error, BW_UNAUTHORIZED, "the header 'Authorization: Bearer <client token>' is missing");
+        return bw_fail(error, BW_UNAUTHORIZED,
+                       "the header 'Authorization: Bearer <client token>' is missing");
     if (token_hash_matches(&keys->client, token))
         return BW_OK;
-    return refuse_token(keys, exchange_request(exchange)->address, token, BW_UNAUTHORIZED, "the client token is wrong", error);
+    return refuse_token(keys, exchange_request(exchange)->address, token, BW_UNAUTHORIZED,
+                        "the client token is wrong", error);
 }
 
-enum bw_code auth_cluster(struct auth_keys *keys, const char *token, const char *address, struct bw_error *error)
+enum bw_code auth_cluster(struct auth_keys *keys, const char *token, const char *address,
+                          struct bw_error *error)
 {
     if (token == NULL)
         return bw_fail(error, BW_BAD_REQUEST, "argument 'token' is missing");
@@ -201,11 +223,13 @@ enum bw_code auth_cluster(struct auth_keys *keys, const char *token, const char 
     return refuse_token(keys, address, token, BW_BAD_REQUEST, "the cluster token is wrong", error);
 }
 
-enum bw_code auth_internal(struct auth_keys *keys, const struct exchange *exchange, struct bw_error *error)
+enum bw_code auth_internal(struct auth_keys *keys, const struct exchange *exchange,
+                           struct bw_error *error)
 {
     const char *token = bearer_token(exchange);
     if (token == NULL)
-        return bw_fail(error, BW_UNAUTHORIZED, "the header 'Authorization: Bearer <internal token>' is missing");
+        return bw_fail(error, BW_UNAUTHORIZED,
+                       "the header 'Authorization: Bearer <internal token>' is missing");
     if (!token_hash_matches(&keys->internal, token))
         return bw_fail(error, BW_UNAUTHORIZED, "the internal token is wrong");
     return BW_OK;

@@ -1,10 +1,12 @@
 /*
- * auth: who may call. Holds the tokens of this replica as salted hashes, compares in constant time, and slows down those who
- * guess. A right token always passes. Opened by main, asked by dispatch. Safe from any thread; never waits once it is open.
+ * auth: who may call. Holds the tokens of this replica as salted hashes, compares in constant time,
+ * and slows down those who guess. A right token always passes. Opened by main, asked by dispatch.
+ * Safe from any thread; never waits once it is open.
  *
- * Client endpoints are open while the public port is bound to loopback, or with --anonymous-clients; else they take the
- * client token, and without one they are closed. The cluster token is given, or made at the first start, shown once, and its
- * hash kept in the database. The internal token is given, or agreed upon in the database, for one machine.
+ * Client endpoints are open while the public port is bound to loopback, or with
+ * --anonymous-clients; else they take the client token, and without one they are closed. The
+ * cluster token is given, or made at the first start, shown once, and its hash kept in the
+ * database. The internal token is given, or agreed upon in the database, for one machine.
  */
 #ifndef API_AUTH_H
 #define API_AUTH_H
@@ -15,19 +17,23 @@
 
 struct auth_keys;
 
-/* Learns the tokens, and logs who may call. Asks the database only for tokens that were not given. BW_UNAVAILABLE: it could
- * not, try again; BW_INTERNAL: what is kept there can't be read. */
-enum bw_code auth_open(const struct api_options *options, struct setting_store *settings, struct auth_keys **keys,
-                       struct bw_error *error) BW_CHECKED;
+/* Learns the tokens, and logs who may call. Asks the database only for tokens that were not given.
+ * BW_UNAVAILABLE: it could not, try again; BW_INTERNAL: what is kept there can't be read. */
+enum bw_code auth_open(const struct api_options *options, struct setting_store *settings,
+                       struct auth_keys **keys, struct bw_error *error) BW_CHECKED;
 void auth_close(struct auth_keys *keys); /* NULL is fine */
 
 /* May this request use the client endpoints? BW_OK, BW_UNAUTHORIZED, BW_TOO_MANY. */
-enum bw_code auth_client(struct auth_keys *keys, const struct exchange *exchange, struct bw_error *error) BW_CHECKED;
+enum bw_code auth_client(struct auth_keys *keys, const struct exchange *exchange,
+                         struct bw_error *error) BW_CHECKED;
 
-/* May a grader at this address register with this token (NULL: it gave none)? BW_OK, BW_BAD_REQUEST, BW_TOO_MANY. */
-enum bw_code auth_cluster(struct auth_keys *keys, const char *token, const char *address, struct bw_error *error) BW_CHECKED;
+/* May a grader at this address register with this token (NULL: it gave none)? BW_OK,
+ * BW_BAD_REQUEST, BW_TOO_MANY. */
+enum bw_code auth_cluster(struct auth_keys *keys, const char *token, const char *address,
+                          struct bw_error *error) BW_CHECKED;
 
 /* Does this request come from the scheduler? BW_OK, BW_UNAUTHORIZED. */
-enum bw_code auth_internal(struct auth_keys *keys, const struct exchange *exchange, struct bw_error *error) BW_CHECKED;
+enum bw_code auth_internal(struct auth_keys *keys, const struct exchange *exchange,
+                           struct bw_error *error) BW_CHECKED;
 
 #endif

@@ -12,7 +12,8 @@ struct entry {
     char run_id[RUN_ID_SIZE];
     struct definition *definition;
     size_t size;
-    UT_hash_handle hh; /* the table's order of insertion is that of use: the first is the longest unused */
+    UT_hash_handle
+        hh; /* the table's order of insertion is that of use: the first is the longest unused */
 };
 
 /* One definition that is being read; whoever wants the same waits for it and shares its fate. */
@@ -68,7 +69,8 @@ void definition_cache_free(struct definition_cache *cache)
 }
 
 /* Takes a reference for the cache. Under the mutex. */
-static void remember(struct definition_cache *cache, const char *run_id, struct definition *definition)
+static void remember(struct definition_cache *cache, const char *run_id,
+                     struct definition *definition)
 {
     struct entry *entry;
     HASH_FIND_STR(cache->entries, run_id, entry);
@@ -99,8 +101,8 @@ static struct definition *recall(struct definition_cache *cache, const char *run
     return definition_hold(entry->definition);
 }
 
-static enum bw_code read_definition(struct definition_cache *cache, const char *run_id, struct definition **definition,
-                                    struct bw_error *error)
+static enum bw_code read_definition(struct definition_cache *cache, const char *run_id,
+                                    struct definition **definition, struct bw_error *error)
 {
     char *text;
     size_t length;
@@ -111,7 +113,8 @@ static enum bw_code read_definition(struct definition_cache *cache, const char *
     code = definition_load(text, length, definition, &reason);
     free(text);
     if (code != BW_OK)
-        return bw_fail(error, BW_INTERNAL, "the stored definition of '%s' can't be read: %.300s", run_id, reason.message);
+        return bw_fail(error, BW_INTERNAL, "the stored definition of '%s' can't be read: %.300s",
+                       run_id, reason.message);
     return BW_OK;
 }
 
@@ -157,8 +160,8 @@ static void load_leave(struct load *load)
     free(load);
 }
 
-enum bw_code definition_cache_get(struct definition_cache *cache, const char *run_id, struct definition **definition,
-                                  struct bw_error *error)
+enum bw_code definition_cache_get(struct definition_cache *cache, const char *run_id,
+                                  struct definition **definition, struct bw_error *error)
 {
     enum bw_code code = BW_OK;
     bool is_ours;
@@ -183,7 +186,8 @@ enum bw_code definition_cache_get(struct definition_cache *cache, const char *ru
     return code;
 }
 
-void definition_cache_put(struct definition_cache *cache, const char *run_id, struct definition *definition)
+void definition_cache_put(struct definition_cache *cache, const char *run_id,
+                          struct definition *definition)
 {
     pthread_mutex_lock(&cache->mutex);
     remember(cache, run_id, definition);

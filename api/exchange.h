@@ -1,9 +1,10 @@
 /*
  * exchange: one request and its answer, from its first header to its last byte.
  *
- * The front makes it, gathers the body, and gives it to dispatch on one of the server's threads. Whoever
- * handles it answers it exactly once, at once or later, from any thread: until then the connection is
- * suspended and costs no thread. After exchange_answer the exchange belongs to the front again and must not be touched.
+ * The front makes it, gathers the body, and gives it to dispatch on one of the server's threads.
+ * Whoever handles it answers it exactly once, at once or later, from any thread: until then the
+ * connection is suspended and costs no thread. After exchange_answer the exchange belongs to the
+ * front again and must not be touched.
  */
 #ifndef API_EXCHANGE_H
 #define API_EXCHANGE_H
@@ -24,14 +25,16 @@ enum { ARGUMENT_MAX = 16 };
 /* What a request said. Valid until it is answered. */
 struct request {
     const struct route *route;
-    const char *method;       /* "GET" */
-    const char *path_id;      /* the {id} of the path, percent-decoded and free of NUL; "" if the route has none */
-    const char *body;         /* NUL-terminated as well, but may contain NUL; "" if none */
+    const char *method;  /* "GET" */
+    const char *path_id; /* the {id} of the path, percent-decoded and free of NUL; "" if the route
+                            has none */
+    const char *body;    /* NUL-terminated as well, but may contain NUL; "" if none */
     size_t body_length;
-    json_t *arguments;        /* object: checked against the route's fields; strings from query and form, typed from JSON */
-    char address[64];         /* of the client, numeric */
-    uint64_t number;          /* unique in this process, for logs */
-    int64_t received_ms;      /* clock_boot_ms when the first header was in */
+    json_t *arguments;   /* object: checked against the route's fields; strings from query and form,
+                            typed from JSON */
+    char address[64];    /* of the client, numeric */
+    uint64_t number;     /* unique in this process, for logs */
+    int64_t received_ms; /* clock_boot_ms when the first header was in */
 };
 
 /* Borrowed until the answer. */
@@ -40,22 +43,26 @@ const struct request *exchange_request(const struct exchange *exchange);
 /* A header of the request by name (case-insensitive), or NULL. Borrowed until the answer. */
 const char *exchange_header(const struct exchange *exchange, const char *name);
 
-/* Has the client gone (closed or reset its socket)? A hint, cheap (one poll(2) with POLLRDHUP); only before the answer,
- * and only on an exchange that is suspended or being handled. */
+/* Has the client gone (closed or reset its socket)? A hint, cheap (one poll(2) with POLLRDHUP);
+ * only before the answer, and only on an exchange that is suspended or being handled. */
 bool exchange_is_gone(const struct exchange *exchange);
 
-/* Asks that `gone` be called, once, from a thread of the front, when the client goes while the exchange waits. It must
- * not answer the exchange itself under a lock that it also holds in exchange_answer; answering from it is allowed. */
-void exchange_watch(struct exchange *exchange, void (*gone)(struct exchange *exchange, void *context), void *context);
+/* Asks that `gone` be called, once, from a thread of the front, when the client goes while the
+ * exchange waits. It must not answer the exchange itself under a lock that it also holds in
+ * exchange_answer; answering from it is allowed. */
+void exchange_watch(struct exchange *exchange,
+                    void (*gone)(struct exchange *exchange, void *context), void *context);
 
-/* Answers. `body` is stolen (free()); NULL means an empty body. `type` is static or NULL for application/json. */
+/* Answers. `body` is stolen (free()); NULL means an empty body. `type` is static or NULL for
+ * application/json. */
 void exchange_answer(struct exchange *exchange, int status, char *body, const char *type);
 
 /* Answers 200 with a value, stolen. */
 void exchange_answer_json(struct exchange *exchange, json_t *value);
 
-/* Answers a refusal in the form of the route's protocol; with Retry-After for BW_UNAVAILABLE and BW_TOO_MANY, WWW-Authenticate for
- * BW_UNAUTHORIZED. BW_NO_JOB: an empty body. `error` may be NULL: the code's own text. */
+/* Answers a refusal in the form of the route's protocol; with Retry-After for BW_UNAVAILABLE and
+ * BW_TOO_MANY, WWW-Authenticate for BW_UNAUTHORIZED. BW_NO_JOB: an empty body. `error` may be NULL:
+ * the code's own text. */
 void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error);
 
 #endif

@@ -16,7 +16,7 @@ struct failure {
 };
 
 struct failure_limit {
-    char salt[33]; /* nobody outside can choose who shares a set with whom */
+    char salt[33];         /* nobody outside can choose who shares a set with whom */
     pthread_mutex_t mutex; /* guards what follows */
     struct failure failures[SETS][WAYS];
 };
@@ -39,10 +39,12 @@ void failure_limit_free(struct failure_limit *limit)
     free(limit);
 }
 
-static uint64_t make_key(const struct failure_limit *limit, const char *kind, const char *text, size_t length)
+static uint64_t make_key(const struct failure_limit *limit, const char *kind, const char *text,
+                         size_t length)
 {
     char digest[SHA256_TEXT_SIZE];
-    struct digest_part parts[] = {{limit->salt, sizeof limit->salt}, {kind, strlen(kind)}, {text, length}};
+    struct digest_part parts[] = {
+        {limit->salt, sizeof limit->salt}, {kind, strlen(kind)}, {text, length}};
     secret_digest(parts, sizeof parts / sizeof *parts, digest);
     digest[KEY_DIGITS] = '\0';
     return strtoull(digest, NULL, 16);
@@ -69,7 +71,8 @@ static struct failure *find_place(struct failure_limit *limit, uint64_t key, int
     return place;
 }
 
-bool failure_limit_note(struct failure_limit *limit, const char *address, const char *token, int64_t now_ms)
+bool failure_limit_note(struct failure_limit *limit, const char *address, const char *token,
+                        int64_t now_ms)
 {
     uint64_t keys[] = {make_key(limit, "address", address, strlen(address)),
                        make_key(limit, "token", token, strnlen(token, PREFIX_LENGTH))};

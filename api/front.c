@@ -382,8 +382,9 @@ static void refuse_unreadable(struct MHD_Connection *connection, unsigned int st
     char body[HEAD_SIZE], text[2 * HEAD_SIZE];
     int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     snprintf(body, sizeof body, "{\"error\":\"this request can't be read: %s\"}", reason);
-    send_raw(fd, text,
-             snprintf(text, sizeof text, RAW_ANSWER, (int)status, reason, strlen(body), "", body));
+    int length = snprintf(text, sizeof text, RAW_ANSWER, (int)status, reason, strlen(body), "",
+                          body);
+    send_raw(fd, text, length);
     shutdown(fd, SHUT_WR);
 }
 

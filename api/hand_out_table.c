@@ -59,9 +59,11 @@ static struct entry *find_entry(struct hand_out_table *table, const struct hand_
     return entry;
 }
 
-/* Forgets those of a job's hand-outs for which `is_over` holds, and the job with the last of them. */
+/* Forgets those of a job's hand-outs for which `is_over` holds, and the job with the last of them.
+ */
 static void remove_entries(struct hand_out_table *table, struct handed_job *job,
-                           bool (*is_over)(const struct entry *entry, const void *context), const void *context)
+                           bool (*is_over)(const struct entry *entry, const void *context),
+                           const void *context)
 {
     struct entry **link = &job->entries;
     while (*link != NULL) {
@@ -132,7 +134,8 @@ static struct entry *wait_settled(struct hand_out_table *table, const struct han
 
 static bool is_same(const struct entry *entry, const struct hand_out *hand_out)
 {
-    return entry->hand_out.poll == hand_out->poll && strcmp(entry->hand_out.worker, hand_out->worker) == 0;
+    return entry->hand_out.poll == hand_out->poll &&
+           strcmp(entry->hand_out.worker, hand_out->worker) == 0;
 }
 
 bool hand_out_table_delivered(struct hand_out_table *table, const struct hand_out *hand_out)
@@ -189,7 +192,8 @@ bool hand_out_table_begin(struct hand_out_table *table, const struct hand_out *h
     return !is_refused;
 }
 
-void hand_out_table_settle(struct hand_out_table *table, const struct hand_out *hand_out, bool is_delivered)
+void hand_out_table_settle(struct hand_out_table *table, const struct hand_out *hand_out,
+                           bool is_delivered)
 {
     pthread_mutex_lock(&table->mutex);
     struct entry *entry = find_entry(table, hand_out);
@@ -219,7 +223,8 @@ void hand_out_table_finish(struct hand_out_table *table, const char *id)
     int64_t expires_ms = clock_boot_ms() + FINISHED_KEEP_MS;
     pthread_mutex_lock(&table->mutex);
     struct handed_job *job = find_job(table, id);
-    for (struct entry *entry = job == NULL ? NULL : job->entries; entry != NULL; entry = entry->next) {
+    for (struct entry *entry = job == NULL ? NULL : job->entries; entry != NULL;
+         entry = entry->next) {
         entry->is_finished = true;
         if (entry->expires_ms > expires_ms)
             entry->expires_ms = expires_ms;
@@ -235,10 +240,12 @@ size_t hand_out_table_count(struct hand_out_table *table)
     return count;
 }
 
-static size_t list_job(const struct handed_job *job, int64_t now_ms, struct signal_delivery *deliveries, size_t room)
+static size_t list_job(const struct handed_job *job, int64_t now_ms,
+                       struct signal_delivery *deliveries, size_t room)
 {
     size_t count = 0;
-    for (const struct entry *entry = job->entries; entry != NULL && count < room; entry = entry->next) {
+    for (const struct entry *entry = job->entries; entry != NULL && count < room;
+         entry = entry->next) {
         if (entry->is_finished || entry->expires_ms <= now_ms)
             continue;
         struct signal_delivery *delivery = &deliveries[count++];
@@ -249,7 +256,8 @@ static size_t list_job(const struct handed_job *job, int64_t now_ms, struct sign
     return count;
 }
 
-struct signal_delivery *hand_out_table_list(struct hand_out_table *table, size_t limit, size_t *count)
+struct signal_delivery *hand_out_table_list(struct hand_out_table *table, size_t limit,
+                                            size_t *count)
 {
     int64_t now_ms = clock_boot_ms();
     pthread_mutex_lock(&table->mutex);

@@ -17,14 +17,27 @@ enum { MAX_ITEMS = 100000 };
 
 static const struct json_field hand_out_fields[] = {
     {.name = "poll", .kind = FIELD_INTEGER, .is_required = true},
-    {.name = "worker", .kind = FIELD_STRING, .is_required = true, .minimum = 1, .maximum = WORKER_ID_SIZE - 1},
-    {.name = "job", .kind = FIELD_STRING, .is_required = true, .minimum = JOB_ID_LENGTH, .maximum = JOB_ID_LENGTH},
-    {.name = "attempt", .kind = FIELD_INTEGER, .is_required = true, .minimum = 1, .maximum = 1000000},
+    {.name = "worker",
+     .kind = FIELD_STRING,
+     .is_required = true,
+     .minimum = 1,
+     .maximum = WORKER_ID_SIZE - 1},
+    {.name = "job",
+     .kind = FIELD_STRING,
+     .is_required = true,
+     .minimum = JOB_ID_LENGTH,
+     .maximum = JOB_ID_LENGTH},
+    {.name = "attempt",
+     .kind = FIELD_INTEGER,
+     .is_required = true,
+     .minimum = 1,
+     .maximum = 1000000},
     {.name = "expires_in_ms", .kind = FIELD_INTEGER, .is_required = true},
     {.name = NULL},
 };
 
-static enum bw_code check_polls(const json_t *value, const char *path, const void *context, struct bw_error *error)
+static enum bw_code check_polls(const json_t *value, const char *path, const void *context,
+                                struct bw_error *error)
 {
     (void)context;
     if (!json_is_array(value))
@@ -47,7 +60,8 @@ const struct json_field callback_fields[] = {
 enum outcome { HAND_OUT_DELIVERED, HAND_OUT_GONE, HAND_OUT_UNDELIVERABLE };
 
 static const char *const outcome_names[] = {"delivered", "gone", "undeliverable"};
-static const enum api_metric outcome_metrics[] = {API_HAND_OUTS_DELIVERED, API_HAND_OUTS_GONE, API_HAND_OUTS_UNDELIVERABLE};
+static const enum api_metric outcome_metrics[] = {API_HAND_OUTS_DELIVERED, API_HAND_OUTS_GONE,
+                                                  API_HAND_OUTS_UNDELIVERABLE};
 
 /* A hand-out on its way to its poll. */
 struct delivery {
@@ -64,8 +78,10 @@ static void read_hand_out(const json_t *value, struct hand_out *hand_out)
     hand_out->poll = json_integer_value(json_object_get(value, "poll"));
     hand_out->attempt = (uint32_t)json_integer_value(json_object_get(value, "attempt"));
     hand_out->expires_in_ms = json_integer_value(json_object_get(value, "expires_in_ms"));
-    snprintf(hand_out->worker, sizeof hand_out->worker, "%s", json_string_value(json_object_get(value, "worker")));
-    snprintf(hand_out->job, sizeof hand_out->job, "%s", json_string_value(json_object_get(value, "job")));
+    snprintf(hand_out->worker, sizeof hand_out->worker, "%s",
+             json_string_value(json_object_get(value, "worker")));
+    snprintf(hand_out->job, sizeof hand_out->job, "%s",
+             json_string_value(json_object_get(value, "job")));
 }
 
 /* BW_UNAVAILABLE: not now. Any other failure makes the job undeliverable. */
@@ -74,11 +90,14 @@ static enum bw_code build_payload(struct api *api, struct delivery *delivery)
     struct job_id job;
     struct definition *definition;
     if (!job_id_parse(delivery->hand_out.job, &job))
-        return bw_fail(&delivery->reason, BW_NOT_FOUND, "'%s' is not a job id", delivery->hand_out.job);
-    enum bw_code code = definition_cache_get(api->definitions, job.run, &definition, &delivery->reason);
+        return bw_fail(&delivery->reason, BW_NOT_FOUND, "'%s' is not a job id",
+                       delivery->hand_out.job);
+    enum bw_code code = definition_cache_get(api->definitions, job.run, &definition,
+                                             &delivery->reason);
     if (code != BW_OK)
         return code;
-    code = definition_job_payload(definition, &job, delivery->hand_out.attempt, &delivery->payload, &delivery->reason);
+    code = definition_job_payload(definition, &job, delivery->hand_out.attempt, &delivery->payload,
+                                  &delivery->reason);
     definition_release(definition);
     return code;
 }
@@ -109,7 +128,8 @@ static enum bw_code prepare(struct api *api, struct delivery *delivery, struct b
 /* Answers the poll, if it is still there and its client too. */
 static bool hand_to_poll(struct api *api, struct delivery *delivery)
 {
-    struct exchange *exchange = poll_table_take(api->polls, delivery->hand_out.poll, delivery->hand_out.worker);
+    struct exchange *exchange = poll_table_take(api->polls, delivery->hand_out.poll,
+                                                delivery->hand_out.worker);
     if (exchange == NULL)
         return false;
     if (exchange_is_gone(exchange)) {
@@ -143,7 +163,8 @@ static void answer_empty_polls(struct api *api, const json_t *polls)
         poll_table_empty(api->polls, json_integer_value(json_array_get(polls, i)));
 }
 
-static json_t *deliveries_answer(const struct api *api, const struct delivery *deliveries, size_t count)
+static json_t *deliveries_answer(const struct api *api, const struct delivery *deliveries,
+                                 size_t count)
 {
     json_t *outcomes = json_array(), *reasons = json_object();
     for (size_t i = 0; i < count; i++) {
@@ -155,11 +176,13 @@ static json_t *deliveries_answer(const struct api *api, const struct delivery *d
         snprintf(index, sizeof index, "%zu", i);
         json_object_set_new(reasons, index, json_string(deliveries[i].reason.message));
     }
-    return json_pack("{s:s,s:o,s:o}", "process", api->process_id, "outcomes", outcomes, "reasons", reasons);
+    return json_pack("{s:s,s:o,s:o}", "process", api->process_id, "outcomes", outcomes, "reasons",
+                     reasons);
 }
 
 /* First all payloads, then all polls: what can't be built now leaves everything as it was. */
-static enum bw_code hand_out_all(struct api *api, struct delivery *deliveries, size_t count, struct bw_error *error)
+static enum bw_code hand_out_all(struct api *api, struct delivery *deliveries, size_t count,
+                                 struct bw_error *error)
 {
     for (size_t i = 0; i < count; i++) {
         enum bw_code code = prepare(api, &deliveries[i], error);
@@ -189,19 +212,21 @@ static bool raise_term(struct api *api, int64_t term, int64_t *highest)
     return *highest == term;
 }
 
-/* Is it for this process, from a leader who may still lead? Otherwise it is answered, and nothing is done. */
+/* Is it for this process, from a leader who may still lead? Otherwise it is answered, and nothing
+ * is done. */
 static bool accept_callback(struct api *api, struct exchange *exchange, const json_t *arguments)
 {
     const char *process = json_string_value(json_object_get(arguments, "process"));
     int64_t term = json_integer_value(json_object_get(arguments, "term")), highest;
     if (process != NULL && process[0] != '\0' && strcmp(process, api->process_id) != 0) {
-        refuse_conflict(exchange, json_pack("{s:s,s:s}", "error", "another process of this replica was meant", "process",
-                                            api->process_id));
+        refuse_conflict(exchange,
+                        json_pack("{s:s,s:s}", "error", "another process of this replica was meant",
+                                  "process", api->process_id));
         return false;
     }
     if (!raise_term(api, term, &highest)) {
-        refuse_conflict(exchange, json_pack("{s:s,s:I}", "error", "a later term was seen", "highest_term",
-                                            (json_int_t)highest));
+        refuse_conflict(exchange, json_pack("{s:s,s:I}", "error", "a later term was seen",
+                                            "highest_term", (json_int_t)highest));
         return false;
     }
     return true;
@@ -260,7 +285,9 @@ enum bw_code internal_metrics(struct api *api, struct exchange *exchange, struct
 {
     (void)error;
     metric_set(api->metrics, API_PARKED_POLLS, (int64_t)poll_table_count(api->polls));
-    metric_set(api->metrics, API_DATABASE_REACHABLE, life_is_database_reachable(signals_life(api->signals)));
-    exchange_answer(exchange, 200, metrics_text(api->metrics), "text/plain; version=0.0.4; charset=utf-8");
+    metric_set(api->metrics, API_DATABASE_REACHABLE,
+               life_is_database_reachable(signals_life(api->signals)));
+    exchange_answer(exchange, 200, metrics_text(api->metrics),
+                    "text/plain; version=0.0.4; charset=utf-8");
     return BW_OK;
 }

@@ -57,8 +57,9 @@ static void life_free(struct life *life)
     free(life);
 }
 
-enum bw_code life_open(struct database *database, struct replica_store *store, const struct replica *replica,
-                       int64_t every_ms, struct life **life, struct bw_error *error)
+enum bw_code life_open(struct database *database, struct replica_store *store,
+                       const struct replica *replica, int64_t every_ms, struct life **life,
+                       struct bw_error *error)
 {
     struct life *self = calloc(1, sizeof *self);
     if (self == NULL)

@@ -1,6 +1,7 @@
 /*
- * life: this replica's heartbeat: a thread that every `every_ms` asks the database for a sign of life (which samples its clock, too)
- * and writes this replica's document, by which a new scheduler finds it. What it found is what /readyz answers. Safe from any thread.
+ * life: this replica's heartbeat: a thread that every `every_ms` asks the database for a sign of
+ * life (which samples its clock, too) and writes this replica's document, by which a new scheduler
+ * finds it. What it found is what /readyz answers. Safe from any thread.
  */
 #ifndef API_LIFE_H
 #define API_LIFE_H
@@ -13,11 +14,14 @@
 
 struct life;
 
-/* Starts the thread; its first round begins at once. Borrows both until life_close. BW_INTERNAL: no thread. */
-enum bw_code life_open(struct database *database, struct replica_store *store, const struct replica *replica,
-                       int64_t every_ms, struct life **life, struct bw_error *error) BW_CHECKED;
+/* Starts the thread; its first round begins at once. Borrows both until life_close. BW_INTERNAL: no
+ * thread. */
+enum bw_code life_open(struct database *database, struct replica_store *store,
+                       const struct replica *replica, int64_t every_ms, struct life **life,
+                       struct bw_error *error) BW_CHECKED;
 
-/* Ends the thread and takes the replica's document away, once, as well as that goes. NULL is fine. */
+/* Ends the thread and takes the replica's document away, once, as well as that goes. NULL is fine.
+ */
 void life_close(struct life *life);
 
 /* Did the last round reach the database, for reading and for writing? */

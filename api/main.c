@@ -1,9 +1,11 @@
 /*
- * broadway-api: serves the REST API and takes the scheduler's callbacks, until it is asked to leave.
+ * broadway-api: serves the REST API and takes the scheduler's callbacks, until it is asked to
+ * leave.
  *
- * It starts by the table of steps below, from the top, and stops from the bottom. Between the two, at SIGTERM: not ready any
- * more, parked polls are answered empty, the scheduler is told, and what is under way gets --grace to be answered. The
- * internal port stays open meanwhile. Who is in a hurry sends the signal twice.
+ * It starts by the table of steps below, from the top, and stops from the bottom. Between the two,
+ * at SIGTERM: not ready any more, parked polls are answered empty, the scheduler is told, and what
+ * is under way gets --grace to be answered. The internal port stays open meanwhile. Who is in a
+ * hurry sends the signal twice.
  */
 #include <errno.h>
 #include <signal.h>
@@ -84,7 +86,8 @@ static int wait_for_signal(int64_t wait_ms)
     struct timespec wait = {.tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000};
     int signal_number;
     do
-        signal_number = wait_ms < 0 ? sigwaitinfo(&signals, NULL) : sigtimedwait(&signals, NULL, &wait);
+        signal_number = wait_ms < 0 ? sigwaitinfo(&signals, NULL)
+                                    : sigtimedwait(&signals, NULL, &wait);
     while (signal_number < 0 && errno == EINTR);
     return signal_number > 0 ? signal_number : 0;
 }
@@ -97,14 +100,16 @@ static enum bw_code check_ports(struct service *service, struct bw_error *error)
     enum bw_code code = port_check("--port", options->bind_address, options->port, error);
     if (code != BW_OK)
         return code;
-    return port_check("--internal-port", options->internal_bind_address, options->internal_port, error);
+    return port_check("--internal-port", options->internal_bind_address, options->internal_port,
+                      error);
 }
 
 static enum bw_code start_database(struct service *service, struct bw_error *error)
 {
     struct bw_error reason;
     mongoc_init();
-    enum bw_code code = database_open(service->options.mongodb_uri, service->options.mongodb_database, "broadway-api",
+    enum bw_code code = database_open(service->options.mongodb_uri,
+                                      service->options.mongodb_database, "broadway-api",
                                       &service->api.database, &reason);
     return code == BW_OK ? BW_OK : bw_fail(error, code, "--mongodb-uri: %s", reason.message);
 }
@@ -146,7 +151,8 @@ static enum bw_code start_stores(struct service *service, struct bw_error *error
     if (code == BW_OK)
         code = lease_store_open(api->database, &api->lease_store, error);
     if (code == BW_OK)
-        code = log_store_open(api->database, (size_t)service->options.max_log_bytes, &api->log_store, error);
+        code = log_store_open(api->database, (size_t)service->options.max_log_bytes,
+                              &api->log_store, error);
     if (code == BW_OK)
         code = result_store_open(api->database, &api->result_store, error);
     if (code != BW_OK)
@@ -154,7 +160,8 @@ static enum bw_code start_stores(struct service *service, struct bw_error *error
     return code;
 }
 
-/* Tokens that are not given are in the database: then it is waited for. BW_PENDING: asked to leave meanwhile. */
+/* Tokens that are not given are in the database: then it is waited for. BW_PENDING: asked to leave
+ * meanwhile. */
 static enum bw_code start_auth(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
@@ -221,7 +228,8 @@ static enum bw_code start_life(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
     struct replica replica = make_replica(api);
-    return life_open(api->database, api->replica_store, &replica, life_every_ms(api->options), &service->life, error);
+    return life_open(api->database, api->replica_store, &replica, life_every_ms(api->options),
+                     &service->life, error);
 }
 
 static void stop_life(struct service *service)
@@ -232,11 +240,13 @@ static void stop_life(struct service *service)
 static enum bw_code start_polls(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
-    api->signals = signals_new(&(struct signals_settings){.store = api->signal_store,
-                                                          .replica = make_replica(api),
-                                                          .life_every_ms = life_every_ms(api->options),
-                                                          .life = service->life});
-    enum bw_code code = poll_table_open(&(struct poll_table_settings){.signals = api->signals}, &api->polls, error);
+    api->signals = signals_new(
+        &(struct signals_settings){.store = api->signal_store,
+                                   .replica = make_replica(api),
+                                   .life_every_ms = life_every_ms(api->options),
+                                   .life = service->life});
+    enum bw_code code = poll_table_open(&(struct poll_table_settings){.signals = api->signals},
+                                        &api->polls, error);
     if (code == BW_OK)
         return BW_OK;
     signals_free(api->signals);
@@ -301,8 +311,8 @@ static void stop_public_front(struct service *service)
     front_close(service->api.public_front);
 }
 
-/* From the top at the start, from the bottom at the end: what is below uses what is above, and the executor's tasks and the
- * stores' commits are settled before what they touch goes. */
+/* From the top at the start, from the bottom at the end: what is below uses what is above, and the
+ * executor's tasks and the stores' commits are settled before what they touch goes. */
 static const struct step {
     enum bw_code (*start)(struct service *service, struct bw_error *error);
     void (*stop)(struct service *service);
@@ -361,8 +371,8 @@ static bool is_quiet_by(const struct front *front, int64_t end_ms)
     }
 }
 
-/* What could not be answered within the grace holds memory that the stores will still touch. Nothing durable lives in a
- * process: so then it ends as it stands. */
+/* What could not be answered within the grace holds memory that the stores will still touch.
+ * Nothing durable lives in a process: so then it ends as it stands. */
 static void leave(struct service *service)
 {
     struct api *api = &service->api;
@@ -378,7 +388,8 @@ static void leave(struct service *service)
     }
     if (!is_quiet) {
         size_t left = front_in_flight(api->public_front) + front_in_flight(api->internal_front);
-        log_warning("the grace is over, requests are left without an answer", log_number("requests", (int64_t)left));
+        log_warning("the grace is over, requests are left without an answer",
+                    log_number("requests", (int64_t)left));
         _exit(EXIT_SUCCESS);
     }
     stop(service, STEPS);
@@ -403,7 +414,8 @@ static void prepare(struct service *service)
     struct api *api = &service->api;
     block_signals();
     raise_file_limit();
-    log_open("broadway-api", (enum log_level)options->log_level, (enum log_format)options->log_format);
+    log_open("broadway-api", (enum log_level)options->log_level,
+             (enum log_format)options->log_format);
     api->options = options;
     api->metrics = api_metrics_new();
     snprintf(api->replica_id, sizeof api->replica_id, "%s", options->internal_url);
@@ -416,9 +428,10 @@ static void prepare(struct service *service)
 static void log_started(const struct service *service)
 {
     const struct api_options *options = &service->options;
-    log_info("started", log_text("version", BROADWAY_VERSION), log_text("revision", BROADWAY_REVISION),
-             log_text("address", options->bind_address), log_number("port", options->port),
-             log_text("internal_url", options->internal_url), log_text("process", service->api.process_id));
+    log_info("started", log_text("version", BROADWAY_VERSION),
+             log_text("revision", BROADWAY_REVISION), log_text("address", options->bind_address),
+             log_number("port", options->port), log_text("internal_url", options->internal_url),
+             log_text("process", service->api.process_id));
 }
 
 static void finish(struct service *service)

@@ -15,15 +15,17 @@ static const char *const uri_beginnings[] = {"mongodb://", "mongodb+srv://", NUL
 static const char *const url_beginnings[] = {"http://", "https://", NULL};
 
 static const struct config_option table[] = {
-    {"mongodb-uri", CONFIG_SECRET, AT(mongodb_uri), "mongodb://127.0.0.1:27017/?replicaSet=rs0", 0, 0,
-     uri_beginnings, "URI",
-     "The database: a replica set"},
-    {"mongodb-database", CONFIG_NAME, AT(mongodb_database), "broadway", 0, 0, NULL, "NAME", "Name of the database"},
-    {"bind-address", CONFIG_ADDRESS, AT(bind_address), "127.0.0.1", 0, 0, NULL, "ADDRESS", "Where the public API is served"},
+    {"mongodb-uri", CONFIG_SECRET, AT(mongodb_uri), "mongodb://127.0.0.1:27017/?replicaSet=rs0", 0,
+     0, uri_beginnings, "URI", "The database: a replica set"},
+    {"mongodb-database", CONFIG_NAME, AT(mongodb_database), "broadway", 0, 0, NULL, "NAME",
+     "Name of the database"},
+    {"bind-address", CONFIG_ADDRESS, AT(bind_address), "127.0.0.1", 0, 0, NULL, "ADDRESS",
+     "Where the public API is served"},
     {"port", CONFIG_INTEGER, AT(port), "1470", 1, 65535, NULL, "PORT", "And on which port"},
-    {"internal-bind-address", CONFIG_ADDRESS, AT(internal_bind_address), "127.0.0.1", 0, 0, NULL, "ADDRESS",
-     "Where the scheduler's callbacks, /healthz, /readyz and /metrics are served"},
-    {"internal-port", CONFIG_INTEGER, AT(internal_port), "1471", 1, 65535, NULL, "PORT", "And on which port"},
+    {"internal-bind-address", CONFIG_ADDRESS, AT(internal_bind_address), "127.0.0.1", 0, 0, NULL,
+     "ADDRESS", "Where the scheduler's callbacks, /healthz, /readyz and /metrics are served"},
+    {"internal-port", CONFIG_INTEGER, AT(internal_port), "1471", 1, 65535, NULL, "PORT",
+     "And on which port"},
     {"internal-url", CONFIG_TEXT, AT(internal_url), NULL, 0, 0, url_beginnings, "URL",
      "What the scheduler calls; without it http://INTERNAL-BIND-ADDRESS:INTERNAL-PORT"},
     {"internal-token", CONFIG_SECRET, AT(internal_token), NULL, 0, 0, NULL, "TOKEN",
@@ -36,19 +38,22 @@ static const struct config_option table[] = {
      "Lets clients in without a token, wherever the port is bound"},
     {"allow-privileged", CONFIG_SWITCH, AT(allow_privileged), "false", 0, 0, NULL, NULL,
      "Lets stages ask for privileged containers"},
-    {"heartbeat-interval", CONFIG_MILLISECONDS, AT(heartbeat_interval_ms), "10", 0.05, 3600, NULL, "SECONDS",
-     "How often a grader sends a heartbeat; the same as the scheduler's"},
-    {"poll-wait", CONFIG_MILLISECONDS, AT(poll_wait_ms), "18", 0, 60, NULL, "SECONDS", "How long an empty poll is held"},
-    {"max-body-bytes", CONFIG_INTEGER, AT(max_body_bytes), "16777216", 1024, 256 * MIB, NULL, "BYTES",
-     "Longest body of a request"},
-    {"max-result-bytes", CONFIG_INTEGER, AT(max_result_bytes), "4194304", 1024, 12 * MIB, NULL, "BYTES",
-     "Longest result of a job"},
+    {"heartbeat-interval", CONFIG_MILLISECONDS, AT(heartbeat_interval_ms), "10", 0.05, 3600, NULL,
+     "SECONDS", "How often a grader sends a heartbeat; the same as the scheduler's"},
+    {"poll-wait", CONFIG_MILLISECONDS, AT(poll_wait_ms), "18", 0, 60, NULL, "SECONDS",
+     "How long an empty poll is held"},
+    {"max-body-bytes", CONFIG_INTEGER, AT(max_body_bytes), "16777216", 1024, 256 * MIB, NULL,
+     "BYTES", "Longest body of a request"},
+    {"max-result-bytes", CONFIG_INTEGER, AT(max_result_bytes), "4194304", 1024, 12 * MIB, NULL,
+     "BYTES", "Longest result of a job"},
     {"max-log-bytes", CONFIG_INTEGER, AT(max_log_bytes), "4194304", 1024, 7 * MIB, NULL, "BYTES",
      "Where a job's stdout and stderr are cut, each"},
     {"grace", CONFIG_MILLISECONDS, AT(grace_ms), "10", 0, 600, NULL, "SECONDS",
      "How long requests under way may take after SIGTERM"},
-    {"log-level", CONFIG_CHOICE, AT(log_level), "info", 0, 0, log_level_names, "LEVEL", "debug, info, warning or error"},
-    {"log-format", CONFIG_CHOICE, AT(log_format), "text", 0, 0, log_format_names, "FORMAT", "text or json"},
+    {"log-level", CONFIG_CHOICE, AT(log_level), "info", 0, 0, log_level_names, "LEVEL",
+     "debug, info, warning or error"},
+    {"log-format", CONFIG_CHOICE, AT(log_format), "text", 0, 0, log_format_names, "FORMAT",
+     "text or json"},
 };
 
 /* It is also this replica's id, and what the scheduler puts paths behind. */
@@ -56,18 +61,21 @@ static enum bw_code settle_internal_url(struct api_options *options, struct bw_e
 {
     if (options->internal_url == NULL) {
         bool is_ipv6 = strchr(options->internal_bind_address, ':') != NULL;
-        snprintf(options->own_internal_url, sizeof options->own_internal_url, is_ipv6 ? "http://[%s]:%d" : "http://%s:%d",
-                 options->internal_bind_address, (int)options->internal_port);
+        snprintf(options->own_internal_url, sizeof options->own_internal_url,
+                 is_ipv6 ? "http://[%s]:%d" : "http://%s:%d", options->internal_bind_address,
+                 (int)options->internal_port);
         options->internal_url = options->own_internal_url;
     }
     size_t length = strlen(options->internal_url);
     if (length > URL_MAX || options->internal_url[length - 1] == '/')
-        return bw_fail(error, BW_BAD_REQUEST, "--internal-url: must be at most %d characters long and end without a slash",
+        return bw_fail(error, BW_BAD_REQUEST,
+                       "--internal-url: must be at most %d characters long and end without a slash",
                        URL_MAX);
     return BW_OK;
 }
 
-enum bw_code api_options_read(struct api_options *options, int count, char **arguments, struct bw_error *error)
+enum bw_code api_options_read(struct api_options *options, int count, char **arguments,
+                              struct bw_error *error)
 {
     static const struct config config = {
         .program = "broadway-api",

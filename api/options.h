@@ -11,15 +11,16 @@ struct api_options {
     const char *mongodb_uri, *mongodb_database;
     const char *bind_address, *internal_bind_address;
     int64_t port, internal_port;
-    const char *internal_url;    /* what this replica announces; never NULL once read */
-    const char *internal_token;  /* NULL: agreed upon in the database */
-    const char *cluster_token;   /* NULL: made at first start */
-    const char *client_token;    /* NULL: none */
+    const char *internal_url;   /* what this replica announces; never NULL once read */
+    const char *internal_token; /* NULL: agreed upon in the database */
+    const char *cluster_token;  /* NULL: made at first start */
+    const char *client_token;   /* NULL: none */
     bool anonymous_clients, allow_privileged;
     int64_t heartbeat_interval_ms, poll_wait_ms, grace_ms;
     int64_t max_body_bytes, max_result_bytes, max_log_bytes;
-    int log_level, log_format;   /* common/log.h */
-    char own_internal_url[128];  /* where internal_url points if it was not given: so this is not to be copied */
+    int log_level, log_format;  /* common/log.h */
+    char own_internal_url[128]; /* where internal_url points if it was not given: so this is not to
+                                   be copied */
 };
 
 /* Reads them; see config_read. */

@@ -19,7 +19,7 @@ struct poll {
     struct exchange *exchange;
     int64_t deadline_ms; /* clock_boot_ms of the next thing that happens to it by itself */
     enum poll_state state;
-    size_t place; /* in the heap */
+    size_t place;      /* in the heap */
     struct poll *next; /* in a list of those that were just removed */
     UT_hash_handle by_number, by_exchange;
 };
@@ -62,7 +62,8 @@ static void heap_sink(struct poll_table *table, struct poll *poll)
         size_t child = 2 * place + 1;
         if (child >= table->count)
             break;
-        if (child + 1 < table->count && table->heap[child + 1]->deadline_ms < table->heap[child]->deadline_ms)
+        if (child + 1 < table->count &&
+            table->heap[child + 1]->deadline_ms < table->heap[child]->deadline_ms)
             child++;
         if (table->heap[child]->deadline_ms >= poll->deadline_ms)
             break;
@@ -205,7 +206,8 @@ static struct poll_table_settings complete(struct poll_table_settings settings)
     return settings;
 }
 
-enum bw_code poll_table_open(const struct poll_table_settings *settings, struct poll_table **table, struct bw_error *error)
+enum bw_code poll_table_open(const struct poll_table_settings *settings, struct poll_table **table,
+                             struct bw_error *error)
 {
     struct poll_table *self = calloc(1, sizeof *self);
     if (self == NULL)
@@ -243,7 +245,8 @@ void poll_table_close(struct poll_table *table)
     free(table);
 }
 
-/* The front's: the client has gone. The exchange is alive until this returns, so that its address can't be another's. */
+/* The front's: the client has gone. The exchange is alive until this returns, so that its address
+ * can't be another's. */
 static void client_gone(struct exchange *exchange, void *context)
 {
     struct poll_table *table = context;
@@ -271,18 +274,21 @@ static struct poll *poll_new(struct exchange *exchange, const char *worker, int6
     return poll;
 }
 
-void poll_table_park(struct poll_table *table, struct exchange *exchange, const char *worker, int64_t wait_ms)
+void poll_table_park(struct poll_table *table, struct exchange *exchange, const char *worker,
+                     int64_t wait_ms)
 {
     struct poll *poll = poll_new(exchange, worker, wait_ms);
-    /* Watched before it can be found: once it is in the table, anyone may answer it and it must not be touched. A client that goes
-     * before the table has the poll is not found by client_gone, but then exchange_is_gone tells. */
+    /* Watched before it can be found: once it is in the table, anyone may answer it and it must not
+     * be touched. A client that goes before the table has the poll is not found by client_gone, but
+     * then exchange_is_gone tells. */
     table->settings.watch(exchange, client_gone, table);
     pthread_mutex_lock(&table->mutex);
     bool is_refused = table->is_draining || table->settings.is_gone(exchange);
     if (!is_refused) {
         poll->number = ++table->last_number;
         add(table, poll);
-        signals_poll(table->settings.signals, poll->worker, poll->number, poll->state == POLL_ENDING);
+        signals_poll(table->settings.signals, poll->worker, poll->number,
+                     poll->state == POLL_ENDING);
     }
     pthread_mutex_unlock(&table->mutex);
     if (is_refused)
@@ -362,8 +368,8 @@ static struct signal_poll *list_polls(const struct poll_table *table)
     return polls;
 }
 
-void poll_table_snapshot(struct poll_table *table, bool with_polls, struct poll_snapshot *snapshot, void (*at)(void *context),
-                         void *context)
+void poll_table_snapshot(struct poll_table *table, bool with_polls, struct poll_snapshot *snapshot,
+                         void (*at)(void *context), void *context)
 {
     pthread_mutex_lock(&table->mutex);
     snapshot->count = (int64_t)table->count;

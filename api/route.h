@@ -1,6 +1,7 @@
 /*
- * route: the one table of what this server answers. Adding a row is all it takes to add an endpoint:
- * dispatch finds the route, authenticates, reads the arguments and only then calls the handler.
+ * route: the one table of what this server answers. Adding a row is all it takes to add an
+ * endpoint: dispatch finds the route, authenticates, reads the arguments and only then calls the
+ * handler.
  */
 #ifndef API_ROUTE_H
 #define API_ROUTE_H
@@ -13,41 +14,45 @@ struct api; /* the context of the process: api/api.h */
 
 enum auth {
     AUTH_NONE,
-    AUTH_CLIENT,   /* the client token, or a loopback listener, or --anonymous-clients */
-    AUTH_CLUSTER,  /* argument `token` is the cluster token */
-    AUTH_WORKER,   /* argument `worker_id` is a registered worker */
-    AUTH_INTERNAL  /* Authorization: Bearer of the internal token */
+    AUTH_CLIENT,  /* the client token, or a loopback listener, or --anonymous-clients */
+    AUTH_CLUSTER, /* argument `token` is the cluster token */
+    AUTH_WORKER,  /* argument `worker_id` is a registered worker */
+    AUTH_INTERNAL /* Authorization: Bearer of the internal token */
 };
 
 enum body_kind {
     BODY_NONE,      /* arguments come from the query; a body is read and ignored */
     BODY_ARGUMENTS, /* query, form (urlencoded or multipart) or a JSON object: "{" first */
-    BODY_DOCUMENT   /* argument json_payload as above, or the JSON object itself: parsed into arguments["document"] */
+    BODY_DOCUMENT   /* argument json_payload as above, or the JSON object itself: parsed into
+                       arguments["document"] */
 };
 
 enum route_flags {
-    ROUTE_BLOCKING = 1,  /* the handler may wait for the database: it runs on the executor */
-    ROUTE_URGENT = 2,    /* heartbeats and results: keep room for them */
-    ROUTE_QUIET = 4      /* access log at debug level */
+    ROUTE_BLOCKING = 1, /* the handler may wait for the database: it runs on the executor */
+    ROUTE_URGENT = 2,   /* heartbeats and results: keep room for them */
+    ROUTE_QUIET = 4     /* access log at debug level */
 };
 
 struct route {
     const char *method;
-    const char *path;                 /* "/api/v1/grading_run/{id}": one placeholder at most, as the last part */
+    const char *path; /* "/api/v1/grading_run/{id}": one placeholder at most, as the last part */
     enum auth auth;
     enum body_kind body;
     unsigned flags;
-    const struct json_field *fields;  /* the arguments; strings from query and form are converted by kind; NULL: none */
-    /* BW_OK: it has answered. BW_PENDING: it will be answered later. Anything else: dispatch refuses with `error`. */
+    const struct json_field
+        *fields; /* the arguments; strings from query and form are converted by kind; NULL: none */
+    /* BW_OK: it has answered. BW_PENDING: it will be answered later. Anything else: dispatch
+     * refuses with `error`. */
     enum bw_code (*handle)(struct api *api, struct exchange *exchange, struct bw_error *error);
 };
 
-extern const struct route public_routes[];   /* ends with a row whose method is NULL */
+extern const struct route public_routes[]; /* ends with a row whose method is NULL */
 extern const struct route internal_routes[];
 
-/* The route of a method and a decoded path, or NULL: then *allowed is a comma list of the methods that the path takes ("" if the
- * path is unknown). On success *path_id points at the {id} within `path`. */
-const struct route *route_find(const struct route *routes, const char *method, const char *path, const char **path_id,
-                               char allowed[64]);
+/* The route of a method and a decoded path, or NULL: then *allowed is a comma list of the methods
+ * that the path takes ("" if the path is unknown). On success *path_id points at the {id} within
+ * `path`. */
+const struct route *route_find(const struct route *routes, const char *method, const char *path,
+                               const char **path_id, char allowed[64]);
 
 #endif

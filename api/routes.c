@@ -8,21 +8,26 @@
 
 const struct route public_routes[] = {
     /* clients */
-    {"POST", "/api/v1/grading_run", AUTH_CLIENT, BODY_DOCUMENT, ROUTE_BLOCKING, seed_create_fields, seed_client_create},
-    {"GET", "/api/v1/grading_run/{id}", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, seed_show_fields, seed_client_show},
-    {"POST", "/api/v1/grading_run/{id}", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, NULL, seed_client_start},
+    {"POST", "/api/v1/grading_run", AUTH_CLIENT, BODY_DOCUMENT, ROUTE_BLOCKING, seed_create_fields,
+     seed_client_create},
+    {"GET", "/api/v1/grading_run/{id}", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, seed_show_fields,
+     seed_client_show},
+    {"POST", "/api/v1/grading_run/{id}", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, NULL,
+     seed_client_start},
     /* graders */
-    {"GET", "/api/v1/worker_register", AUTH_CLUSTER, BODY_NONE, 0, seed_register_fields, seed_grader_register},
+    {"GET", "/api/v1/worker_register", AUTH_CLUSTER, BODY_NONE, 0, seed_register_fields,
+     seed_grader_register},
     {"GET", "/api/v1/grading_job", AUTH_WORKER, BODY_NONE, 0, seed_poll_fields, seed_grader_poll},
-    {"POST", "/api/v1/grading_job/{id}", AUTH_WORKER, BODY_ARGUMENTS, ROUTE_URGENT, submission_fields, submission_handle},
-    {"POST", "/api/v1/heartbeat", AUTH_WORKER, BODY_ARGUMENTS, ROUTE_URGENT | ROUTE_QUIET, seed_heartbeat_fields,
-     seed_grader_heartbeat},
+    {"POST", "/api/v1/grading_job/{id}", AUTH_WORKER, BODY_ARGUMENTS, ROUTE_URGENT,
+     submission_fields, submission_handle},
+    {"POST", "/api/v1/heartbeat", AUTH_WORKER, BODY_ARGUMENTS, ROUTE_URGENT | ROUTE_QUIET,
+     seed_heartbeat_fields, seed_grader_heartbeat},
     {NULL, NULL, AUTH_NONE, BODY_NONE, 0, NULL, NULL},
 };
 
 const struct route internal_routes[] = {
-    {"POST", "/internal/v1/callbacks", AUTH_INTERNAL, BODY_ARGUMENTS, ROUTE_BLOCKING | ROUTE_URGENT | ROUTE_QUIET,
-     callback_fields, internal_callbacks},
+    {"POST", "/internal/v1/callbacks", AUTH_INTERNAL, BODY_ARGUMENTS,
+     ROUTE_BLOCKING | ROUTE_URGENT | ROUTE_QUIET, callback_fields, internal_callbacks},
     {"GET", "/healthz", AUTH_NONE, BODY_NONE, ROUTE_QUIET, NULL, internal_healthz},
     {"GET", "/readyz", AUTH_NONE, BODY_NONE, ROUTE_QUIET, NULL, internal_readyz},
     {"GET", "/metrics", AUTH_NONE, BODY_NONE, ROUTE_QUIET, NULL, internal_metrics},

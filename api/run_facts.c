@@ -6,10 +6,10 @@
 #include "common/json.h"
 
 enum {
-    LEASE_CHUNK = 256,      /* more than a batch of the scheduler's leases: no gap can be as long */
+    LEASE_CHUNK = 256, /* more than a batch of the scheduler's leases: no gap can be as long */
     RESULT_CHUNK = 1000,
     TEXT_CHUNK = 32,
-    LATER_WINDOW = 3,       /* attempts after the first that are read at once */
+    LATER_WINDOW = 3, /* attempts after the first that are read at once */
     TEXT_LIMIT = 64 * 1024 * 1024
 };
 
@@ -17,8 +17,8 @@ struct reading {
     const struct run_facts_sources *sources;
     const struct run *run;
     struct job_fact *facts;
-    uint8_t *seen;          /* by slot: leases found by the last lease reading */
-    uint32_t found;         /* leases found by it in all */
+    uint8_t *seen;  /* by slot: leases found by the last lease reading */
+    uint32_t found; /* leases found by it in all */
     int64_t last_result_ms;
     size_t text_bytes;
     struct bw_error *error;
@@ -41,10 +41,12 @@ static void *allocate(size_t count, size_t size)
 static bool slot_of(const struct run *run, const char *job, uint32_t *slot)
 {
     struct job_id id;
-    return job_id_parse(job, &id) && run_job_slot(run->has_pre, run->students, run->has_post, id.kind, id.index, slot);
+    return job_id_parse(job, &id) &&
+           run_job_slot(run->has_pre, run->students, run->has_post, id.kind, id.index, slot);
 }
 
-static void make_ids(const struct run *run, const uint32_t *slots, uint32_t count, char (*ids)[JOB_ID_SIZE])
+static void make_ids(const struct run *run, const uint32_t *slots, uint32_t count,
+                     char (*ids)[JOB_ID_SIZE])
 {
     for (uint32_t i = 0; i < count; i++) {
         enum job_kind kind;
@@ -70,15 +72,16 @@ static void take_lease(const struct lease *lease, void *context)
 }
 
 /* Reads attempts first..first+window-1 of at most LEASE_CHUNK jobs. */
-static enum bw_code read_leases(struct reading *reading, const uint32_t *slots, uint32_t count, uint32_t first, uint32_t window)
+static enum bw_code read_leases(struct reading *reading, const uint32_t *slots, uint32_t count,
+                                uint32_t first, uint32_t window)
 {
     char ids[LEASE_CHUNK][JOB_ID_SIZE];
     make_ids(reading->run, slots, count, ids);
     for (uint32_t i = 0; i < count; i++)
         reading->seen[slots[i]] = 0;
     reading->found = 0;
-    return lease_store_read(reading->sources->leases, (const char(*)[JOB_ID_SIZE])ids, count, first, window, take_lease,
-                            reading, reading->error);
+    return lease_store_read(reading->sources->leases, (const char(*)[JOB_ID_SIZE])ids, count, first,
+                            window, take_lease, reading, reading->error);
 }
 
 static uint32_t chunk_of(uint32_t rest, uint32_t limit)
@@ -105,8 +108,10 @@ static enum bw_code read_first_leases(struct reading *reading, struct slots *slo
     return BW_OK;
 }
 
-/* Keeps the jobs that may have attempts after those just read: all `window` were there, and the last has ended. */
-static uint32_t keep_unfinished(const struct reading *reading, uint32_t *slots, uint32_t count, uint32_t window)
+/* Keeps the jobs that may have attempts after those just read: all `window` were there, and the
+ * last has ended. */
+static uint32_t keep_unfinished(const struct reading *reading, uint32_t *slots, uint32_t count,
+                                uint32_t window)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -149,7 +154,8 @@ static void take_result(const struct result *result, void *context)
 static json_t *result_value(const struct result *result)
 {
     json_t *value = NULL;
-    if (result->text != NULL && json_parse(result->text, result->text_length, "result", &value, NULL) == BW_OK)
+    if (result->text != NULL &&
+        json_parse(result->text, result->text_length, "result", &value, NULL) == BW_OK)
         return value;
     return result->reason[0] == '\0' ? NULL : json_string(result->reason);
 }
@@ -174,8 +180,8 @@ static enum bw_code read_results(struct reading *reading, const struct slots *sl
     for (uint32_t at = 0; at < slots->count && code == BW_OK; at += RESULT_CHUNK) {
         uint32_t count = chunk_of(slots->count - at, RESULT_CHUNK);
         make_ids(reading->run, slots->items + at, count, ids);
-        code = result_store_read(reading->sources->results, (const char(*)[JOB_ID_SIZE])ids, count, false, take_result,
-                                 reading, reading->error);
+        code = result_store_read(reading->sources->results, (const char(*)[JOB_ID_SIZE])ids, count,
+                                 false, take_result, reading, reading->error);
     }
     free(ids);
     return code;
@@ -187,13 +193,15 @@ static enum bw_code read_texts(struct reading *reading, const struct slots *slot
     for (uint32_t at = 0; at < slots->count; at += TEXT_CHUNK) {
         uint32_t count = chunk_of(slots->count - at, TEXT_CHUNK);
         make_ids(reading->run, slots->items + at, count, ids);
-        enum bw_code code = result_store_read(reading->sources->results, (const char(*)[JOB_ID_SIZE])ids, count, true,
+        enum bw_code code = result_store_read(reading->sources->results,
+                                              (const char(*)[JOB_ID_SIZE])ids, count, true,
                                               take_text, reading, reading->error);
         if (code != BW_OK)
             return code;
         if (reading->text_bytes > TEXT_LIMIT)
-            return bw_fail(reading->error, BW_BAD_REQUEST,
-                           "limit: the results of that many students are over 64 MiB together, ask for fewer");
+            return bw_fail(
+                reading->error, BW_BAD_REQUEST,
+                "limit: the results of that many students are over 64 MiB together, ask for fewer");
     }
     return BW_OK;
 }
@@ -201,7 +209,8 @@ static enum bw_code read_texts(struct reading *reading, const struct slots *slot
 /* ---- In order ---- */
 
 /* Reads the jobs of `kind`, which stand at `count` slots from `from`. */
-static enum bw_code read_kind(struct reading *reading, enum job_kind kind, uint32_t from, uint32_t count)
+static enum bw_code read_kind(struct reading *reading, enum job_kind kind, uint32_t from,
+                              uint32_t count)
 {
     const struct run *run = reading->run;
     struct slots slots = {allocate(count, sizeof *slots.items), 0};
@@ -248,7 +257,8 @@ static enum bw_code read_kinds(struct reading *reading)
             return code;
     }
     enum bw_code code = read_kind(reading, JOB_STUDENT, students, run->students);
-    bool is_passed = are_all_done(reading->facts + students, run->students) || run->cancelled_ms != 0;
+    bool is_passed = are_all_done(reading->facts + students, run->students) ||
+                     run->cancelled_ms != 0;
     if (code != BW_OK || !is_passed || !run->has_post)
         return code;
     return read_kind(reading, JOB_POST, students + run->students, 1);
@@ -273,7 +283,8 @@ static bool is_shown(const struct run *run, const struct run_view *view, uint32_
     return view->with_students && index >= view->offset && index - view->offset < view->limit;
 }
 
-static enum bw_code read_shown_texts(struct reading *reading, const struct run_view *view, uint32_t count)
+static enum bw_code read_shown_texts(struct reading *reading, const struct run_view *view,
+                                     uint32_t count)
 {
     struct slots slots = {allocate(count, sizeof *slots.items), 0};
     for (uint32_t slot = 0; slot < count; slot++)
@@ -284,10 +295,12 @@ static enum bw_code read_shown_texts(struct reading *reading, const struct run_v
     return code;
 }
 
-enum bw_code run_facts_read(const struct run_facts_sources *sources, const struct run *run, const struct run_view *view,
-                            struct run_facts_found *found, struct bw_error *error)
+enum bw_code run_facts_read(const struct run_facts_sources *sources, const struct run *run,
+                            const struct run_view *view, struct run_facts_found *found,
+                            struct bw_error *error)
 {
-    struct run_facts_found result = {.count = run_job_count(run->has_pre, run->students, run->has_post)};
+    struct run_facts_found result = {
+        .count = run_job_count(run->has_pre, run->students, run->has_post)};
     result.jobs = allocate(result.count, sizeof *result.jobs);
     struct reading reading = {.sources = sources, .run = run, .facts = result.jobs, .error = error};
     reading.seen = allocate(result.count, sizeof *reading.seen);

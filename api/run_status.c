@@ -13,7 +13,8 @@ static uint32_t first_student(const struct run *run)
     return run->has_pre ? 1 : 0;
 }
 
-static void count_students(const struct run *run, const struct job_fact *facts, struct run_facts *sum)
+static void count_students(const struct run *run, const struct job_fact *facts,
+                           struct run_facts *sum)
 {
     const struct job_fact *students = facts + first_student(run);
     for (uint32_t i = 0; i < run->students; i++) {
@@ -68,7 +69,8 @@ struct answer {
     enum run_phase phase;
 };
 
-/* {"job_id"[, "stages"], "status", "outcome", "attempts"[, "result"]}; `stages` is stolen, NULL: none. */
+/* {"job_id"[, "stages"], "status", "outcome", "attempts"[, "result"]}; `stages` is stolen, NULL:
+ * none. */
 static json_t *job_answer(const struct answer *answer, uint32_t slot, json_t *stages)
 {
     const struct job_fact *fact = &answer->facts[slot];
@@ -80,12 +82,14 @@ static json_t *job_answer(const struct answer *answer, uint32_t slot, json_t *st
     json_object_set_new(job, "job_id", json_string(job_id_make(answer->run->id, kind, index, id)));
     if (stages != NULL)
         json_object_set_new(job, "stages", stages);
-    json_object_set_new(job, "status", json_string(status_names[job_status(fact, answer->phase, kind)]));
+    json_object_set_new(job, "status",
+                        json_string(status_names[job_status(fact, answer->phase, kind)]));
     const char *outcome = outcome_name(job_outcome(fact, answer->phase));
     json_object_set_new(job, "outcome", outcome == NULL ? json_null() : json_string(outcome));
     json_object_set_new(job, "attempts", json_integer(fact->attempts));
     if (answer->view->with_results)
-        json_object_set_new(job, "result", fact->result == NULL ? json_null() : json_incref(fact->result));
+        json_object_set_new(job, "result",
+                            fact->result == NULL ? json_null() : json_incref(fact->result));
     return job;
 }
 
@@ -112,10 +116,11 @@ static json_t *progress_answer(const struct answer *answer)
         statuses[job_status(&answer->facts[slot], answer->phase, kind)]++;
         outcomes[job_outcome(&answer->facts[slot], answer->phase)]++;
     }
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "total", (json_int_t)total, "queued",
-                     (json_int_t)statuses[STATUS_QUEUED], "running", (json_int_t)statuses[STATUS_RUNNING], "succeeded",
-                     (json_int_t)outcomes[OUTCOME_SUCCEEDED], "failed", (json_int_t)outcomes[OUTCOME_FAILED], "cancelled",
-                     (json_int_t)outcomes[OUTCOME_CANCELLED]);
+    return json_pack(
+        "{s:I,s:I,s:I,s:I,s:I,s:I}", "total", (json_int_t)total, "queued",
+        (json_int_t)statuses[STATUS_QUEUED], "running", (json_int_t)statuses[STATUS_RUNNING],
+        "succeeded", (json_int_t)outcomes[OUTCOME_SUCCEEDED], "failed",
+        (json_int_t)outcomes[OUTCOME_FAILED], "cancelled", (json_int_t)outcomes[OUTCOME_CANCELLED]);
 }
 
 static json_t *date_answer(int64_t date_ms)
@@ -131,15 +136,17 @@ static int64_t finished_date(const struct answer *answer, int64_t last_result_ms
     return last_result_ms != 0 ? last_result_ms : answer->run->started_ms;
 }
 
-json_t *run_status_answer(const struct run *run, const struct definition *definition, const struct job_fact *facts,
-                          const struct run_view *view, int64_t last_result_ms)
+json_t *run_status_answer(const struct run *run, const struct definition *definition,
+                          const struct job_fact *facts, const struct run_view *view,
+                          int64_t last_result_ms)
 {
     struct answer answer = {run, definition, facts, view, run_status_phase(run, facts)};
     json_t *object = json_object();
     if (view->with_students)
         json_object_set_new(object, "student_statuses", students_answer(&answer));
     if (run->has_post)
-        json_object_set_new(object, "postprocessing_status", job_answer(&answer, job_count(run) - 1, NULL));
+        json_object_set_new(object, "postprocessing_status",
+                            job_answer(&answer, job_count(run) - 1, NULL));
     if (run->has_pre)
         json_object_set_new(object, "preprocessing_status", job_answer(&answer, 0, NULL));
     json_object_set_new(object, "state", json_string(run_phase_name(answer.phase)));

@@ -14,7 +14,8 @@
 #include "common/store/definition_store.h"
 #include "common/store/run_store.h"
 
-/* A definition without a run is swept after a day; a run inserted later than this after its definition might lose it. */
+/* A definition without a run is swept after a day; a run inserted later than this after its
+ * definition might lose it. */
 enum { GIVE_UP_MS = 45000 };
 
 const struct json_field seed_create_fields[] = {
@@ -50,8 +51,8 @@ static void run_describe(const struct definition *definition, struct run *run)
     run_id_new(run->id);
 }
 
-static enum bw_code store_definition(struct api *api, const struct definition *definition, const char *run_id,
-                                     struct bw_error *error)
+static enum bw_code store_definition(struct api *api, const struct definition *definition,
+                                     const char *run_id, struct bw_error *error)
 {
     char *text = definition_text(definition);
     if (text == NULL)
@@ -59,7 +60,8 @@ static enum bw_code store_definition(struct api *api, const struct definition *d
     enum bw_code code = BW_OK;
     size_t length = strlen(text);
     if (length > DEFINITION_MAX_BYTES)
-        code = bw_fail(error, BW_TOO_LARGE, "the grading run is too large: %zu bytes, and %d can be stored", length,
+        code = bw_fail(error, BW_TOO_LARGE,
+                       "the grading run is too large: %zu bytes, and %d can be stored", length,
                        (int)DEFINITION_MAX_BYTES);
     if (code == BW_OK)
         code = definition_store_insert(api->definition_store, run_id, text, length, error);
@@ -68,16 +70,19 @@ static enum bw_code store_definition(struct api *api, const struct definition *d
 }
 
 /* First the definition, then the run, whose insert is what makes it exist. */
-static enum bw_code store_run(struct api *api, struct definition *definition, struct run *run, struct bw_error *error)
+static enum bw_code store_run(struct api *api, struct definition *definition, struct run *run,
+                              struct bw_error *error)
 {
     int64_t begun_ms = clock_boot_ms();
     enum bw_code code = store_definition(api, definition, run->id, error);
     if (code != BW_OK)
         return code;
     if (clock_boot_ms() - begun_ms > GIVE_UP_MS)
-        return bw_fail(error, BW_UNAVAILABLE, "the grading run could not be stored in time: send it again");
+        return bw_fail(error, BW_UNAVAILABLE,
+                       "the grading run could not be stored in time: send it again");
     code = run_store_insert(api->run_store, run, error);
-    if (code == BW_CONFLICT) /* a fresh id that is taken: as good as never, and another try gets another one */
+    if (code == BW_CONFLICT) /* a fresh id that is taken: as good as never, and another try gets
+                                another one */
         return bw_fail(error, BW_UNAVAILABLE, "the grading run could not be stored: send it again");
     if (code == BW_OK)
         definition_cache_put(api->definitions, run->id, definition);
@@ -104,16 +109,19 @@ enum bw_code seed_client_create(struct api *api, struct exchange *exchange, stru
 /* ---- A run by its id ---- */
 
 /* Whether a run exists is always read. On BW_OK run_clear is owed. */
-static enum bw_code read_run(struct api *api, const struct exchange *exchange, struct run *run, struct bw_error *error)
+static enum bw_code read_run(struct api *api, const struct exchange *exchange, struct run *run,
+                             struct bw_error *error)
 {
     const char *id = exchange_request(exchange)->path_id;
     if (!is_hex_id(id, RUN_ID_LENGTH)) {
         char shown[80];
-        return bw_fail(error, BW_BAD_REQUEST, "'%s' is not the id of a grading run: 24 lower-case hex digits",
+        return bw_fail(error, BW_BAD_REQUEST,
+                       "'%s' is not the id of a grading run: 24 lower-case hex digits",
                        text_show(id, shown, sizeof shown));
     }
     enum bw_code code = run_store_read(api->run_store, id, run, error);
-    return code == BW_NOT_FOUND ? bw_fail(error, BW_BAD_REQUEST, "there is no grading run '%s'", id) : code;
+    return code == BW_NOT_FOUND ? bw_fail(error, BW_BAD_REQUEST, "there is no grading run '%s'", id)
+                                : code;
 }
 
 static uint32_t number_argument(const json_t *arguments, const char *name, uint32_t otherwise)
@@ -132,16 +140,19 @@ static struct run_view read_view(const json_t *arguments)
     };
 }
 
-static enum bw_code show(struct api *api, const struct run *run, const struct run_view *view, json_t **answer,
-                         struct bw_error *error)
+static enum bw_code show(struct api *api, const struct run *run, const struct run_view *view,
+                         json_t **answer, struct bw_error *error)
 {
-    const struct run_facts_sources sources = {.leases = api->lease_store, .results = api->result_store};
+    const struct run_facts_sources sources = {.leases = api->lease_store,
+                                              .results = api->result_store};
     struct definition *definition = NULL;
     struct run_facts_found found;
     if (view->with_students) {
         enum bw_code code = definition_cache_get(api->definitions, run->id, &definition, error);
         if (code != BW_OK)
-            return code == BW_NOT_FOUND ? bw_fail(error, BW_INTERNAL, "the definition of '%s' is missing", run->id) : code;
+            return code == BW_NOT_FOUND
+                       ? bw_fail(error, BW_INTERNAL, "the definition of '%s' is missing", run->id)
+                       : code;
     }
     enum bw_code code = run_facts_read(&sources, run, view, &found, error);
     if (code == BW_OK) {
@@ -169,8 +180,10 @@ enum bw_code seed_client_show(struct api *api, struct exchange *exchange, struct
 
 static enum run_phase first_phase(const struct run *run)
 {
-    return run_phase(&(struct run_facts){
-        .has_pre = run->has_pre, .has_post = run->has_post, .students = run->students, .is_started = true});
+    return run_phase(&(struct run_facts){.has_pre = run->has_pre,
+                                         .has_post = run->has_post,
+                                         .students = run->students,
+                                         .is_started = true});
 }
 
 enum bw_code seed_client_start(struct api *api, struct exchange *exchange, struct bw_error *error)

@@ -1,6 +1,6 @@
 /*
- * seed_client: the client's endpoints of the seed protocol: create a grading run, look at it, start it. They wait for the database:
- * ROUTE_BLOCKING. Called by dispatch alone, see api/route.h.
+ * seed_client: the client's endpoints of the seed protocol: create a grading run, look at it, start
+ * it. They wait for the database: ROUTE_BLOCKING. Called by dispatch alone, see api/route.h.
  */
 #ifndef API_SEED_CLIENT_H
 #define API_SEED_CLIENT_H

@@ -15,7 +15,8 @@
 
 enum { REGISTER_TRY_MS = 10000, MAX_WAIT_S = 60, MAX_CONCURRENCY = 1000 };
 
-static enum bw_code check_hostname(const json_t *value, const char *path, const void *context, struct bw_error *error)
+static enum bw_code check_hostname(const json_t *value, const char *path, const void *context,
+                                   struct bw_error *error)
 {
     (void)context;
     const char *text = json_string_value(value);
@@ -27,7 +28,11 @@ static enum bw_code check_hostname(const json_t *value, const char *path, const 
 
 const struct json_field seed_register_fields[] = {
     {.name = "token", .kind = FIELD_STRING, .is_required = true},
-    {.name = "hostname", .kind = FIELD_STRING, .minimum = 0, .maximum = HOSTNAME_SIZE - 1, .check = check_hostname},
+    {.name = "hostname",
+     .kind = FIELD_STRING,
+     .minimum = 0,
+     .maximum = HOSTNAME_SIZE - 1,
+     .check = check_hostname},
     {.name = "concurrency", .kind = FIELD_INTEGER, .minimum = 1, .maximum = MAX_CONCURRENCY},
     {.name = NULL},
 };
@@ -45,7 +50,8 @@ const struct json_field seed_heartbeat_fields[] = {
 
 static const char *text_argument(const struct exchange *exchange, const char *name)
 {
-    const char *text = json_string_value(json_object_get(exchange_request(exchange)->arguments, name));
+    const char *text = json_string_value(
+        json_object_get(exchange_request(exchange)->arguments, name));
     return text == NULL ? "" : text;
 }
 
@@ -72,16 +78,19 @@ static void registered(struct worker_commit *commit, enum commit_outcome outcome
     struct bw_error error;
     if (outcome == COMMIT_DONE) {
         worker_cache_add(api->workers, commit->worker.id);
-        exchange_answer_json(registration->exchange, json_pack("{s:s,s:I}", "worker_id", commit->worker.id, "heartbeat",
-                                                               heartbeat_seconds(api)));
+        exchange_answer_json(registration->exchange,
+                             json_pack("{s:s,s:I}", "worker_id", commit->worker.id, "heartbeat",
+                                       heartbeat_seconds(api)));
     } else {
-        enum bw_code code = bw_fail(&error, BW_UNAVAILABLE, "the registration could not be stored: try again");
+        enum bw_code code = bw_fail(&error, BW_UNAVAILABLE,
+                                    "the registration could not be stored: try again");
         exchange_refuse(registration->exchange, code, &error);
     }
     free(registration);
 }
 
-enum bw_code seed_grader_register(struct api *api, struct exchange *exchange, struct bw_error *error)
+enum bw_code seed_grader_register(struct api *api, struct exchange *exchange,
+                                  struct bw_error *error)
 {
     struct registration *registration = calloc(1, sizeof *registration);
     if (registration == NULL)
@@ -89,7 +98,8 @@ enum bw_code seed_grader_register(struct api *api, struct exchange *exchange, st
     registration->api = api;
     registration->exchange = exchange;
     struct worker *worker = &registration->commit.worker;
-    const json_t *concurrency = json_object_get(exchange_request(exchange)->arguments, "concurrency");
+    const json_t *concurrency = json_object_get(exchange_request(exchange)->arguments,
+                                                "concurrency");
     secret_random_hex(worker->id, WORKER_ID_LENGTH + 1);
     snprintf(worker->hostname, sizeof worker->hostname, "%s", text_argument(exchange, "hostname"));
     worker->concurrency = (int)json_integer_value(concurrency);
@@ -115,7 +125,8 @@ enum bw_code seed_grader_poll(struct api *api, struct exchange *exchange, struct
     return BW_PENDING;
 }
 
-enum bw_code seed_grader_heartbeat(struct api *api, struct exchange *exchange, struct bw_error *error)
+enum bw_code seed_grader_heartbeat(struct api *api, struct exchange *exchange,
+                                   struct bw_error *error)
 {
     (void)error;
     signals_heard(api->signals, text_argument(exchange, "worker_id"), HEARD_HEARTBEAT);

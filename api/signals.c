@@ -11,12 +11,12 @@
 #include "common/clock.h"
 
 enum {
-    BATCH_ITEMS = 5000,      /* of each kind in one batch */
-    PENDING_ITEMS = 20000,   /* of polls and of gone ones; more than that is announced instead */
+    BATCH_ITEMS = 5000,    /* of each kind in one batch */
+    PENDING_ITEMS = 20000, /* of polls and of gone ones; more than that is announced instead */
     PENDING_WORKERS = 100000,
     ANNOUNCED_ITEMS = 50000, /* deliveries in an announcement: what fits a document */
     TRY_MS = 2000,
-    PAUSE_MS = 200           /* after a failure */
+    PAUSE_MS = 200 /* after a failure */
 };
 
 struct heard_worker {
@@ -31,7 +31,7 @@ struct signals {
     struct poll_table *polls;
     struct hand_out_table *hand_outs;
     pthread_t thread;
-    bool is_started;       /* the owner's */
+    bool is_started; /* the owner's */
     pthread_cond_t wake;
     pthread_mutex_t mutex; /* guards what follows */
     struct signal_poll *pending_polls;
@@ -95,7 +95,8 @@ void signals_gone(struct signals *signals, int64_t number)
     pthread_mutex_unlock(&signals->mutex);
 }
 
-/* A heartbeat outweighs a result: that a worker beats while it holds a job is something the scheduler wants to know. */
+/* A heartbeat outweighs a result: that a worker beats while it holds a job is something the
+ * scheduler wants to know. */
 static void merge_heard(struct heard_worker *known, int64_t at_ms, enum heard_kind kind)
 {
     if (at_ms > known->at_ms)
@@ -162,10 +163,12 @@ static void cut_polls(struct signals *signals, struct signal *signal)
     signal->poll_count = count;
     signals->poll_count -= count;
     memcpy(signal->polls, signals->pending_polls, count * sizeof *signal->polls);
-    memmove(signals->pending_polls, signals->pending_polls + count, signals->poll_count * sizeof *signal->polls);
+    memmove(signals->pending_polls, signals->pending_polls + count,
+            signals->poll_count * sizeof *signal->polls);
 }
 
-/* Only with the last of the polls: a poll must not be reported gone in an earlier batch than it was reported. */
+/* Only with the last of the polls: a poll must not be reported gone in an earlier batch than it was
+ * reported. */
 static void cut_gone(struct signals *signals, struct signal *signal)
 {
     if (signals->poll_count > 0)
@@ -175,7 +178,8 @@ static void cut_gone(struct signals *signals, struct signal *signal)
     signal->gone_count = count;
     signals->gone_count -= count;
     memcpy(signal->gone, signals->pending_gone, count * sizeof *signal->gone);
-    memmove(signals->pending_gone, signals->pending_gone + count, signals->gone_count * sizeof *signal->gone);
+    memmove(signals->pending_gone, signals->pending_gone + count,
+            signals->gone_count * sizeof *signal->gone);
 }
 
 static void cut_heard(struct signals *signals, struct batch *batch)
@@ -208,7 +212,8 @@ static void cut_announcement(void *context)
     pthread_mutex_unlock(&signals->mutex);
 }
 
-/* Likewise; the sign of life waits for the next batch if this one can't take all that is pending, or if that must announce. */
+/* Likewise; the sign of life waits for the next batch if this one can't take all that is pending,
+ * or if that must announce. */
 static void cut_life(void *context)
 {
     struct batch *batch = context;
@@ -217,7 +222,8 @@ static void cut_life(void *context)
     cut_polls(signals, &batch->signal);
     cut_gone(signals, &batch->signal);
     cut_common(signals, batch);
-    batch->signal.is_life = signals->poll_count == 0 && signals->gone_count == 0 && !signals->must_announce;
+    batch->signal.is_life = signals->poll_count == 0 && signals->gone_count == 0 &&
+                            !signals->must_announce;
     pthread_mutex_unlock(&signals->mutex);
 }
 
@@ -242,8 +248,8 @@ static void fill_snapshot(struct batch *batch)
         signal->polls = batch->snapshot.polls;
         signal->poll_count = (size_t)batch->snapshot.count;
         /* After the polls: a hand-out enters its table before its poll leaves the other. */
-        signal->deliveries =
-            hand_out_table_list(batch->signals->hand_outs, ANNOUNCED_ITEMS, &signal->delivery_count);
+        signal->deliveries = hand_out_table_list(batch->signals->hand_outs, ANNOUNCED_ITEMS,
+                                                 &signal->delivery_count);
     }
     if (signal->is_life) {
         signal->parked_count = batch->snapshot.count;
@@ -312,7 +318,8 @@ static void batch_clear(struct batch *batch)
 }
 
 /* Cuts and sends one batch. False: its fate is unknown. */
-static bool send_batch(struct signals *signals, bool must_announce, bool is_life_due, int64_t try_ms)
+static bool send_batch(struct signals *signals, bool must_announce, bool is_life_due,
+                       int64_t try_ms)
 {
     struct batch batch = {.signals = signals};
     if (must_announce)
@@ -324,7 +331,8 @@ static bool send_batch(struct signals *signals, bool must_announce, bool is_life
     fill_snapshot(&batch);
     fill_heard(&batch);
     struct bw_error error; /* not logged: whether the database is reachable is life's to say */
-    bool is_sent = signals->settings.send(signals->settings.store, &batch.signal, try_ms, &error) == BW_OK;
+    bool is_sent = signals->settings.send(signals->settings.store, &batch.signal, try_ms, &error) ==
+                   BW_OK;
     note_sent(signals, &batch, is_sent);
     batch_clear(&batch);
     return is_sent;
@@ -332,7 +340,8 @@ static bool send_batch(struct signals *signals, bool must_announce, bool is_life
 
 static bool has_pending(const struct signals *signals)
 {
-    return signals->must_announce || signals->poll_count > 0 || signals->gone_count > 0 || signals->heard != NULL;
+    return signals->must_announce || signals->poll_count > 0 || signals->gone_count > 0 ||
+           signals->heard != NULL;
 }
 
 /* Sleeps until there is something to send; under the mutex. */
@@ -364,7 +373,8 @@ static void *run(void *context)
         wait_for_work(signals);
         if (signals->is_stopping)
             break;
-        bool must_announce = signals->must_announce, is_life_due = clock_boot_ms() >= signals->next_life_ms;
+        bool must_announce = signals->must_announce,
+             is_life_due = clock_boot_ms() >= signals->next_life_ms;
         pthread_mutex_unlock(&signals->mutex);
         bool is_sent = send_batch(signals, must_announce, is_life_due, TRY_MS);
         pthread_mutex_lock(&signals->mutex);
@@ -398,8 +408,8 @@ struct signals *signals_new(const struct signals_settings *settings)
     return signals;
 }
 
-enum bw_code signals_start(struct signals *signals, struct poll_table *polls, struct hand_out_table *hand_outs,
-                           struct bw_error *error)
+enum bw_code signals_start(struct signals *signals, struct poll_table *polls,
+                           struct hand_out_table *hand_outs, struct bw_error *error)
 {
     signals->polls = polls;
     signals->hand_outs = hand_outs;

@@ -38,8 +38,8 @@ struct submission {
     struct api *api;
     struct exchange *exchange;
     struct job_id job;
-    int64_t expires_ms;          /* clock_boot_ms until which it is tried */
-    json_t *logs;                /* NULL: none */
+    int64_t expires_ms; /* clock_boot_ms until which it is tried */
+    json_t *logs;       /* NULL: none */
     struct log_commit log;
     struct result_commit result; /* its text is the submission's */
 };
@@ -51,11 +51,13 @@ static void submission_free(struct submission *submission)
     free(submission);
 }
 
-/* Both free before they answer: what is left of the request may be freed by the front at once, in another thread. */
+/* Both free before they answer: what is left of the request may be freed by the front at once, in
+ * another thread. */
 static void refuse(struct submission *submission, enum bw_code code, const struct bw_error *error)
 {
     struct exchange *exchange = submission->exchange;
-    metric_add(submission->api->metrics, code == BW_UNAVAILABLE ? API_RESULTS_UNSTORED : API_RESULTS_REFUSED, 1);
+    metric_add(submission->api->metrics,
+               code == BW_UNAVAILABLE ? API_RESULTS_UNSTORED : API_RESULTS_REFUSED, 1);
     submission_free(submission);
     exchange_refuse(exchange, code, error);
 }
@@ -77,17 +79,20 @@ static int64_t time_left(const struct submission *submission)
 
 /* ---- The last step: the result is stored, or something stands there ---- */
 
-static enum bw_code refuse_second(const struct result *mine, const struct result *first, struct bw_error *error)
+static enum bw_code refuse_second(const struct result *mine, const struct result *first,
+                                  struct bw_error *error)
 {
     const char *outcome = outcome_name(first->outcome);
     if (first->worker[0] == '\0')
-        return bw_fail(error, BW_BAD_REQUEST, "job '%s' has its result already: it %s%s%s", mine->job,
-                       first->outcome == OUTCOME_CANCELLED ? "was cancelled" : outcome, first->reason[0] == '\0' ? "" : ", ",
-                       first->reason);
+        return bw_fail(error, BW_BAD_REQUEST, "job '%s' has its result already: it %s%s%s",
+                       mine->job, first->outcome == OUTCOME_CANCELLED ? "was cancelled" : outcome,
+                       first->reason[0] == '\0' ? "" : ", ", first->reason);
     if (strcmp(first->worker, mine->worker) == 0)
-        return bw_fail(error, BW_BAD_REQUEST, "job '%s' has its result already: this worker sent another one before (%s)",
+        return bw_fail(error, BW_BAD_REQUEST,
+                       "job '%s' has its result already: this worker sent another one before (%s)",
                        mine->job, outcome);
-    return bw_fail(error, BW_BAD_REQUEST, "job '%s' has its result already: from another grader (%s)", mine->job, outcome);
+    return bw_fail(error, BW_BAD_REQUEST,
+                   "job '%s' has its result already: from another grader (%s)", mine->job, outcome);
 }
 
 static bool is_repeated(const struct result *mine, const struct result *first)
@@ -100,7 +105,8 @@ static void settle_duplicate(struct submission *submission, const struct result 
     const struct result *mine = &submission->result.result;
     struct bw_error error;
     if (first == NULL) {
-        enum bw_code code = bw_fail(&error, BW_UNAVAILABLE, "the result that job '%s' has could not be read", mine->job);
+        enum bw_code code = bw_fail(&error, BW_UNAVAILABLE,
+                                    "the result that job '%s' has could not be read", mine->job);
         refuse(submission, code, &error);
         return;
     }
@@ -118,12 +124,15 @@ static void refuse_unstored(struct submission *submission, enum commit_outcome o
     const char *job = submission->result.result.job;
     enum bw_code code =
         outcome == COMMIT_REFUSED
-            ? bw_fail(&error, BW_TOO_LARGE, "the result of job '%s' does not fit one document of the database", job)
-            : bw_fail(&error, BW_UNAVAILABLE, "the result of job '%s' could not be stored in time: send it again", job);
+            ? bw_fail(&error, BW_TOO_LARGE,
+                      "the result of job '%s' does not fit one document of the database", job)
+            : bw_fail(&error, BW_UNAVAILABLE,
+                      "the result of job '%s' could not be stored in time: send it again", job);
     refuse(submission, code, &error);
 }
 
-static void result_settled(struct result_commit *commit, enum commit_outcome outcome, const struct result *first)
+static void result_settled(struct result_commit *commit, enum commit_outcome outcome,
+                           const struct result *first)
 {
     struct submission *submission = commit->context;
     if (outcome == COMMIT_DONE)
@@ -158,7 +167,8 @@ static void store(struct submission *submission)
         store_result(submission);
         return;
     }
-    const json_t *out = json_object_get(submission->logs, "stdout"), *err = json_object_get(submission->logs, "stderr");
+    const json_t *out = json_object_get(submission->logs, "stdout"),
+                 *err = json_object_get(submission->logs, "stderr");
     struct log_commit *log = &submission->log;
     memcpy(log->job, submission->result.result.job, sizeof log->job);
     memcpy(log->digest, submission->result.result.digest, sizeof log->digest);
@@ -186,8 +196,10 @@ static void take_lease(const struct lease *lease, void *context)
     search->is_handed = search->is_handed || strcmp(lease->worker, search->worker) == 0;
 }
 
-/* Attempts have no gaps: on by windows until one is not full. Whatever became of the lease, it was handed out. */
-static enum bw_code search_leases(struct submission *submission, bool *is_handed, struct bw_error *error)
+/* Attempts have no gaps: on by windows until one is not full. Whatever became of the lease, it was
+ * handed out. */
+static enum bw_code search_leases(struct submission *submission, bool *is_handed,
+                                  struct bw_error *error)
 {
     struct search search = {.worker = submission->result.result.worker};
     char ids[1][JOB_ID_SIZE];
@@ -195,7 +207,8 @@ static enum bw_code search_leases(struct submission *submission, bool *is_handed
     uint32_t first = 1;
     do {
         search.found = 0;
-        enum bw_code code = lease_store_read(submission->api->lease_store, (const char(*)[JOB_ID_SIZE])ids, 1, first,
+        enum bw_code code = lease_store_read(submission->api->lease_store,
+                                             (const char(*)[JOB_ID_SIZE])ids, 1, first,
                                              LEASE_WINDOW, take_lease, &search, error);
         if (code != BW_OK)
             return code;
@@ -208,7 +221,8 @@ static enum bw_code search_leases(struct submission *submission, bool *is_handed
 static enum bw_code refuse_unknown(const char *job, struct bw_error *error)
 {
     char shown[80];
-    return bw_fail(error, BW_BAD_REQUEST, "job '%s' is not known", text_show(job, shown, sizeof shown));
+    return bw_fail(error, BW_BAD_REQUEST, "job '%s' is not known",
+                   text_show(job, shown, sizeof shown));
 }
 
 /* Why this worker may not send a result: there is no such job, or it was not its own. */
@@ -223,11 +237,13 @@ static enum bw_code refuse_stranger(struct submission *submission, struct bw_err
         return refuse_unknown(id, error);
     if (code != BW_OK)
         return code;
-    bool is_known = run_job_slot(run.has_pre, run.students, run.has_post, job->kind, job->index, &slot);
+    bool is_known = run_job_slot(run.has_pre, run.students, run.has_post, job->kind, job->index,
+                                 &slot);
     run_clear(&run);
     if (!is_known)
         return refuse_unknown(id, error);
-    return bw_fail(error, BW_BAD_REQUEST, "job '%s' was never handed to worker '%s'", id, submission->result.result.worker);
+    return bw_fail(error, BW_BAD_REQUEST, "job '%s' was never handed to worker '%s'", id,
+                   submission->result.result.worker);
 }
 
 /* On the executor. */
@@ -270,7 +286,8 @@ static enum bw_code read_logs(const json_t *arguments, json_t **logs, struct bw_
 }
 
 /* The value as compact JSON text, as it was sent. */
-static enum bw_code read_result(const struct api *api, json_t *value, struct result *result, struct bw_error *error)
+static enum bw_code read_result(const struct api *api, json_t *value, struct result *result,
+                                struct bw_error *error)
 {
     size_t limit = (size_t)api->options->max_result_bytes;
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
@@ -279,7 +296,8 @@ static enum bw_code read_result(const struct api *api, json_t *value, struct res
     size_t length = strlen(text);
     if (length > limit) {
         free(text);
-        return bw_fail(error, BW_TOO_LARGE, "result: %zu bytes are too many, the limit is %zu", length, limit);
+        return bw_fail(error, BW_TOO_LARGE, "result: %zu bytes are too many, the limit is %zu",
+                       length, limit);
     }
     result->text = text;
     result->text_length = length;
@@ -287,9 +305,11 @@ static enum bw_code read_result(const struct api *api, json_t *value, struct res
 }
 
 /* Of result, success and logs in one canonical form: equal after parsing is equal here. */
-static enum bw_code make_digest(json_t *value, bool is_success, json_t *logs, char digest[DIGEST_SIZE], struct bw_error *error)
+static enum bw_code make_digest(json_t *value, bool is_success, json_t *logs,
+                                char digest[DIGEST_SIZE], struct bw_error *error)
 {
-    json_t *all = json_pack("{s:O,s:b,s:O?}", "result", value, "success", (int)is_success, "logs", logs);
+    json_t *all = json_pack("{s:O,s:b,s:O?}", "result", value, "success", (int)is_success, "logs",
+                            logs);
     char *text = all == NULL ? NULL : json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(all);
     if (text == NULL)

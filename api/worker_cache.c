@@ -72,7 +72,8 @@ bool worker_cache_has(struct worker_cache *cache, const char *id)
 static enum bw_code refuse_unknown(const char *id, struct bw_error *error)
 {
     char shown[WORKER_ID_SIZE];
-    return bw_fail(error, BW_BAD_REQUEST, "worker '%s' is not known: register first", text_show(id, shown, sizeof shown));
+    return bw_fail(error, BW_BAD_REQUEST, "worker '%s' is not known: register first",
+                   text_show(id, shown, sizeof shown));
 }
 
 enum bw_code worker_cache_check(struct worker_cache *cache, const char *id, struct bw_error *error)

@@ -18,7 +18,8 @@ int64_t clock_boot_ms(void);
 /* Microseconds of the same clock, for measuring. */
 int64_t clock_boot_us(void);
 
-/* This machine's idea of UTC, in milliseconds since 1970: for log lines, and for nothing that counts. */
+/* This machine's idea of UTC, in milliseconds since 1970: for log lines, and for nothing that
+ * counts. */
 int64_t clock_wall_ms(void);
 
 /* Writes `date_ms` (UTC milliseconds since 1970) as RFC 3339 with milliseconds, e.g.

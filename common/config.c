@@ -31,7 +31,8 @@ struct reading {
 };
 
 /* --poll-wait as BROADWAY_POLL_WAIT, with an ending. */
-static const char *environment_name(const struct config_option *option, const char *ending, char name[NAME_SIZE])
+static const char *environment_name(const struct config_option *option, const char *ending,
+                                    char name[NAME_SIZE])
 {
     snprintf(name, NAME_SIZE, "BROADWAY_%s%s", option->name, ending);
     for (char *at = name; *at != '\0'; at++)
@@ -39,8 +40,8 @@ static const char *environment_name(const struct config_option *option, const ch
     return name;
 }
 
-static enum bw_code refuse_value(const struct config_option *option, const char *text, const char *wanted,
-                                 struct bw_error *error)
+static enum bw_code refuse_value(const struct config_option *option, const char *text,
+                                 const char *wanted, struct bw_error *error)
 {
     char shown[80];
     bool is_secret = option->kind == CONFIG_SECRET;
@@ -53,14 +54,14 @@ static void *member(void *values, const struct config_option *option)
     return (char *)values + option->offset;
 }
 
-/* Text that was made here is never freed: options live as long as the process. The list keeps it reachable, for leak
- * checkers. */
+/* Text that was made here is never freed: options live as long as the process. The list keeps it
+ * reachable, for leak checkers. */
 static const char *keep(char *text)
 {
     static struct kept {
         struct kept *next;
         char *text;
-    } *all;
+    } * all;
     struct kept *kept = malloc(sizeof *kept);
     if (text == NULL || kept == NULL)
         abort();
@@ -70,11 +71,13 @@ static const char *keep(char *text)
 }
 
 /* Writes "`what` a, b" into `text`. */
-static const char *list_choices(const struct config_option *option, const char *what, char *text, size_t size)
+static const char *list_choices(const struct config_option *option, const char *what, char *text,
+                                size_t size)
 {
     size_t length = (size_t)snprintf(text, size, "%s", what);
     for (int i = 0; option->choices[i] != NULL && length < size; i++)
-        length += (size_t)snprintf(text + length, size - length, "%s %s", i > 0 ? "," : "", option->choices[i]);
+        length += (size_t)snprintf(text + length, size - length, "%s %s", i > 0 ? "," : "",
+                                   option->choices[i]);
     return text;
 }
 
@@ -92,38 +95,48 @@ static bool begins_well(const struct config_option *option, const char *text)
 /* Words that stand in samples for a secret that someone has yet to make. */
 static bool is_placeholder(const char *text)
 {
-    static const char *const words[] = {"change-me", "change_me", "changeme", "replace-me", "replace_me", "placeholder"};
+    static const char *const words[] = {"change-me",  "change_me",  "changeme",
+                                        "replace-me", "replace_me", "placeholder"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strncasecmp(text, words[i], strlen(words[i])) == 0)
             return true;
     return false;
 }
 
-static enum bw_code take_text(const struct config_option *option, const char *text, void *values, struct bw_error *error)
+static enum bw_code take_text(const struct config_option *option, const char *text, void *values,
+                              struct bw_error *error)
 {
     char wanted[200];
     if (text[0] == '\0')
         return refuse_value(option, text, "must not be empty", error);
-    if (option->kind == CONFIG_SECRET && (strlen(text) > SECRET_MAX || strpbrk(text, " \t\r\n") != NULL))
-        return refuse_value(option, text, "must be at most 500 characters without white space", error);
+    if (option->kind == CONFIG_SECRET &&
+        (strlen(text) > SECRET_MAX || strpbrk(text, " \t\r\n") != NULL))
+        return refuse_value(option, text, "must be at most 500 characters without white space",
+                            error);
     if (option->kind == CONFIG_SECRET && is_placeholder(text))
-        return refuse_value(option, text, "is the placeholder of a sample: make a secret of your own", error);
+        return refuse_value(option, text,
+                            "is the placeholder of a sample: make a secret of your own", error);
     if (option->choices != NULL && !begins_well(option, text))
-        return refuse_value(option, text, list_choices(option, "must go on after one of", wanted, sizeof wanted), error);
+        return refuse_value(option, text,
+                            list_choices(option, "must go on after one of", wanted, sizeof wanted),
+                            error);
     *(const char **)member(values, option) = text;
     return BW_OK;
 }
 
-static enum bw_code take_name(const struct config_option *option, const char *text, void *values, struct bw_error *error)
+static enum bw_code take_name(const struct config_option *option, const char *text, void *values,
+                              struct bw_error *error)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
     size_t length = strlen(text);
     if (length == 0 || length > 60 || strspn(text, allowed) != length)
         return refuse_value(option, text, "must be 1 to 60 letters, digits, _ or -", error);
     return take_text(option, text, values, error);
 }
 
-static enum bw_code take_address(const struct config_option *option, const char *text, void *values, struct bw_error *error)
+static enum bw_code take_address(const struct config_option *option, const char *text, void *values,
+                                 struct bw_error *error)
 {
     struct in6_addr address; /* has room for either */
     if (inet_pton(AF_INET, text, &address) != 1 && inet_pton(AF_INET6, text, &address) != 1)
@@ -131,24 +144,29 @@ static enum bw_code take_address(const struct config_option *option, const char 
     return take_text(option, text, values, error);
 }
 
-static enum bw_code take_number(const struct config_option *option, const char *text, void *values, struct bw_error *error)
+static enum bw_code take_number(const struct config_option *option, const char *text, void *values,
+                                struct bw_error *error)
 {
     char *end, wanted[160];
     errno = 0;
     double number = strtod(text, &end);
-    bool is_number = end != text && *end == '\0' && errno == 0 && isfinite(number) && strpbrk(text, "xXpP \t\n") == NULL;
+    bool is_number = end != text && *end == '\0' && errno == 0 && isfinite(number) &&
+                     strpbrk(text, "xXpP \t\n") == NULL;
     bool is_whole = option->kind == CONFIG_MILLISECONDS || (is_number && floor(number) == number);
     if (!is_number || !is_whole || number < option->minimum || number > option->maximum) {
         snprintf(wanted, sizeof wanted, "must be %s from %.15g to %.15g",
-                 option->kind == CONFIG_INTEGER ? "a whole number" : "a number of seconds", option->minimum, option->maximum);
+                 option->kind == CONFIG_INTEGER ? "a whole number" : "a number of seconds",
+                 option->minimum, option->maximum);
         return refuse_value(option, text, wanted, error);
     }
-    *(int64_t *)member(values, option) =
-        option->kind == CONFIG_MILLISECONDS ? (int64_t)llround(number * 1000) : (int64_t)number;
+    *(int64_t *)member(values, option) = option->kind == CONFIG_MILLISECONDS
+                                             ? (int64_t)llround(number * 1000)
+                                             : (int64_t)number;
     return BW_OK;
 }
 
-static enum bw_code take_switch(const struct config_option *option, const char *text, void *values, struct bw_error *error)
+static enum bw_code take_switch(const struct config_option *option, const char *text, void *values,
+                                struct bw_error *error)
 {
     bool is_on = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
     if (!is_on && strcmp(text, "false") != 0 && strcmp(text, "0") != 0)
@@ -157,7 +175,8 @@ static enum bw_code take_switch(const struct config_option *option, const char *
     return BW_OK;
 }
 
-static enum bw_code take_choice(const struct config_option *option, const char *text, void *values, struct bw_error *error)
+static enum bw_code take_choice(const struct config_option *option, const char *text, void *values,
+                                struct bw_error *error)
 {
     char wanted[200];
     for (int i = 0; option->choices[i] != NULL; i++) {
@@ -166,30 +185,35 @@ static enum bw_code take_choice(const struct config_option *option, const char *
             return BW_OK;
         }
     }
-    return refuse_value(option, text, list_choices(option, "must be one of", wanted, sizeof wanted), error);
+    return refuse_value(option, text, list_choices(option, "must be one of", wanted, sizeof wanted),
+                        error);
 }
 
-static enum bw_code take_value(const struct config_option *option, const char *text, void *values, struct bw_error *error)
+static enum bw_code take_value(const struct config_option *option, const char *text, void *values,
+                               struct bw_error *error)
 {
-    typedef enum bw_code taker(const struct config_option *, const char *, void *, struct bw_error *);
+    typedef enum bw_code taker(const struct config_option *, const char *, void *,
+                               struct bw_error *);
     static taker *const takers[] = {
-        [CONFIG_TEXT] = take_text,      [CONFIG_NAME] = take_name,
+        [CONFIG_TEXT] = take_text,       [CONFIG_NAME] = take_name,
         [CONFIG_ADDRESS] = take_address, [CONFIG_SECRET] = take_text,
-        [CONFIG_INTEGER] = take_number, [CONFIG_MILLISECONDS] = take_number,
-        [CONFIG_SWITCH] = take_switch,  [CONFIG_CHOICE] = take_choice,
+        [CONFIG_INTEGER] = take_number,  [CONFIG_MILLISECONDS] = take_number,
+        [CONFIG_SWITCH] = take_switch,   [CONFIG_CHOICE] = take_choice,
     };
     return takers[option->kind](option, text, values, error);
 }
 
-static enum bw_code refuse_file(const struct config_option *option, const char *path, const char *reason,
-                                struct bw_error *error)
+static enum bw_code refuse_file(const struct config_option *option, const char *path,
+                                const char *reason, struct bw_error *error)
 {
     char shown[120];
-    return bw_fail(error, BW_BAD_REQUEST, "--%s-file %s: %s", option->name, text_show(path, shown, sizeof shown), reason);
+    return bw_fail(error, BW_BAD_REQUEST, "--%s-file %s: %s", option->name,
+                   text_show(path, shown, sizeof shown), reason);
 }
 
 /* Reads a secret's file; the line's end goes. */
-static enum bw_code take_file(const struct config_option *option, const char *path, void *values, struct bw_error *error)
+static enum bw_code take_file(const struct config_option *option, const char *path, void *values,
+                              struct bw_error *error)
 {
     char text[SECRET_MAX + 16];
     FILE *file = fopen(path, "re");
@@ -223,7 +247,8 @@ static error_t take_argument(int key, char *text, struct argp_state *state)
     }
     if (key == ARGP_KEY_ARG) {
         char shown[80];
-        reading->code = bw_fail(reading->error, BW_BAD_REQUEST, "'%s' is not a flag", text_show(text, shown, sizeof shown));
+        reading->code = bw_fail(reading->error, BW_BAD_REQUEST, "'%s' is not a flag",
+                                text_show(text, shown, sizeof shown));
         return EINVAL;
     }
     return ARGP_ERR_UNKNOWN;
@@ -250,12 +275,14 @@ static enum bw_code take_all(struct reading *reading, void *values)
         const struct config_option *option = &reading->config->options[i];
         const char *text = reading->texts[i], *file = reading->files[i];
         if (text != NULL && file != NULL)
-            code = bw_fail(reading->error, BW_BAD_REQUEST, "--%s and --%s-file are both given: give one of them", option->name,
+            code = bw_fail(reading->error, BW_BAD_REQUEST,
+                           "--%s and --%s-file are both given: give one of them", option->name,
                            option->name);
         else if (file != NULL)
             code = take_file(option, file, values, reading->error);
         else if (text != NULL || option->standard != NULL)
-            code = take_value(option, text != NULL ? text : option->standard, values, reading->error);
+            code = take_value(option, text != NULL ? text : option->standard, values,
+                              reading->error);
     }
     return code;
 }
@@ -266,8 +293,9 @@ static const char *option_help(const struct config_option *option)
 {
     char *text = NULL, name[NAME_SIZE];
     environment_name(option, "", name);
-    int length = option->standard != NULL ? asprintf(&text, "%s (default %s; %s)", option->help, option->standard, name)
-                                          : asprintf(&text, "%s (no default; %s)", option->help, name);
+    int length = option->standard != NULL
+                     ? asprintf(&text, "%s (default %s; %s)", option->help, option->standard, name)
+                     : asprintf(&text, "%s (no default; %s)", option->help, name);
     return keep(length < 0 ? NULL : text);
 }
 
@@ -300,7 +328,8 @@ static struct argp_option *argp_table(const struct config *config)
     return table;
 }
 
-static const struct argp_option *find_flag(const struct argp_option *table, const char *name, size_t length)
+static const struct argp_option *find_flag(const struct argp_option *table, const char *name,
+                                           size_t length)
 {
     for (; table->name != NULL; table++)
         if (strlen(table->name) == length && strncmp(table->name, name, length) == 0)
@@ -308,9 +337,10 @@ static const struct argp_option *find_flag(const struct argp_option *table, cons
     return NULL;
 }
 
-/* argp takes abbreviations, and says in lines of its own what is wrong: so flags are checked before it sees them. Only the
- * name of an unknown flag is shown: its value may be a secret. */
-static enum bw_code check_flags(int count, char **arguments, const struct argp_option *table, struct bw_error *error)
+/* argp takes abbreviations, and says in lines of its own what is wrong: so flags are checked before
+ * it sees them. Only the name of an unknown flag is shown: its value may be a secret. */
+static enum bw_code check_flags(int count, char **arguments, const struct argp_option *table,
+                                struct bw_error *error)
 {
     static const char *const argps[] = {"--help", "-?", "--usage", "--version", "-V"};
     char shown[80];
@@ -322,11 +352,14 @@ static enum bw_code check_flags(int count, char **arguments, const struct argp_o
         if (argument[0] != '-' || is_argps)
             continue; /* what is no flag at all is refused in take_argument */
         size_t length = strcspn(argument, "=");
-        const struct argp_option *row = strncmp(argument, "--", 2) == 0 ? find_flag(table, argument + 2, length - 2) : NULL;
+        const struct argp_option *row = strncmp(argument, "--", 2) == 0
+                                            ? find_flag(table, argument + 2, length - 2)
+                                            : NULL;
         if (row == NULL) {
             snprintf(shown, sizeof shown, "%.*s", length < 60 ? (int)length : 60, argument);
             char safe[160];
-            return bw_fail(error, BW_BAD_REQUEST, "there is no flag '%s' (see --help)", text_show(shown, safe, sizeof safe));
+            return bw_fail(error, BW_BAD_REQUEST, "there is no flag '%s' (see --help)",
+                           text_show(shown, safe, sizeof safe));
         }
         bool takes_next = row->flags == 0 && argument[length] == '\0';
         if (takes_next && ++i >= count)
@@ -338,7 +371,8 @@ static enum bw_code check_flags(int count, char **arguments, const struct argp_o
 static void set_version(const struct config *config)
 {
     char *text = NULL;
-    int length = asprintf(&text, "%s " BROADWAY_VERSION " (" BROADWAY_REVISION ")", config->program);
+    int length = asprintf(&text, "%s " BROADWAY_VERSION " (" BROADWAY_REVISION ")",
+                          config->program);
     argp_program_version = keep(length < 0 ? NULL : text);
 }
 
@@ -349,9 +383,11 @@ static enum bw_code read_all(struct reading *reading, int count, char **argument
     struct argp_option *table = argp_table(reading->config);
     struct argp argp = {.options = table, .parser = take_argument, .doc = reading->config->purpose};
     reading->code = check_flags(count, arguments, table, reading->error);
-    if (reading->code == BW_OK && argp_parse(&argp, count, arguments, ARGP_IN_ORDER, NULL, reading) != 0 &&
+    if (reading->code == BW_OK &&
+        argp_parse(&argp, count, arguments, ARGP_IN_ORDER, NULL, reading) != 0 &&
         reading->code == BW_OK)
-        reading->code = bw_fail(reading->error, BW_BAD_REQUEST, "the flags can't be read (see --help)");
+        reading->code = bw_fail(reading->error, BW_BAD_REQUEST,
+                                "the flags can't be read (see --help)");
     free(table);
     if (reading->code != BW_OK)
         return reading->code;
@@ -359,7 +395,8 @@ static enum bw_code read_all(struct reading *reading, int count, char **argument
     return take_all(reading, values);
 }
 
-enum bw_code config_read(const struct config *config, int count, char **arguments, void *values, struct bw_error *error)
+enum bw_code config_read(const struct config *config, int count, char **arguments, void *values,
+                         struct bw_error *error)
 {
     struct reading reading = {.config = config, .error = error, .code = BW_OK};
     reading.texts = calloc(config->count, sizeof *reading.texts);

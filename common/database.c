@@ -26,17 +26,36 @@ struct database {
     _Atomic int64_t clock_offset_ms; /* the database's date minus clock_boot_ms */
 };
 
-/* What a URI may say. Options that weaken TLS, and ones that would undo what the code promises, are not among it. */
+/* What a URI may say. Options that weaken TLS, and ones that would undo what the code promises, are
+ * not among it. */
 static const char *const known_options[] = {
-    "replicaSet",        "authSource",      "authMechanism",
-    "authMechanismProperties", "tls",       "ssl",
-    "tlsCAFile",         "tlsCertificateKeyFile", "tlsCertificateKeyFilePassword",
-    "connectTimeoutMS",  "socketTimeoutMS", "serverSelectionTimeoutMS",
-    "waitQueueTimeoutMS", "heartbeatFrequencyMS", "localThresholdMS",
-    "maxPoolSize",       "compressors",     "zlibCompressionLevel",
-    "appName",           "directConnection", "loadBalanced",
-    "retryWrites",       "retryReads",      "w",
-    "journal",           "readConcernLevel", "readPreference",
+    "replicaSet",
+    "authSource",
+    "authMechanism",
+    "authMechanismProperties",
+    "tls",
+    "ssl",
+    "tlsCAFile",
+    "tlsCertificateKeyFile",
+    "tlsCertificateKeyFilePassword",
+    "connectTimeoutMS",
+    "socketTimeoutMS",
+    "serverSelectionTimeoutMS",
+    "waitQueueTimeoutMS",
+    "heartbeatFrequencyMS",
+    "localThresholdMS",
+    "maxPoolSize",
+    "compressors",
+    "zlibCompressionLevel",
+    "appName",
+    "directConnection",
+    "loadBalanced",
+    "retryWrites",
+    "retryReads",
+    "w",
+    "journal",
+    "readConcernLevel",
+    "readPreference",
 };
 
 static bool is_known_option(const char *name, size_t length)
@@ -55,9 +74,11 @@ static enum bw_code check_uri_options(const char *uri, struct bw_error *error)
         option++;
         size_t length = strcspn(option, "=&");
         if (length > 0 && !is_known_option(option, length))
-            return bw_fail(error, BW_BAD_REQUEST, "the MongoDB URI has the option '%.*s', which is %s",
+            return bw_fail(error, BW_BAD_REQUEST,
+                           "the MongoDB URI has the option '%.*s', which is %s",
                            (int)(length < 60 ? length : 60), option,
-                           strncasecmp(option, "tls", 3) == 0 ? "refused because it weakens TLS" : "not known");
+                           strncasecmp(option, "tls", 3) == 0 ? "refused because it weakens TLS"
+                                                              : "not known");
         option = strchr(option, '&');
     }
     return BW_OK;
@@ -82,8 +103,8 @@ static void bound_waits(mongoc_uri_t *uri, int32_t socket_ms, int32_t pool_size)
     mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYREADS, true);
 }
 
-static mongoc_client_pool_t *open_pool(const mongoc_uri_t *base, int32_t socket_ms, int32_t size, const char *application,
-                                       struct bw_error *error)
+static mongoc_client_pool_t *open_pool(const mongoc_uri_t *base, int32_t socket_ms, int32_t size,
+                                       const char *application, struct bw_error *error)
 {
     mongoc_uri_t *uri = mongoc_uri_copy(base);
     bound_waits(uri, socket_ms, size);
@@ -106,24 +127,27 @@ static bool is_database_name(const char *name)
     return length > 0 && length < 64 && strcspn(name, "/\\. \"$*<>:|?") == length;
 }
 
-enum bw_code database_open(const char *uri, const char *name, const char *application, struct database **database,
-                           struct bw_error *error)
+enum bw_code database_open(const char *uri, const char *name, const char *application,
+                           struct database **database, struct bw_error *error)
 {
     if (!is_database_name(name))
         return bw_fail(error, BW_BAD_REQUEST, "'%.60s' can't be the name of a database", name);
     enum bw_code code = check_uri_options(uri, error);
     if (code != BW_OK)
         return code;
-    mongoc_log_set_handler(NULL, NULL); /* failures come back as errors; the driver's own lines add nothing */
+    mongoc_log_set_handler(
+        NULL, NULL); /* failures come back as errors; the driver's own lines add nothing */
     bson_error_t reason;
     mongoc_uri_t *parsed = mongoc_uri_new_with_error(uri, &reason);
     if (parsed == NULL)
-        return bw_fail(error, BW_BAD_REQUEST, "the MongoDB URI can't be read: it must look like mongodb://HOST:PORT/?replicaSet=NAME");
+        return bw_fail(
+            error, BW_BAD_REQUEST,
+            "the MongoDB URI can't be read: it must look like mongodb://HOST:PORT/?replicaSet=NAME");
 
     struct database *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         abort();
-    strcpy(opened->name, name); /* NOLINT: its length was checked */
+    snprintf(opened->name, sizeof opened->name, "%s", name);
     opened->pool = open_pool(parsed, 8000, 64, application, error);
     if (opened->pool != NULL)
         opened->stream_pool = open_pool(parsed, 12000, 4, application, error);
@@ -190,7 +214,8 @@ const char *database_name(const struct database *database)
     return database->name;
 }
 
-mongoc_collection_t *database_collection(struct database *database, mongoc_client_t *client, const char *name)
+mongoc_collection_t *database_collection(struct database *database, mongoc_client_t *client,
+                                         const char *name)
 {
     mongoc_collection_t *collection = mongoc_client_get_collection(client, database->name, name);
     mongoc_collection_set_write_concern(collection, database->durable);
@@ -205,7 +230,8 @@ static enum bw_code unavailable(const bson_error_t *reason, struct bw_error *err
 }
 
 /* The date in a reply to hello is the database's, as of the middle of the round trip. */
-static void sample_clock(struct database *database, const bson_t *reply, int64_t sent_ms, int64_t back_ms)
+static void sample_clock(struct database *database, const bson_t *reply, int64_t sent_ms,
+                         int64_t back_ms)
 {
     bson_iter_t field;
     if (!bson_iter_init_find(&field, reply, "localTime") || !BSON_ITER_HOLDS_DATE_TIME(&field))
@@ -222,7 +248,8 @@ enum bw_code database_ping(struct database *database, struct bw_error *error)
     BSON_APPEND_INT32(&hello, "hello", 1);
     bson_error_t reason;
     int64_t sent_ms = clock_boot_ms();
-    bool ok = mongoc_client_command_simple(client, "admin", &hello, database->primary, &reply, &reason);
+    bool ok = mongoc_client_command_simple(client, "admin", &hello, database->primary, &reply,
+                                           &reason);
     if (ok)
         sample_clock(database, &reply, sent_ms, clock_boot_ms());
     bson_destroy(&reply);
@@ -245,7 +272,8 @@ static const struct index {
     {"grading_runs", "active", "runs_active", 0, true},
 };
 
-static bool make_index(struct database *database, mongoc_client_t *client, const struct index *index, bson_error_t *reason)
+static bool make_index(struct database *database, mongoc_client_t *client,
+                       const struct index *index, bson_error_t *reason)
 {
     bson_t command = BSON_INITIALIZER, list, row, key;
     BSON_APPEND_UTF8(&command, "createIndexes", index->collection);
@@ -261,7 +289,8 @@ static bool make_index(struct database *database, mongoc_client_t *client, const
         BSON_APPEND_BOOL(&row, "sparse", true);
     bson_append_document_end(&list, &row);
     bson_append_array_end(&command, &list);
-    bool ok = mongoc_client_write_command_with_opts(client, database->name, &command, NULL, NULL, reason);
+    bool ok = mongoc_client_write_command_with_opts(client, database->name, &command, NULL, NULL,
+                                                    reason);
     bson_destroy(&command);
     return ok;
 }
@@ -282,8 +311,8 @@ enum bw_code database_prepare(struct database *database, struct bw_error *error)
 bool database_is_transient(const bson_error_t *error, const bson_t *reply)
 {
     static const uint32_t codes[] = {
-        6,     7,     63,    64,    79,    89,    91,    100,   112,   134,  189, 202,
-        262,   317,   358,   9001,  10058, 10107, 11600, 11602, 13388, 13435, 13436,
+        6,   7,   63,  64,   79,    89,    91,    100,   112,   134,   189,   202,
+        262, 317, 358, 9001, 10058, 10107, 11600, 11602, 13388, 13435, 13436,
     };
     if (error->domain == MONGOC_ERROR_STREAM || error->domain == MONGOC_ERROR_SERVER_SELECTION ||
         error->domain == MONGOC_ERROR_WRITE_CONCERN || error->domain == MONGOC_ERROR_CLIENT)
@@ -298,7 +327,8 @@ bool database_is_transient(const bson_error_t *error, const bson_t *reply)
 }
 
 /* Calls `each` for all of a cursor, which it destroys. */
-static enum bw_code drain_cursor(mongoc_cursor_t *cursor, void (*each)(const bson_t *document, void *context), void *context,
+static enum bw_code drain_cursor(mongoc_cursor_t *cursor,
+                                 void (*each)(const bson_t *document, void *context), void *context,
                                  struct bw_error *error)
 {
     const bson_t *document;
@@ -310,8 +340,10 @@ static enum bw_code drain_cursor(mongoc_cursor_t *cursor, void (*each)(const bso
     return failed ? unavailable(&reason, error) : BW_OK;
 }
 
-enum bw_code database_find(struct database *database, const char *collection, const bson_t *filter, const bson_t *projection,
-                           void (*each)(const bson_t *document, void *context), void *context, struct bw_error *error)
+enum bw_code database_find(struct database *database, const char *collection, const bson_t *filter,
+                           const bson_t *projection,
+                           void (*each)(const bson_t *document, void *context), void *context,
+                           struct bw_error *error)
 {
     mongoc_client_t *client = database_client(database, error);
     if (client == NULL)
@@ -320,7 +352,8 @@ enum bw_code database_find(struct database *database, const char *collection, co
     bson_t options = BSON_INITIALIZER;
     if (projection != NULL)
         BSON_APPEND_DOCUMENT(&options, "projection", projection);
-    enum bw_code code = drain_cursor(mongoc_collection_find_with_opts(from, filter, &options, NULL), each, context, error);
+    enum bw_code code = drain_cursor(mongoc_collection_find_with_opts(from, filter, &options, NULL),
+                                     each, context, error);
     bson_destroy(&options);
     mongoc_collection_destroy(from);
     database_return(database, client);
@@ -342,8 +375,9 @@ static void append_ids(bson_t *filter, const char *const *ids, size_t count)
     bson_append_document_end(filter, &condition);
 }
 
-enum bw_code database_find_ids(struct database *database, const char *collection, const char *const *ids, size_t count,
-                               const bson_t *projection, void (*each)(const bson_t *document, void *context), void *context,
+enum bw_code database_find_ids(struct database *database, const char *collection,
+                               const char *const *ids, size_t count, const bson_t *projection,
+                               void (*each)(const bson_t *document, void *context), void *context,
                                struct bw_error *error)
 {
     enum bw_code code = BW_OK;
@@ -357,12 +391,13 @@ enum bw_code database_find_ids(struct database *database, const char *collection
     return code;
 }
 
-typedef bool update_function(mongoc_collection_t *into, const bson_t *filter, const bson_t *update, const bson_t *options,
-                             bson_t *reply, bson_error_t *reason);
+typedef bool update_function(mongoc_collection_t *into, const bson_t *filter, const bson_t *update,
+                             const bson_t *options, bson_t *reply, bson_error_t *reason);
 
 /* One try. */
-static bool update_once(struct database *database, update_function *run, const char *collection, const bson_t *filter,
-                        const bson_t *update, bool *matched, bool *may_retry, struct bw_error *error)
+static bool update_once(struct database *database, update_function *run, const char *collection,
+                        const bson_t *filter, const bson_t *update, bool *matched, bool *may_retry,
+                        struct bw_error *error)
 {
     *may_retry = true;
     mongoc_client_t *client = database_client(database, error);
@@ -374,7 +409,8 @@ static bool update_once(struct database *database, update_function *run, const c
     bool ok = run(into, filter, update, NULL, &reply, &reason);
     bson_iter_t field;
     if (ok)
-        *matched = bson_iter_init_find(&field, &reply, "matchedCount") && bson_iter_as_int64(&field) > 0;
+        *matched = bson_iter_init_find(&field, &reply, "matchedCount") &&
+                   bson_iter_as_int64(&field) > 0;
     else {
         *may_retry = database_is_transient(&reason, &reply);
         unavailable(&reason, error);
@@ -385,8 +421,9 @@ static bool update_once(struct database *database, update_function *run, const c
     return ok;
 }
 
-static enum bw_code update_until_done(struct database *database, update_function *run, const char *collection,
-                                      const bson_t *filter, const bson_t *update, bool *matched, struct bw_error *error)
+static enum bw_code update_until_done(struct database *database, update_function *run,
+                                      const char *collection, const bson_t *filter,
+                                      const bson_t *update, bool *matched, struct bw_error *error)
 {
     int64_t until_ms = clock_boot_ms() + UPDATE_TRY_MS;
     bool may_retry;
@@ -398,15 +435,19 @@ static enum bw_code update_until_done(struct database *database, update_function
     return BW_OK;
 }
 
-enum bw_code database_update(struct database *database, const char *collection, const bson_t *filter, const bson_t *update,
-                             bool *matched, struct bw_error *error)
+enum bw_code database_update(struct database *database, const char *collection,
+                             const bson_t *filter, const bson_t *update, bool *matched,
+                             struct bw_error *error)
 {
-    return update_until_done(database, mongoc_collection_update_one, collection, filter, update, matched, error);
+    return update_until_done(database, mongoc_collection_update_one, collection, filter, update,
+                             matched, error);
 }
 
-enum bw_code database_update_many(struct database *database, const char *collection, const bson_t *filter,
-                                  const bson_t *update, struct bw_error *error)
+enum bw_code database_update_many(struct database *database, const char *collection,
+                                  const bson_t *filter, const bson_t *update,
+                                  struct bw_error *error)
 {
     bool matched;
-    return update_until_done(database, mongoc_collection_update_many, collection, filter, update, &matched, error);
+    return update_until_done(database, mongoc_collection_update_many, collection, filter, update,
+                             &matched, error);
 }

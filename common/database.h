@@ -1,7 +1,8 @@
 /*
  * database: the connection to MongoDB, the only shared truth: a pool of clients with every wait
- * bounded, write concern majority + journal and reads from the primary with majority said in code, the
- * database's clock, and the indices. Everything is safe from any thread; no client is held across a wait.
+ * bounded, write concern majority + journal and reads from the primary with majority said in code,
+ * the database's clock, and the indices. Everything is safe from any thread; no client is held
+ * across a wait.
  */
 #ifndef COMMON_DATABASE_H
 #define COMMON_DATABASE_H
@@ -14,58 +15,68 @@
 
 struct database;
 
-/* Connects lazily: checks the URI (unknown or weakening options are refused by name, a password never shown), makes the
- * pools. BW_BAD_REQUEST with a sentence for a bad URI or name. */
-enum bw_code database_open(const char *uri, const char *name, const char *application, struct database **database,
-                           struct bw_error *error) BW_CHECKED;
+/* Connects lazily: checks the URI (unknown or weakening options are refused by name, a password
+ * never shown), makes the pools. BW_BAD_REQUEST with a sentence for a bad URI or name. */
+enum bw_code database_open(const char *uri, const char *name, const char *application,
+                           struct database **database, struct bw_error *error) BW_CHECKED;
 void database_close(struct database *database);
 
-/* Is the database reachable? Sends a command, bounded by about 3 s. Also samples the database's clock.
- * BW_OK or BW_UNAVAILABLE. */
+/* Is the database reachable? Sends a command, bounded by about 3 s. Also samples the database's
+ * clock. BW_OK or BW_UNAVAILABLE. */
 enum bw_code database_ping(struct database *database, struct bw_error *error) BW_CHECKED;
 
 /* The database's date, UTC ms, by its last sampled offset from this process's clock. */
 int64_t database_now_ms(const struct database *database);
 
-/* Makes the few indices there are (TTL on signals, active runs). Idempotent, also by several processes at once. */
+/* Makes the few indices there are (TTL on signals, active runs). Idempotent, also by several
+ * processes at once. */
 enum bw_code database_prepare(struct database *database, struct bw_error *error) BW_CHECKED;
 
 /* ---- For the stores alone: BSON does not leave common/store. ---- */
 
-/* A client from the pool for one operation, and its way back. NULL: none within the limit, *error filled. */
+/* A client from the pool for one operation, and its way back. NULL: none within the limit, *error
+ * filled. */
 mongoc_client_t *database_client(struct database *database, struct bw_error *error);
 void database_return(struct database *database, mongoc_client_t *client);
 
-/* A client of the pool with the longer socket time-out that a change stream needs. NULL as above. */
+/* A client of the pool with the longer socket time-out that a change stream needs. NULL as above.
+ */
 mongoc_client_t *database_stream_client(struct database *database, struct bw_error *error);
 void database_stream_return(struct database *database, mongoc_client_t *client);
 
 const char *database_name(const struct database *database);
 
 /* A collection on `client` with the write and read concerns set. mongoc_collection_destroy. */
-mongoc_collection_t *database_collection(struct database *database, mongoc_client_t *client, const char *name);
+mongoc_collection_t *database_collection(struct database *database, mongoc_client_t *client,
+                                         const char *name);
 
 /* Is this failure one that another try may mend (network, election, time-out, write concern)? */
 bool database_is_transient(const bson_error_t *error, const bson_t *reply);
 
-/* Reads the documents of `collection` whose _id is among `count` texts, in one or more bounded chunks, and calls `each` for
- * every one found (no order). `projection` may be NULL. BW_OK, or BW_UNAVAILABLE: then some may have been reported. */
-enum bw_code database_find_ids(struct database *database, const char *collection, const char *const *ids, size_t count,
-                               const bson_t *projection, void (*each)(const bson_t *document, void *context),
-                               void *context, struct bw_error *error) BW_CHECKED;
+/* Reads the documents of `collection` whose _id is among `count` texts, in one or more bounded
+ * chunks, and calls `each` for every one found (no order). `projection` may be NULL. BW_OK, or
+ * BW_UNAVAILABLE: then some may have been reported. */
+enum bw_code database_find_ids(struct database *database, const char *collection,
+                               const char *const *ids, size_t count, const bson_t *projection,
+                               void (*each)(const bson_t *document, void *context), void *context,
+                               struct bw_error *error) BW_CHECKED;
 
 /* Reads all documents that match `filter` (small collections, or an indexed equality). */
-enum bw_code database_find(struct database *database, const char *collection, const bson_t *filter, const bson_t *projection,
+enum bw_code database_find(struct database *database, const char *collection, const bson_t *filter,
+                           const bson_t *projection,
                            void (*each)(const bson_t *document, void *context), void *context,
                            struct bw_error *error) BW_CHECKED;
 
-/* One update by `filter`; `update` is a document or, as an array, a pipeline. *matched tells whether it matched. Retried while
- * that may help, 10 s at most: so `update` must be safe to repeat. BW_UNAVAILABLE: unknown. */
-enum bw_code database_update(struct database *database, const char *collection, const bson_t *filter, const bson_t *update,
-                             bool *matched, struct bw_error *error) BW_CHECKED;
+/* One update by `filter`; `update` is a document or, as an array, a pipeline. *matched tells
+ * whether it matched. Retried while that may help, 10 s at most: so `update` must be safe to
+ * repeat. BW_UNAVAILABLE: unknown. */
+enum bw_code database_update(struct database *database, const char *collection,
+                             const bson_t *filter, const bson_t *update, bool *matched,
+                             struct bw_error *error) BW_CHECKED;
 
 /* The same for every document that matches; not atomic as a whole. */
-enum bw_code database_update_many(struct database *database, const char *collection, const bson_t *filter,
-                                  const bson_t *update, struct bw_error *error) BW_CHECKED;
+enum bw_code database_update_many(struct database *database, const char *collection,
+                                  const bson_t *filter, const bson_t *update,
+                                  struct bw_error *error) BW_CHECKED;
 
 #endif

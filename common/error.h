@@ -1,27 +1,28 @@
 /*
  * error: every way in which an operation can fail, and the sentence that says why.
  *
- * A fallible function returns an enum bw_code and, when that is not BW_OK, fills the struct bw_error
- * that its caller passed last. The code decides what happens next and, at the edge, the HTTP status;
- * the sentence is for people. Nothing here allocates; everything is safe from any thread.
+ * A fallible function returns an enum bw_code and, when that is not BW_OK, fills the struct
+ * bw_error that its caller passed last. The code decides what happens next and, at the edge, the
+ * HTTP status; the sentence is for people. Nothing here allocates; everything is safe from any
+ * thread.
  */
 #ifndef COMMON_ERROR_H
 #define COMMON_ERROR_H
 
-#define BW_CODE_MAP(X)                                                     \
-    X(OK, 200, "ok")                                                       \
-    X(PENDING, 202, "the answer follows later")                            \
-    X(BAD_REQUEST, 400, "the request is not valid")                        \
-    X(UNAUTHORIZED, 401, "the request carries no valid credential")        \
-    X(FORBIDDEN, 403, "this caller may not do that")                       \
-    X(NOT_FOUND, 404, "there is nothing at this path")                     \
-    X(METHOD_NOT_ALLOWED, 405, "this path does not take that method")      \
-    X(CONFLICT, 409, "something else got there first")                     \
-    X(LENGTH_REQUIRED, 411, "the request needs a Content-Length")          \
-    X(TOO_LARGE, 413, "the request is too large")                          \
-    X(TOO_MANY, 429, "too many requests")                                  \
-    X(NO_JOB, 498, "no job is waiting")                                    \
-    X(INTERNAL, 500, "something went wrong here")                          \
+#define BW_CODE_MAP(X)                                                \
+    X(OK, 200, "ok")                                                  \
+    X(PENDING, 202, "the answer follows later")                       \
+    X(BAD_REQUEST, 400, "the request is not valid")                   \
+    X(UNAUTHORIZED, 401, "the request carries no valid credential")   \
+    X(FORBIDDEN, 403, "this caller may not do that")                  \
+    X(NOT_FOUND, 404, "there is nothing at this path")                \
+    X(METHOD_NOT_ALLOWED, 405, "this path does not take that method") \
+    X(CONFLICT, 409, "something else got there first")                \
+    X(LENGTH_REQUIRED, 411, "the request needs a Content-Length")     \
+    X(TOO_LARGE, 413, "the request is too large")                     \
+    X(TOO_MANY, 429, "too many requests")                             \
+    X(NO_JOB, 498, "no job is waiting")                               \
+    X(INTERNAL, 500, "something went wrong here")                     \
     X(UNAVAILABLE, 503, "not now: the database can't be reached")
 
 enum bw_code {
@@ -33,7 +34,8 @@ enum bw_code {
 enum { BW_ERROR_SIZE = 512 };
 
 struct bw_error {
-    char message[BW_ERROR_SIZE]; /* UTF-8, one sentence, never a secret; cut at a character boundary */
+    char message[BW_ERROR_SIZE]; /* UTF-8, one sentence, never a secret; cut at a character boundary
+                                  */
 };
 
 #define BW_CHECKED __attribute__((warn_unused_result))

@@ -65,7 +65,8 @@ void group_commit_totals(struct group_commit *self, uint64_t *batches, uint64_t 
     pthread_mutex_unlock(&self->mutex);
 }
 
-/* Takes the next batch off the queue, with the mutex held: as much as the bounds allow, one at least. */
+/* Takes the next batch off the queue, with the mutex held: as much as the bounds allow, one at
+ * least. */
 static void batch_take(struct group_commit *self, struct batch *batch)
 {
     size_t bytes = 0;
@@ -114,7 +115,8 @@ static bool read_write_errors(const bson_t *reply, enum verdict *verdicts, unsig
         if (code == DUPLICATE_KEY)
             verdicts[index] = VERDICT_DUPLICATE;
         else
-            verdicts[index] = database_is_transient(&reason, NULL) ? VERDICT_AGAIN : VERDICT_REFUSED;
+            verdicts[index] = database_is_transient(&reason, NULL) ? VERDICT_AGAIN
+                                                                   : VERDICT_REFUSED;
     }
     return any;
 }
@@ -122,8 +124,8 @@ static bool read_write_errors(const bson_t *reply, enum verdict *verdicts, unsig
 static bool has_concern_error(const bson_t *reply)
 {
     bson_iter_t list, row;
-    return bson_iter_init_find(&list, reply, "writeConcernErrors") && bson_iter_recurse(&list, &row) &&
-           bson_iter_next(&row);
+    return bson_iter_init_find(&list, reply, "writeConcernErrors") &&
+           bson_iter_recurse(&list, &row) && bson_iter_next(&row);
 }
 
 static void judge(enum verdict *verdicts, unsigned count, enum verdict verdict)
@@ -132,9 +134,10 @@ static void judge(enum verdict *verdicts, unsigned count, enum verdict verdict)
         verdicts[i] = verdict;
 }
 
-/* One insert of `count` documents. False: it failed as a whole, for a reason that is not passing. */
-static bool insert_once(struct group_commit *self, mongoc_collection_t *into, struct batch *batch, unsigned from,
-                        unsigned count)
+/* One insert of `count` documents. False: it failed as a whole, for a reason that is not passing.
+ */
+static bool insert_once(struct group_commit *self, mongoc_collection_t *into, struct batch *batch,
+                        unsigned from, unsigned count)
 {
     const bson_t *documents[BATCH_LIMIT];
     enum verdict *verdicts = batch->verdicts + from;
@@ -160,8 +163,8 @@ static bool insert_once(struct group_commit *self, mongoc_collection_t *into, st
 }
 
 /* Inserts a range, halved as often as it takes to have a document that can't be stored alone. */
-static void insert_range(struct group_commit *self, mongoc_collection_t *into, struct batch *batch, unsigned from,
-                         unsigned count)
+static void insert_range(struct group_commit *self, mongoc_collection_t *into, struct batch *batch,
+                         unsigned from, unsigned count)
 {
     if (insert_once(self, into, batch, from, count))
         return;
@@ -189,12 +192,13 @@ static void note_existing(const bson_t *document, void *context)
         return;
     const char *id = bson_iter_utf8(&field, NULL);
     for (unsigned i = 0; i < batch->count; i++)
-        if (batch->verdicts[i] == VERDICT_DUPLICATE && batch->existing[i] == NULL && strcmp(item_id(batch->items[i]), id) == 0)
+        if (batch->verdicts[i] == VERDICT_DUPLICATE && batch->existing[i] == NULL &&
+            strcmp(item_id(batch->items[i]), id) == 0)
             batch->existing[i] = bson_copy(document);
 }
 
-/* Reads what stands under the ids that were taken. What can't be read, or is not to be seen by a majority yet, is tried
- * again; one's own nonce is success. */
+/* Reads what stands under the ids that were taken. What can't be read, or is not to be seen by a
+ * majority yet, is tried again; one's own nonce is success. */
 static void resolve_duplicates(struct group_commit *self, struct batch *batch)
 {
     const char *ids[BATCH_LIMIT];
@@ -208,8 +212,8 @@ static void resolve_duplicates(struct group_commit *self, struct batch *batch)
     for (size_t i = 0; i < 4 && self->settings.heavy_fields[i] != NULL; i++)
         BSON_APPEND_INT32(&projection, self->settings.heavy_fields[i], 0);
     struct bw_error unused;
-    enum bw_code code =
-        database_find_ids(self->database, self->settings.collection, ids, count, &projection, note_existing, batch, &unused);
+    enum bw_code code = database_find_ids(self->database, self->settings.collection, ids, count,
+                                          &projection, note_existing, batch, &unused);
     bson_destroy(&projection);
     for (unsigned i = 0; i < batch->count; i++) {
         if (batch->verdicts[i] != VERDICT_DUPLICATE)
@@ -230,7 +234,8 @@ static void batch_try(struct group_commit *self, struct batch *batch)
     mongoc_client_t *client = database_client(self->database, &unused);
     if (client == NULL)
         return;
-    mongoc_collection_t *into = database_collection(self->database, client, self->settings.collection);
+    mongoc_collection_t *into = database_collection(self->database, client,
+                                                    self->settings.collection);
     insert_range(self, into, batch, 0, batch->count);
     mongoc_collection_destroy(into);
     database_return(self->database, client);
@@ -248,7 +253,8 @@ static void settle(struct commit_item *item, enum verdict verdict, const bson_t 
     item->settled(item, outcomes[verdict], existing);
 }
 
-/* Settles what is decided or out of time; what is left goes back to the head of the queue. True if something is left. */
+/* Settles what is decided or out of time; what is left goes back to the head of the queue. True if
+ * something is left. */
 static bool batch_settle(struct group_commit *self, struct batch *batch)
 {
     struct commit_item *again = NULL, **tail = &again;
@@ -337,7 +343,8 @@ static void *run(void *context)
     return NULL;
 }
 
-enum bw_code group_commit_open(struct database *database, const struct group_commit_settings *settings,
+enum bw_code group_commit_open(struct database *database,
+                               const struct group_commit_settings *settings,
                                struct group_commit **group_commit, struct bw_error *error)
 {
     struct group_commit *self = calloc(1, sizeof *self);
@@ -359,7 +366,8 @@ enum bw_code group_commit_open(struct database *database, const struct group_com
     if (pthread_create(&self->thread, NULL, run, self) != 0) {
         mongoc_write_concern_destroy(self->ephemeral);
         free(self);
-        return bw_fail(error, BW_INTERNAL, "no thread could be started for writes to %s", settings->collection);
+        return bw_fail(error, BW_INTERNAL, "no thread could be started for writes to %s",
+                       settings->collection);
     }
     *group_commit = self;
     return BW_OK;

@@ -15,7 +15,8 @@ enum {
     OWN_MARK = 0x1E /* before lines of ours on their way through yder */
 };
 
-/* yder has one state for the process, and so have we. Written by log_open alone, before any other thread. */
+/* yder has one state for the process, and so have we. Written by log_open alone, before any other
+ * thread. */
 static struct {
     enum log_level level;
     enum log_format format;
@@ -24,7 +25,8 @@ static struct {
 
 const char *const log_level_names[] = {"debug", "info", "warning", "error", NULL};
 const char *const log_format_names[] = {"text", "json", NULL};
-static const unsigned long yder_levels[] = {Y_LOG_LEVEL_DEBUG, Y_LOG_LEVEL_INFO, Y_LOG_LEVEL_WARNING, Y_LOG_LEVEL_ERROR};
+static const unsigned long yder_levels[] = {Y_LOG_LEVEL_DEBUG, Y_LOG_LEVEL_INFO,
+                                            Y_LOG_LEVEL_WARNING, Y_LOG_LEVEL_ERROR};
 
 /* A line that is being put together. What does not fit whole is left out. */
 struct line {
@@ -54,7 +56,8 @@ static bool is_continuation(char byte)
     return ((unsigned char)byte & 0xC0) == 0x80;
 }
 
-/* The number of bytes of the character at `text` if it is whole, valid UTF-8 beyond ASCII; else 0. *code: which character. */
+/* The number of bytes of the character at `text` if it is whole, valid UTF-8 beyond ASCII; else 0.
+ * *code: which character. */
 static size_t wide_character(const char *text, unsigned *code)
 {
     static const struct {
@@ -84,7 +87,8 @@ static bool is_control(unsigned code)
     return code < 0x20 || (code >= 0x7F && code <= 0x9F) || is_separator || is_direction;
 }
 
-/* One character of a quoted value; returns how many bytes it took. A byte that is no UTF-8 is shown as U+00NN. */
+/* One character of a quoted value; returns how many bytes it took. A byte that is no UTF-8 is shown
+ * as U+00NN. */
 static size_t put_character(struct line *line, const char *text)
 {
     char escaped[8];
@@ -117,7 +121,8 @@ static void put_quoted(struct line *line, const char *value)
 /* In text a value needs quotes unless it is made of these. */
 static bool is_plain(const char *value)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:/+-";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:/+-";
     size_t length = strlen(value);
     return length > 0 && length <= VALUE_MAX && strspn(value, plain) == length;
 }
@@ -150,8 +155,8 @@ static void put_field(struct line *line, enum log_format format, const struct lo
     line->is_full = false;
 }
 
-size_t log_format_line(enum log_format format, enum log_level level, const char *event, const struct log_field *fields,
-                       char *text, size_t size)
+size_t log_format_line(enum log_format format, enum log_level level, const char *event,
+                       const struct log_field *fields, char *text, size_t size)
 {
     struct line line = {.text = text, .size = size - 1}; /* room for the end */
     bool is_json = format == LOG_FORMAT_JSON;
@@ -167,13 +172,15 @@ size_t log_format_line(enum log_format format, enum log_level level, const char 
 }
 
 /* A whole line, with its date and its end. */
-static void format_dated(enum log_level level, const char *event, const struct log_field *fields, char line[LINE_SIZE])
+static void format_dated(enum log_level level, const char *event, const struct log_field *fields,
+                         char line[LINE_SIZE])
 {
     char date[DATE_TEXT_SIZE];
     date_format(clock_wall_ms(), date);
     bool is_json = settings.format == LOG_FORMAT_JSON;
     size_t head = (size_t)snprintf(line, LINE_SIZE, is_json ? "{\"time\":\"%s\"," : "%s ", date);
-    size_t length = head + log_format_line(settings.format, level, event, fields, line + head, LINE_SIZE - head - 1);
+    size_t length = head + log_format_line(settings.format, level, event, fields, line + head,
+                                           LINE_SIZE - head - 1);
     line[length] = '\n';
     line[length + 1] = '\0';
 }
@@ -200,8 +207,10 @@ static enum log_level level_of_yder(unsigned long level)
     return ours;
 }
 
-/* yder's callback. Our own lines come whole, behind the mark; ulfius and orcania log here too, and say what they like. */
-static void write_line(void *context, const char *program, const time_t date, const unsigned long level, const char *message)
+/* yder's callback. Our own lines come whole, behind the mark; ulfius and orcania log here too, and
+ * say what they like. */
+static void write_line(void *context, const char *program, const time_t date,
+                       const unsigned long level, const char *message)
 {
     (void)context, (void)program, (void)date;
     char line[LINE_SIZE];
@@ -219,9 +228,9 @@ void log_open(const char *program, enum log_level level, enum log_format format)
 {
     settings.level = level;
     settings.format = format;
-    settings.is_open =
-        y_init_logs(program, Y_LOG_MODE_CALLBACK, Y_LOG_LEVEL_DEBUG, NULL, NULL) == 1 &&
-        y_set_logs_callback(write_line, NULL, NULL) == 1;
+    settings.is_open = y_init_logs(program, Y_LOG_MODE_CALLBACK, Y_LOG_LEVEL_DEBUG, NULL, NULL) ==
+                           1 &&
+                       y_set_logs_callback(write_line, NULL, NULL) == 1;
 }
 
 void log_close(void)

@@ -1,12 +1,12 @@
 /*
- * log: one line per event, one write per line, to standard error: key=value text or one JSON object. Values are escaped one
- * by one, so that nothing that a client sent can forge a field or a line; long ones are cut. Never a token, never student
- * data.
+ * log: one line per event, one write per line, to standard error: key=value text or one JSON
+ * object. Values are escaped one by one, so that nothing that a client sent can forge a field or a
+ * line; long ones are cut. Never a token, never student data.
  *
  *     log_info("run started", log_text("run_id", id), log_number("students", count));
  *
- * Rests on yder in callback mode: log_open comes before any other thread is started. Everything else is safe from any
- * thread.
+ * Rests on yder in callback mode: log_open comes before any other thread is started. Everything
+ * else is safe from any thread.
  */
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
@@ -46,9 +46,10 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 /* Writes an event that needs no fields. */
 void log_event(enum log_level level, const char *event);
 
-/* Formats the line that log_write would write, without its time: for tests. Returns its length; cut to fit. */
-size_t log_format_line(enum log_format format, enum log_level level, const char *event, const struct log_field *fields,
-                       char *line, size_t size);
+/* Formats the line that log_write would write, without its time: for tests. Returns its length; cut
+ * to fit. */
+size_t log_format_line(enum log_format format, enum log_level level, const char *event,
+                       const struct log_field *fields, char *line, size_t size);
 
 #define LOG_FIELDS(...) ((const struct log_field[]){__VA_ARGS__, {0}})
 #define log_debug(event, ...) log_write(LOG_LEVEL_DEBUG, event, LOG_FIELDS(__VA_ARGS__))

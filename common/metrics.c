@@ -7,8 +7,8 @@
 
 enum { BUCKETS = 12 };
 
-static const int64_t bucket_us[BUCKETS] = {500,    1000,   2500,    5000,    10000,   25000,
-                                           50000,  100000, 250000,  1000000, 5000000, 20000000};
+static const int64_t bucket_us[BUCKETS] = {500,   1000,   2500,   5000,    10000,   25000,
+                                           50000, 100000, 250000, 1000000, 5000000, 20000000};
 
 struct value {
     _Atomic int64_t number; /* of a histogram: the sum in microseconds */
@@ -65,7 +65,8 @@ static void print_histogram(FILE *out, const struct metric_row *row, const struc
     int64_t total = 0;
     for (int i = 0; i < BUCKETS; i++) {
         total += atomic_load(&value->observed[i]);
-        fprintf(out, "%s_bucket{le=\"%g\"} %lld\n", row->name, (double)bucket_us[i] / 1e6, (long long)total);
+        fprintf(out, "%s_bucket{le=\"%g\"} %lld\n", row->name, (double)bucket_us[i] / 1e6,
+                (long long)total);
     }
     total += atomic_load(&value->observed[BUCKETS]);
     fprintf(out, "%s_bucket{le=\"+Inf\"} %lld\n", row->name, (long long)total);
@@ -78,7 +79,8 @@ static void print_row(FILE *out, const struct metric_row *row, const struct valu
     if (row->kind == METRIC_HISTOGRAM)
         print_histogram(out, row, value);
     else if (row->label != NULL)
-        fprintf(out, "%s{%s} %lld\n", row->name, row->label, (long long)atomic_load(&value->number));
+        fprintf(out, "%s{%s} %lld\n", row->name, row->label,
+                (long long)atomic_load(&value->number));
     else
         fprintf(out, "%s %lld\n", row->name, (long long)atomic_load(&value->number));
 }
@@ -94,7 +96,8 @@ char *metrics_text(const struct metrics *metrics)
     for (size_t i = 0; i < metrics->count; i++) {
         const struct metric_row *row = &metrics->rows[i];
         if (i == 0 || strcmp(metrics->rows[i - 1].name, row->name) != 0)
-            fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", row->name, row->help, row->name, kinds[row->kind]);
+            fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", row->name, row->help, row->name,
+                    kinds[row->kind]);
         print_row(out, row, &metrics->values[i]);
     }
     fclose(out);

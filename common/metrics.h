@@ -1,6 +1,7 @@
 /*
- * metrics: counters, gauges and histograms, declared by a table, rendered as Prometheus text. Adding a metric is
- * adding a row to the binary's table. Updates are atomic and safe from any thread.
+ * metrics: counters, gauges and histograms, declared by a table, rendered as Prometheus text.
+ * Adding a metric is adding a row to the binary's table. Updates are atomic and safe from any
+ * thread.
  */
 #ifndef COMMON_METRICS_H
 #define COMMON_METRICS_H
@@ -11,8 +12,8 @@
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 struct metric_row {
-    const char *name;   /* rows of one name differ in their label and stand together */
-    const char *label;  /* e.g. status="2xx"; NULL: none */
+    const char *name;  /* rows of one name differ in their label and stand together */
+    const char *label; /* e.g. status="2xx"; NULL: none */
     enum metric_kind kind;
     const char *help;
 };

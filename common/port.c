@@ -32,10 +32,12 @@ static socklen_t make_address(const char *text, uint16_t port, union address *ma
 /* 0, or errno. */
 static int try_to_listen(const union address *address, socklen_t length)
 {
-    int yes = 1, reason = 0, listener = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int yes = 1, reason = 0,
+        listener = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (listener < 0)
         return errno;
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes); /* connections that ended lately don't count */
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes,
+               sizeof yes); /* connections that ended lately don't count */
     if (bind(listener, &address->any, length) != 0 || listen(listener, 1) != 0)
         reason = errno;
     close(listener);
@@ -49,5 +51,6 @@ enum bw_code port_check(const char *flag, const char *address, int64_t port, str
     int reason = length == 0 ? EADDRNOTAVAIL : try_to_listen(&made, length);
     if (reason == 0)
         return BW_OK;
-    return bw_fail(error, BW_BAD_REQUEST, "%s %d: can't be opened on %.60s: %s", flag, (int)port, address, strerror(reason));
+    return bw_fail(error, BW_BAD_REQUEST, "%s %d: can't be opened on %.60s: %s", flag, (int)port,
+                   address, strerror(reason));
 }

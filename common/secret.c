@@ -19,7 +19,8 @@ void secret_random_hex(char *text, size_t size)
 {
     unsigned char bytes[64];
     for (size_t done = 0; done + 1 < size;) {
-        size_t digits = size - 1 - done, count = digits / 2 < sizeof bytes ? digits / 2 : sizeof bytes;
+        size_t digits = size - 1 - done,
+               count = digits / 2 < sizeof bytes ? digits / 2 : sizeof bytes;
         if (gnutls_rnd(GNUTLS_RND_KEY, bytes, count) < 0)
             abort();
         hex(bytes, count, text + done);
@@ -67,7 +68,8 @@ static bool is_hex(const char *text, size_t length)
 bool token_hash_parse(const char *text, struct token_hash *kept)
 {
     enum { SALT = sizeof kept->salt - 1, HASH = sizeof kept->hash - 1 };
-    if (strlen(text) != SALT + 1 + HASH || !is_hex(text, SALT) || text[SALT] != ':' || !is_hex(text + SALT + 1, HASH))
+    if (strlen(text) != SALT + 1 + HASH || !is_hex(text, SALT) || text[SALT] != ':' ||
+        !is_hex(text + SALT + 1, HASH))
         return false;
     memcpy(kept->salt, text, SALT);
     memcpy(kept->hash, text + SALT + 1, HASH);

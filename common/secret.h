@@ -1,5 +1,6 @@
 /*
- * secret: random identifiers, digests, and tokens kept as salted hashes and compared in constant time. Safe from any thread.
+ * secret: random identifiers, digests, and tokens kept as salted hashes and compared in constant
+ * time. Safe from any thread.
  */
 #ifndef COMMON_SECRET_H
 #define COMMON_SECRET_H
@@ -9,7 +10,8 @@
 
 enum { SHA256_TEXT_SIZE = 65 };
 
-/* Fills `text` with size-1 random hex digits and a NUL. `size` is odd. Never fails: without random numbers the process ends. */
+/* Fills `text` with size-1 random hex digits and a NUL. `size` is odd. Never fails: without random
+ * numbers the process ends. */
 void secret_random_hex(char *text, size_t size);
 
 /* One part of what is digested. */
@@ -18,7 +20,8 @@ struct digest_part {
     size_t length;
 };
 
-/* SHA-256 over the parts, each preceded by its length, so that no two lists of parts are alike. Lower-case hex. */
+/* SHA-256 over the parts, each preceded by its length, so that no two lists of parts are alike.
+ * Lower-case hex. */
 void secret_digest(const struct digest_part *parts, size_t count, char text[SHA256_TEXT_SIZE]);
 
 /* A token as it is kept: its salt and its hash. */

@@ -7,7 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONNECT_TIMEOUT_MS = 1000, TIMEOUT_MS = 3000, IDLE_WAIT_MS = 60000, REPLY_LIMIT = 16 * 1024 * 1024 };
+enum {
+    CONNECT_TIMEOUT_MS = 1000,
+    TIMEOUT_MS = 3000,
+    IDLE_WAIT_MS = 60000,
+    REPLY_LIMIT = 16 * 1024 * 1024
+};
 
 struct callbacks {
     CURLM *multi;
@@ -126,14 +131,16 @@ static void *work(void *context)
     }
 }
 
-enum bw_code callbacks_open(const char *token, struct inbox *inbox, struct callbacks **callbacks, struct bw_error *error)
+enum bw_code callbacks_open(const char *token, struct inbox *inbox, struct callbacks **callbacks,
+                            struct bw_error *error)
 {
     struct callbacks *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         abort();
     opened->inbox = inbox;
     opened->tail = &opened->head;
-    snprintf(opened->authorization, sizeof opened->authorization, "Authorization: Bearer %s", token);
+    snprintf(opened->authorization, sizeof opened->authorization, "Authorization: Bearer %s",
+             token);
     opened->multi = curl_multi_init();
     pthread_mutex_init(&opened->mutex, NULL);
     if (opened->multi == NULL || pthread_create(&opened->thread, NULL, work, opened) != 0) {

@@ -1,6 +1,7 @@
 /*
- * callbacks: HTTP posts to the replicas' internal ports, by one thread with libcurl multi over kept-alive connections.
- * Each comes back to the inbox as EVENT_CALLBACK, answered or not; trying again is the core's business.
+ * callbacks: HTTP posts to the replicas' internal ports, by one thread with libcurl multi over
+ * kept-alive connections. Each comes back to the inbox as EVENT_CALLBACK, answered or not; trying
+ * again is the core's business.
  */
 #ifndef SCHEDULER_CALLBACKS_H
 #define SCHEDULER_CALLBACKS_H
@@ -25,12 +26,12 @@ struct callback {
     char url[320];                /* whole */
     char *body;                   /* owned */
     int64_t generation;
-    struct sent_hand_out *sent;   /* owned: in the order of the body */
+    struct sent_hand_out *sent; /* owned: in the order of the body */
     size_t sent_count;
-    long status;                  /* once done: the HTTP status, or 0: no answer */
-    char *reply;                  /* once done: owned, NUL-terminated, "" if empty */
+    long status; /* once done: the HTTP status, or 0: no answer */
+    char *reply; /* once done: owned, NUL-terminated, "" if empty */
     size_t reply_length;
-    void *easy, *headers;         /* libcurl's, while under way */
+    void *easy, *headers; /* libcurl's, while under way */
     struct callback *next;
 };
 

@@ -20,15 +20,16 @@ struct chores {
 static void end_lease(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
-    chore->code = lease_store_end(chores->leases, chore->lease.job, chore->lease.attempt, chore->lease.term,
-                                  chore->lease.end, &chore->lease.has_ended, &unused);
+    chore->code = lease_store_end(chores->leases, chore->lease.job, chore->lease.attempt,
+                                  chore->lease.term, chore->lease.end, &chore->lease.has_ended,
+                                  &unused);
 }
 
 static void save_run(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
-    chore->code = run_store_advance(chores->runs, chore->run.id, chore->run.phase, chore->run.summary,
-                                    chore->run.summary_length, &unused);
+    chore->code = run_store_advance(chores->runs, chore->run.id, chore->run.phase,
+                                    chore->run.summary, chore->run.summary_length, &unused);
 }
 
 static void mark_worker(struct chores *chores, struct chore *chore)
@@ -79,8 +80,8 @@ static void *work(void *context)
     return NULL;
 }
 
-struct chores *chores_open(struct run_store *runs, struct lease_store *leases, struct worker_store *workers,
-                           struct inbox *inbox)
+struct chores *chores_open(struct run_store *runs, struct lease_store *leases,
+                           struct worker_store *workers, struct inbox *inbox)
 {
     struct chores *chores = calloc(1, sizeof *chores);
     if (chores == NULL)

@@ -1,6 +1,7 @@
 /*
- * chores: the scheduler's rare writes, done by a few threads of their own so that the core never waits for the database:
- * ending a lease, recording a run's progress, marking a worker. Each comes back to the inbox as EVENT_CHORE.
+ * chores: the scheduler's rare writes, done by a few threads of their own so that the core never
+ * waits for the database: ending a lease, recording a run's progress, marking a worker. Each comes
+ * back to the inbox as EVENT_CHORE.
  */
 #ifndef SCHEDULER_CHORES_H
 #define SCHEDULER_CHORES_H
@@ -45,8 +46,8 @@ struct chore {
 
 struct chores;
 
-struct chores *chores_open(struct run_store *runs, struct lease_store *leases, struct worker_store *workers,
-                           struct inbox *inbox);
+struct chores *chores_open(struct run_store *runs, struct lease_store *leases,
+                           struct worker_store *workers, struct inbox *inbox);
 
 /* Does what is queued, then ends the threads. NULL is fine. */
 void chores_close(struct chores *chores);

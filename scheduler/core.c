@@ -11,7 +11,7 @@
 
 enum {
     TICK_MS = 100,
-    GAP_MS = 1000,         /* a tick or an answer of the stream later than that is a gap */
+    GAP_MS = 1000, /* a tick or an answer of the stream later than that is a gap */
     STREAM_GAP_MS = 2000,
     RECOVER_PAUSE_MS = 200,
     RECOVER_PAUSE_MAX_MS = 2000
@@ -144,8 +144,9 @@ static json_t *replicas_json(const struct core *core)
     json_t *list = json_array();
     const struct known_replica *replica, *following;
     HASH_ITER (hh, core->replicas.replicas, replica, following)
-        json_array_append_new(list, json_pack("{s:s,s:s,s:b}", "id", replica->id, "internal_url", replica->url,
-                                              "in_contact", (int)replica->in_contact));
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s,s:b}", "id", replica->id, "internal_url",
+                                        replica->url, "in_contact", (int)replica->in_contact));
     return list;
 }
 
@@ -154,15 +155,16 @@ static void publish_leading(struct core *core)
     if (!core->status_is_stale)
         return;
     core->status_is_stale = false;
-    json_t *body = json_pack("{s:s,s:s,s:I,s:o}", "status", "ready", "role", "leader", "term", (json_int_t)core->term,
-                             "replicas", replicas_json(core));
+    json_t *body = json_pack("{s:s,s:s,s:I,s:o}", "status", "ready", "role", "leader", "term",
+                             (json_int_t)core->term, "replicas", replicas_json(core));
     status_set_ready(core->status, true, json_dumps(body, JSON_COMPACT));
     json_decref(body);
 }
 
 static void publish_recovering(struct core *core)
 {
-    json_t *body = json_pack("{s:s,s:s,s:I}", "status", "recovering", "role", "leader", "term", (json_int_t)core->term);
+    json_t *body = json_pack("{s:s,s:s,s:I}", "status", "recovering", "role", "leader", "term",
+                             (json_int_t)core->term);
     status_set_ready(core->status, false, json_dumps(body, JSON_COMPACT));
     json_decref(body);
     core->status_is_stale = true;
@@ -199,7 +201,8 @@ static void tick(struct core *core)
     publish_metrics(core);
 }
 
-/* All replicas that are in contact have announced: what is unconfirmed now stays so until its worker asks. */
+/* All replicas that are in contact have announced: what is unconfirmed now stays so until its
+ * worker asks. */
 static void open_offers(struct core *core)
 {
     const struct known_replica *replica, *following;

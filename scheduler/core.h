@@ -1,7 +1,8 @@
 /*
- * core: the scheduler's state and the one thread that owns it. It takes events from the inbox, changes the tables, and
- * leaves everything slow to others: leases and results to their group commits, rare writes to the chores, HTTP to the
- * callbacks. Everything declared here runs on that thread.
+ * core: the scheduler's state and the one thread that owns it. It takes events from the inbox,
+ * changes the tables, and leaves everything slow to others: leases and results to their group
+ * commits, rare writes to the chores, HTTP to the callbacks. Everything declared here runs on that
+ * thread.
  *
  *   core.c      the loop: recover, take events, tick
  *   recovery.c  the start-up path, and the only one
@@ -65,11 +66,12 @@ struct core {
     struct worker_table workers;
     struct replica_table replicas;
     struct lease_table leases;
-    int64_t now_ms;        /* clock_boot_ms as of the events at hand */
-    int64_t offer_again_ms; /* from when unconfirmed leases are offered again: once the replicas have announced */
+    int64_t now_ms;         /* clock_boot_ms as of the events at hand */
+    int64_t offer_again_ms; /* from when unconfirmed leases are offered again: once the replicas
+                               have announced */
     int64_t ticked_ms;
     int64_t purged_ms;
-    bool must_recover;     /* what this state says can't be trusted any longer */
+    bool must_recover; /* what this state says can't be trusted any longer */
     bool is_stopping;
     bool status_is_stale;
 };
@@ -89,7 +91,8 @@ void core_discard(struct event *event);
 /* hearing.c */
 void hear_signal(struct core *core, const struct signal *signal);
 void hear_worker(struct core *core, const struct worker *worker);
-void hear_of_life(struct core *core, struct known_worker *worker, int64_t heard_ms, const char *replica);
+void hear_of_life(struct core *core, struct known_worker *worker, int64_t heard_ms,
+                  const char *replica);
 
 /* hand_out.c */
 void hand_out_round(struct core *core);
@@ -114,16 +117,18 @@ void strikes_add(struct strikes *strikes, enum lease_end end);
 void job_try_again(struct core *core, struct active_run *run, uint32_t slot, uint32_t attempt,
                    const struct strikes *strikes, const char *avoid);
 /* Inserts a result of the scheduler's own. */
-void job_settle(struct core *core, struct active_run *run, uint32_t slot, enum job_outcome outcome, uint32_t attempts,
-                const char *reason);
+void job_settle(struct core *core, struct active_run *run, uint32_t slot, enum job_outcome outcome,
+                uint32_t attempts, const char *reason);
 
 /* progress.c */
 void run_started(struct core *core, struct run *run);
 void result_seen(struct core *core, const struct result *result);
 void run_advance(struct core *core, struct active_run *run);
-void run_note_result(struct active_run *run, uint32_t slot, enum job_outcome outcome, uint32_t attempts);
+void run_note_result(struct active_run *run, uint32_t slot, enum job_outcome outcome,
+                     uint32_t attempts);
 enum run_phase run_current_phase(const struct active_run *run);
-void run_phase_slots(const struct active_run *run, enum run_phase phase, uint32_t *first, uint32_t *end);
+void run_phase_slots(const struct active_run *run, enum run_phase phase, uint32_t *first,
+                     uint32_t *end);
 enum job_kind run_phase_kind(enum run_phase phase);
 void run_saved(struct core *core, struct chore *chore);
 /* After recovery: begins what the run's facts ask for. */

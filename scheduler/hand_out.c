@@ -8,13 +8,14 @@
 #include "scheduler/scheduler_metrics.h"
 
 enum {
-    LEASE_TRY_MS = 60000,        /* a lease is inserted for as long as trust lasts, practically */
-    GONE_HOLD_MS = 5000,         /* a hand-out whose poll was gone is kept so long for the worker's next one */
-    CONTACT_FAILURES = 3,        /* unanswered callbacks in a row that end the contact */
+    LEASE_TRY_MS = 60000, /* a lease is inserted for as long as trust lasts, practically */
+    GONE_HOLD_MS =
+        5000, /* a hand-out whose poll was gone is kept so long for the worker's next one */
+    CONTACT_FAILURES = 3, /* unanswered callbacks in a row that end the contact */
     RETRY_PAUSE_MS = 100,
     PROBE_PAUSE_MS = 1000,
-    CALLBACK_HAND_OUTS = 500,    /* at most in one callback */
-    REDELIVERIES = 2             /* of a job that a worker with a stated concurrency should have had long ago */
+    CALLBACK_HAND_OUTS = 500, /* at most in one callback */
+    REDELIVERIES = 2 /* of a job that a worker with a stated concurrency should have had long ago */
 };
 
 /* An insert under way, with what is needed once it is settled. */
@@ -34,7 +35,8 @@ void pending_lease_free(struct pending_lease *pending)
 }
 
 /* On the store's thread. */
-static void lease_settled(struct lease_commit *commit, enum commit_outcome outcome, const struct lease *existing)
+static void lease_settled(struct lease_commit *commit, enum commit_outcome outcome,
+                          const struct lease *existing)
 {
     (void)existing;
     struct pending_lease *pending = (struct pending_lease *)commit;
@@ -57,32 +59,34 @@ static int64_t job_deadline_ms(const struct core *core, const struct active_run 
     return sum_ms > core->job_timeout_ms ? sum_ms : core->job_timeout_ms;
 }
 
-static void insert_lease(struct core *core, struct live_lease *lease, const struct parked_poll *poll)
+static void insert_lease(struct core *core, struct live_lease *lease,
+                         const struct parked_poll *poll)
 {
     struct pending_lease *pending = calloc(1, sizeof *pending);
     if (pending == NULL)
         abort();
     struct lease *document = &pending->commit.lease;
-    strcpy(document->job, lease->job);
-    strcpy(document->worker, lease->worker->id);
+    snprintf(document->job, sizeof document->job, "%s", lease->job);
+    snprintf(document->worker, sizeof document->worker, "%s", lease->worker->id);
     document->attempt = lease->attempt;
     document->term = core->term;
     document->leased_ms = database_now_ms(core->database);
     document->deadline_ms = document->leased_ms + (lease->deadline_ms - lease->leased_ms);
     pending->inbox = core->inbox;
     pending->generation = core->generation;
-    strcpy(pending->replica, poll->replica->id);
-    strcpy(pending->process, poll->replica->process);
+    snprintf(pending->replica, sizeof pending->replica, "%s", poll->replica->id);
+    snprintf(pending->process, sizeof pending->process, "%s", poll->replica->process);
     pending->poll = poll->number;
     pending->commit.settled = lease_settled;
     lease_store_insert(core->lease_store, &pending->commit, LEASE_TRY_MS);
 }
 
-/* Hands the offered job to the poll's worker: the lease first, the callback once that is acknowledged. */
+/* Hands the offered job to the poll's worker: the lease first, the callback once that is
+ * acknowledged. */
 static void hand_out(struct core *core, const struct offer *offer, struct parked_poll *poll)
 {
-    struct live_lease *lease = lease_table_add(&core->leases, offer->run, offer->slot, offer->job, offer->attempt,
-                                               poll->worker, LEASE_INSERTING);
+    struct live_lease *lease = lease_table_add(&core->leases, offer->run, offer->slot, offer->job,
+                                               offer->attempt, poll->worker, LEASE_INSERTING);
     lease->strikes = offer->strikes;
     lease->leased_ms = core->now_ms;
     lease->deadline_ms = core->now_ms + job_deadline_ms(core, offer->run, offer->slot);
@@ -109,7 +113,8 @@ static struct parked_poll *newest_poll(const struct known_worker *worker)
     return NULL;
 }
 
-/* The poll that has waited longest among those that may have the job; a worker that failed it before comes last. */
+/* The poll that has waited longest among those that may have the job; a worker that failed it
+ * before comes last. */
 static struct parked_poll *choose_poll(const struct core *core, const char *avoid)
 {
     struct parked_poll *poll, *avoided = NULL;
@@ -160,16 +165,19 @@ static void offer_unconfirmed(struct core *core)
     }
 }
 
-/* A worker that has said its concurrency, is full, and asks all the same has perhaps never received its oldest job. */
+/* A worker that has said its concurrency, is full, and asks all the same has perhaps never received
+ * its oldest job. */
 static void offer_overdue(struct core *core)
 {
     struct parked_poll *waiter, *following;
     DL_FOREACH_SAFE (core->replicas.waiters, waiter, following) {
         struct known_worker *worker = waiter->worker;
         struct live_lease *oldest = worker->leases;
-        if (worker->concurrency == 0 || worker->held < (uint32_t)worker->concurrency || !waiter->replica->in_contact)
+        if (worker->concurrency == 0 || worker->held < (uint32_t)worker->concurrency ||
+            !waiter->replica->in_contact)
             continue;
-        if (oldest->state != LEASE_DELIVERED || core->now_ms - oldest->leased_ms <= core->heartbeat_ms)
+        if (oldest->state != LEASE_DELIVERED ||
+            core->now_ms - oldest->leased_ms <= core->heartbeat_ms)
             continue;
         if (oldest->redeliveries >= REDELIVERIES) {
             lease_begin_end(core, oldest, LEASE_LOST);
@@ -209,9 +217,9 @@ void answer_empty(struct core *core, struct known_replica *replica, int64_t poll
 
 static json_t *hand_out_json(const struct core *core, const struct live_lease *lease)
 {
-    return json_pack("{s:I,s:s,s:s,s:i,s:I}", "poll", (json_int_t)lease->poll, "worker", lease->worker->id, "job",
-                     lease->job, "attempt", (int)lease->attempt, "expires_in_ms",
-                     (json_int_t)(lease->deadline_ms - core->now_ms));
+    return json_pack("{s:I,s:s,s:s,s:i,s:I}", "poll", (json_int_t)lease->poll, "worker",
+                     lease->worker->id, "job", lease->job, "attempt", (int)lease->attempt,
+                     "expires_in_ms", (json_int_t)(lease->deadline_ms - core->now_ms));
 }
 
 /* Moves what the replica is to be told into one callback. */
@@ -225,7 +233,7 @@ static struct callback *build_callback(struct core *core, struct known_replica *
         if (callback->sent_count == CALLBACK_HAND_OUTS)
             break;
         struct sent_hand_out *sent = &callback->sent[callback->sent_count++];
-        strcpy(sent->job, lease->job);
+        snprintf(sent->job, sizeof sent->job, "%s", lease->job);
         sent->attempt = lease->attempt;
         sent->poll = lease->poll;
         json_array_append_new(hand_outs, hand_out_json(core, lease));
@@ -233,12 +241,13 @@ static struct callback *build_callback(struct core *core, struct known_replica *
     for (size_t i = 0; i < replica->empty_count; i++)
         json_array_append_new(empty, json_integer(replica->empty[i]));
     replica->empty_count = 0;
-    strcpy(callback->replica, replica->id);
-    strcpy(callback->process, replica->process);
+    snprintf(callback->replica, sizeof callback->replica, "%s", replica->id);
+    snprintf(callback->process, sizeof callback->process, "%s", replica->process);
     snprintf(callback->url, sizeof callback->url, "%s/internal/v1/callbacks", replica->url);
     callback->generation = core->generation;
-    json_t *body = json_pack("{s:I,s:s,s:b,s:o,s:o}", "term", (json_int_t)core->term, "process", replica->process,
-                             "announce", (int)replica->wants_announcement, "hand_outs", hand_outs, "empty", empty);
+    json_t *body = json_pack("{s:I,s:s,s:b,s:o,s:o}", "term", (json_int_t)core->term, "process",
+                             replica->process, "announce", (int)replica->wants_announcement,
+                             "hand_outs", hand_outs, "empty", empty);
     callback->body = json_dumps(body, JSON_COMPACT);
     json_decref(body);
     replica->wants_announcement = false;
@@ -249,7 +258,8 @@ static void send_callbacks(struct core *core)
 {
     struct known_replica *replica, *following;
     HASH_ITER (hh, core->replicas.replicas, replica, following) {
-        bool has_news = replica->outbox != NULL || replica->empty_count > 0 || replica->wants_announcement;
+        bool has_news = replica->outbox != NULL || replica->empty_count > 0 ||
+                        replica->wants_announcement;
         if (replica->is_busy || !has_news || core->now_ms < replica->retry_ms)
             continue;
         replica->is_busy = true;
@@ -284,7 +294,8 @@ void lease_is_delivered(struct core *core, struct live_lease *lease)
 }
 
 /* The poll that an insert was made for, if it is still the same process's; NULL if it is over. */
-static struct parked_poll *pending_poll(const struct core *core, const struct pending_lease *pending)
+static struct parked_poll *pending_poll(const struct core *core,
+                                        const struct pending_lease *pending)
 {
     struct known_replica *replica = replica_table_find(&core->replicas, pending->replica);
     if (replica == NULL || strcmp(replica->process, pending->process) != 0)
@@ -308,10 +319,12 @@ void hand_out_leased(struct core *core, struct pending_lease *pending)
     const struct lease *inserted = &pending->commit.lease;
     struct parked_poll *poll = pending_poll(core, pending);
     struct live_lease *lease = lease_table_find(&core->leases, inserted->job);
-    bool is_ours = lease != NULL && lease->attempt == inserted->attempt && lease->state == LEASE_INSERTING;
+    bool is_ours = lease != NULL && lease->attempt == inserted->attempt &&
+                   lease->state == LEASE_INSERTING;
     if (pending->outcome != COMMIT_DONE) {
         /* Something else stands there, or nobody knows: only the database can say what is true. */
-        log_warning("lease not inserted", log_text("job_id", inserted->job), log_number("attempt", inserted->attempt));
+        log_warning("lease not inserted", log_text("job_id", inserted->job),
+                    log_number("attempt", inserted->attempt));
         core->must_recover = true;
     } else if (!is_ours) {
         if (poll != NULL)
@@ -327,17 +340,19 @@ void hand_out_leased(struct core *core, struct pending_lease *pending)
 }
 
 /* The lease that an answer is about, if it still waits for this one. */
-static struct live_lease *answered_lease(const struct core *core, const struct known_replica *replica,
+static struct live_lease *answered_lease(const struct core *core,
+                                         const struct known_replica *replica,
                                          const struct sent_hand_out *sent)
 {
     struct live_lease *lease = lease_table_find(&core->leases, sent->job);
-    if (lease == NULL || lease->attempt != sent->attempt || lease->replica != replica || lease->poll != sent->poll)
+    if (lease == NULL || lease->attempt != sent->attempt || lease->replica != replica ||
+        lease->poll != sent->poll)
         return NULL;
     return lease;
 }
 
-static void apply_outcome(struct core *core, struct known_replica *replica, const struct sent_hand_out *sent,
-                          const char *outcome, const char *reason)
+static void apply_outcome(struct core *core, struct known_replica *replica,
+                          const struct sent_hand_out *sent, const char *outcome, const char *reason)
 {
     struct parked_poll *poll = replica_find_poll(replica, sent->poll);
     struct live_lease *lease = answered_lease(core, replica, sent);
@@ -356,20 +371,23 @@ static void apply_outcome(struct core *core, struct known_replica *replica, cons
         lease_becomes_unconfirmed(core, lease, GONE_HOLD_MS);
         return;
     }
-    log_warning("job can't be delivered", log_text("job_id", lease->job), log_text("reason", reason));
+    log_warning("job can't be delivered", log_text("job_id", lease->job),
+                log_text("reason", reason));
     lease_begin_end(core, lease, LEASE_UNDELIVERABLE);
 }
 
-static void apply_reply(struct core *core, struct known_replica *replica, const struct callback *callback,
-                        const json_t *reply)
+static void apply_reply(struct core *core, struct known_replica *replica,
+                        const struct callback *callback, const json_t *reply)
 {
-    const json_t *outcomes = json_object_get(reply, "outcomes"), *reasons = json_object_get(reply, "reasons");
+    const json_t *outcomes = json_object_get(reply, "outcomes"),
+                 *reasons = json_object_get(reply, "reasons");
     for (size_t i = 0; i < callback->sent_count; i++) {
         char key[24];
         snprintf(key, sizeof key, "%zu", i);
         const char *outcome = json_string_value(json_array_get(outcomes, i));
         const char *reason = json_string_value(json_object_get(reasons, key));
-        apply_outcome(core, replica, &callback->sent[i], outcome != NULL ? outcome : "gone", reason != NULL ? reason : "");
+        apply_outcome(core, replica, &callback->sent[i], outcome != NULL ? outcome : "gone",
+                      reason != NULL ? reason : "");
     }
 }
 
@@ -379,7 +397,8 @@ void replica_lost_contact(struct core *core, struct known_replica *replica)
     log_warning("replica out of contact", log_text("replica", replica->id));
     replica->in_contact = false;
     core->status_is_stale = true;
-    DL_FOREACH_SAFE2 (replica->outbox, lease, following, outbox_next) {
+    DL_FOREACH_SAFE2(replica->outbox, lease, following, outbox_next)
+    {
         struct parked_poll *poll = replica_find_poll(replica, lease->poll);
         if (poll != NULL)
             poll_unmatch(&core->replicas, poll, lease->worker);
@@ -392,8 +411,8 @@ void replica_changed_process(struct core *core, struct known_replica *replica, c
     struct live_lease *lease, *following_lease;
     struct parked_poll *poll, *following_poll;
     log_info("replica has restarted", log_text("replica", replica->id));
-    DL_FOREACH_SAFE2 (replica->outbox, lease, following_lease, outbox_next)
-        lease_becomes_unconfirmed(core, lease, 2 * core->heartbeat_ms);
+    DL_FOREACH_SAFE2(replica->outbox, lease, following_lease, outbox_next)
+    lease_becomes_unconfirmed(core, lease, 2 * core->heartbeat_ms);
     HASH_ITER (hh, replica->polls, poll, following_poll)
         poll_answered(&core->replicas, poll, core->now_ms);
     replica_forget_answered(replica, INT64_MAX); /* the new process counts from one again */
@@ -401,7 +420,7 @@ void replica_changed_process(struct core *core, struct known_replica *replica, c
     replica->wants_announcement = true;
     replica->retry_ms = 0;
     replica->failures = 0;
-    strcpy(replica->process, process);
+    snprintf(replica->process, sizeof replica->process, "%s", process);
 }
 
 static void callback_failed(struct core *core, struct known_replica *replica)
@@ -418,8 +437,8 @@ static void callback_failed(struct core *core, struct known_replica *replica)
         replica_lost_contact(core, replica);
 }
 
-static void callback_succeeded(struct core *core, struct known_replica *replica, const struct callback *callback,
-                               const json_t *reply)
+static void callback_succeeded(struct core *core, struct known_replica *replica,
+                               const struct callback *callback, const json_t *reply)
 {
     replica->failures = 0;
     replica->retry_ms = 0;
@@ -431,7 +450,8 @@ static void callback_succeeded(struct core *core, struct known_replica *replica,
     apply_reply(core, replica, callback, reply);
 }
 
-/* A replica refuses for one of two reasons: it has seen a later leader, or it is another process than was meant. */
+/* A replica refuses for one of two reasons: it has seen a later leader, or it is another process
+ * than was meant. */
 static void callback_refused(struct core *core, struct known_replica *replica, const json_t *reply)
 {
     const char *process = json_string_value(json_object_get(reply, "process"));
@@ -439,7 +459,8 @@ static void callback_refused(struct core *core, struct known_replica *replica, c
         replica_changed_process(core, replica, process);
         return;
     }
-    log_warning("a later leader was seen", log_text("replica", replica->id), log_number("term", core->term));
+    log_warning("a later leader was seen", log_text("replica", replica->id),
+                log_number("term", core->term));
     inbox_post(core->inbox, event_new(EVENT_DEPOSED, core->term));
 }
 

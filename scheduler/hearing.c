@@ -5,13 +5,14 @@
 #include "scheduler/scheduler_metrics.h"
 
 /* A worker was heard: perhaps it lives again. */
-void hear_of_life(struct core *core, struct known_worker *worker, int64_t heard_ms, const char *replica)
+void hear_of_life(struct core *core, struct known_worker *worker, int64_t heard_ms,
+                  const char *replica)
 {
     if (!worker_heard(&core->workers, worker, heard_ms, replica))
         return;
     log_info("worker lives again", log_text("replica", replica));
     struct chore *chore = chore_new(CHORE_MARK_WORKER, core->generation);
-    strcpy(chore->worker.id, worker->id);
+    snprintf(chore->worker.id, sizeof chore->worker.id, "%s", worker->id);
     chore->worker.is_alive = true;
     chore->worker.last_seen_ms = database_now_ms(core->database);
     chores_submit(core->chores, chore);
@@ -19,10 +20,12 @@ void hear_of_life(struct core *core, struct known_worker *worker, int64_t heard_
 
 void hear_worker(struct core *core, const struct worker *worker)
 {
-    worker_table_add(&core->workers, worker->id, worker->concurrency, worker->is_alive, core->now_ms);
+    worker_table_add(&core->workers, worker->id, worker->concurrency, worker->is_alive,
+                     core->now_ms);
 }
 
-static void hear_polls(struct core *core, struct known_replica *replica, const struct signal *signal)
+static void hear_polls(struct core *core, struct known_replica *replica,
+                       const struct signal *signal)
 {
     for (size_t i = 0; i < signal->poll_count; i++) {
         const struct signal_poll *heard = &signal->polls[i];
@@ -46,7 +49,8 @@ static void hear_gone(struct core *core, struct known_replica *replica, const st
     }
 }
 
-static void hear_heartbeats(struct core *core, struct known_replica *replica, const struct signal *signal)
+static void hear_heartbeats(struct core *core, struct known_replica *replica,
+                            const struct signal *signal)
 {
     for (size_t i = 0; i < signal->heard_count; i++) {
         const struct signal_heard *heard = &signal->heard[i];
@@ -65,7 +69,8 @@ static void hear_deliveries(struct core *core, const struct signal *signal)
     for (size_t i = 0; i < signal->delivery_count; i++) {
         const struct signal_delivery *delivery = &signal->deliveries[i];
         struct live_lease *lease = lease_table_find(&core->leases, delivery->job);
-        if (lease != NULL && lease->attempt == delivery->attempt && lease->state == LEASE_UNCONFIRMED)
+        if (lease != NULL && lease->attempt == delivery->attempt &&
+            lease->state == LEASE_UNCONFIRMED)
             lease_is_delivered(core, lease);
     }
 }
@@ -79,7 +84,8 @@ static void drop_unlisted(struct core *core, struct known_replica *replica)
             poll_answered(&core->replicas, poll, core->now_ms);
 }
 
-static void hear_announcement(struct core *core, struct known_replica *replica, const struct signal *signal)
+static void hear_announcement(struct core *core, struct known_replica *replica,
+                              const struct signal *signal)
 {
     struct parked_poll *poll, *following;
     HASH_ITER (hh, replica->polls, poll, following)
@@ -91,7 +97,8 @@ static void hear_announcement(struct core *core, struct known_replica *replica, 
     replica->mismatches = 0;
 }
 
-/* A sign of life tells whether a signal was lost. While hand-outs are under way the two sides may rightly differ. */
+/* A sign of life tells whether a signal was lost. While hand-outs are under way the two sides may
+ * rightly differ. */
 static void compare_checksum(struct known_replica *replica, const struct signal *signal)
 {
     int64_t count, checksum;
@@ -114,7 +121,7 @@ static struct known_replica *find_replica(struct core *core, const struct signal
     if (replica == NULL) {
         replica = replica_table_add(&core->replicas, signal->replica.id, signal->replica.url);
         replica->wants_announcement = true;
-        strcpy(replica->process, signal->replica.process);
+        snprintf(replica->process, sizeof replica->process, "%s", signal->replica.process);
         core->status_is_stale = true;
         log_info("replica found", log_text("replica", replica->id));
     }

@@ -1,6 +1,7 @@
 /*
- * inbox: how everything reaches the scheduler's core thread: one queue of events, in the order in which they were
- * posted. Any thread posts; the core alone takes. Bounded for the change stream, which waits when the core lags.
+ * inbox: how everything reaches the scheduler's core thread: one queue of events, in the order in
+ * which they were posted. Any thread posts; the core alone takes. Bounded for the change stream,
+ * which waits when the core lags.
  */
 #ifndef SCHEDULER_INBOX_H
 #define SCHEDULER_INBOX_H
@@ -20,15 +21,15 @@ enum event_kind {
     EVENT_RESULT,
     EVENT_SIGNAL,
     EVENT_WORKER,
-    EVENT_MARK,        /* the leader document's mark */
+    EVENT_MARK, /* the leader document's mark */
     EVENT_STREAM_LOST,
     /* completions of what the core began */
-    EVENT_LEASED,      /* an insert of a lease is settled */
-    EVENT_GIVEN_UP,    /* an insert of a result by the scheduler is settled */
-    EVENT_CALLBACK,    /* a callback was answered, or not */
-    EVENT_CHORE,       /* a rare write is done, or not */
+    EVENT_LEASED,   /* an insert of a lease is settled */
+    EVENT_GIVEN_UP, /* an insert of a result by the scheduler is settled */
+    EVENT_CALLBACK, /* a callback was answered, or not */
+    EVENT_CHORE,    /* a rare write is done, or not */
     /* from outside */
-    EVENT_DEPOSED,     /* the leader's lease is in doubt */
+    EVENT_DEPOSED, /* the leader's lease is in doubt */
     EVENT_STOP
 };
 
@@ -65,13 +66,15 @@ struct event *event_new(enum event_kind kind, int64_t generation);
 /* Posts; the inbox takes the event. */
 void inbox_post(struct inbox *inbox, struct event *event);
 
-/* The same, waiting while the inbox is full. For the tail. False: the inbox refuses, and the event is still the caller's. */
+/* The same, waiting while the inbox is full. For the tail. False: the inbox refuses, and the event
+ * is still the caller's. */
 bool inbox_post_bounded(struct inbox *inbox, struct event *event);
 
 /* Lets bounded posts fail instead of wait (true), or wait again. */
 void inbox_refuse(struct inbox *inbox, bool refuses);
 
-/* Takes all there are, oldest first; waits until there is one or `until_ms` (clock_boot_ms) has come. NULL: none came. */
+/* Takes all there are, oldest first; waits until there is one or `until_ms` (clock_boot_ms) has
+ * come. NULL: none came. */
 struct event *inbox_take(struct inbox *inbox, int64_t until_ms);
 
 /* Puts events that were taken back, before all others. */

@@ -15,13 +15,14 @@ struct leadership {
     int64_t term;
     _Atomic int64_t trusted_until_ms;
     pthread_t thread;
-    bool is_renewing; /* the thread exists */
+    bool is_renewing;      /* the thread exists */
     pthread_mutex_t mutex; /* guards is_stopping */
     pthread_cond_t stopping;
     bool is_stopping;
 };
 
-struct leadership *leadership_new(struct leader_store *store, struct inbox *inbox, const char *holder, int64_t lease_ms)
+struct leadership *leadership_new(struct leader_store *store, struct inbox *inbox,
+                                  const char *holder, int64_t lease_ms)
 {
     struct leadership *leadership = calloc(1, sizeof *leadership);
     if (leadership == NULL)
@@ -49,10 +50,12 @@ void leadership_free(struct leadership *leadership)
     free(leadership);
 }
 
-/* What a renewal that was sent at `sent_ms` is worth: the lease less a tenth for the clocks' drift. */
+/* What a renewal that was sent at `sent_ms` is worth: the lease less a tenth for the clocks' drift.
+ */
 static void trust_from(struct leadership *leadership, int64_t sent_ms)
 {
-    atomic_store(&leadership->trusted_until_ms, sent_ms + leadership->lease_ms - leadership->lease_ms / 10);
+    atomic_store(&leadership->trusted_until_ms,
+                 sent_ms + leadership->lease_ms - leadership->lease_ms / 10);
 }
 
 bool leadership_is_trusted(const struct leadership *leadership)
@@ -80,8 +83,9 @@ static void *renew(void *context)
     while (is_held && pause_renewing(leadership)) {
         struct bw_error unused;
         int64_t sent_ms = clock_boot_ms();
-        enum bw_code code = leader_store_renew(leadership->store, leadership->holder, leadership->term,
-                                               leadership->lease_ms, &is_held, &unused);
+        enum bw_code code = leader_store_renew(leadership->store, leadership->holder,
+                                               leadership->term, leadership->lease_ms, &is_held,
+                                               &unused);
         if (code == BW_OK && is_held)
             trust_from(leadership, sent_ms);
         if (code != BW_OK)
@@ -98,14 +102,16 @@ enum bw_code leadership_take(struct leadership *leadership, int64_t *term, struc
 {
     leadership_resign(leadership, false);
     int64_t sent_ms = clock_boot_ms();
-    enum bw_code code = leader_store_take(leadership->store, leadership->holder, leadership->lease_ms, term, error);
+    enum bw_code code = leader_store_take(leadership->store, leadership->holder,
+                                          leadership->lease_ms, term, error);
     if (code != BW_OK || *term == 0)
         return code;
     leadership->term = *term;
     leadership->is_stopping = false;
     trust_from(leadership, sent_ms);
     if (pthread_create(&leadership->thread, NULL, renew, leadership) != 0)
-        return bw_fail(error, BW_INTERNAL, "no thread could be started to renew the leader's lease");
+        return bw_fail(error, BW_INTERNAL,
+                       "no thread could be started to renew the leader's lease");
     leadership->is_renewing = true;
     return BW_OK;
 }
@@ -122,6 +128,7 @@ void leadership_resign(struct leadership *leadership, bool gives_back)
     leadership->is_renewing = false;
     atomic_store(&leadership->trusted_until_ms, 0);
     struct bw_error unused;
-    if (gives_back && leader_store_release(leadership->store, leadership->holder, leadership->term, &unused) != BW_OK)
+    if (gives_back && leader_store_release(leadership->store, leadership->holder, leadership->term,
+                                           &unused) != BW_OK)
         return; /* it expires by itself */
 }

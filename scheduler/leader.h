@@ -1,7 +1,7 @@
 /*
- * leader: the scheduler's own lease. Taken by compare-and-set, renewed at a third of its length by a thread of its own. Trust in
- * it counts from when the renewal was *sent*, less a margin, on a clock that counts suspend: in doubt, this process
- * no longer leads, whatever the database may say.
+ * leader: the scheduler's own lease. Taken by compare-and-set, renewed at a third of its length by
+ * a thread of its own. Trust in it counts from when the renewal was *sent*, less a margin, on a
+ * clock that counts suspend: in doubt, this process no longer leads, whatever the database may say.
  */
 #ifndef SCHEDULER_LEADER_H
 #define SCHEDULER_LEADER_H
@@ -14,14 +14,16 @@
 
 struct leadership;
 
-struct leadership *leadership_new(struct leader_store *store, struct inbox *inbox, const char *holder, int64_t lease_ms);
+struct leadership *leadership_new(struct leader_store *store, struct inbox *inbox,
+                                  const char *holder, int64_t lease_ms);
 
 /* Ends; a lease that is held is not given back (leadership_resign does that). NULL is fine. */
 void leadership_free(struct leadership *leadership);
 
-/* Tries once to take the lease. *term is the new term, or 0: another holds it. On success renewing begins;
- * when trust ends, EVENT_DEPOSED is posted, once, with the term as its generation. */
-enum bw_code leadership_take(struct leadership *leadership, int64_t *term, struct bw_error *error) BW_CHECKED;
+/* Tries once to take the lease. *term is the new term, or 0: another holds it. On success renewing
+ * begins; when trust ends, EVENT_DEPOSED is posted, once, with the term as its generation. */
+enum bw_code leadership_take(struct leadership *leadership, int64_t *term, struct bw_error *error)
+    BW_CHECKED;
 
 /* Stops renewing; gives the lease back if `gives_back`. */
 void leadership_resign(struct leadership *leadership, bool gives_back);

@@ -23,8 +23,9 @@ struct live_lease *lease_table_find(const struct lease_table *table, const char 
     return lease;
 }
 
-struct live_lease *lease_table_add(struct lease_table *table, struct active_run *run, uint32_t slot, const char *job,
-                                   uint32_t attempt, struct known_worker *worker, enum lease_state state)
+struct live_lease *lease_table_add(struct lease_table *table, struct active_run *run, uint32_t slot,
+                                   const char *job, uint32_t attempt, struct known_worker *worker,
+                                   enum lease_state state)
 {
     struct live_lease *lease = calloc(1, sizeof *lease);
     if (lease == NULL)

@@ -1,7 +1,8 @@
 /*
  * broadway-scheduler: takes the lease, leads while it holds it, stands by while another does.
  *
- * Order of the end: the core stops, the lease is given back, what is under way is settled, connections are closed.
+ * Order of the end: the core stops, the lease is given back, what is under way is settled,
+ * connections are closed.
  */
 #include <curl/curl.h>
 #include <gnutls/gnutls.h>
@@ -113,7 +114,8 @@ static enum bw_code learn_token(struct scheduler *scheduler, struct bw_error *er
         return BW_OK;
     }
     secret_random_hex(proposed, sizeof proposed);
-    return setting_store_agree(scheduler->settings, "internal_token", proposed, scheduler->internal_token, &is_new, error);
+    return setting_store_agree(scheduler->settings, "internal_token", proposed,
+                               scheduler->internal_token, &is_new, error);
 }
 
 /* Waits for the database, prepares it and learns the token. False: stopped. */
@@ -179,7 +181,8 @@ static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
 {
     struct core *core = &scheduler->core;
     const struct scheduler_options *options = core->options;
-    enum bw_code code = status_open(options->metrics_bind_address, (uint16_t)options->metrics_port, core->metrics, &core->status, error);
+    enum bw_code code = status_open(options->metrics_bind_address, (uint16_t)options->metrics_port,
+                                    core->metrics, &core->status, error);
     if (code != BW_OK)
         return code;
     publish_standby(core, "starting");
@@ -188,7 +191,8 @@ static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
     if (code != BW_OK || core->callbacks == NULL)
         return code;
     core->chores = chores_open(core->runs, core->lease_store, core->worker_store, core->inbox);
-    core->leadership = leadership_new(core->leader_store, core->inbox, core->holder, options->leader_lease_ms);
+    core->leadership = leadership_new(core->leader_store, core->inbox, core->holder,
+                                      options->leader_lease_ms);
     core_reset(core);
     serve(core);
     leadership_free(core->leadership);
@@ -208,16 +212,19 @@ int main(int count, char **arguments)
         return EXIT_USAGE;
     }
     block_signals();
-    log_open("broadway-scheduler", (enum log_level)options.log_level, (enum log_format)options.log_format);
+    log_open("broadway-scheduler", (enum log_level)options.log_level,
+             (enum log_format)options.log_format);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     mongoc_init();
     take_flags(core, &options);
     core->inbox = inbox_new();
     core->metrics = scheduler_metrics_new();
-    enum bw_code code = database_open(options.mongodb_uri, options.mongodb_database, "broadway-scheduler", &core->database, &error);
+    enum bw_code code = database_open(options.mongodb_uri, options.mongodb_database,
+                                      "broadway-scheduler", &core->database, &error);
     if (code == BW_OK)
         code = open_stores(&scheduler, &error);
-    if (code == BW_OK && pthread_create(&scheduler.signal_thread, NULL, wait_for_signals, core) != 0)
+    if (code == BW_OK &&
+        pthread_create(&scheduler.signal_thread, NULL, wait_for_signals, core) != 0)
         code = bw_fail(&error, BW_INTERNAL, "no thread could be started for signals");
     if (code == BW_OK)
         code = run(&scheduler, &error);

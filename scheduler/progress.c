@@ -30,7 +30,8 @@ enum run_phase run_current_phase(const struct active_run *run)
     return run_phase(&facts);
 }
 
-void run_phase_slots(const struct active_run *run, enum run_phase phase, uint32_t *first, uint32_t *end)
+void run_phase_slots(const struct active_run *run, enum run_phase phase, uint32_t *first,
+                     uint32_t *end)
 {
     uint32_t students_first = run->run.has_pre ? 1 : 0;
     *first = *end = 0;
@@ -69,7 +70,7 @@ static void save_run(struct core *core, struct active_run *run)
     if (run->is_saving)
         return;
     struct chore *chore = chore_new(CHORE_SAVE_RUN, core->generation);
-    strcpy(chore->run.id, run->run.id);
+    snprintf(chore->run.id, sizeof chore->run.id, "%s", run->run.id);
     chore->run.phase = run->phase;
     chore->run.summary = malloc(run->slots + 1);
     if (chore->run.summary == NULL)
@@ -101,7 +102,8 @@ void run_advance(struct core *core, struct active_run *run)
     if (phase != run->phase) {
         run->phase = phase;
         open_phase(run);
-        log_info("run advances", log_text("run_id", run->run.id), log_text("state", run_phase_name(phase)));
+        log_info("run advances", log_text("run_id", run->run.id),
+                 log_text("state", run_phase_name(phase)));
         run->is_dirty = true;
         save_run(core, run);
     }
@@ -125,7 +127,8 @@ void run_resume(struct core *core, struct active_run *run)
     settle_stageless(core, run);
 }
 
-void run_note_result(struct active_run *run, uint32_t slot, enum job_outcome outcome, uint32_t attempts)
+void run_note_result(struct active_run *run, uint32_t slot, enum job_outcome outcome,
+                     uint32_t attempts)
 {
     enum job_kind kind;
     uint32_t index;
@@ -136,7 +139,8 @@ void run_note_result(struct active_run *run, uint32_t slot, enum job_outcome out
 }
 
 /* The job needs no more attempts. Returns how many leases of it counted. */
-static uint32_t drop_attempts(struct core *core, struct active_run *run, uint32_t slot, const struct result *result)
+static uint32_t drop_attempts(struct core *core, struct active_run *run, uint32_t slot,
+                              const struct result *result)
 {
     struct live_lease *lease = lease_table_find(&core->leases, result->job);
     struct strikes strikes = {0};
@@ -160,7 +164,8 @@ void result_seen(struct core *core, const struct result *result)
     if (!job_id_parse(result->job, &job))
         return;
     struct active_run *run = queue_find(&core->queue, job.run);
-    if (run == NULL || !run_job_slot(run->run.has_pre, run->run.students, run->run.has_post, job.kind, job.index, &slot))
+    if (run == NULL || !run_job_slot(run->run.has_pre, run->run.students, run->run.has_post,
+                                     job.kind, job.index, &slot))
         return;
     if (slot_outcome(run, slot) != OUTCOME_NONE)
         return;

@@ -77,7 +77,8 @@ struct active_run *queue_add(struct queue *queue, struct run *run)
     if (added->run.summary == NULL)
         abort();
     if (added->run.summary_length < added->slots)
-        memset(added->run.summary + added->run.summary_length, 0, added->slots - added->run.summary_length);
+        memset(added->run.summary + added->run.summary_length, 0,
+               added->slots - added->run.summary_length);
     added->run.summary_length = added->slots;
     added->order = queue->started++;
     added->course = find_course(queue, "");
@@ -100,7 +101,8 @@ static bool is_better(const struct active_run *left, const struct active_run *ri
     return left->order < right->order;
 }
 
-/* Puts the run into its course's list, or takes it out, as its jobs demand. New runs mostly belong at the end. */
+/* Puts the run into its course's list, or takes it out, as its jobs demand. New runs mostly belong
+ * at the end. */
 static void update_ready(struct active_run *run)
 {
     struct course *course = run->course;
@@ -249,6 +251,7 @@ uint64_t queue_length(const struct queue *queue)
     uint64_t length = 0;
     const struct active_run *run, *following;
     HASH_ITER (hh, queue->runs, run, following)
-        length += run->end_slot - run->next_slot + retry_count(run->due) + retry_count(run->delayed);
+        length += run->end_slot - run->next_slot + retry_count(run->due) +
+                  retry_count(run->delayed);
     return length;
 }

@@ -1,7 +1,7 @@
 /*
- * queue: which job is next. Round-robin between courses; within a course by priority, then in order of start; within a
- * run its retries first, then the students in order. A run is a cursor, not an entry per job: a million
- * queued jobs cost what their runs cost.
+ * queue: which job is next. Round-robin between courses; within a course by priority, then in order
+ * of start; within a run its retries first, then the students in order. A run is a cursor, not an
+ * entry per job: a million queued jobs cost what their runs cost.
  *
  * Belongs to the scheduler's core thread. Pure: no I/O, no clock.
  */
@@ -29,26 +29,26 @@ struct retry {
     uint32_t slot;
     uint32_t attempt;
     struct strikes strikes;
-    int64_t due_ms;              /* clock_boot_ms from when it may be handed out */
-    char avoid[WORKER_ID_SIZE];  /* a worker that has failed it: another is preferred */
+    int64_t due_ms;             /* clock_boot_ms from when it may be handed out */
+    char avoid[WORKER_ID_SIZE]; /* a worker that has failed it: another is preferred */
     struct retry *next;
 };
 
 /* A started run that is not over. */
 struct active_run {
-    struct run run;            /* as submitted; run.summary belongs to it: a byte per slot, kept up to date */
+    struct run run; /* as submitted; run.summary belongs to it: a byte per slot, kept up to date */
     enum run_phase phase;
-    uint32_t slots;            /* how many jobs it has */
+    uint32_t slots; /* how many jobs it has */
     uint32_t students_done;
     uint32_t next_slot, end_slot; /* first attempts not yet handed out in this phase */
-    uint32_t live;             /* jobs of it that are leased */
-    struct retry *due, *delayed; /* lists, oldest first */
-    uint64_t order;            /* of start */
-    bool is_dirty, is_saving;  /* the summary has changed since it was saved; a save is under way */
+    uint32_t live;                /* jobs of it that are leased */
+    struct retry *due, *delayed;  /* lists, oldest first */
+    uint64_t order;               /* of start */
+    bool is_dirty, is_saving; /* the summary has changed since it was saved; a save is under way */
     int64_t saved_ms;
     uint32_t stageless_next, stageless_end; /* jobs without stages that still need their result */
-    uint32_t stageless_pending; /* results under way for such jobs */
-    bool is_ready;             /* it stands in its course's list */
+    uint32_t stageless_pending;             /* results under way for such jobs */
+    bool is_ready;                          /* it stands in its course's list */
     struct course *course;
     struct active_run *prev, *next; /* in that list */
     UT_hash_handle hh;
@@ -81,7 +81,8 @@ void queue_destroy(struct queue *queue);
 
 struct active_run *queue_find(const struct queue *queue, const char *run_id);
 
-/* Adds a started run; takes what `run` owns. Its cursor is empty until queue_open_slots. The run lives until queue_remove. */
+/* Adds a started run; takes what `run` owns. Its cursor is empty until queue_open_slots. The run
+ * lives until queue_remove. */
 struct active_run *queue_add(struct queue *queue, struct run *run);
 void queue_remove(struct queue *queue, struct active_run *run);
 
@@ -97,7 +98,8 @@ void queue_take(struct queue *queue, const struct offer *offer);
 /* Queues another attempt; `retry` is copied. Handed out once due. */
 void queue_retry(struct active_run *run, const struct retry *retry, int64_t now_ms);
 
-/* Drops the retry of a slot, if there is one; *strikes (may be NULL) receives its strikes. True if there was one. */
+/* Drops the retry of a slot, if there is one; *strikes (may be NULL) receives its strikes. True if
+ * there was one. */
 bool queue_drop_retry(struct active_run *run, uint32_t slot, struct strikes *strikes);
 
 /* Makes retries whose time has come ready. Returns when the next one is due, or INT64_MAX. */

@@ -1,7 +1,8 @@
 /*
- * recovery: the start-up path, and the only one. The stream is opened; the leader document is marked and the stream followed
- * until that write comes by, so that nothing lies between what is read and what is followed; the active runs and their
- * facts are read; every replica is asked for its announcement.
+ * recovery: the start-up path, and the only one. The stream is opened; the leader document is
+ * marked and the stream followed until that write comes by, so that nothing lies between what is
+ * read and what is followed; the active runs and their facts are read; every replica is asked for
+ * its announcement.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,8 @@ enum {
     MARK_WAIT_MS = 10000,
     ANNOUNCEMENT_WAIT_MS = 2000,
     REPLICA_FRESH_MS = 6000,
-    CHUNK = 512,       /* jobs looked at together: more than a batch of leases */
-    WINDOW = 4         /* further attempts looked at together */
+    CHUNK = 512, /* jobs looked at together: more than a batch of leases */
+    WINDOW = 4   /* further attempts looked at together */
 };
 
 /* What the database says of one job of a run in its current phase. */
@@ -29,25 +30,27 @@ struct job_fact {
 struct run_reader {
     struct core *core;
     struct active_run *run;
-    uint32_t first;         /* slot of jobs[0] */
+    uint32_t first; /* slot of jobs[0] */
     uint32_t count;
     char (*jobs)[JOB_ID_SIZE];
     struct job_fact *facts;
-    uint32_t found;         /* leases in the chunk at hand */
+    uint32_t found; /* leases in the chunk at hand */
 };
 
 static bool reader_slot(const struct run_reader *reader, const char *job_text, uint32_t *slot)
 {
     struct job_id job;
     const struct run *run = &reader->run->run;
-    return job_id_parse(job_text, &job) && run_job_slot(run->has_pre, run->students, run->has_post, job.kind, job.index, slot);
+    return job_id_parse(job_text, &job) &&
+           run_job_slot(run->has_pre, run->students, run->has_post, job.kind, job.index, slot);
 }
 
 static void take_result(const struct result *result, void *context)
 {
     struct run_reader *reader = context;
     uint32_t slot;
-    if (!reader_slot(reader, result->job, &slot) || summary_outcome(reader->run->run.summary[slot]) != OUTCOME_NONE)
+    if (!reader_slot(reader, result->job, &slot) ||
+        summary_outcome(reader->run->run.summary[slot]) != OUTCOME_NONE)
         return;
     run_note_result(reader->run, slot, result->outcome, result->attempts);
 }
@@ -56,7 +59,8 @@ static void take_lease(const struct lease *lease, void *context)
 {
     struct run_reader *reader = context;
     uint32_t slot;
-    if (!reader_slot(reader, lease->job, &slot) || slot < reader->first || slot - reader->first >= reader->count)
+    if (!reader_slot(reader, lease->job, &slot) || slot < reader->first ||
+        slot - reader->first >= reader->count)
         return;
     struct job_fact *fact = &reader->facts[slot - reader->first];
     strikes_add(&fact->strikes, lease->end);
@@ -81,7 +85,8 @@ static void name_jobs(struct run_reader *reader, uint32_t first, uint32_t count)
 }
 
 /* The results that the summary does not know yet. Jobs of phases that have not begun have none. */
-static enum bw_code read_results(struct run_reader *reader, uint32_t first, uint32_t end, struct bw_error *error)
+static enum bw_code read_results(struct run_reader *reader, uint32_t first, uint32_t end,
+                                 struct bw_error *error)
 {
     for (uint32_t from = first; from < end; from += CHUNK) {
         name_jobs(reader, from, end - from < CHUNK ? end - from : CHUNK);
@@ -89,7 +94,8 @@ static enum bw_code read_results(struct run_reader *reader, uint32_t first, uint
         for (uint32_t i = 0; i < reader->count; i++)
             if (summary_outcome(reader->run->run.summary[from + i]) == OUTCOME_NONE)
                 memmove(reader->jobs[wanted++], reader->jobs[i], JOB_ID_SIZE);
-        enum bw_code code = result_store_read(reader->core->results, (const char(*)[JOB_ID_SIZE])reader->jobs, wanted,
+        enum bw_code code = result_store_read(reader->core->results,
+                                              (const char(*)[JOB_ID_SIZE])reader->jobs, wanted,
                                               false, take_result, reader, error);
         if (code != BW_OK)
             return code;
@@ -104,7 +110,8 @@ static enum bw_code read_attempts(struct run_reader *reader, uint32_t at, struct
     uint32_t seen = 0;
     while (fact->attempt > seen && fact->last.end != LEASE_LIVE) {
         seen = fact->attempt;
-        enum bw_code code = lease_store_read(reader->core->lease_store, (const char(*)[JOB_ID_SIZE])&reader->jobs[at], 1,
+        enum bw_code code = lease_store_read(reader->core->lease_store,
+                                             (const char(*)[JOB_ID_SIZE]) & reader->jobs[at], 1,
                                              seen + 1, WINDOW, take_lease, reader, error);
         if (code != BW_OK)
             return code;
@@ -112,7 +119,8 @@ static enum bw_code read_attempts(struct run_reader *reader, uint32_t at, struct
     return BW_OK;
 }
 
-/* Enters a job into the tables as its leases say. `is_passed`: later jobs were handed out already. */
+/* Enters a job into the tables as its leases say. `is_passed`: later jobs were handed out already.
+ */
 static void enter_job(struct run_reader *reader, uint32_t at, bool is_passed)
 {
     struct core *core = reader->core;
@@ -126,10 +134,11 @@ static void enter_job(struct run_reader *reader, uint32_t at, bool is_passed)
             job_try_again(core, run, slot, fact->attempt + 1, &fact->strikes, fact->last.worker);
         return;
     }
-    struct known_worker *worker =
-        worker_table_add(&core->workers, fact->last.worker, 0, true, core->now_ms); /* never deleted while it holds one */
-    struct live_lease *lease = lease_table_add(&core->leases, run, slot, reader->jobs[at], fact->attempt, worker,
-                                               LEASE_UNCONFIRMED);
+    struct known_worker *worker = worker_table_add(
+        &core->workers, fact->last.worker, 0, true,
+        core->now_ms); /* never deleted while it holds one */
+    struct live_lease *lease = lease_table_add(&core->leases, run, slot, reader->jobs[at],
+                                               fact->attempt, worker, LEASE_UNCONFIRMED);
     lease->strikes = fact->strikes;
     lease->leased_ms = core->now_ms;
     lease->hold_ms = core->now_ms + 2 * core->heartbeat_ms + ANNOUNCEMENT_WAIT_MS;
@@ -137,13 +146,15 @@ static void enter_job(struct run_reader *reader, uint32_t at, bool is_passed)
 }
 
 /* One chunk of first attempts. *goes_on: there may be more behind it. */
-static enum bw_code read_chunk(struct run_reader *reader, uint32_t from, uint32_t end, bool *goes_on, struct bw_error *error)
+static enum bw_code read_chunk(struct run_reader *reader, uint32_t from, uint32_t end,
+                               bool *goes_on, struct bw_error *error)
 {
     name_jobs(reader, from, end - from < CHUNK ? end - from : CHUNK);
     memset(reader->facts, 0, CHUNK * sizeof *reader->facts);
     reader->found = 0;
-    enum bw_code code = lease_store_read(reader->core->lease_store, (const char(*)[JOB_ID_SIZE])reader->jobs,
-                                         reader->count, 1, 1, take_lease, reader, error);
+    enum bw_code code = lease_store_read(reader->core->lease_store,
+                                         (const char(*)[JOB_ID_SIZE])reader->jobs, reader->count, 1,
+                                         1, take_lease, reader, error);
     *goes_on = reader->found > 0;
     for (uint32_t i = 0; code == BW_OK && i < reader->count; i++)
         code = read_attempts(reader, i, error);
@@ -154,13 +165,16 @@ static enum bw_code read_chunk(struct run_reader *reader, uint32_t from, uint32_
 static uint32_t chunk_cursor(const struct run_reader *reader, uint32_t cursor)
 {
     for (uint32_t i = 0; i < reader->count; i++)
-        if (reader->facts[i].attempt > 0 || summary_outcome(reader->run->run.summary[reader->first + i]) != OUTCOME_NONE)
+        if (reader->facts[i].attempt > 0 ||
+            summary_outcome(reader->run->run.summary[reader->first + i]) != OUTCOME_NONE)
             cursor = reader->first + i + 1;
     return cursor;
 }
 
-/* The leases of the phase's jobs: the first attempts in order, up to the first chunk without any. */
-static enum bw_code read_leases(struct run_reader *reader, uint32_t first, uint32_t end, struct bw_error *error)
+/* The leases of the phase's jobs: the first attempts in order, up to the first chunk without any.
+ */
+static enum bw_code read_leases(struct run_reader *reader, uint32_t first, uint32_t end,
+                                struct bw_error *error)
 {
     uint32_t cursor = first;
     bool goes_on = true;
@@ -274,7 +288,7 @@ static enum bw_code stamp_leases(struct core *core, struct bw_error *error)
     if (stamped == NULL)
         abort();
     HASH_ITER (hh, core->leases.leases, lease, following) {
-        strcpy(stamped[count].job, lease->job);
+        snprintf(stamped[count].job, sizeof stamped[count].job, "%s", lease->job);
         stamped[count++].attempt = lease->attempt;
     }
     enum bw_code code = lease_store_stamp(core->lease_store, stamped, count, core->term, error);
@@ -285,8 +299,10 @@ static enum bw_code stamp_leases(struct core *core, struct bw_error *error)
 static void take_worker(const struct worker *worker, void *context)
 {
     struct core *core = context;
-    int64_t silent_ms = worker->is_alive ? 0 : database_now_ms(core->database) - worker->last_seen_ms;
-    worker_table_add(&core->workers, worker->id, worker->concurrency, worker->is_alive, core->now_ms - silent_ms);
+    int64_t silent_ms = worker->is_alive ? 0
+                                         : database_now_ms(core->database) - worker->last_seen_ms;
+    worker_table_add(&core->workers, worker->id, worker->concurrency, worker->is_alive,
+                     core->now_ms - silent_ms);
 }
 
 static void take_replica(const struct replica *replica, void *context)
@@ -295,7 +311,7 @@ static void take_replica(const struct replica *replica, void *context)
     if (database_now_ms(core->database) - replica->last_seen_ms > REPLICA_FRESH_MS)
         return;
     struct known_replica *known = replica_table_add(&core->replicas, replica->id, replica->url);
-    strcpy(known->process, replica->process);
+    snprintf(known->process, sizeof known->process, "%s", replica->process);
     known->heard_ms = core->now_ms;
     known->wants_announcement = true;
 }
@@ -309,9 +325,11 @@ static enum bw_code follow_to_mark(struct core *core, int64_t mark, struct bw_er
         for (struct event *event = events; event != NULL; event = events) {
             events = event->next;
             event->next = NULL;
-            bool is_mark = event->kind == EVENT_MARK && event->generation == core->generation && event->mark == mark;
+            bool is_mark = event->kind == EVENT_MARK && event->generation == core->generation &&
+                           event->mark == mark;
             bool is_end = event->kind == EVENT_STOP || event->kind == EVENT_DEPOSED ||
-                          (event->kind == EVENT_STREAM_LOST && event->generation == core->generation);
+                          (event->kind == EVENT_STREAM_LOST &&
+                           event->generation == core->generation);
             if (is_end) {
                 event->next = events;
                 inbox_return(core->inbox, event);
@@ -330,7 +348,8 @@ static enum bw_code follow_to_mark(struct core *core, int64_t mark, struct bw_er
 static enum bw_code reach_mark(struct core *core, struct bw_error *error)
 {
     int64_t mark = (core->term << 20) + core->generation; /* no other recovery has this one */
-    enum bw_code code = tail_open(core->database, core->inbox, core->generation, &core->tail, error);
+    enum bw_code code = tail_open(core->database, core->inbox, core->generation, &core->tail,
+                                  error);
     if (code == BW_OK)
         code = leader_store_mark(core->leader_store, core->holder, core->term, mark, error);
     if (code == BW_OK)
@@ -368,8 +387,10 @@ enum bw_code core_recover(struct core *core, struct bw_error *error)
     worker_table_forgive(&core->workers, now_ms - began_ms, now_ms);
     resume_runs(core);
     metric_add(core->metrics, SCHEDULER_RECOVERIES, 1);
-    log_info("recovered", log_number("term", core->term), log_number("runs", HASH_COUNT(core->queue.runs)),
+    log_info("recovered", log_number("term", core->term),
+             log_number("runs", HASH_COUNT(core->queue.runs)),
              log_number("leases", HASH_COUNT(core->leases.leases)),
-             log_number("workers", HASH_COUNT(core->workers.workers)), log_number("took_ms", now_ms - began_ms));
+             log_number("workers", HASH_COUNT(core->workers.workers)),
+             log_number("took_ms", now_ms - began_ms));
     return BW_OK;
 }

@@ -35,7 +35,8 @@ struct known_replica *replica_table_find(const struct replica_table *table, cons
     return replica;
 }
 
-struct known_replica *replica_table_add(struct replica_table *table, const char *id, const char *url)
+struct known_replica *replica_table_add(struct replica_table *table, const char *id,
+                                        const char *url)
 {
     struct known_replica *replica = replica_table_find(table, id);
     if (replica != NULL)
@@ -65,7 +66,8 @@ struct parked_poll *replica_find_poll(const struct known_replica *replica, int64
 }
 
 /* Enters a poll into the lists of those that wait. */
-static void poll_wait(struct replica_table *table, struct parked_poll *poll, struct known_worker *worker, bool is_first)
+static void poll_wait(struct replica_table *table, struct parked_poll *poll,
+                      struct known_worker *worker, bool is_first)
 {
     poll->state = POLL_WAITING;
     poll->worker = worker;
@@ -85,8 +87,8 @@ static void poll_stop_waiting(struct replica_table *table, struct parked_poll *p
     table->waiting--;
 }
 
-struct parked_poll *replica_park(struct replica_table *table, struct known_replica *replica, struct known_worker *worker,
-                                 int64_t number, bool is_final)
+struct parked_poll *replica_park(struct replica_table *table, struct known_replica *replica,
+                                 struct known_worker *worker, int64_t number, bool is_final)
 {
     struct parked_poll *poll = replica_find_poll(replica, number);
     if (poll != NULL) {
@@ -113,7 +115,8 @@ void poll_match(struct replica_table *table, struct parked_poll *poll)
     poll->replica->matched++;
 }
 
-void poll_unmatch(struct replica_table *table, struct parked_poll *poll, struct known_worker *worker)
+void poll_unmatch(struct replica_table *table, struct parked_poll *poll,
+                  struct known_worker *worker)
 {
     if (poll->state != POLL_MATCHED)
         return;

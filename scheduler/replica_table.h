@@ -1,8 +1,9 @@
 /*
  * replica_table: the API's replicas as their signals show them, and the polls parked at each.
  *
- * A poll that was matched with a job, and one that was answered a moment ago, are remembered, so that a signal
- * which was sent before the answer can't make it wait again. Belongs to the scheduler's core thread. Pure: no I/O, no clock.
+ * A poll that was matched with a job, and one that was answered a moment ago, are remembered, so
+ * that a signal which was sent before the answer can't make it wait again. Belongs to the
+ * scheduler's core thread. Pure: no I/O, no clock.
  */
 #ifndef SCHEDULER_REPLICA_TABLE_H
 #define SCHEDULER_REPLICA_TABLE_H
@@ -17,9 +18,9 @@
 #include "scheduler/worker_table.h"
 
 enum poll_state {
-    POLL_WAITING,  /* in the waiters' list */
-    POLL_MATCHED,  /* a hand-out for it is under way */
-    POLL_ANSWERED  /* it is over; remembered for a while */
+    POLL_WAITING, /* in the waiters' list */
+    POLL_MATCHED, /* a hand-out for it is under way */
+    POLL_ANSWERED /* it is over; remembered for a while */
 };
 
 struct parked_poll {
@@ -29,8 +30,8 @@ struct parked_poll {
     bool is_listed; /* scratch: named by the announcement at hand */
     int64_t answered_ms;
     struct known_replica *replica;
-    struct known_worker *worker;       /* while waiting; NULL once answered */
-    struct parked_poll *prev, *next;   /* in the waiters' list, oldest first */
+    struct known_worker *worker;     /* while waiting; NULL once answered */
+    struct parked_poll *prev, *next; /* in the waiters' list, oldest first */
     struct parked_poll *worker_prev, *worker_next;
     UT_hash_handle hh;
 };
@@ -39,16 +40,16 @@ struct known_replica {
     char id[WORKER_ID_SIZE];
     char url[256];
     char process[33];
-    int64_t heard_ms;         /* clock_boot_ms of its last signal */
-    bool in_contact;          /* its last callback was answered */
-    bool has_announced;       /* since this leader began */
-    unsigned mismatches;      /* signs of life in a row whose checksum was not ours */
-    unsigned failures;        /* callbacks in a row that were not answered */
-    int64_t retry_ms;         /* not before this */
-    bool is_busy;             /* a callback is under way */
-    bool wants_announcement;  /* to be asked for with the next callback */
-    size_t matched;           /* polls in state matched */
-    int64_t *empty;           /* polls to be answered with nothing */
+    int64_t heard_ms;        /* clock_boot_ms of its last signal */
+    bool in_contact;         /* its last callback was answered */
+    bool has_announced;      /* since this leader began */
+    unsigned mismatches;     /* signs of life in a row whose checksum was not ours */
+    unsigned failures;       /* callbacks in a row that were not answered */
+    int64_t retry_ms;        /* not before this */
+    bool is_busy;            /* a callback is under way */
+    bool wants_announcement; /* to be asked for with the next callback */
+    size_t matched;          /* polls in state matched */
+    int64_t *empty;          /* polls to be answered with nothing */
     size_t empty_count, empty_room;
     struct live_lease *outbox; /* hand-outs not yet confirmed (live_lease.outbox_next) */
     struct parked_poll *polls; /* all, by number */
@@ -67,23 +68,25 @@ void replica_table_destroy(struct replica_table *table);
 struct known_replica *replica_table_find(const struct replica_table *table, const char *id);
 
 /* Adds one, or returns the one that is there. */
-struct known_replica *replica_table_add(struct replica_table *table, const char *id, const char *url);
+struct known_replica *replica_table_add(struct replica_table *table, const char *id,
+                                        const char *url);
 
 /* Frees a replica without polls or hand-outs. */
 void replica_table_remove(struct replica_table *table, struct known_replica *replica);
 
 struct parked_poll *replica_find_poll(const struct known_replica *replica, int64_t number);
 
-/* A poll waits. Nothing happens to one that is matched or answered; one that waits already may become final. Returns it, or
- * NULL if it does not wait. */
-struct parked_poll *replica_park(struct replica_table *table, struct known_replica *replica, struct known_worker *worker,
-                                 int64_t number, bool is_final);
+/* A poll waits. Nothing happens to one that is matched or answered; one that waits already may
+ * become final. Returns it, or NULL if it does not wait. */
+struct parked_poll *replica_park(struct replica_table *table, struct known_replica *replica,
+                                 struct known_worker *worker, int64_t number, bool is_final);
 
 /* Takes a waiting poll out of the waiters: a hand-out for it begins. */
 void poll_match(struct replica_table *table, struct parked_poll *poll);
 
 /* The hand-out came to nothing: it waits again, before all others. */
-void poll_unmatch(struct replica_table *table, struct parked_poll *poll, struct known_worker *worker);
+void poll_unmatch(struct replica_table *table, struct parked_poll *poll,
+                  struct known_worker *worker);
 
 /* It is over, whatever its state. Remembered until replica_forget_answered. */
 void poll_answered(struct replica_table *table, struct parked_poll *poll, int64_t now_ms);

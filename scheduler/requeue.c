@@ -35,7 +35,8 @@ uint32_t run_max_attempts(const struct core *core, const struct active_run *run)
 }
 
 /* On the store's thread. */
-static void result_settled(struct result_commit *commit, enum commit_outcome outcome, const struct result *existing)
+static void result_settled(struct result_commit *commit, enum commit_outcome outcome,
+                           const struct result *existing)
 {
     (void)existing;
     struct pending_result *pending = (struct pending_result *)commit;
@@ -45,8 +46,8 @@ static void result_settled(struct result_commit *commit, enum commit_outcome out
     inbox_post(pending->inbox, event);
 }
 
-void job_settle(struct core *core, struct active_run *run, uint32_t slot, enum job_outcome outcome, uint32_t attempts,
-                const char *reason)
+void job_settle(struct core *core, struct active_run *run, uint32_t slot, enum job_outcome outcome,
+                uint32_t attempts, const char *reason)
 {
     struct pending_result *pending = calloc(1, sizeof *pending);
     if (pending == NULL)
@@ -95,8 +96,9 @@ static void describe_strikes(const struct strikes *strikes, char *reason, size_t
     reason[0] = '\0';
     for (size_t i = 0; i < sizeof parts / sizeof *parts && length < size; i++)
         if (parts[i].count > 0)
-            length += (size_t)snprintf(reason + length, size - length, "%s%s %u time%s", length > 0 ? ", " : "",
-                                       parts[i].text, parts[i].count, parts[i].count == 1 ? "" : "s");
+            length += (size_t)snprintf(reason + length, size - length, "%s%s %u time%s",
+                                       length > 0 ? ", " : "", parts[i].text, parts[i].count,
+                                       parts[i].count == 1 ? "" : "s");
 }
 
 /* The first retry comes at once, the second after 5 s, all further ones after 25 s. */
@@ -114,7 +116,8 @@ void job_try_again(struct core *core, struct active_run *run, uint32_t slot, uin
         char reason[REASON_SIZE];
         describe_strikes(strikes, reason, sizeof reason);
         metric_add(core->metrics, SCHEDULER_JOBS_GIVEN_UP, 1);
-        log_warning("job given up", log_text("run_id", run->run.id), log_number("slot", slot), log_text("reason", reason));
+        log_warning("job given up", log_text("run_id", run->run.id), log_number("slot", slot),
+                    log_text("reason", reason));
         job_settle(core, run, slot, OUTCOME_FAILED, total, reason);
         return;
     }
@@ -138,7 +141,7 @@ void lease_begin_end(struct core *core, struct live_lease *lease, enum lease_end
     lease_set_state(lease, LEASE_ENDING);
     lease->end = end;
     struct chore *chore = chore_new(CHORE_END_LEASE, core->generation);
-    strcpy(chore->lease.job, lease->job);
+    snprintf(chore->lease.job, sizeof chore->lease.job, "%s", lease->job);
     chore->lease.attempt = lease->attempt;
     chore->lease.term = core->term;
     chore->lease.end = end;
@@ -160,7 +163,7 @@ void lease_ended(struct core *core, struct chore *chore)
     char avoid[WORKER_ID_SIZE] = "";
     strikes_add(&strikes, lease->end);
     if (lease->end != LEASE_RELEASED)
-        strcpy(avoid, lease->worker->id);
+        snprintf(avoid, sizeof avoid, "%s", lease->worker->id);
     lease_table_remove(&core->leases, lease);
     metric_add(core->metrics, SCHEDULER_REQUEUES, 1);
     job_try_again(core, run, slot, attempt + 1, &strikes, avoid);
@@ -173,11 +176,12 @@ static void bury(struct core *core, struct known_worker *worker)
     worker_declare_dead(&core->workers, worker);
     log_warning("worker dead", log_number("silent_ms", core->now_ms - worker->heard_ms),
                 log_number("leases", worker->held));
-    DL_FOREACH_SAFE2 (worker->leases, lease, following, worker_next)
-        lease_begin_end(core, lease, lease->state == LEASE_UNCONFIRMED ? LEASE_RELEASED : LEASE_LOST);
+    DL_FOREACH_SAFE2(worker->leases, lease, following, worker_next)
+    lease_begin_end(core, lease, lease->state == LEASE_UNCONFIRMED ? LEASE_RELEASED : LEASE_LOST);
     struct chore *chore = chore_new(CHORE_MARK_WORKER, core->generation);
-    strcpy(chore->worker.id, worker->id);
-    chore->worker.last_seen_ms = database_now_ms(core->database) - (core->now_ms - worker->heard_ms);
+    snprintf(chore->worker.id, sizeof chore->worker.id, "%s", worker->id);
+    chore->worker.last_seen_ms = database_now_ms(core->database) -
+                                 (core->now_ms - worker->heard_ms);
     chores_submit(core->chores, chore);
 }
 
@@ -194,7 +198,7 @@ static int64_t replica_silence_ms(const struct core *core, const struct known_wo
 static void purge_worker(struct core *core, struct known_worker *worker)
 {
     struct chore *chore = chore_new(CHORE_DELETE_WORKER, core->generation);
-    strcpy(chore->worker.id, worker->id);
+    snprintf(chore->worker.id, sizeof chore->worker.id, "%s", worker->id);
     chores_submit(core->chores, chore);
     worker_table_remove(&core->workers, worker);
 }
@@ -206,8 +210,10 @@ static void check_workers(struct core *core)
     if (purges)
         core->purged_ms = core->now_ms;
     HASH_ITER (hh, core->workers.workers, worker, following) {
-        bool only_waits = worker->held == 0 && worker->polls != NULL; /* its open poll is life enough */
-        if (!only_waits && worker_is_overdue(&core->workers, worker, core->now_ms, replica_silence_ms(core, worker)))
+        bool only_waits = worker->held == 0 &&
+                          worker->polls != NULL; /* its open poll is life enough */
+        if (!only_waits && worker_is_overdue(&core->workers, worker, core->now_ms,
+                                             replica_silence_ms(core, worker)))
             bury(core, worker);
         else if (purges && !worker->is_alive && worker->held == 0 && worker->polls == NULL &&
                  core->now_ms - worker->heard_ms > DEAD_WORKER_MEMORY_MS)

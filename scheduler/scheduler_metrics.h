@@ -5,26 +5,36 @@
 #include "common/metrics.h"
 
 /* X(place, name, label, kind, help) */
-#define SCHEDULER_METRIC_MAP(X)                                                                                            \
-    X(SCHEDULER_IS_LEADER, "broadway_scheduler_is_leader", NULL, METRIC_GAUGE, "1 while this process leads")               \
-    X(SCHEDULER_TERM, "broadway_scheduler_term", NULL, METRIC_GAUGE, "Term in which it leads or last led")                 \
-    X(SCHEDULER_QUEUED_JOBS, "broadway_scheduler_queued_jobs", NULL, METRIC_GAUGE, "Jobs that wait for a grader")          \
-    X(SCHEDULER_RUNNING_JOBS, "broadway_scheduler_running_jobs", NULL, METRIC_GAUGE, "Jobs with a live lease")             \
-    X(SCHEDULER_OLDEST_QUEUED_SECONDS, "broadway_scheduler_oldest_queued_seconds", NULL, METRIC_GAUGE,                     \
-      "Age of the oldest run that has a job waiting")                                                                      \
-    X(SCHEDULER_WAITING_POLLS, "broadway_scheduler_waiting_polls", NULL, METRIC_GAUGE, "Polls that wait for a job")        \
-    X(SCHEDULER_WORKERS_ALIVE, "broadway_scheduler_workers_alive", NULL, METRIC_GAUGE, "Workers that are alive")           \
-    X(SCHEDULER_REPLICAS_OUT_OF_CONTACT, "broadway_scheduler_replicas_out_of_contact", NULL, METRIC_GAUGE,                 \
-      "Known API replicas that do not answer callbacks")                                                                   \
-    X(SCHEDULER_HAND_OUTS, "broadway_scheduler_hand_outs_total", NULL, METRIC_COUNTER, "Jobs delivered to a grader")       \
-    X(SCHEDULER_REQUEUES, "broadway_scheduler_requeues_total", NULL, METRIC_COUNTER, "Leases that ended without a result") \
-    X(SCHEDULER_JOBS_GIVEN_UP, "broadway_scheduler_jobs_given_up_total", NULL, METRIC_COUNTER,                             \
-      "Jobs that failed because their attempts were used up")                                                              \
-    X(SCHEDULER_RESULTS, "broadway_scheduler_results_total", NULL, METRIC_COUNTER, "Results seen")                         \
-    X(SCHEDULER_CALLBACKS, "broadway_scheduler_callbacks_total", NULL, METRIC_COUNTER, "Callbacks sent to replicas")       \
-    X(SCHEDULER_CALLBACKS_FAILED, "broadway_scheduler_callbacks_failed_total", NULL, METRIC_COUNTER,                       \
-      "Callbacks that were not answered")                                                                                  \
-    X(SCHEDULER_RECOVERIES, "broadway_scheduler_recoveries_total", NULL, METRIC_COUNTER, "Recoveries, the first included") \
+#define SCHEDULER_METRIC_MAP(X)                                                                    \
+    X(SCHEDULER_IS_LEADER, "broadway_scheduler_is_leader", NULL, METRIC_GAUGE,                     \
+      "1 while this process leads")                                                                \
+    X(SCHEDULER_TERM, "broadway_scheduler_term", NULL, METRIC_GAUGE,                               \
+      "Term in which it leads or last led")                                                        \
+    X(SCHEDULER_QUEUED_JOBS, "broadway_scheduler_queued_jobs", NULL, METRIC_GAUGE,                 \
+      "Jobs that wait for a grader")                                                               \
+    X(SCHEDULER_RUNNING_JOBS, "broadway_scheduler_running_jobs", NULL, METRIC_GAUGE,               \
+      "Jobs with a live lease")                                                                    \
+    X(SCHEDULER_OLDEST_QUEUED_SECONDS, "broadway_scheduler_oldest_queued_seconds", NULL,           \
+      METRIC_GAUGE, "Age of the oldest run that has a job waiting")                                \
+    X(SCHEDULER_WAITING_POLLS, "broadway_scheduler_waiting_polls", NULL, METRIC_GAUGE,             \
+      "Polls that wait for a job")                                                                 \
+    X(SCHEDULER_WORKERS_ALIVE, "broadway_scheduler_workers_alive", NULL, METRIC_GAUGE,             \
+      "Workers that are alive")                                                                    \
+    X(SCHEDULER_REPLICAS_OUT_OF_CONTACT, "broadway_scheduler_replicas_out_of_contact", NULL,       \
+      METRIC_GAUGE, "Known API replicas that do not answer callbacks")                             \
+    X(SCHEDULER_HAND_OUTS, "broadway_scheduler_hand_outs_total", NULL, METRIC_COUNTER,             \
+      "Jobs delivered to a grader")                                                                \
+    X(SCHEDULER_REQUEUES, "broadway_scheduler_requeues_total", NULL, METRIC_COUNTER,               \
+      "Leases that ended without a result")                                                        \
+    X(SCHEDULER_JOBS_GIVEN_UP, "broadway_scheduler_jobs_given_up_total", NULL, METRIC_COUNTER,     \
+      "Jobs that failed because their attempts were used up")                                      \
+    X(SCHEDULER_RESULTS, "broadway_scheduler_results_total", NULL, METRIC_COUNTER, "Results seen") \
+    X(SCHEDULER_CALLBACKS, "broadway_scheduler_callbacks_total", NULL, METRIC_COUNTER,             \
+      "Callbacks sent to replicas")                                                                \
+    X(SCHEDULER_CALLBACKS_FAILED, "broadway_scheduler_callbacks_failed_total", NULL,               \
+      METRIC_COUNTER, "Callbacks that were not answered")                                          \
+    X(SCHEDULER_RECOVERIES, "broadway_scheduler_recoveries_total", NULL, METRIC_COUNTER,           \
+      "Recoveries, the first included")                                                            \
     X(SCHEDULER_EVENTS, "broadway_scheduler_events_total", NULL, METRIC_COUNTER, "Events handled")
 
 enum scheduler_metric {

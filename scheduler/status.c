@@ -18,7 +18,8 @@ struct status {
     char *json;
 };
 
-static int serve_metrics(const struct _u_request *request, struct _u_response *response, void *context)
+static int serve_metrics(const struct _u_request *request, struct _u_response *response,
+                         void *context)
 {
     (void)request;
     struct status *status = context;
@@ -29,7 +30,8 @@ static int serve_metrics(const struct _u_request *request, struct _u_response *r
     return U_CALLBACK_COMPLETE;
 }
 
-static int serve_health(const struct _u_request *request, struct _u_response *response, void *context)
+static int serve_health(const struct _u_request *request, struct _u_response *response,
+                        void *context)
 {
     (void)request, (void)context;
     ulfius_set_string_body_response(response, 200, "{\"status\":\"ok\"}");
@@ -37,18 +39,21 @@ static int serve_health(const struct _u_request *request, struct _u_response *re
     return U_CALLBACK_COMPLETE;
 }
 
-static int serve_ready(const struct _u_request *request, struct _u_response *response, void *context)
+static int serve_ready(const struct _u_request *request, struct _u_response *response,
+                       void *context)
 {
     (void)request;
     struct status *status = context;
     pthread_mutex_lock(&status->mutex);
-    ulfius_set_string_body_response(response, status->is_ready ? 200 : 503, status->json != NULL ? status->json : "{}");
+    ulfius_set_string_body_response(response, status->is_ready ? 200 : 503,
+                                    status->json != NULL ? status->json : "{}");
     pthread_mutex_unlock(&status->mutex);
     u_map_put(response->map_header, "Content-Type", "application/json");
     return U_CALLBACK_COMPLETE;
 }
 
-static int serve_nothing(const struct _u_request *request, struct _u_response *response, void *context)
+static int serve_nothing(const struct _u_request *request, struct _u_response *response,
+                         void *context)
 {
     (void)request, (void)context;
     ulfius_set_string_body_response(response, 404, "{\"error\":\"there is nothing at this path\"}");
@@ -67,12 +72,13 @@ static int start(struct status *status)
     return ulfius_start_framework(instance);
 }
 
-enum bw_code status_open(const char *address, uint16_t port, const struct metrics *metrics, struct status **status,
-                         struct bw_error *error)
+enum bw_code status_open(const char *address, uint16_t port, const struct metrics *metrics,
+                         struct status **status, struct bw_error *error)
 {
     struct sockaddr_in where = {.sin_family = AF_INET, .sin_port = htons(port)};
     if (inet_pton(AF_INET, address, &where.sin_addr) != 1)
-        return bw_fail(error, BW_BAD_REQUEST, "--metrics-bind-address %.60s: must be an IPv4 address", address);
+        return bw_fail(error, BW_BAD_REQUEST,
+                       "--metrics-bind-address %.60s: must be an IPv4 address", address);
     enum bw_code code = port_check("--metrics-port", address, port, error);
     if (code != BW_OK)
         return code;
@@ -81,10 +87,12 @@ enum bw_code status_open(const char *address, uint16_t port, const struct metric
         abort();
     opened->metrics = metrics;
     pthread_mutex_init(&opened->mutex, NULL);
-    if (ulfius_init_instance(&opened->instance, port, &where, NULL) != U_OK || start(opened) != U_OK) {
+    if (ulfius_init_instance(&opened->instance, port, &where, NULL) != U_OK ||
+        start(opened) != U_OK) {
         ulfius_clean_instance(&opened->instance);
         free(opened);
-        return bw_fail(error, BW_BAD_REQUEST, "--metrics-port %u: the port can't be opened on %s", port, address);
+        return bw_fail(error, BW_BAD_REQUEST, "--metrics-port %u: the port can't be opened on %s",
+                       port, address);
     }
     *status = opened;
     return BW_OK;

@@ -43,7 +43,8 @@ static void append_inserts(bson_t *alternatives)
 }
 
 /* {operationType: update, ns.coll: COLLECTION, updateDescription.updatedFields.FIELD: there} */
-static void append_update(bson_t *alternatives, const char *key, const char *collection, const char *field)
+static void append_update(bson_t *alternatives, const char *key, const char *collection,
+                          const char *field)
 {
     bson_t row, condition;
     BSON_APPEND_DOCUMENT_BEGIN(alternatives, key, &row);
@@ -57,7 +58,8 @@ static void append_update(bson_t *alternatives, const char *key, const char *col
 
 static void build_pipeline(bson_t *pipeline)
 {
-    static const char *const left_out[] = {"fullDocument.result", "fullDocument.summary", "updateDescription"};
+    static const char *const left_out[] = {"fullDocument.result", "fullDocument.summary",
+                                           "updateDescription"};
     bson_t stage, match, alternatives, project;
     BSON_APPEND_DOCUMENT_BEGIN(pipeline, "0", &stage);
     BSON_APPEND_DOCUMENT_BEGIN(&stage, "$match", &match);
@@ -220,12 +222,13 @@ static enum bw_code open_stream(struct tail *tail, struct bw_error *error)
     const bson_t *reply;
     bson_error_t reason;
     if (mongoc_change_stream_error_document(tail->stream, &reason, &reply))
-        return bw_fail(error, BW_UNAVAILABLE, "the change stream can't be opened: %.200s", reason.message);
+        return bw_fail(error, BW_UNAVAILABLE, "the change stream can't be opened: %.200s",
+                       reason.message);
     return BW_OK;
 }
 
-enum bw_code tail_open(struct database *database, struct inbox *inbox, int64_t generation, struct tail **tail,
-                       struct bw_error *error)
+enum bw_code tail_open(struct database *database, struct inbox *inbox, int64_t generation,
+                       struct tail **tail, struct bw_error *error)
 {
     struct tail *opened = calloc(1, sizeof *opened);
     if (opened == NULL)

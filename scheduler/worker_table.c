@@ -28,8 +28,8 @@ struct known_worker *worker_table_find(const struct worker_table *table, const c
     return worker;
 }
 
-struct known_worker *worker_table_add(struct worker_table *table, const char *id, int concurrency, bool is_alive,
-                                      int64_t now_ms)
+struct known_worker *worker_table_add(struct worker_table *table, const char *id, int concurrency,
+                                      bool is_alive, int64_t now_ms)
 {
     struct known_worker *worker = worker_table_find(table, id);
     if (worker != NULL)
@@ -53,7 +53,8 @@ void worker_table_remove(struct worker_table *table, struct known_worker *worker
     free(worker);
 }
 
-bool worker_heard(struct worker_table *table, struct known_worker *worker, int64_t heard_ms, const char *replica)
+bool worker_heard(struct worker_table *table, struct known_worker *worker, int64_t heard_ms,
+                  const char *replica)
 {
     if (heard_ms > worker->heard_ms)
         worker->heard_ms = heard_ms;
@@ -79,8 +80,8 @@ int64_t worker_patience_ms(const struct worker_table *table)
     return 2 * table->heartbeat_ms + (slack_ms > MINIMUM_SLACK_MS ? slack_ms : MINIMUM_SLACK_MS);
 }
 
-bool worker_is_overdue(const struct worker_table *table, const struct known_worker *worker, int64_t now_ms,
-                       int64_t silence_ms)
+bool worker_is_overdue(const struct worker_table *table, const struct known_worker *worker,
+                       int64_t now_ms, int64_t silence_ms)
 {
     if (!worker->is_alive)
         return false;

@@ -17,7 +17,8 @@ struct definition_store {
     struct group_commit *commits;
 };
 
-enum bw_code definition_store_open(struct database *database, struct definition_store **store, struct bw_error *error)
+enum bw_code definition_store_open(struct database *database, struct definition_store **store,
+                                   struct bw_error *error)
 {
     static const struct group_commit_settings settings = {
         .collection = COLLECTION,
@@ -47,11 +48,12 @@ void definition_store_close(struct definition_store *store)
     free(store);
 }
 
-enum bw_code definition_store_insert(struct definition_store *store, const char *run_id, const char *text, size_t length,
-                                     struct bw_error *error)
+enum bw_code definition_store_insert(struct definition_store *store, const char *run_id,
+                                     const char *text, size_t length, struct bw_error *error)
 {
     if (length > DEFINITION_MAX_BYTES)
-        return bw_fail(error, BW_TOO_LARGE, "the grading run is %zu bytes long; at most %d can be stored", length,
+        return bw_fail(error, BW_TOO_LARGE,
+                       "the grading run is %zu bytes long; at most %d can be stored", length,
                        (int)DEFINITION_MAX_BYTES);
     bson_t document = BSON_INITIALIZER;
     BSON_APPEND_UTF8(&document, "_id", run_id);
@@ -73,7 +75,8 @@ static void take_text(const bson_t *document, void *context)
     struct reading *reading = context;
     bson_iter_t field;
     uint32_t length;
-    if (!bson_iter_init_find(&field, document, "definition") || !BSON_ITER_HOLDS_UTF8(&field) || reading->text != NULL)
+    if (!bson_iter_init_find(&field, document, "definition") || !BSON_ITER_HOLDS_UTF8(&field) ||
+        reading->text != NULL)
         return;
     const char *text = bson_iter_utf8(&field, &length);
     reading->text = malloc((size_t)length + 1);
@@ -83,17 +86,19 @@ static void take_text(const bson_t *document, void *context)
     reading->length = length;
 }
 
-enum bw_code definition_store_read(struct definition_store *store, const char *run_id, char **text, size_t *length,
-                                   struct bw_error *error)
+enum bw_code definition_store_read(struct definition_store *store, const char *run_id, char **text,
+                                   size_t *length, struct bw_error *error)
 {
     struct reading reading = {0};
-    enum bw_code code = database_find_ids(store->database, COLLECTION, &run_id, 1, NULL, take_text, &reading, error);
+    enum bw_code code = database_find_ids(store->database, COLLECTION, &run_id, 1, NULL, take_text,
+                                          &reading, error);
     if (code != BW_OK) {
         free(reading.text);
         return code;
     }
     if (reading.text == NULL)
-        return bw_fail(error, BW_NOT_FOUND, "there is no definition of the grading run '%s'", run_id);
+        return bw_fail(error, BW_NOT_FOUND, "there is no definition of the grading run '%s'",
+                       run_id);
     *text = reading.text;
     *length = reading.length;
     return BW_OK;

@@ -1,6 +1,6 @@
 /*
- * definition_store: collection run_definitions: what was submitted, immutable. Written by the API, before the run.
- * Safe from any thread.
+ * definition_store: collection run_definitions: what was submitted, immutable. Written by the API,
+ * before the run. Safe from any thread.
  */
 #ifndef COMMON_STORE_DEFINITION_STORE_H
 #define COMMON_STORE_DEFINITION_STORE_H
@@ -18,12 +18,14 @@ enum bw_code definition_store_open(struct database *database, struct definition_
                                    struct bw_error *error) BW_CHECKED;
 void definition_store_close(struct definition_store *store);
 
-/* Inserts the text of a run's definition and waits until that is durable, 10 s at most. BW_TOO_LARGE, BW_UNAVAILABLE (unknown). */
-enum bw_code definition_store_insert(struct definition_store *store, const char *run_id, const char *text, size_t length,
-                                     struct bw_error *error) BW_CHECKED;
+/* Inserts the text of a run's definition and waits until that is durable, 10 s at most.
+ * BW_TOO_LARGE, BW_UNAVAILABLE (unknown). */
+enum bw_code definition_store_insert(struct definition_store *store, const char *run_id,
+                                     const char *text, size_t length, struct bw_error *error)
+    BW_CHECKED;
 
 /* Reads it. *text is new (free()). BW_NOT_FOUND, BW_UNAVAILABLE. */
-enum bw_code definition_store_read(struct definition_store *store, const char *run_id, char **text, size_t *length,
-                                   struct bw_error *error) BW_CHECKED;
+enum bw_code definition_store_read(struct definition_store *store, const char *run_id, char **text,
+                                   size_t *length, struct bw_error *error) BW_CHECKED;
 
 #endif

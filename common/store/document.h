@@ -1,7 +1,7 @@
 /*
- * document: reading fields out of BSON, for the stores alone. Absent or wrongly typed fields read as
- * the given default: what is in the database was written by us, and an older version's documents must still be readable.
- * Pure; safe from any thread.
+ * document: reading fields out of BSON, for the stores alone. Absent or wrongly typed fields read
+ * as the given default: what is in the database was written by us, and an older version's documents
+ * must still be readable. Pure; safe from any thread.
  */
 #ifndef COMMON_STORE_DOCUMENT_H
 #define COMMON_STORE_DOCUMENT_H
@@ -25,7 +25,8 @@ int64_t document_date(const bson_t *document, const char *key);
 /* An ObjectId as 24 hex digits; false if there is none. `hex` has 25 bytes. */
 bool document_oid(const bson_t *document, const char *key, char *hex);
 
-/* A fresh random number that marks one request's write: finding one's own under a taken _id is success. */
+/* A fresh random number that marks one request's write: finding one's own under a taken _id is
+ * success. */
 int64_t nonce_new(void);
 
 /* The field that holds it. */

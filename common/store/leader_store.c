@@ -14,7 +14,8 @@ struct leader_store {
     struct database *database;
 };
 
-enum bw_code leader_store_open(struct database *database, struct leader_store **store, struct bw_error *error)
+enum bw_code leader_store_open(struct database *database, struct leader_store **store,
+                               struct bw_error *error)
 {
     (void)error;
     struct leader_store *self = calloc(1, sizeof *self);
@@ -53,11 +54,14 @@ static enum bw_code make_document(struct leader_store *store, struct bw_error *e
     BSON_APPEND_INT64(&document, "term", 0);
     BSON_APPEND_INT64(&document, "taking", 0);
     BSON_APPEND_DATE_TIME(&document, "expires_at", 0);
-    bool ok = mongoc_collection_insert_one(into, &document, NULL, NULL, &reason) || reason.code == DUPLICATE_KEY;
+    bool ok = mongoc_collection_insert_one(into, &document, NULL, NULL, &reason) ||
+              reason.code == DUPLICATE_KEY;
     bson_destroy(&document);
     mongoc_collection_destroy(into);
     database_return(store->database, client);
-    return ok ? BW_OK : bw_fail(error, BW_UNAVAILABLE, "the leader document was not made: %.200s", reason.message);
+    return ok ? BW_OK
+              : bw_fail(error, BW_UNAVAILABLE, "the leader document was not made: %.200s",
+                        reason.message);
 }
 
 struct reading {
@@ -73,10 +77,12 @@ static void take_leader(const bson_t *document, void *context)
     reading->taking = document_integer(document, "taking", 0);
 }
 
-static enum bw_code read_leader(struct leader_store *store, struct reading *reading, struct bw_error *error)
+static enum bw_code read_leader(struct leader_store *store, struct reading *reading,
+                                struct bw_error *error)
 {
     const char *id = ID;
-    return database_find_ids(store->database, COLLECTION, &id, 1, NULL, take_leader, reading, error);
+    return database_find_ids(store->database, COLLECTION, &id, 1, NULL, take_leader, reading,
+                             error);
 }
 
 /* FIELD: {$add: [LEFT, NUMBER]} */
@@ -91,8 +97,9 @@ static void append_sum(bson_t *object, const char *field, const char *left, int6
     bson_append_document_end(object, &sum);
 }
 
-/* {_id, expires_at: {$lt: now}}: `now_ms` is the database's date of a moment ago, so that a delay errs on the safe side.
- * (A comparison with $$NOW would say the same; not every server evaluates it.) */
+/* {_id, expires_at: {$lt: now}}: `now_ms` is the database's date of a moment ago, so that a delay
+ * errs on the safe side. (A comparison with $$NOW would say the same; not every server evaluates
+ * it.) */
 static void build_expired_filter(bson_t *filter, int64_t now_ms)
 {
     bson_t condition;
@@ -102,7 +109,8 @@ static void build_expired_filter(bson_t *filter, int64_t now_ms)
     bson_append_document_end(filter, &condition);
 }
 
-/* The pipeline [{$set: {expires_at: now + lease, and for a taking: holder, term + 1, its nonce}}]. */
+/* The pipeline [{$set: {expires_at: now + lease, and for a taking: holder, term + 1, its nonce}}].
+ */
 static void build_lease(bson_t *pipeline, const char *holder, int64_t lease_ms, int64_t taking)
 {
     bson_t stage, set, literal;
@@ -129,7 +137,8 @@ static void build_own_filter(bson_t *filter, const char *holder, int64_t term)
 }
 
 /* The update may have been done by a try whose answer was lost: the document tells. */
-static enum bw_code judge_taking(struct leader_store *store, int64_t taking, int64_t *term, struct bw_error *error)
+static enum bw_code judge_taking(struct leader_store *store, int64_t taking, int64_t *term,
+                                 struct bw_error *error)
 {
     struct reading reading = {0};
     enum bw_code code = read_leader(store, &reading, error);
@@ -138,8 +147,8 @@ static enum bw_code judge_taking(struct leader_store *store, int64_t taking, int
     return code;
 }
 
-enum bw_code leader_store_take(struct leader_store *store, const char *holder, int64_t lease_ms, int64_t *term,
-                               struct bw_error *error)
+enum bw_code leader_store_take(struct leader_store *store, const char *holder, int64_t lease_ms,
+                               int64_t *term, struct bw_error *error)
 {
     struct reading reading = {0};
     enum bw_code code = database_ping(store->database, error); /* its clock, now */
@@ -162,27 +171,29 @@ enum bw_code leader_store_take(struct leader_store *store, const char *holder, i
     return judge_taking(store, taking, term, error);
 }
 
-enum bw_code leader_store_renew(struct leader_store *store, const char *holder, int64_t term, int64_t lease_ms, bool *held,
-                                struct bw_error *error)
+enum bw_code leader_store_renew(struct leader_store *store, const char *holder, int64_t term,
+                                int64_t lease_ms, bool *held, struct bw_error *error)
 {
     bson_t filter = BSON_INITIALIZER, pipeline = BSON_INITIALIZER;
     build_own_filter(&filter, holder, term);
     build_lease(&pipeline, holder, lease_ms, 0);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &pipeline, held, error);
+    enum bw_code code = database_update(store->database, COLLECTION, &filter, &pipeline, held,
+                                        error);
     bson_destroy(&filter);
     bson_destroy(&pipeline);
     return code;
 }
 
 /* One classic $set on one's own lease. */
-static enum bw_code set_own(struct leader_store *store, const char *holder, int64_t term, const bson_t *set,
-                            struct bw_error *error)
+static enum bw_code set_own(struct leader_store *store, const char *holder, int64_t term,
+                            const bson_t *set, struct bw_error *error)
 {
     bool matched = false;
     bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
     build_own_filter(&filter, holder, term);
     BSON_APPEND_DOCUMENT(&update, "$set", set);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched, error);
+    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
+                                        error);
     bson_destroy(&filter);
     bson_destroy(&update);
     if (code == BW_OK && !matched)
@@ -190,7 +201,8 @@ static enum bw_code set_own(struct leader_store *store, const char *holder, int6
     return code;
 }
 
-enum bw_code leader_store_release(struct leader_store *store, const char *holder, int64_t term, struct bw_error *error)
+enum bw_code leader_store_release(struct leader_store *store, const char *holder, int64_t term,
+                                  struct bw_error *error)
 {
     bson_t set = BSON_INITIALIZER;
     BSON_APPEND_DATE_TIME(&set, "expires_at", 0);
@@ -199,8 +211,8 @@ enum bw_code leader_store_release(struct leader_store *store, const char *holder
     return code;
 }
 
-enum bw_code leader_store_mark(struct leader_store *store, const char *holder, int64_t term, int64_t mark,
-                               struct bw_error *error)
+enum bw_code leader_store_mark(struct leader_store *store, const char *holder, int64_t term,
+                               int64_t mark, struct bw_error *error)
 {
     bson_t set = BSON_INITIALIZER;
     BSON_APPEND_INT64(&set, "mark", mark);

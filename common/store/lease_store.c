@@ -37,7 +37,8 @@ static enum lease_end end_parse(const char *name)
     return LEASE_LIVE;
 }
 
-enum bw_code lease_store_open(struct database *database, struct lease_store **store, struct bw_error *error)
+enum bw_code lease_store_open(struct database *database, struct lease_store **store,
+                              struct bw_error *error)
 {
     static const struct group_commit_settings settings = {
         .collection = COLLECTION,
@@ -81,7 +82,8 @@ bool lease_from_document(const bson_t *document, struct lease *lease)
 {
     memset(lease, 0, sizeof *lease);
     char id[LEASE_ID_SIZE], end[32];
-    if (!document_text(document, "_id", id, sizeof id) || strlen(id) <= JOB_ID_LENGTH || id[JOB_ID_LENGTH] != '.')
+    if (!document_text(document, "_id", id, sizeof id) || strlen(id) <= JOB_ID_LENGTH ||
+        id[JOB_ID_LENGTH] != '.')
         return false;
     memcpy(lease->job, id, JOB_ID_LENGTH);
     lease->attempt = (uint32_t)strtoul(id + JOB_ID_LENGTH + 1, NULL, 10);
@@ -159,20 +161,21 @@ static void note_end_nonce(const bson_t *document, void *context)
 }
 
 /* The update did not match: was it an earlier try of it that ended the lease? */
-static enum bw_code judge_end(struct lease_store *store, const char *job, uint32_t attempt, int64_t nonce, bool *ended,
-                              struct bw_error *error)
+static enum bw_code judge_end(struct lease_store *store, const char *job, uint32_t attempt,
+                              int64_t nonce, bool *ended, struct bw_error *error)
 {
     char id[LEASE_ID_SIZE];
     const char *ids[] = {lease_id(job, attempt, id)};
     int64_t found = 0;
-    enum bw_code code = database_find_ids(store->database, COLLECTION, ids, 1, NULL, note_end_nonce, &found, error);
+    enum bw_code code = database_find_ids(store->database, COLLECTION, ids, 1, NULL, note_end_nonce,
+                                          &found, error);
     if (code == BW_OK)
         *ended = found == nonce;
     return code;
 }
 
-enum bw_code lease_store_end(struct lease_store *store, const char *job, uint32_t attempt, int64_t term, enum lease_end end,
-                             bool *ended, struct bw_error *error)
+enum bw_code lease_store_end(struct lease_store *store, const char *job, uint32_t attempt,
+                             int64_t term, enum lease_end end, bool *ended, struct bw_error *error)
 {
     int64_t nonce = nonce_new();
     bool matched = false;
@@ -186,7 +189,8 @@ enum bw_code lease_store_end(struct lease_store *store, const char *job, uint32_
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$currentDate", &dates);
     BSON_APPEND_BOOL(&dates, "ended_at", true);
     bson_append_document_end(&update, &dates);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched, error);
+    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
+                                        error);
     bson_destroy(&filter);
     bson_destroy(&update);
     if (code != BW_OK)
@@ -197,8 +201,8 @@ enum bw_code lease_store_end(struct lease_store *store, const char *job, uint32_
     return BW_OK;
 }
 
-enum bw_code lease_store_stamp(struct lease_store *store, const struct lease *leases, size_t count, int64_t term,
-                               struct bw_error *error)
+enum bw_code lease_store_stamp(struct lease_store *store, const struct lease *leases, size_t count,
+                               int64_t term, struct bw_error *error)
 {
     bson_t update = BSON_INITIALIZER, set;
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
@@ -229,8 +233,9 @@ static void visit_lease(const bson_t *document, void *context)
         visit->each(&lease, visit->context);
 }
 
-enum bw_code lease_store_read(struct lease_store *store, const char (*jobs)[JOB_ID_SIZE], size_t count, uint32_t first,
-                              uint32_t window, void (*each)(const struct lease *lease, void *context), void *context,
+enum bw_code lease_store_read(struct lease_store *store, const char (*jobs)[JOB_ID_SIZE],
+                              size_t count, uint32_t first, uint32_t window,
+                              void (*each)(const struct lease *lease, void *context), void *context,
                               struct bw_error *error)
 {
     struct visit visit = {each, context};
@@ -243,8 +248,8 @@ enum bw_code lease_store_read(struct lease_store *store, const char (*jobs)[JOB_
         abort();
     for (size_t i = 0; i < total; i++)
         pointers[i] = lease_id(jobs[i / window], first + (uint32_t)(i % window), ids[i]);
-    enum bw_code code =
-        database_find_ids(store->database, COLLECTION, pointers, total, NULL, visit_lease, &visit, error);
+    enum bw_code code = database_find_ids(store->database, COLLECTION, pointers, total, NULL,
+                                          visit_lease, &visit, error);
     free(pointers);
     free(ids);
     return code;

@@ -1,6 +1,7 @@
 /*
- * lease_store: collection job_leases: one document per hand-out, _id "<job id>.<attempt>". Inserted by the scheduler, in batches; only
- * `ended` and `term` of it ever change, by the scheduler. Live = no `ended` and no result of its job. Safe from any thread.
+ * lease_store: collection job_leases: one document per hand-out, _id "<job id>.<attempt>". Inserted
+ * by the scheduler, in batches; only `ended` and `term` of it ever change, by the scheduler. Live =
+ * no `ended` and no result of its job. Safe from any thread.
  */
 #ifndef COMMON_STORE_LEASE_STORE_H
 #define COMMON_STORE_LEASE_STORE_H
@@ -32,29 +33,37 @@ struct lease_commit {
     struct commit_item item; /* first; private to the store */
     struct lease lease;
     int64_t nonce;
-    /* Called once from the store's thread. `existing` (borrowed) only with COMMIT_DUPLICATE. The lease_commit is the caller's again. */
-    void (*settled)(struct lease_commit *commit, enum commit_outcome outcome, const struct lease *existing);
+    /* Called once from the store's thread. `existing` (borrowed) only with COMMIT_DUPLICATE. The
+     * lease_commit is the caller's again. */
+    void (*settled)(struct lease_commit *commit, enum commit_outcome outcome,
+                    const struct lease *existing);
     void *context;
 };
 
-enum bw_code lease_store_open(struct database *database, struct lease_store **store, struct bw_error *error) BW_CHECKED;
+enum bw_code lease_store_open(struct database *database, struct lease_store **store,
+                              struct bw_error *error) BW_CHECKED;
 void lease_store_close(struct lease_store *store);
 
-/* Inserts `commit->lease` with the next batch; `try_ms` bounds the trying. `settled` and `context` are set by the caller. */
+/* Inserts `commit->lease` with the next batch; `try_ms` bounds the trying. `settled` and `context`
+ * are set by the caller. */
 void lease_store_insert(struct lease_store *store, struct lease_commit *commit, int64_t try_ms);
 
-/* Ends a lease: compare-and-set on {_id, no `ended`, term}. *ended: it was this call (or an earlier try of it) that ended it.
- * BW_UNAVAILABLE: unknown. */
-enum bw_code lease_store_end(struct lease_store *store, const char *job, uint32_t attempt, int64_t term, enum lease_end end,
-                             bool *ended, struct bw_error *error) BW_CHECKED;
+/* Ends a lease: compare-and-set on {_id, no `ended`, term}. *ended: it was this call (or an earlier
+ * try of it) that ended it. BW_UNAVAILABLE: unknown. */
+enum bw_code lease_store_end(struct lease_store *store, const char *job, uint32_t attempt,
+                             int64_t term, enum lease_end end, bool *ended, struct bw_error *error)
+    BW_CHECKED;
 
-/* Takes those of `count` leases that have no `ended` over into `term`, in few commands. Idempotent. */
-enum bw_code lease_store_stamp(struct lease_store *store, const struct lease *leases, size_t count, int64_t term,
-                               struct bw_error *error) BW_CHECKED;
+/* Takes those of `count` leases that have no `ended` over into `term`, in few commands. Idempotent.
+ */
+enum bw_code lease_store_stamp(struct lease_store *store, const struct lease *leases, size_t count,
+                               int64_t term, struct bw_error *error) BW_CHECKED;
 
-/* Reads the leases of `count` jobs with attempt numbers first .. first+window-1 and calls `each` (no order) for each that exists. */
-enum bw_code lease_store_read(struct lease_store *store, const char (*jobs)[JOB_ID_SIZE], size_t count, uint32_t first,
-                              uint32_t window, void (*each)(const struct lease *lease, void *context), void *context,
+/* Reads the leases of `count` jobs with attempt numbers first .. first+window-1 and calls `each`
+ * (no order) for each that exists. */
+enum bw_code lease_store_read(struct lease_store *store, const char (*jobs)[JOB_ID_SIZE],
+                              size_t count, uint32_t first, uint32_t window,
+                              void (*each)(const struct lease *lease, void *context), void *context,
                               struct bw_error *error) BW_CHECKED;
 
 /* For the tail. False if the document is no lease. */

@@ -15,7 +15,8 @@ struct log_store {
     size_t max_bytes;
 };
 
-enum bw_code log_store_open(struct database *database, size_t max_bytes, struct log_store **store, struct bw_error *error)
+enum bw_code log_store_open(struct database *database, size_t max_bytes, struct log_store **store,
+                            struct bw_error *error)
 {
     static const struct group_commit_settings settings = {
         .collection = COLLECTION,
@@ -63,7 +64,8 @@ static size_t cut_length(const char *text, size_t length, size_t limit)
     return limit;
 }
 
-static void append_log(bson_t *document, const char *field, const char *text, size_t length, size_t limit)
+static void append_log(bson_t *document, const char *field, const char *text, size_t length,
+                       size_t limit)
 {
     if (text == NULL)
         return;

@@ -1,6 +1,7 @@
 /*
- * log_store: collection job_logs: stdout and stderr of a job, _id "<job id>.<digest>", written before the result that names the digest.
- * Apart from the results, so that the change stream never carries them. Safe from any thread.
+ * log_store: collection job_logs: stdout and stderr of a job, _id "<job id>.<digest>", written
+ * before the result that names the digest. Apart from the results, so that the change stream never
+ * carries them. Safe from any thread.
  */
 #ifndef COMMON_STORE_LOG_STORE_H
 #define COMMON_STORE_LOG_STORE_H
@@ -27,7 +28,8 @@ enum bw_code log_store_open(struct database *database, size_t max_bytes, struct 
                             struct bw_error *error) BW_CHECKED;
 void log_store_close(struct log_store *store);
 
-/* Inserts with the next batch; each text is cut to the store's max_bytes, at a character, with a mark that says how much is missing. */
+/* Inserts with the next batch; each text is cut to the store's max_bytes, at a character, with a
+ * mark that says how much is missing. */
 void log_store_insert(struct log_store *store, struct log_commit *commit, int64_t try_ms);
 
 #endif

@@ -11,7 +11,8 @@ struct replica_store {
     struct database *database;
 };
 
-enum bw_code replica_store_open(struct database *database, struct replica_store **store, struct bw_error *error)
+enum bw_code replica_store_open(struct database *database, struct replica_store **store,
+                                struct bw_error *error)
 {
     (void)error;
     struct replica_store *self = calloc(1, sizeof *self);
@@ -28,17 +29,20 @@ void replica_store_close(struct replica_store *store)
 }
 
 /* An upsert can lose against itself when the document is new; the second try then finds it. */
-static bool upsert(mongoc_collection_t *into, const bson_t *filter, const bson_t *update, bson_error_t *reason)
+static bool upsert(mongoc_collection_t *into, const bson_t *filter, const bson_t *update,
+                   bson_error_t *reason)
 {
     bson_t options = BSON_INITIALIZER;
     BSON_APPEND_BOOL(&options, "upsert", true);
     bool ok = mongoc_collection_update_one(into, filter, update, &options, NULL, reason) ||
-              (reason->code == 11000 && mongoc_collection_update_one(into, filter, update, &options, NULL, reason));
+              (reason->code == 11000 &&
+               mongoc_collection_update_one(into, filter, update, &options, NULL, reason));
     bson_destroy(&options);
     return ok;
 }
 
-enum bw_code replica_store_announce(struct replica_store *store, const struct replica *replica, struct bw_error *error)
+enum bw_code replica_store_announce(struct replica_store *store, const struct replica *replica,
+                                    struct bw_error *error)
 {
     mongoc_client_t *client = database_client(store->database, error);
     if (client == NULL)
@@ -59,10 +63,13 @@ enum bw_code replica_store_announce(struct replica_store *store, const struct re
     bson_destroy(&update);
     mongoc_collection_destroy(into);
     database_return(store->database, client);
-    return ok ? BW_OK : bw_fail(error, BW_UNAVAILABLE, "the sign of life was not stored: %.200s", reason.message);
+    return ok ? BW_OK
+              : bw_fail(error, BW_UNAVAILABLE, "the sign of life was not stored: %.200s",
+                        reason.message);
 }
 
-enum bw_code replica_store_remove(struct replica_store *store, const char *id, const char *process, struct bw_error *error)
+enum bw_code replica_store_remove(struct replica_store *store, const char *id, const char *process,
+                                  struct bw_error *error)
 {
     mongoc_client_t *client = database_client(store->database, error);
     if (client == NULL)
@@ -76,7 +83,9 @@ enum bw_code replica_store_remove(struct replica_store *store, const char *id, c
     bson_destroy(&filter);
     mongoc_collection_destroy(from);
     database_return(store->database, client);
-    return ok ? BW_OK : bw_fail(error, BW_UNAVAILABLE, "the replica was not removed: %.200s", reason.message);
+    return ok ? BW_OK
+              : bw_fail(error, BW_UNAVAILABLE, "the replica was not removed: %.200s",
+                        reason.message);
 }
 
 struct visit {
@@ -96,12 +105,14 @@ static void visit_replica(const bson_t *document, void *context)
     visit->each(&replica, visit->context);
 }
 
-enum bw_code replica_store_each(struct replica_store *store, void (*each)(const struct replica *replica, void *context),
+enum bw_code replica_store_each(struct replica_store *store,
+                                void (*each)(const struct replica *replica, void *context),
                                 void *context, struct bw_error *error)
 {
     struct visit visit = {each, context};
     bson_t everything = BSON_INITIALIZER;
-    enum bw_code code = database_find(store->database, COLLECTION, &everything, NULL, visit_replica, &visit, error);
+    enum bw_code code = database_find(store->database, COLLECTION, &everything, NULL, visit_replica,
+                                      &visit, error);
     bson_destroy(&everything);
     return code;
 }

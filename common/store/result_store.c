@@ -13,7 +13,8 @@ struct result_store {
     struct group_commit *commits;
 };
 
-enum bw_code result_store_open(struct database *database, struct result_store **store, struct bw_error *error)
+enum bw_code result_store_open(struct database *database, struct result_store **store,
+                               struct bw_error *error)
 {
     static const struct group_commit_settings settings = {
         .collection = COLLECTION,
@@ -122,9 +123,10 @@ static void visit_result(const bson_t *document, void *context)
     bson_free(result.text);
 }
 
-enum bw_code result_store_read(struct result_store *store, const char (*jobs)[JOB_ID_SIZE], size_t count, bool with_text,
-                               void (*each)(const struct result *result, void *context), void *context,
-                               struct bw_error *error)
+enum bw_code result_store_read(struct result_store *store, const char (*jobs)[JOB_ID_SIZE],
+                               size_t count, bool with_text,
+                               void (*each)(const struct result *result, void *context),
+                               void *context, struct bw_error *error)
 {
     struct visit visit = {each, context};
     if (count == 0)
@@ -137,8 +139,8 @@ enum bw_code result_store_read(struct result_store *store, const char (*jobs)[JO
     bson_t projection = BSON_INITIALIZER;
     if (!with_text)
         BSON_APPEND_INT32(&projection, "result", 0);
-    enum bw_code code =
-        database_find_ids(store->database, COLLECTION, ids, count, &projection, visit_result, &visit, error);
+    enum bw_code code = database_find_ids(store->database, COLLECTION, ids, count, &projection,
+                                          visit_result, &visit, error);
     bson_destroy(&projection);
     free(ids);
     return code;

@@ -12,16 +12,20 @@
 enum { TRY_MS = 10000 };
 
 /* Fields that exist once per kind of job, by enum job_kind. */
-static const char *const has_stages_fields[] = {"pre_has_stages", "student_has_stages", "post_has_stages"};
-static const char *const timeout_fields[] = {"pre_timeout_ms", "student_timeout_ms", "post_timeout_ms"};
-static const char *const all_timeouts_fields[] = {"pre_all_timeouts", "student_all_timeouts", "post_all_timeouts"};
+static const char *const has_stages_fields[] = {"pre_has_stages", "student_has_stages",
+                                                "post_has_stages"};
+static const char *const timeout_fields[] = {"pre_timeout_ms", "student_timeout_ms",
+                                             "post_timeout_ms"};
+static const char *const all_timeouts_fields[] = {"pre_all_timeouts", "student_all_timeouts",
+                                                  "post_all_timeouts"};
 
 struct run_store {
     struct database *database;
     struct group_commit *commits;
 };
 
-enum bw_code run_store_open(struct database *database, struct run_store **store, struct bw_error *error)
+enum bw_code run_store_open(struct database *database, struct run_store **store,
+                            struct bw_error *error)
 {
     static const struct group_commit_settings settings = {
         .collection = COLLECTION,
@@ -99,7 +103,8 @@ bool run_from_document(const bson_t *document, struct run *run)
 {
     memset(run, 0, sizeof *run);
     char state[32];
-    if (!document_oid(document, "_id", run->id) || !document_text(document, "state", state, sizeof state) ||
+    if (!document_oid(document, "_id", run->id) ||
+        !document_text(document, "state", state, sizeof state) ||
         !run_phase_parse(state, &run->phase))
         return false;
     document_text(document, "name", run->name, sizeof run->name);
@@ -154,7 +159,8 @@ static void take_run(const bson_t *document, void *context)
     reading->start_nonce = document_integer(document, "start_nonce", 0);
 }
 
-static enum bw_code read_run(struct run_store *store, const char *run_id, struct reading *reading, struct bw_error *error)
+static enum bw_code read_run(struct run_store *store, const char *run_id, struct reading *reading,
+                             struct bw_error *error)
 {
     bson_t filter = BSON_INITIALIZER;
     enum bw_code code = BW_OK;
@@ -168,9 +174,10 @@ static enum bw_code read_run(struct run_store *store, const char *run_id, struct
     return code;
 }
 
-enum bw_code run_store_read(struct run_store *store, const char *run_id, struct run *run, struct bw_error *error)
+enum bw_code run_store_read(struct run_store *store, const char *run_id, struct run *run,
+                            struct bw_error *error)
 {
-    struct run found;
+    struct run found = {0};
     struct reading reading = {.run = &found};
     enum bw_code code = read_run(store, run_id, &reading, error);
     if (code == BW_OK)
@@ -198,9 +205,10 @@ static void append_current_dates(bson_t *update, const char *first, const char *
 }
 
 /* Who did not match asks why: it may have been an earlier try of its own. */
-static enum bw_code judge_start(struct run_store *store, const char *run_id, int64_t nonce, struct bw_error *error)
+static enum bw_code judge_start(struct run_store *store, const char *run_id, int64_t nonce,
+                                struct bw_error *error)
 {
-    struct run run;
+    struct run run = {0};
     struct reading reading = {.run = &run};
     enum bw_code code = read_run(store, run_id, &reading, error);
     if (code != BW_OK)
@@ -211,7 +219,8 @@ static enum bw_code judge_start(struct run_store *store, const char *run_id, int
     return bw_fail(error, BW_CONFLICT, "the grading run '%s' was started already", run_id);
 }
 
-enum bw_code run_store_start(struct run_store *store, const char *run_id, enum run_phase first, struct bw_error *error)
+enum bw_code run_store_start(struct run_store *store, const char *run_id, enum run_phase first,
+                             struct bw_error *error)
 {
     int64_t nonce = nonce_new();
     bool is_over = run_phase_is_over(first), matched = false;
@@ -228,7 +237,8 @@ enum bw_code run_store_start(struct run_store *store, const char *run_id, enum r
         BSON_APPEND_BOOL(&set, "active", true);
     bson_append_document_end(&update, &set);
     append_current_dates(&update, "started_at", is_over ? "finished_at" : NULL);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched, error);
+    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
+                                        error);
     bson_destroy(&filter);
     bson_destroy(&update);
     if (code != BW_OK || matched)
@@ -236,8 +246,9 @@ enum bw_code run_store_start(struct run_store *store, const char *run_id, enum r
     return judge_start(store, run_id, nonce, error);
 }
 
-enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum run_phase phase, const uint8_t *summary,
-                               uint32_t summary_length, struct bw_error *error)
+enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum run_phase phase,
+                               const uint8_t *summary, uint32_t summary_length,
+                               struct bw_error *error)
 {
     bool is_over = run_phase_is_over(phase), matched;
     bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set, unset;
@@ -253,7 +264,8 @@ enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum
         bson_append_document_end(&update, &unset);
         append_current_dates(&update, "finished_at", NULL);
     }
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched, error);
+    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
+                                        error);
     bson_destroy(&filter);
     bson_destroy(&update);
     return code;
@@ -274,13 +286,15 @@ static void visit_run(const bson_t *document, void *context)
     run_clear(&run);
 }
 
-enum bw_code run_store_each_active(struct run_store *store, void (*each)(const struct run *run, void *context),
+enum bw_code run_store_each_active(struct run_store *store,
+                                   void (*each)(const struct run *run, void *context),
                                    void *context, struct bw_error *error)
 {
     struct visit visit = {each, context};
     bson_t filter = BSON_INITIALIZER;
     BSON_APPEND_BOOL(&filter, "active", true);
-    enum bw_code code = database_find(store->database, COLLECTION, &filter, NULL, visit_run, &visit, error);
+    enum bw_code code = database_find(store->database, COLLECTION, &filter, NULL, visit_run, &visit,
+                                      error);
     bson_destroy(&filter);
     return code;
 }

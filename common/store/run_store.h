@@ -1,7 +1,7 @@
 /*
- * run_store: collection grading_runs: one small document per run. Its insert (API) is the commit point of a run. Who may
- * write what afterwards: started_at and the first phase, once, by the API; state, finished_at and summary by the scheduler.
- * Safe from any thread.
+ * run_store: collection grading_runs: one small document per run. Its insert (API) is the commit
+ * point of a run. Who may write what afterwards: started_at and the first phase, once, by the API;
+ * state, finished_at and summary by the scheduler. Safe from any thread.
  */
 #ifndef COMMON_STORE_RUN_STORE_H
 #define COMMON_STORE_RUN_STORE_H
@@ -20,19 +20,20 @@ struct run {
     char id[RUN_ID_SIZE];
     char name[201];
     bool has_pre, has_post;
-    bool has_stages[3];      /* by enum job_kind: false for a job that has nothing to run */
+    bool has_stages[3]; /* by enum job_kind: false for a job that has nothing to run */
     uint32_t students;
     int priority;
-    int max_attempts;        /* 0: the scheduler's default */
-    int64_t timeout_ms[3];   /* by enum job_kind: sum of the stages' timeouts */
-    bool all_timeouts[3];    /* does every stage have one? */
-    enum run_phase phase;    /* as recorded; may lag behind what the facts say */
+    int max_attempts;      /* 0: the scheduler's default */
+    int64_t timeout_ms[3]; /* by enum job_kind: sum of the stages' timeouts */
+    bool all_timeouts[3];  /* does every stage have one? */
+    enum run_phase phase;  /* as recorded; may lag behind what the facts say */
     int64_t created_ms, started_ms, cancelled_ms, finished_ms; /* database dates; 0: not yet */
-    uint8_t *summary;        /* a byte per job slot (common/run.h), or NULL; owned */
+    uint8_t *summary; /* a byte per job slot (common/run.h), or NULL; owned */
     uint32_t summary_length;
 };
 
-enum bw_code run_store_open(struct database *database, struct run_store **store, struct bw_error *error) BW_CHECKED;
+enum bw_code run_store_open(struct database *database, struct run_store **store,
+                            struct bw_error *error) BW_CHECKED;
 void run_store_close(struct run_store *store);
 
 /* Frees what `run` owns, not itself. */
@@ -41,27 +42,34 @@ void run_clear(struct run *run);
 /* A fresh run id: 24 hex digits. */
 void run_id_new(char id[RUN_ID_SIZE]);
 
-/* Inserts a run in phase created and waits until that is durable. created_ms is filled with the database's date.
- * BW_CONFLICT: the id is taken; BW_UNAVAILABLE: unknown. */
-enum bw_code run_store_insert(struct run_store *store, struct run *run, struct bw_error *error) BW_CHECKED;
+/* Inserts a run in phase created and waits until that is durable. created_ms is filled with the
+ * database's date. BW_CONFLICT: the id is taken; BW_UNAVAILABLE: unknown. */
+enum bw_code run_store_insert(struct run_store *store, struct run *run, struct bw_error *error)
+    BW_CHECKED;
 
 /* Reads one; on BW_OK run_clear is owed. BW_NOT_FOUND, BW_UNAVAILABLE. */
-enum bw_code run_store_read(struct run_store *store, const char *run_id, struct run *run, struct bw_error *error) BW_CHECKED;
+enum bw_code run_store_read(struct run_store *store, const char *run_id, struct run *run,
+                            struct bw_error *error) BW_CHECKED;
 
-/* Starts it: one compare-and-set to `first`, the phase that follows from its facts. BW_OK once; BW_CONFLICT: it was started before;
- * BW_NOT_FOUND; BW_UNAVAILABLE: unknown. */
+/* Starts it: one compare-and-set to `first`, the phase that follows from its facts. BW_OK once;
+ * BW_CONFLICT: it was started before; BW_NOT_FOUND; BW_UNAVAILABLE: unknown. */
 enum bw_code run_store_start(struct run_store *store, const char *run_id, enum run_phase first,
                              struct bw_error *error) BW_CHECKED;
 
-/* Records phase and summary of an unfinished run; sets finished_at, once, when `phase` is over. Idempotent. */
-enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum run_phase phase, const uint8_t *summary,
-                               uint32_t summary_length, struct bw_error *error) BW_CHECKED;
+/* Records phase and summary of an unfinished run; sets finished_at, once, when `phase` is over.
+ * Idempotent. */
+enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum run_phase phase,
+                               const uint8_t *summary, uint32_t summary_length,
+                               struct bw_error *error) BW_CHECKED;
 
-/* Calls `each` for every started run that is not recorded as over; `run` is borrowed. For recovery. */
-enum bw_code run_store_each_active(struct run_store *store, void (*each)(const struct run *run, void *context), void *context,
-                                   struct bw_error *error) BW_CHECKED;
+/* Calls `each` for every started run that is not recorded as over; `run` is borrowed. For recovery.
+ */
+enum bw_code run_store_each_active(struct run_store *store,
+                                   void (*each)(const struct run *run, void *context),
+                                   void *context, struct bw_error *error) BW_CHECKED;
 
-/* For the tail: reads a run out of a change event's document. False if it is none. run_clear is owed on true. */
+/* For the tail: reads a run out of a change event's document. False if it is none. run_clear is
+ * owed on true. */
 bool run_from_document(const bson_t *document, struct run *run);
 
 #endif

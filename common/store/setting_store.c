@@ -13,7 +13,8 @@ struct setting_store {
     struct database *database;
 };
 
-enum bw_code setting_store_open(struct database *database, struct setting_store **store, struct bw_error *error)
+enum bw_code setting_store_open(struct database *database, struct setting_store **store,
+                                struct bw_error *error)
 {
     (void)error;
     struct setting_store *self = calloc(1, sizeof *self);
@@ -35,7 +36,8 @@ static void take_value(const bson_t *document, void *context)
 }
 
 /* Inserts unless something is there. BW_OK, BW_CONFLICT (something is), BW_UNAVAILABLE. */
-static enum bw_code propose(struct setting_store *store, const char *name, const char *proposed, struct bw_error *error)
+static enum bw_code propose(struct setting_store *store, const char *name, const char *proposed,
+                            struct bw_error *error)
 {
     mongoc_client_t *client = database_client(store->database, error);
     if (client == NULL)
@@ -53,11 +55,13 @@ static enum bw_code propose(struct setting_store *store, const char *name, const
         return BW_OK;
     if (reason.code == DUPLICATE_KEY)
         return bw_fail(error, BW_CONFLICT, "the setting '%s' is there already", name);
-    return bw_fail(error, BW_UNAVAILABLE, "the setting '%s' could not be stored: %.200s", name, reason.message);
+    return bw_fail(error, BW_UNAVAILABLE, "the setting '%s' could not be stored: %.200s", name,
+                   reason.message);
 }
 
-enum bw_code setting_store_agree(struct setting_store *store, const char *name, const char *proposed,
-                                 char value[SETTING_SIZE], bool *is_new, struct bw_error *error)
+enum bw_code setting_store_agree(struct setting_store *store, const char *name,
+                                 const char *proposed, char value[SETTING_SIZE], bool *is_new,
+                                 struct bw_error *error)
 {
     char found[SETTING_SIZE] = "";
     enum bw_code code = propose(store, name, proposed, error);
@@ -69,6 +73,7 @@ enum bw_code setting_store_agree(struct setting_store *store, const char *name, 
     if (found[0] == '\0')
         return bw_fail(error, BW_UNAVAILABLE, "the setting '%s' can't be read back yet", name);
     memcpy(value, found, sizeof found);
-    *is_new = strcmp(found, proposed) == 0; /* proposals are random: equal means ours, also after a retried insert */
+    *is_new = strcmp(found, proposed) ==
+              0; /* proposals are random: equal means ours, also after a retried insert */
     return BW_OK;
 }

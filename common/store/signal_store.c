@@ -10,10 +10,12 @@
 
 struct signal_store {
     struct database *database;
-    mongoc_write_concern_t *ephemeral; /* the primary's memory is enough: a lost signal costs seconds */
+    mongoc_write_concern_t
+        *ephemeral; /* the primary's memory is enough: a lost signal costs seconds */
 };
 
-enum bw_code signal_store_open(struct database *database, struct signal_store **store, struct bw_error *error)
+enum bw_code signal_store_open(struct database *database, struct signal_store **store,
+                               struct bw_error *error)
 {
     (void)error;
     struct signal_store *self = calloc(1, sizeof *self);
@@ -144,7 +146,8 @@ static bool send_once(struct signal_store *store, const bson_t *document, struct
     bson_t options = BSON_INITIALIZER;
     bson_error_t reason;
     mongoc_write_concern_append(store->ephemeral, &options);
-    bool ok = mongoc_collection_insert_one(into, document, &options, NULL, &reason) || reason.code == 11000;
+    bool ok = mongoc_collection_insert_one(into, document, &options, NULL, &reason) ||
+              reason.code == 11000;
     bson_destroy(&options);
     mongoc_collection_destroy(into);
     database_return(store->database, client);
@@ -153,8 +156,8 @@ static bool send_once(struct signal_store *store, const bson_t *document, struct
     return ok;
 }
 
-enum bw_code signal_store_send(struct signal_store *store, const struct signal *signal, int64_t try_ms,
-                               struct bw_error *error)
+enum bw_code signal_store_send(struct signal_store *store, const struct signal *signal,
+                               int64_t try_ms, struct bw_error *error)
 {
     bson_t document = BSON_INITIALIZER;
     int64_t until_ms = clock_boot_ms() + try_ms;
@@ -167,7 +170,8 @@ enum bw_code signal_store_send(struct signal_store *store, const struct signal *
 }
 
 /* Opens the array `field` and allots room for its elements. Returns how many there are. */
-static size_t open_list(const bson_t *document, const char *field, size_t element_size, bson_iter_t *rows, void **elements)
+static size_t open_list(const bson_t *document, const char *field, size_t element_size,
+                        bson_iter_t *rows, void **elements)
 {
     bson_iter_t found, count;
     size_t length = 0;
@@ -231,7 +235,8 @@ static void read_heard(const bson_t *document, struct signal *signal)
         struct signal_heard *heard = &signal->heard[signal->heard_count++];
         document_text(&row, "w", heard->worker, sizeof heard->worker);
         heard->age_ms = (int32_t)document_integer(&row, "a", 0);
-        heard->kind = document_integer(&row, "k", 0) == HEARD_RESULT ? HEARD_RESULT : HEARD_HEARTBEAT;
+        heard->kind = document_integer(&row, "k", 0) == HEARD_RESULT ? HEARD_RESULT
+                                                                     : HEARD_HEARTBEAT;
     }
 }
 

@@ -1,6 +1,7 @@
 /*
- * signal_store: collection signals: what a replica tells the scheduler, one document per batch, gone after a minute (TTL). Ephemeral: a
- * lost one costs seconds, for the next sign of life shows that something is missing. Safe from any thread.
+ * signal_store: collection signals: what a replica tells the scheduler, one document per batch,
+ * gone after a minute (TTL). Ephemeral: a lost one costs seconds, for the next sign of life shows
+ * that something is missing. Safe from any thread.
  */
 #ifndef COMMON_STORE_SIGNAL_STORE_H
 #define COMMON_STORE_SIGNAL_STORE_H
@@ -15,7 +16,8 @@
 
 struct signal_store;
 
-/* A poll that waits at a replica. `is_final`: it will wait no longer: answer now, with a job or with nothing. */
+/* A poll that waits at a replica. `is_final`: it will wait no longer: answer now, with a job or
+ * with nothing. */
 struct signal_poll {
     int64_t poll; /* unique within the replica's process */
     char worker[WORKER_ID_SIZE];
@@ -38,19 +40,20 @@ struct signal_delivery {
     char worker[WORKER_ID_SIZE];
 };
 
-/* One batch. In an announcement `polls` and `deliveries` are all there are and replace what was known of the replica. */
+/* One batch. In an announcement `polls` and `deliveries` are all there are and replace what was
+ * known of the replica. */
 struct signal {
     struct replica replica; /* id, url, process of the sender */
     int64_t number;         /* 1, 2, 3 … within the process */
     bool is_announcement;
-    bool is_leaving;        /* the replica drains: it has no polls and takes none */
-    /* A sign of life carries how many polls are parked as of this number, and their checksum: the sum modulo 2^63 of poll * 0x9E3779B97F4A7C15
-     * shifted right by one. */
+    bool is_leaving; /* the replica drains: it has no polls and takes none */
+    /* A sign of life carries how many polls are parked as of this number, and their checksum: the
+     * sum modulo 2^63 of poll * 0x9E3779B97F4A7C15 shifted right by one. */
     bool is_life;
     int64_t parked_count, parked_checksum;
     struct signal_poll *polls;
     size_t poll_count;
-    int64_t *gone;          /* polls that wait no longer */
+    int64_t *gone; /* polls that wait no longer */
     size_t gone_count;
     struct signal_heard *heard;
     size_t heard_count;
@@ -58,13 +61,14 @@ struct signal {
     size_t delivery_count;
 };
 
-enum bw_code signal_store_open(struct database *database, struct signal_store **store, struct bw_error *error) BW_CHECKED;
+enum bw_code signal_store_open(struct database *database, struct signal_store **store,
+                               struct bw_error *error) BW_CHECKED;
 void signal_store_close(struct signal_store *store);
 
-/* Inserts one batch and waits for it, `try_ms` at most. BW_OK, BW_UNAVAILABLE. The caller sends one batch at a time, so that
- * they arrive in the order of their numbers. */
-enum bw_code signal_store_send(struct signal_store *store, const struct signal *signal, int64_t try_ms,
-                               struct bw_error *error) BW_CHECKED;
+/* Inserts one batch and waits for it, `try_ms` at most. BW_OK, BW_UNAVAILABLE. The caller sends one
+ * batch at a time, so that they arrive in the order of their numbers. */
+enum bw_code signal_store_send(struct signal_store *store, const struct signal *signal,
+                               int64_t try_ms, struct bw_error *error) BW_CHECKED;
 
 /* For the tail: on true everything in `signal` is owned; signal_clear. */
 bool signal_from_document(const bson_t *document, struct signal *signal);

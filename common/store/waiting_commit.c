@@ -20,11 +20,13 @@ static void wake(struct commit_item *item, enum commit_outcome outcome, const bs
     pthread_mutex_lock(&waiting->mutex);
     waiting->outcome = outcome;
     waiting->is_settled = true;
-    pthread_cond_signal(&waiting->settled); /* under the mutex: the waiter destroys both as soon as it has it */
+    pthread_cond_signal(
+        &waiting->settled); /* under the mutex: the waiter destroys both as soon as it has it */
     pthread_mutex_unlock(&waiting->mutex);
 }
 
-enum commit_outcome waiting_commit(struct group_commit *group_commit, bson_t *document, int64_t try_ms)
+enum commit_outcome waiting_commit(struct group_commit *group_commit, bson_t *document,
+                                   int64_t try_ms)
 {
     struct waiting waiting = {
         .item = {.document = document, .expires_ms = clock_boot_ms() + try_ms, .settled = wake},
@@ -41,7 +43,8 @@ enum commit_outcome waiting_commit(struct group_commit *group_commit, bson_t *do
     return waiting.outcome;
 }
 
-enum bw_code waiting_commit_code(enum commit_outcome outcome, const char *what, struct bw_error *error)
+enum bw_code waiting_commit_code(enum commit_outcome outcome, const char *what,
+                                 struct bw_error *error)
 {
     switch (outcome) {
     case COMMIT_DONE:
@@ -49,9 +52,11 @@ enum bw_code waiting_commit_code(enum commit_outcome outcome, const char *what, 
     case COMMIT_DUPLICATE:
         return bw_fail(error, BW_CONFLICT, "%s: something else stands under this id", what);
     case COMMIT_REFUSED:
-        return bw_fail(error, BW_TOO_LARGE, "%s can't be stored: it does not fit one document of the database", what);
+        return bw_fail(error, BW_TOO_LARGE,
+                       "%s can't be stored: it does not fit one document of the database", what);
     case COMMIT_UNKNOWN:
         break;
     }
-    return bw_fail(error, BW_UNAVAILABLE, "%s could not be stored in time: the database can't be reached", what);
+    return bw_fail(error, BW_UNAVAILABLE,
+                   "%s could not be stored in time: the database can't be reached", what);
 }

@@ -13,7 +13,8 @@ struct worker_store {
     struct group_commit *commits;
 };
 
-enum bw_code worker_store_open(struct database *database, struct worker_store **store, struct bw_error *error)
+enum bw_code worker_store_open(struct database *database, struct worker_store **store,
+                               struct bw_error *error)
 {
     static const struct group_commit_settings settings = {
         .collection = COLLECTION,
@@ -97,11 +98,13 @@ static void take_worker(const bson_t *document, void *context)
     reading->is_found = worker_from_document(document, reading->worker);
 }
 
-enum bw_code worker_store_read(struct worker_store *store, const char *id, struct worker *worker, struct bw_error *error)
+enum bw_code worker_store_read(struct worker_store *store, const char *id, struct worker *worker,
+                               struct bw_error *error)
 {
     struct worker found;
     struct reading reading = {.worker = &found};
-    enum bw_code code = database_find_ids(store->database, COLLECTION, &id, 1, NULL, take_worker, &reading, error);
+    enum bw_code code = database_find_ids(store->database, COLLECTION, &id, 1, NULL, take_worker,
+                                          &reading, error);
     if (code != BW_OK)
         return code;
     if (!reading.is_found)
@@ -111,8 +114,8 @@ enum bw_code worker_store_read(struct worker_store *store, const char *id, struc
     return BW_OK;
 }
 
-enum bw_code worker_store_mark(struct worker_store *store, const char *id, bool is_alive, int64_t last_seen_ms,
-                               struct bw_error *error)
+enum bw_code worker_store_mark(struct worker_store *store, const char *id, bool is_alive,
+                               int64_t last_seen_ms, struct bw_error *error)
 {
     bool matched;
     bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set;
@@ -121,7 +124,8 @@ enum bw_code worker_store_mark(struct worker_store *store, const char *id, bool 
     BSON_APPEND_BOOL(&set, "alive", is_alive);
     BSON_APPEND_DATE_TIME(&set, "last_seen", last_seen_ms);
     bson_append_document_end(&update, &set);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched, error);
+    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
+                                        error);
     bson_destroy(&filter);
     bson_destroy(&update);
     return code;
@@ -140,7 +144,9 @@ enum bw_code worker_store_delete(struct worker_store *store, const char *id, str
     bson_destroy(&filter);
     mongoc_collection_destroy(from);
     database_return(store->database, client);
-    return ok ? BW_OK : bw_fail(error, BW_UNAVAILABLE, "a worker could not be deleted: %.200s", reason.message);
+    return ok ? BW_OK
+              : bw_fail(error, BW_UNAVAILABLE, "a worker could not be deleted: %.200s",
+                        reason.message);
 }
 
 struct visit {
@@ -156,12 +162,14 @@ static void visit_worker(const bson_t *document, void *context)
         visit->each(&worker, visit->context);
 }
 
-enum bw_code worker_store_each(struct worker_store *store, void (*each)(const struct worker *worker, void *context),
+enum bw_code worker_store_each(struct worker_store *store,
+                               void (*each)(const struct worker *worker, void *context),
                                void *context, struct bw_error *error)
 {
     struct visit visit = {each, context};
     bson_t everything = BSON_INITIALIZER;
-    enum bw_code code = database_find(store->database, COLLECTION, &everything, NULL, visit_worker, &visit, error);
+    enum bw_code code = database_find(store->database, COLLECTION, &everything, NULL, visit_worker,
+                                      &visit, error);
     bson_destroy(&everything);
     return code;
 }

@@ -1,6 +1,6 @@
 /*
- * worker_store: collection workers. Registration inserts (API); alive, last_seen and jobs_processed are the scheduler's.
- * Safe from any thread.
+ * worker_store: collection workers. Registration inserts (API); alive, last_seen and jobs_processed
+ * are the scheduler's. Safe from any thread.
  */
 #ifndef COMMON_STORE_WORKER_STORE_H
 #define COMMON_STORE_WORKER_STORE_H
@@ -32,7 +32,8 @@ struct worker_commit {
     void *context;
 };
 
-enum bw_code worker_store_open(struct database *database, struct worker_store **store, struct bw_error *error) BW_CHECKED;
+enum bw_code worker_store_open(struct database *database, struct worker_store **store,
+                               struct bw_error *error) BW_CHECKED;
 void worker_store_close(struct worker_store *store);
 
 /* Registers: inserts with the next batch. The dates are filled with the database's. */
@@ -43,13 +44,15 @@ enum bw_code worker_store_read(struct worker_store *store, const char *id, struc
                                struct bw_error *error) BW_CHECKED;
 
 /* Marks a worker dead or alive again, with its age since it was last heard. */
-enum bw_code worker_store_mark(struct worker_store *store, const char *id, bool is_alive, int64_t last_seen_ms,
-                               struct bw_error *error) BW_CHECKED;
+enum bw_code worker_store_mark(struct worker_store *store, const char *id, bool is_alive,
+                               int64_t last_seen_ms, struct bw_error *error) BW_CHECKED;
 
-enum bw_code worker_store_delete(struct worker_store *store, const char *id, struct bw_error *error) BW_CHECKED;
+enum bw_code worker_store_delete(struct worker_store *store, const char *id, struct bw_error *error)
+    BW_CHECKED;
 
 /* All of them, for recovery; `each` borrows. */
-enum bw_code worker_store_each(struct worker_store *store, void (*each)(const struct worker *worker, void *context),
+enum bw_code worker_store_each(struct worker_store *store,
+                               void (*each)(const struct worker *worker, void *context),
                                void *context, struct bw_error *error) BW_CHECKED;
 
 /* For the tail. False if the document is no worker. */

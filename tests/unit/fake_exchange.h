@@ -1,5 +1,6 @@
 /*
- * fake_exchange: exchanges that only remember what became of them, for unit tests of the poll_table and of what stands on it.
+ * fake_exchange: exchanges that only remember what became of them, for unit tests of the poll_table
+ * and of what stands on it.
  */
 #ifndef TESTS_UNIT_FAKE_EXCHANGE_H
 #define TESTS_UNIT_FAKE_EXCHANGE_H
@@ -10,14 +11,16 @@
 #include "api/poll_table.h"
 
 struct exchange {
-    atomic_int answers;   /* how often it was answered */
-    atomic_int code;      /* the last refusal */
+    atomic_int answers; /* how often it was answered */
+    atomic_int code;    /* the last refusal */
     atomic_bool is_gone;
     void (*gone)(struct exchange *exchange, void *context);
     void *context;
 };
 
-static inline void fake_exchange_watch(struct exchange *exchange, void (*gone)(struct exchange *exchange, void *context), void *context)
+static inline void fake_exchange_watch(struct exchange *exchange,
+                                       void (*gone)(struct exchange *exchange, void *context),
+                                       void *context)
 {
     exchange->gone = gone;
     exchange->context = context;
@@ -28,7 +31,8 @@ static inline bool fake_exchange_is_gone(const struct exchange *exchange)
     return atomic_load(&exchange->is_gone);
 }
 
-static inline void fake_exchange_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error)
+static inline void fake_exchange_refuse(struct exchange *exchange, enum bw_code code,
+                                        const struct bw_error *error)
 {
     (void)error;
     atomic_store(&exchange->code, (int)code);
@@ -37,7 +41,8 @@ static inline void fake_exchange_refuse(struct exchange *exchange, enum bw_code 
 
 static inline struct poll_table_settings fake_poll_table_settings(struct signals *signals)
 {
-    return (struct poll_table_settings){signals, fake_exchange_watch, fake_exchange_is_gone, fake_exchange_refuse};
+    return (struct poll_table_settings){signals, fake_exchange_watch, fake_exchange_is_gone,
+                                        fake_exchange_refuse};
 }
 
 /* The client goes, as the front would tell it. */

@@ -1,5 +1,6 @@
 /*
- * fake_signal_store: keeps what is sent to it, and fails on demand, for unit tests of signals. Include once per test program.
+ * fake_signal_store: keeps what is sent to it, and fails on demand, for unit tests of signals.
+ * Include once per test program.
  */
 #ifndef TESTS_UNIT_FAKE_SIGNAL_STORE_H
 #define TESTS_UNIT_FAKE_SIGNAL_STORE_H
@@ -19,7 +20,7 @@ static struct {
     struct signal sent[FAKE_SIGNALS]; /* copies */
     size_t count;                     /* of all tries */
     bool is_failing;
-    bool is_held;                     /* a send waits until this is false */
+    bool is_held; /* a send waits until this is false */
 } fake_store = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static inline void *fake_copy(const void *from, size_t size)
@@ -35,8 +36,8 @@ static inline void fake_pause(void)
     nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
-static inline enum bw_code fake_send(struct signal_store *store, const struct signal *signal, int64_t try_ms,
-                                     struct bw_error *error)
+static inline enum bw_code fake_send(struct signal_store *store, const struct signal *signal,
+                                     int64_t try_ms, struct bw_error *error)
 {
     (void)store;
     (void)try_ms;
@@ -46,7 +47,8 @@ static inline enum bw_code fake_send(struct signal_store *store, const struct si
     kept->polls = fake_copy(signal->polls, signal->poll_count * sizeof *signal->polls);
     kept->gone = fake_copy(signal->gone, signal->gone_count * sizeof *signal->gone);
     kept->heard = fake_copy(signal->heard, signal->heard_count * sizeof *signal->heard);
-    kept->deliveries = fake_copy(signal->deliveries, signal->delivery_count * sizeof *signal->deliveries);
+    kept->deliveries = fake_copy(signal->deliveries,
+                                 signal->delivery_count * sizeof *signal->deliveries);
     if (fake_store.count + 1 < FAKE_SIGNALS)
         fake_store.count++;
     bool is_failing = fake_store.is_failing;
@@ -84,7 +86,9 @@ static inline size_t fake_store_count(void)
 }
 
 /* Waits until `is_so` holds for what was sent; false after five seconds. */
-static inline bool fake_store_wait(bool (*is_so)(const struct signal *sent, size_t count, int64_t wanted), int64_t wanted)
+static inline bool fake_store_wait(bool (*is_so)(const struct signal *sent, size_t count,
+                                                 int64_t wanted),
+                                   int64_t wanted)
 {
     int64_t until_ms = clock_boot_ms() + 5000;
     for (;;) {

@@ -12,9 +12,14 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-static const struct route poll = {.method = "GET", .path = "/api/v1/grading_job", .auth = AUTH_WORKER};
-static const struct route result = {.method = "POST", .path = "/api/v1/grading_job/{id}", .auth = AUTH_WORKER};
-static const struct route callback = {.method = "POST", .path = "/internal/v1/callbacks", .auth = AUTH_INTERNAL, .flags = ROUTE_QUIET};
+static const struct route poll = {
+    .method = "GET", .path = "/api/v1/grading_job", .auth = AUTH_WORKER};
+static const struct route result = {
+    .method = "POST", .path = "/api/v1/grading_job/{id}", .auth = AUTH_WORKER};
+static const struct route callback = {.method = "POST",
+                                      .path = "/internal/v1/callbacks",
+                                      .auth = AUTH_INTERNAL,
+                                      .flags = ROUTE_QUIET};
 
 static struct request request_of(const struct route *route, const char *path_id)
 {
@@ -79,8 +84,10 @@ static void line_says_who_asked_for_what_and_what_became_of_it(void **state)
 {
     (void)state;
     struct request request = request_of(&result, "ab\nx");
-    assert_non_null(strstr(line_of(&request, 400), " info \"request\" request=7 method=POST path=\"/api/v1/grading_job/{id}\" "
-                                                   "id=\"ab\\u000ax\" status=400 took_ms="));
+    assert_non_null(
+        strstr(line_of(&request, 400),
+               " info \"request\" request=7 method=POST path=\"/api/v1/grading_job/{id}\" "
+               "id=\"ab\\u000ax\" status=400 took_ms="));
     assert_non_null(strstr(line_of(&request, 500), " error \"request\""));
     assert_non_null(strstr(line_of(&request, 503), " warning \"request\""));
 }

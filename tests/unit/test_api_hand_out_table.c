@@ -12,7 +12,8 @@
 #define JOB "0123456789abcdef0123456710000000"
 #define OTHER_JOB "0123456789abcdef0123456710000001"
 
-static const struct hand_out first = {.poll = 1, .worker = "w1", .job = JOB, .attempt = 1, .expires_in_ms = 60000};
+static const struct hand_out first = {
+    .poll = 1, .worker = "w1", .job = JOB, .attempt = 1, .expires_in_ms = 60000};
 
 static int setup(void **state)
 {
@@ -76,7 +77,8 @@ static void lost_answer_is_delivered_again_to_a_later_poll(void **state)
 static void attempt_belongs_to_one_worker(void **state)
 {
     struct hand_out_table *table = *state;
-    struct hand_out stranger = {.poll = 2, .worker = "w2", .job = JOB, .attempt = 1, .expires_in_ms = 60000};
+    struct hand_out stranger = {
+        .poll = 2, .worker = "w2", .job = JOB, .attempt = 1, .expires_in_ms = 60000};
     assert_true(hand_out_table_begin(table, &first));
     hand_out_table_settle(table, &first, true);
     assert_false(hand_out_table_begin(table, &stranger));

@@ -21,13 +21,16 @@ static int setup(void **state)
 {
     static struct scene scene;
     memset(&scene, 0, sizeof scene);
-    scene.run = (struct run){.id = RUN_ID, .has_pre = true, .has_post = true, .students = STUDENTS, .created_ms = 1000};
+    scene.run = (struct run){
+        .id = RUN_ID, .has_pre = true, .has_post = true, .students = STUDENTS, .created_ms = 1000};
     scene.view = (struct run_view){.with_students = true, .limit = UINT32_MAX};
-    json_t *document = json_pack("{s:[{s:s}],s:[{s:s}],s:[{s:s}],s:[{s:s},{s:s},{s:s}],s:{s:s}}", "preprocessing_pipeline",
-                                 "image", "a", "student_pipeline", "image", "b", "postprocessing_pipeline", "image", "c",
-                                 "students", "S", "s0", "S", "s1", "S", "s2", "env", "R", "r");
+    json_t *document = json_pack("{s:[{s:s}],s:[{s:s}],s:[{s:s}],s:[{s:s},{s:s},{s:s}],s:{s:s}}",
+                                 "preprocessing_pipeline", "image", "a", "student_pipeline",
+                                 "image", "b", "postprocessing_pipeline", "image", "c", "students",
+                                 "S", "s0", "S", "s1", "S", "s2", "env", "R", "r");
     struct bw_error error;
-    enum bw_code code = definition_new(document, &(struct definition_limits){false}, &scene.definition, &error);
+    enum bw_code code = definition_new(document, &(struct definition_limits){false},
+                                       &scene.definition, &error);
     json_decref(document);
     *state = &scene;
     return code == BW_OK ? 0 : -1;
@@ -61,11 +64,13 @@ static void assert_statuses(const struct scene *scene, const char *state, const 
 {
     json_t *object = answer(scene);
     char letters[JOBS + 1] = "";
-    letters[0] = json_string_value(json_object_get(json_object_get(object, "preprocessing_status"), "status"))[0];
+    letters[0] = json_string_value(
+        json_object_get(json_object_get(object, "preprocessing_status"), "status"))[0];
     for (size_t i = 0; i < STUDENTS; i++)
-        letters[1 + i] =
-            json_string_value(json_object_get(json_array_get(json_object_get(object, "student_statuses"), i), "status"))[0];
-    letters[JOBS - 1] = json_string_value(json_object_get(json_object_get(object, "postprocessing_status"), "status"))[0];
+        letters[1 + i] = json_string_value(json_object_get(
+            json_array_get(json_object_get(object, "student_statuses"), i), "status"))[0];
+    letters[JOBS - 1] = json_string_value(
+        json_object_get(json_object_get(object, "postprocessing_status"), "status"))[0];
     assert_string_equal(letters, expected);
     assert_text(object, "state", state);
     json_decref(object);
@@ -73,7 +78,8 @@ static void assert_statuses(const struct scene *scene, const char *state, const 
 
 static void assert_progress(const struct scene *scene, const int expected[6])
 {
-    static const char *const names[] = {"total", "queued", "running", "succeeded", "failed", "cancelled"};
+    static const char *const names[] = {"total",     "queued", "running",
+                                        "succeeded", "failed", "cancelled"};
     json_t *object = answer(scene);
     for (size_t i = 0; i < 6; i++)
         assert_integer(json_object_get(object, "progress"), names[i], expected[i]);
@@ -121,7 +127,9 @@ static void failed_preprocessing_finishes_every_job_as_cancelled(void **state)
     const json_t *student = json_array_get(json_object_get(object, "student_statuses"), 0);
     assert_text(student, "outcome", "cancelled");
     assert_integer(student, "attempts", 0);
-    assert_text(object, "finished_at", "1970-01-01T00:00:09.000Z"); /* that of the last result: the end is not on record yet */
+    assert_text(
+        object, "finished_at",
+        "1970-01-01T00:00:09.000Z"); /* that of the last result: the end is not on record yet */
     json_decref(object);
 }
 
@@ -156,7 +164,8 @@ static void students_show_their_stages_in_order(void **state)
     const json_t *students = json_object_get(object, "student_statuses");
     assert_int_equal(json_array_size(students), STUDENTS);
     for (size_t i = 0; i < STUDENTS; i++) {
-        const json_t *stage = json_array_get(json_object_get(json_array_get(students, i), "stages"), 0);
+        const json_t *stage = json_array_get(json_object_get(json_array_get(students, i), "stages"),
+                                             0);
         assert_text(stage, "image", "b");
         assert_text(json_object_get(stage, "env"), "S", expected[i]);
         assert_text(json_object_get(stage, "env"), "R", "r");
@@ -173,7 +182,8 @@ static void absent_parts_have_no_key(void **state)
     struct scene *scene = *state;
     scene->run.has_pre = scene->run.has_post = false;
     scene->run.started_ms = 2000;
-    end(&scene->facts[1], OUTCOME_SUCCEEDED); /* slots begin with the students now: 0 and 2 have no result */
+    end(&scene->facts[1],
+        OUTCOME_SUCCEEDED); /* slots begin with the students now: 0 and 2 have no result */
     json_t *object = answer(scene);
     assert_null(json_object_get(object, "preprocessing_status"));
     assert_null(json_object_get(object, "postprocessing_status"));
@@ -190,7 +200,8 @@ static void run_without_any_job_is_finished_once_started(void **state)
     scene->run.has_pre = scene->run.has_post = false;
     scene->run.students = 0;
     scene->run.started_ms = 2000;
-    json_t *object = run_status_answer(&scene->run, scene->definition, scene->facts, &scene->view, 0);
+    json_t *object = run_status_answer(&scene->run, scene->definition, scene->facts, &scene->view,
+                                       0);
     assert_text(object, "state", "finished");
     assert_text(object, "finished_at", "1970-01-01T00:00:02.000Z");
     assert_int_equal(json_array_size(json_object_get(object, "student_statuses")), 0);
@@ -203,7 +214,13 @@ static void pages_show_a_part_and_count_all(void **state)
     static const struct {
         uint32_t offset, limit;
         size_t shown;
-    } pages[] = {{0, 2, 2}, {2, 2, 1}, {3, 2, 0}, {100, 2, 0}, {1, UINT32_MAX, 2}, {0, 0, 0}, {UINT32_MAX, UINT32_MAX, 0}};
+    } pages[] = {{0, 2, 2},
+                 {2, 2, 1},
+                 {3, 2, 0},
+                 {100, 2, 0},
+                 {1, UINT32_MAX, 2},
+                 {0, 0, 0},
+                 {UINT32_MAX, UINT32_MAX, 0}};
     scene->run.started_ms = 2000;
     end(&scene->facts[0], OUTCOME_SUCCEEDED);
     for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
@@ -235,7 +252,8 @@ static void results_are_shown_when_asked_for(void **state)
     end(&scene->facts[1], OUTCOME_SUCCEEDED);
     scene->facts[1].result = json_pack("{s:i}", "grade", 7);
     json_t *object = answer(scene);
-    assert_null(json_object_get(json_array_get(json_object_get(object, "student_statuses"), 0), "result"));
+    assert_null(
+        json_object_get(json_array_get(json_object_get(object, "student_statuses"), 0), "result"));
     json_decref(object);
     scene->view.with_results = true;
     object = answer(scene);
@@ -263,7 +281,7 @@ static void progress_adds_up_in_every_combination(void **state)
         json_int_t sum = 0;
         const char *key;
         json_t *value;
-        json_object_foreach((json_t *)(uintptr_t)progress, key, value) {
+        json_object_foreach ((json_t *)(uintptr_t)progress, key, value) {
             if (strcmp(key, "total") != 0)
                 sum += json_integer_value(value);
         }

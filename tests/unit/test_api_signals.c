@@ -37,7 +37,8 @@ static struct fixture *fixture_new(int64_t life_every_ms)
 static void start(struct fixture *fixture)
 {
     struct bw_error error;
-    assert_int_equal(signals_start(fixture->signals, fixture->polls, fixture->hand_outs, &error), BW_OK);
+    assert_int_equal(signals_start(fixture->signals, fixture->polls, fixture->hand_outs, &error),
+                     BW_OK);
     assert_true(fake_store_wait(has_count, 1));
 }
 
@@ -115,20 +116,23 @@ static void what_happens_during_a_batch_joins_the_next(void **state)
     assert_true(fake_store_wait(has_count, 2)); /* under way, and held */
     park(fixture, 9);
     for (size_t i = 0; i < 5; i++)
-        signals_heard(fixture->signals, i % 2 == 0 ? "a" : "b", i == 0 ? HEARD_HEARTBEAT : HEARD_RESULT);
+        signals_heard(fixture->signals, i % 2 == 0 ? "a" : "b",
+                      i == 0 ? HEARD_HEARTBEAT : HEARD_RESULT);
     fake_store_set(false, false);
     assert_true(fake_store_wait(has_poll, 10));
     assert_int_equal(fake_store_count(), 3);
     assert_int_equal(sent(2)->poll_count, 9);
     assert_int_equal(sent(2)->heard_count, 2);
     for (size_t i = 0; i < 2; i++)
-        assert_int_equal(sent(2)->heard[i].kind, sent(2)->heard[i].worker[0] == 'a' ? HEARD_HEARTBEAT : HEARD_RESULT);
+        assert_int_equal(sent(2)->heard[i].kind,
+                         sent(2)->heard[i].worker[0] == 'a' ? HEARD_HEARTBEAT : HEARD_RESULT);
 }
 
 static void failed_batch_is_followed_by_an_announcement_of_all(void **state)
 {
     struct fixture *fixture = *state;
-    struct hand_out hand_out = {.poll = 99, .worker = "w", .job = "j", .attempt = 2, .expires_in_ms = 60000};
+    struct hand_out hand_out = {
+        .poll = 99, .worker = "w", .job = "j", .attempt = 2, .expires_in_ms = 60000};
     assert_true(hand_out_table_begin(fixture->hand_outs, &hand_out));
     hand_out_table_settle(fixture->hand_outs, &hand_out, true);
     park(fixture, 3);
@@ -233,7 +237,8 @@ static void large_backlog_goes_in_bounded_batches_and_then_collapses(void **stat
     signals_heard(fixture->signals, "w", HEARD_HEARTBEAT);
     assert_true(fake_store_wait(has_count, (int64_t)before + 1));
     for (size_t i = 0; i < 14000; i++) /* final marks count as well: more than is kept */
-        signals_poll(fixture->signals, "w", 1, false), signals_poll(fixture->signals, "w", 2, false);
+        signals_poll(fixture->signals, "w", 1, false),
+            signals_poll(fixture->signals, "w", 2, false);
     fake_store_set(false, false);
     assert_true(fake_store_wait(has_count, (int64_t)before + 2));
     assert_true(last_sent()->is_announcement);
@@ -285,8 +290,10 @@ int main(void)
         CASE(first_batch_announces_and_numbers_rise_by_one),
         CASE(what_happens_during_a_batch_joins_the_next),
         CASE(failed_batch_is_followed_by_an_announcement_of_all),
-        cmocka_unit_test_setup_teardown(signs_of_life_carry_count_and_checksum, setup_lively, teardown),
-        cmocka_unit_test_setup_teardown(replayed_signals_agree_with_every_sign_of_life, setup_lively, teardown),
+        cmocka_unit_test_setup_teardown(signs_of_life_carry_count_and_checksum, setup_lively,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(replayed_signals_agree_with_every_sign_of_life,
+                                        setup_lively, teardown),
         CASE(large_backlog_goes_in_bounded_batches_and_then_collapses),
         CASE(leaving_is_said_at_once_and_from_then_on),
         CASE(what_is_pending_is_sent_before_the_end),

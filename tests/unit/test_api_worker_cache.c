@@ -15,7 +15,8 @@ static struct {
     bool is_away;
 } fake_store;
 
-static enum bw_code fake_read(struct worker_store *store, const char *id, struct worker *worker, struct bw_error *error)
+static enum bw_code fake_read(struct worker_store *store, const char *id, struct worker *worker,
+                              struct bw_error *error)
 {
     (void)store;
     (void)worker;

@@ -1,4 +1,5 @@
-/* Compiles api/auth.c against a fake request and fake settings, so it is not named test_api_auth: those link the real ones. */
+/* Compiles api/auth.c against a fake request and fake settings, so it is not named test_api_auth:
+ * those link the real ones. */
 #define exchange_header fake_exchange_header
 #define exchange_request fake_exchange_request
 #define setting_store_agree fake_setting_store_agree
@@ -33,11 +34,13 @@ static struct {
     char cluster[SETTING_SIZE], internal[SETTING_SIZE];
 } fake_settings;
 
-enum bw_code fake_setting_store_agree(struct setting_store *store, const char *name, const char *proposed,
-                                      char value[SETTING_SIZE], bool *is_new, struct bw_error *error)
+enum bw_code fake_setting_store_agree(struct setting_store *store, const char *name,
+                                      const char *proposed, char value[SETTING_SIZE], bool *is_new,
+                                      struct bw_error *error)
 {
     (void)store;
-    char *kept = strcmp(name, "cluster_token") == 0 ? fake_settings.cluster : fake_settings.internal;
+    char *kept = strcmp(name, "cluster_token") == 0 ? fake_settings.cluster
+                                                    : fake_settings.internal;
     fake_settings.asked++;
     if (fake_settings.is_away)
         return bw_fail(error, BW_UNAVAILABLE, "away");
@@ -100,9 +103,15 @@ static void clients_are_let_in_on_loopback(void **state)
 static void beyond_loopback_clients_need_the_token(void **state)
 {
     (void)state;
-    static const char *const refused[] = {NULL,           "",       "Bearer",
-                                          "Bearer ",      "Bearer wrong",  "Basic the-client-token",
-                                          "the-client-token", "Bearerthe-client-token", "Bearer the-client-tokenx",
+    static const char *const refused[] = {NULL,
+                                          "",
+                                          "Bearer",
+                                          "Bearer ",
+                                          "Bearer wrong",
+                                          "Basic the-client-token",
+                                          "the-client-token",
+                                          "Bearerthe-client-token",
+                                          "Bearer the-client-tokenx",
                                           "Bearer the-cluster-token"};
     static const char *const beyond[] = {"0.0.0.0", "::", "192.0.2.1", "::ffff:192.0.2.1"};
     for (size_t k = 0; k < sizeof beyond / sizeof *beyond; k++) {
@@ -171,7 +180,8 @@ static void callbacks_need_the_internal_token(void **state)
 {
     (void)state;
     struct auth_keys *keys = open_keys(given("127.0.0.1", NULL));
-    struct exchange right = from("127.0.0.1", "Bearer the-internal-token"), none = from("127.0.0.1", NULL),
+    struct exchange right = from("127.0.0.1", "Bearer the-internal-token"),
+                    none = from("127.0.0.1", NULL),
                     other = from("127.0.0.1", "Bearer the-cluster-token");
     assert_int_equal(auth_internal(keys, &right, &error), BW_OK);
     assert_int_equal(auth_internal(keys, &none, &error), BW_UNAUTHORIZED);

@@ -33,7 +33,8 @@ static const struct config_option options[] = {
     {"some-switch", CONFIG_SWITCH, AT(is_on), "false", 0, 0, NULL, NULL, "A switch"},
     {"some-colour", CONFIG_CHOICE, AT(colour), "green", 0, 0, colours, "COLOUR", "A choice"},
 };
-static const struct config config = {"broadway-test", "Tests.", options, sizeof options / sizeof *options};
+static const struct config config = {"broadway-test", "Tests.", options,
+                                     sizeof options / sizeof *options};
 
 static struct values values;
 static struct bw_error error;
@@ -93,7 +94,8 @@ static void value_may_follow_or_be_joined(void **state)
     assert_int_equal(values.number, 12);
     assert_int_equal(values.wait_ms, 50);
     assert_true(values.is_on);
-    assert_int_equal(read_flags("--some-switch=false", "--some-text", "--looks-like-a-flag", NULL), BW_OK);
+    assert_int_equal(read_flags("--some-switch=false", "--some-text", "--looks-like-a-flag", NULL),
+                     BW_OK);
     assert_false(values.is_on);
     assert_string_equal(values.text, "--looks-like-a-flag");
 }
@@ -162,7 +164,8 @@ static void what_is_wrong_is_refused_by_the_name_of_its_flag(void **state)
         {"--some-token=", "--some-token (not shown): must not be empty"},
         {"--some-token=canary secret", "--some-token (not shown)"},
         {"--some-token=REPLACE_ME", "--some-token (not shown): is the placeholder of a sample"},
-        {"--some-token-file=/nonexistent/token", "--some-token-file /nonexistent/token: No such file"},
+        {"--some-token-file=/nonexistent/token",
+         "--some-token-file /nonexistent/token: No such file"},
         {"--some-token-file=/tmp", "--some-token-file /tmp: Is a directory"},
         {"--some-token-file=/dev/null", "--some-token-file /dev/null: the file is empty"},
         {"--some-numbers=1", "there is no flag '--some-numbers' (see --help)"},
@@ -188,7 +191,8 @@ static void secret_is_refused_twice_over_or_with_a_nul(void **state)
     write_file(path, "canary\0more", 11);
     snprintf(flag, sizeof flag, "--some-token-file=%s", path);
     assert_refused(flag, NULL, "must not contain NUL");
-    assert_refused(flag, "--some-token=canary-too", "--some-token and --some-token-file are both given");
+    assert_refused(flag, "--some-token=canary-too",
+                   "--some-token and --some-token-file are both given");
     setenv("BROADWAY_SOME_TOKEN", "canary", 1);
     setenv("BROADWAY_SOME_TOKEN_FILE", path, 1);
     assert_refused(NULL, NULL, "both given");
@@ -243,10 +247,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_stand_where_nothing_is_said),
         cmocka_unit_test(value_may_follow_or_be_joined),
-        cmocka_unit_test_setup_teardown(flag_goes_before_environment_and_that_before_the_default, NULL, clear_environment),
+        cmocka_unit_test_setup_teardown(flag_goes_before_environment_and_that_before_the_default,
+                                        NULL, clear_environment),
         cmocka_unit_test_setup_teardown(secret_may_come_from_a_file, NULL, clear_environment),
-        cmocka_unit_test_setup_teardown(what_is_wrong_is_refused_by_the_name_of_its_flag, NULL, clear_environment),
-        cmocka_unit_test_setup_teardown(secret_is_refused_twice_over_or_with_a_nul, NULL, clear_environment),
+        cmocka_unit_test_setup_teardown(what_is_wrong_is_refused_by_the_name_of_its_flag, NULL,
+                                        clear_environment),
+        cmocka_unit_test_setup_teardown(secret_is_refused_twice_over_or_with_a_nul, NULL,
+                                        clear_environment),
         cmocka_unit_test(help_is_made_of_the_table),
         cmocka_unit_test(version_names_the_program),
     };

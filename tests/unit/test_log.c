@@ -13,8 +13,9 @@
 
 enum { LINE = 4096 };
 
-#define FORMAT(format, line, event, ...) \
-    log_format_line(LOG_FORMAT_##format, LOG_LEVEL_INFO, event, LOG_FIELDS(__VA_ARGS__), line, sizeof line)
+#define FORMAT(format, line, event, ...)                                                       \
+    log_format_line(LOG_FORMAT_##format, LOG_LEVEL_INFO, event, LOG_FIELDS(__VA_ARGS__), line, \
+                    sizeof line)
 
 /* The line as JSON; log_format_line leaves the opening brace to the date that stands before it. */
 static json_t *parse(const char *line)
@@ -32,7 +33,8 @@ static void fields_are_written_as_key_and_value(void **state)
 {
     (void)state;
     char line[LINE];
-    FORMAT(TEXT, line, "run started", log_text("run_id", "ab12"), log_number("students", -3), log_text("name", "two words"));
+    FORMAT(TEXT, line, "run started", log_text("run_id", "ab12"), log_number("students", -3),
+           log_text("name", "two words"));
     assert_string_equal(line, "info \"run started\" run_id=ab12 students=-3 name=\"two words\"");
 }
 
@@ -100,7 +102,8 @@ static void valid_text_beyond_ascii_passes(void **state)
     char line[LINE];
     FORMAT(JSON, line, "request", log_text("name", "Zoë → \xF0\x9F\x8E\xAD"));
     json_t *value = parse(line);
-    assert_string_equal(json_string_value(json_object_get(value, "name")), "Zoë → \xF0\x9F\x8E\xAD");
+    assert_string_equal(json_string_value(json_object_get(value, "name")),
+                        "Zoë → \xF0\x9F\x8E\xAD");
     json_decref(value);
 }
 
@@ -127,7 +130,8 @@ static void fields_that_do_not_fit_are_left_out_whole(void **state)
     char line[LINE], value[257];
     memset(value, '\n', 256);
     value[256] = '\0';
-    FORMAT(JSON, line, "request", log_text("a", value), log_text("b", value), log_text("c", value), log_number("d", 4));
+    FORMAT(JSON, line, "request", log_text("a", value), log_text("b", value), log_text("c", value),
+           log_number("d", 4));
     assert_true(strlen(line) < LINE);
     json_t *parsed = parse(line);
     assert_non_null(json_object_get(parsed, "b"));
@@ -172,7 +176,8 @@ static void each_event_is_one_line_also_those_of_libraries(void **state)
     json_t *second = json_loads(strtok_r(NULL, "\n", &at), 0, NULL);
     assert_null(strtok_r(NULL, "\n", &at));
     assert_string_equal(json_string_value(json_object_get(first, "event")), "shown");
-    assert_int_equal(strlen(json_string_value(json_object_get(first, "time"))), strlen("2026-09-01T23:59:00.000Z"));
+    assert_int_equal(strlen(json_string_value(json_object_get(first, "time"))),
+                     strlen("2026-09-01T23:59:00.000Z"));
     assert_string_equal(json_string_value(json_object_get(second, "event")), "library");
     assert_string_equal(json_string_value(json_object_get(second, "level")), "error");
     json_decref(first);

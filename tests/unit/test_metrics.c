@@ -22,8 +22,9 @@ static void rows_of_one_name_share_their_help(void **state)
     metric_add(metrics, 1, 1);
     metric_set(metrics, 2, -7);
     char *text = metrics_text(metrics);
-    assert_non_null(strstr(text, "# HELP x_total Counts\n# TYPE x_total counter\nx_total{status=\"2xx\"} 2\n"
-                                 "x_total{status=\"4xx\"} 1\n# HELP x_now Is\n# TYPE x_now gauge\nx_now -7\n"));
+    assert_non_null(
+        strstr(text, "# HELP x_total Counts\n# TYPE x_total counter\nx_total{status=\"2xx\"} 2\n"
+                     "x_total{status=\"4xx\"} 1\n# HELP x_now Is\n# TYPE x_now gauge\nx_now -7\n"));
     assert_int_equal(metric_read(metrics, 0), 2);
     free(text);
     metrics_free(metrics);
@@ -37,7 +38,9 @@ static void histogram_is_cumulative_and_in_seconds(void **state)
     metric_observe_us(metrics, 3, 501);
     metric_observe_us(metrics, 3, 60000000);
     char *text = metrics_text(metrics);
-    assert_non_null(strstr(text, "# TYPE x_seconds histogram\nx_seconds_bucket{le=\"0.0005\"} 1\nx_seconds_bucket{le=\"0.001\"} 2\n"));
+    assert_non_null(strstr(
+        text,
+        "# TYPE x_seconds histogram\nx_seconds_bucket{le=\"0.0005\"} 1\nx_seconds_bucket{le=\"0.001\"} 2\n"));
     assert_non_null(strstr(text, "x_seconds_bucket{le=\"20\"} 2\nx_seconds_bucket{le=\"+Inf\"} 3\n"
                                  "x_seconds_sum 60.001001\nx_seconds_count 3\n"));
     free(text);
