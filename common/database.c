@@ -7,12 +7,12 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/layout.h"
 
 enum {
     UPDATE_TRY_MS = 10000,
     RETRY_PAUSE_US = 100000,
     FIND_CHUNK = 1000,
-    SIGNAL_TTL_SECONDS = 60,
     NAMESPACE_NOT_FOUND = 26
 };
 
@@ -23,6 +23,7 @@ struct database {
     mongoc_read_concern_t *majority;
     mongoc_read_prefs_t *primary;
     char name[64];
+    atomic_bool has_layout;
     _Atomic int64_t clock_offset_ms; /* the database's date minus clock_boot_ms */
 };
 
@@ -181,6 +182,11 @@ void database_close(struct database *database)
     free(database);
 }
 
+static enum bw_code unavailable(const bson_error_t *reason, struct bw_error *error)
+{
+    return bw_fail(error, BW_UNAVAILABLE, "the database did not do it: %.200s", reason->message);
+}
+
 static mongoc_client_t *pop(mongoc_client_pool_t *pool, struct bw_error *error)
 {
     mongoc_client_t *client = mongoc_client_pool_pop(pool);
@@ -189,14 +195,25 @@ static mongoc_client_t *pop(mongoc_client_pool_t *pool, struct bw_error *error)
     return client;
 }
 
-mongoc_client_t *database_client(struct database *database, struct bw_error *error)
-{
-    return pop(database->pool, error);
-}
-
 void database_return(struct database *database, mongoc_client_t *client)
 {
     mongoc_client_pool_push(database->pool, client);
+}
+
+/* Before its first operation, each process sees to it that all collections are there. */
+mongoc_client_t *database_client(struct database *database, struct bw_error *error)
+{
+    mongoc_client_t *client = pop(database->pool, error);
+    if (client == NULL || atomic_load(&database->has_layout))
+        return client;
+    bson_error_t reason;
+    if (!layout_make(client, database->name, database->durable, &reason)) {
+        (void)unavailable(&reason, error);
+        database_return(database, client);
+        return NULL;
+    }
+    atomic_store(&database->has_layout, true);
+    return client;
 }
 
 mongoc_client_t *database_stream_client(struct database *database, struct bw_error *error)
@@ -222,11 +239,6 @@ mongoc_collection_t *database_collection(struct database *database, mongoc_clien
     mongoc_collection_set_read_concern(collection, database->majority);
     mongoc_collection_set_read_prefs(collection, database->primary);
     return collection;
-}
-
-static enum bw_code unavailable(const bson_error_t *reason, struct bw_error *error)
-{
-    return bw_fail(error, BW_UNAVAILABLE, "the database did not do it: %.200s", reason->message);
 }
 
 /* The date in a reply to hello is the database's, as of the middle of the round trip. */
@@ -261,51 +273,6 @@ enum bw_code database_ping(struct database *database, struct bw_error *error)
 int64_t database_now_ms(const struct database *database)
 {
     return clock_boot_ms() + atomic_load(&database->clock_offset_ms);
-}
-
-static const struct index {
-    const char *collection, *key, *name;
-    int ttl_seconds; /* 0: none */
-    bool is_sparse;
-} indices[] = {
-    {"signals", "at", "signals_ttl", SIGNAL_TTL_SECONDS, false},
-    {"grading_runs", "active", "runs_active", 0, true},
-};
-
-static bool make_index(struct database *database, mongoc_client_t *client,
-                       const struct index *index, bson_error_t *reason)
-{
-    bson_t command = BSON_INITIALIZER, list, row, key;
-    BSON_APPEND_UTF8(&command, "createIndexes", index->collection);
-    BSON_APPEND_ARRAY_BEGIN(&command, "indexes", &list);
-    BSON_APPEND_DOCUMENT_BEGIN(&list, "0", &row);
-    BSON_APPEND_DOCUMENT_BEGIN(&row, "key", &key);
-    BSON_APPEND_INT32(&key, index->key, 1);
-    bson_append_document_end(&row, &key);
-    BSON_APPEND_UTF8(&row, "name", index->name);
-    if (index->ttl_seconds > 0)
-        BSON_APPEND_INT32(&row, "expireAfterSeconds", index->ttl_seconds);
-    if (index->is_sparse)
-        BSON_APPEND_BOOL(&row, "sparse", true);
-    bson_append_document_end(&list, &row);
-    bson_append_array_end(&command, &list);
-    bool ok = mongoc_client_write_command_with_opts(client, database->name, &command, NULL, NULL,
-                                                    reason);
-    bson_destroy(&command);
-    return ok;
-}
-
-enum bw_code database_prepare(struct database *database, struct bw_error *error)
-{
-    mongoc_client_t *client = database_client(database, error);
-    if (client == NULL)
-        return BW_UNAVAILABLE;
-    bson_error_t reason;
-    bool ok = true;
-    for (size_t i = 0; ok && i < sizeof indices / sizeof *indices; i++)
-        ok = make_index(database, client, &indices[i], &reason);
-    database_return(database, client);
-    return ok ? BW_OK : unavailable(&reason, error);
 }
 
 bool database_is_transient(const bson_error_t *error, const bson_t *reply)

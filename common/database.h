@@ -28,14 +28,10 @@ enum bw_code database_ping(struct database *database, struct bw_error *error) BW
 /* The database's date, UTC ms, by its last sampled offset from this process's clock. */
 int64_t database_now_ms(const struct database *database);
 
-/* Makes the few indices there are (TTL on signals, active runs). Idempotent, also by several
- * processes at once. */
-enum bw_code database_prepare(struct database *database, struct bw_error *error) BW_CHECKED;
-
 /* ---- For the stores alone: BSON does not leave common/store. ---- */
 
-/* A client from the pool for one operation, and its way back. NULL: none within the limit, *error
- * filled. */
+/* A client from the pool for one operation, and its way back. The first one makes the collections
+ * and indices that are missing. NULL: none within the limit, *error filled. */
 mongoc_client_t *database_client(struct database *database, struct bw_error *error);
 void database_return(struct database *database, mongoc_client_t *client);
 

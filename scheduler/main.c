@@ -118,13 +118,13 @@ static enum bw_code learn_token(struct scheduler *scheduler, struct bw_error *er
                                scheduler->internal_token, &is_new, error);
 }
 
-/* Waits for the database, prepares it and learns the token. False: stopped. */
+/* Waits for the database and learns the token. False: stopped. */
 static bool prepare(struct scheduler *scheduler)
 {
     struct bw_error error;
     bool was_told = false;
     for (;;) {
-        enum bw_code code = database_prepare(scheduler->core.database, &error);
+        enum bw_code code = database_ping(scheduler->core.database, &error);
         if (code == BW_OK)
             code = learn_token(scheduler, &error);
         if (code == BW_OK)
