@@ -275,7 +275,8 @@ enum bw_code internal_readyz(struct api *api, struct exchange *exchange, struct 
         trouble = "database unreachable";
     if (atomic_load(&api->is_draining))
         trouble = "draining";
-    json_t *body = json_pack("{s:s}", "status", trouble == NULL ? "ready" : trouble);
+    json_t *body = json_pack("{s:s,s:s}", "status", trouble == NULL ? "ready" : trouble, "process",
+                             api->process_id);
     exchange_answer(exchange, trouble == NULL ? 200 : 503, json_dumps(body, JSON_COMPACT), NULL);
     json_decref(body);
     return BW_OK;

@@ -144,9 +144,9 @@ static json_t *replicas_json(const struct core *core)
     json_t *list = json_array();
     const struct known_replica *replica, *following;
     HASH_ITER (hh, core->replicas.replicas, replica, following)
-        json_array_append_new(list,
-                              json_pack("{s:s,s:s,s:b}", "id", replica->id, "internal_url",
-                                        replica->url, "in_contact", (int)replica->in_contact));
+        json_array_append_new(
+            list, json_pack("{s:s,s:s,s:s,s:b}", "id", replica->id, "internal_url", replica->url,
+                            "process", replica->process, "in_contact", (int)replica->in_contact));
     return list;
 }
 

@@ -411,6 +411,8 @@ void replica_changed_process(struct core *core, struct known_replica *replica, c
     struct live_lease *lease, *following_lease;
     struct parked_poll *poll, *following_poll;
     log_info("replica has restarted", log_text("replica", replica->id));
+    replica->in_contact = false; /* until this process has answered */
+    core->status_is_stale = true;
     DL_FOREACH_SAFE2(replica->outbox, lease, following_lease, outbox_next)
     lease_becomes_unconfirmed(core, lease, 2 * core->heartbeat_ms);
     HASH_ITER (hh, replica->polls, poll, following_poll)

@@ -65,12 +65,11 @@ def restart(stack, name):
     if member is None:
         known = ", ".join(member.name for member in stack.members)
         raise StackError(f"there is no {name!r} in this stack; there is: {known}")
-    forgotten = readiness.known_replica_ids(stack, member.internal_url) if member.kind == API else set()
     processes.stop([(member.pid, member.identity)], GRACE_S)
     try:
         member.start(stack.directory)
         stack.save()
-        readiness.wait_ready(stack, [member], forgotten)
+        readiness.wait_ready(stack, [member])
     except BaseException:
         processes.stop([(member.pid, member.identity)], GRACE_S)
         raise

@@ -21,16 +21,15 @@ class NotReady(Exception):
     """What was started didn't come up; the text says what was missing, with the end of a log."""
 
 
-def wait_ready(stack, started, forgotten_ids=frozenset(), timeout_s=TIMEOUT_S):
-    """Returns when all that runs is ready, `started` (members) among it. A scheduler's word on a replica whose id
-    is in `forgotten_ids` counts for nothing: that is the replica's predecessor. Raises NotReady."""
+def wait_ready(stack, started, timeout_s=TIMEOUT_S):
+    """Returns when all that runs is ready, `started` (members) among it. Raises NotReady."""
     deadline = time.monotonic() + timeout_s
     with httpx.Client(timeout=ANSWER_S, trust_env=False) as client:
         while True:
             for member in started:
                 if not member.is_alive():
                     raise NotReady(f"{member.name} has exited\n{_log(stack, member)}")
-            blocker, why = _first_obstacle(stack, client, started, forgotten_ids)
+            blocker, why = _first_obstacle(stack, client, started)
             if blocker is None:
                 return
             if time.monotonic() > deadline:
@@ -47,16 +46,6 @@ def wait_listening(stack, database, timeout_s=TIMEOUT_S):
         if time.monotonic() > deadline:
             raise NotReady(f"the database takes no connections after {timeout_s} s\n{_log(stack, database)}")
         time.sleep(PAUSE_S)
-
-
-def known_replica_ids(stack, internal_url):
-    """The ids under which schedulers know the replica at this address, of whatever time."""
-    ids = set()
-    with httpx.Client(timeout=ANSWER_S, trust_env=False) as client:
-        for scheduler in stack.of_kind(SCHEDULER):
-            report = _report(client, scheduler) if scheduler.is_alive() else None
-            ids |= {row.get("id") for row in (report or {}).get("replicas", []) if row.get("internal_url") == internal_url}
-    return ids
 
 
 def is_ready(member):
@@ -77,7 +66,7 @@ def accepts_connections(url):
         return False
 
 
-def _first_obstacle(stack, client, started, forgotten_ids):
+def _first_obstacle(stack, client, started):
     """(member, sentence) of what isn't ready yet, or (None, None)."""
     databases = stack.of_kind(DATABASE)
     if databases and not databases[0].is_alive():
@@ -87,7 +76,7 @@ def _first_obstacle(stack, client, started, forgotten_ids):
         return databases[0], "the database doesn't accept connections"
     alive = [member for member in stack.members if member.is_alive()]
     blocker, why = _health_obstacle(alive, client, "/readyz")
-    return (blocker, why) if blocker else _leader_obstacle(alive, client, forgotten_ids)
+    return (blocker, why) if blocker else _leader_obstacle(alive, client)
 
 
 def _health_obstacle(members, client, path):
@@ -97,22 +86,19 @@ def _health_obstacle(members, client, path):
     return None, None
 
 
-def _leader_obstacle(alive, client, forgotten_ids):
+def _leader_obstacle(alive, client):
     schedulers = [member for member in alive if member.kind == SCHEDULER]
     if not schedulers:
         return None, None
-    reports = [(member, _report(client, member) or {}) for member in schedulers]
+    reports = [(member, _report(client, member)) for member in schedulers]
     leaders = [(member, report) for member, report in reports if report.get("role") == "leader"]
     if len(leaders) != 1:
         return schedulers[0], f"{len(leaders)} schedulers lead; it must be one"
     leader, report = leaders[0]
-    in_contact = {
-        row.get("internal_url")
-        for row in report.get("replicas", [])
-        if row.get("in_contact") and row.get("id") not in forgotten_ids
-    }
+    in_contact = {row.get("process") for row in report.get("replicas", []) if row.get("in_contact")}
     for member in alive:
-        if member.kind == API and member.internal_url not in in_contact:
+        # The process, not the address: the scheduler may still think of one that was killed.
+        if member.kind == API and _report(client, member).get("process") not in in_contact:
             return leader, f"{leader.name} leads, but is not in contact with {member.name}"
     return None, None
 
@@ -128,13 +114,13 @@ def _status(client, url):
         return None
 
 
-def _report(client, scheduler):
-    """What a ready scheduler says of itself, or None."""
+def _report(client, member):
+    """What a member that is ready says of itself; {} from one that isn't."""
     try:
-        answer = client.get(f"{scheduler.url}/readyz")
-        return answer.json() if answer.status_code == 200 else None
+        answer = client.get(f"{_health_base(member)}/readyz")
+        return answer.json() if answer.status_code == 200 else {}
     except (httpx.HTTPError, ValueError):
-        return None
+        return {}
 
 
 def _log(stack, member):
