@@ -6,7 +6,7 @@ import time
 
 import httpx
 import pytest
-from broadway import ROUTE, BackgroundGrader, SeedGrader
+from broadway import ROUTE, BackgroundGrader, SeedGrader, stop_all
 from harness import run_stack
 from history import check_history
 from pipelines import POST, PRE, kind_of, run_of
@@ -45,8 +45,7 @@ def four_graders(stack, seconds_per_job=0.02):
     try:
         yield graders
     finally:
-        for grader in graders:
-            grader.stop()
+        stop_all(graders)
 
 
 def start_run(stack, pre=True, post=True):
@@ -139,8 +138,7 @@ def test_a_replica_killed_with_parked_polls(fault_stack):
         wait_for_results(stack, run, 60)
         stack.restart("api-1")
         assert stack.apis[0].wait_over(run, END_S)["state"] == "finished"
-        for grader in parked:
-            grader.stop()
+        stop_all(parked)
     check_history(stack, run, STUDENTS, graders=[*graders, *parked])
 
 
