@@ -28,8 +28,9 @@ class Database:
 
     def live_leases(self):
         """Leases of active runs without an end whose jobs have no result."""
-        leases = [lease for run in self.active_runs() for lease in self.leases(run) if "ended" not in lease]
-        done = {result["_id"] for run in self.active_runs() for result in self.results(run)}
+        runs = self.active_runs()
+        leases = [lease for run in runs for lease in self.leases(run) if "ended" not in lease]
+        done = {result["_id"] for run in runs for result in self.results(run)}
         return [lease for lease in leases if lease["_id"][:32] not in done]
 
     def run(self, run):
