@@ -26,4 +26,4 @@ def make_environment():
     """What scripts/install says goes to stderr, since stdout belongs to the command."""
     install = [os.path.join(SCRIPTS, "install"), "--python"]
     if subprocess.call(install, stdout=sys.stderr.fileno()) != 0:
-        sys.exit("%s could not make the Python environment" % install[0])
+        sys.exit(f"{install[0]} could not make the Python environment")

@@ -1,5 +1,6 @@
 """Processes that outlive the command that started them, told apart from others that later get the same pid."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,29 @@ from pathlib import Path
 STATE, START_TIME = 0, 19
 DEAD_STATES = ("Z", "X")
 KILL_WAIT_S = 5
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def interrupt_on_signals():
+    """From now on all that asks this process to end does so as Ctrl-C does. What is ignored (by nohup) stays so."""
+    for number in INTERRUPTIONS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def uninterrupted():
+    """A signal that asks to end does not cut short what goes on in here; it is heeded afterwards."""
+    came = []
+    heeded = [number for number in INTERRUPTIONS if signal.getsignal(number) != signal.SIG_IGN]
+    former = [(number, signal.signal(number, lambda *which: came.append(which))) for number in heeded]
+    try:
+        yield
+    finally:
+        for number, handler in former:
+            signal.signal(number, handler)
+        if came:
+            raise KeyboardInterrupt
 
 
 def spawn(argv, log, cwd, env):

@@ -19,8 +19,8 @@ class ServerLost(Exception):
 
 
 class RunClient:
-    """Speaks to one API. 503 and lost connections are tried again for `patience_s` (which may be set at any time) before
-    a call gives up; `on_retry` is called with a sentence each time."""
+    """Speaks to one API. 503 and lost connections are tried again for `patience_s` (which may be set at any time)
+    before a call gives up; `on_retry` is called with a sentence each time."""
 
     def __init__(self, url, token=None, patience_s=15, on_retry=lambda why: None):
         headers = {"Authorization": f"Bearer {token}"} if token else {}

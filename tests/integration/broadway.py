@@ -181,7 +181,7 @@ class BackgroundGrader:
             while not self._stop.is_set():
                 link = self._one_round(link)
             link.close()
-        except BaseException as trouble:  # noqa: BLE001  (handed to the test by stop())
+        except BaseException as trouble:
             self.trouble = trouble
             self._stop.set()
 

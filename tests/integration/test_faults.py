@@ -1,4 +1,5 @@
-"""A run of 200 students, with four graders over three replicas, while things are killed: it ends, one result per job."""
+"""A run of 200 students, with four graders over three replicas, while things are killed: it ends, with one result per
+job."""
 
 import contextlib
 import threading

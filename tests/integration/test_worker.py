@@ -143,7 +143,7 @@ def test_one_job_goes_to_one_of_many_that_wait(stack):
 def test_a_job_is_not_lost_to_a_poll_whose_client_has_gone(stack):
     impatient = stack.grader(1)
     waiter = Waiter(impatient, 30)
-    wait_until(lambda: waiter.is_alive(), 1, "the poll is under way")
+    wait_until(waiter.is_alive, 1, "the poll is under way")
     grader = stack.grader(1)
     for _ in range(5):
         assert grader.poll(wait=0) is None

@@ -50,19 +50,35 @@ class Grader:
 
 
 @pytest.fixture
-def start_grader(api, tmp_path):
-    """A function that starts a grader with the process runner, for `api` unless other URLs are given."""
+def graders():
+    """Those that a test starts: none outlives it."""
     graders = []
-
-    def start(*arguments, urls=None, env=None):
-        url_arguments = [word for url in urls or [api.url] for word in ("--url", url)]
-        work_dir = tmp_path / "work"
-        grader = Grader(*url_arguments, "--runner=process", f"--work-dir={work_dir}", *arguments, env=env)
-        graders.append(grader)
-        return grader
-
-    yield start
+    yield graders
     for grader in graders:
         if grader.process.poll() is None:
             grader.process.kill()
             grader.process.communicate()
+
+
+@pytest.fixture
+def start_grader(api, graders, tmp_path):
+    """A function that starts a grader with the process runner, for `api` unless other URLs are given."""
+
+    def start(*arguments, urls=None, env=None):
+        url_arguments = [word for url in urls or [api.url] for word in ("--url", url)]
+        work_dir = tmp_path / "work"
+        graders.append(Grader(*url_arguments, "--runner=process", f"--work-dir={work_dir}", *arguments, env=env))
+        return graders[-1]
+
+    return start
+
+
+@pytest.fixture
+def start_container_grader(api, graders, tmp_path):
+    """A function that starts a grader for `api` which looks for its engine on `path`."""
+
+    def start(*arguments, path):
+        graders.append(Grader("--url", api.url, f"--work-dir={tmp_path / 'work'}", *arguments, env={"PATH": path}))
+        return graders[-1]
+
+    return start

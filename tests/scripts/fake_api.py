@@ -8,6 +8,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
+COUNTS = ("queued", "running", "succeeded", "failed", "cancelled")
+
 
 class FakeApi:
     """Runs on a free port of 127.0.0.1 as long as the context is open."""
@@ -22,8 +24,11 @@ class FakeApi:
         self.results = {}  # job id → body
         self.heartbeats = []  # (time, worker id)
         self.refusals = []  # (method, path prefix, status or None to cut the connection), each used once
+        self.lost_answers = []  # (method, path prefix): served, but the connection is cut instead of an answer
         self.requests = []  # "METHOD path"
+        self.authorizations = set()  # headers
         self.runs = {}
+        self.statuses = []  # of every run to come: (state, {name of COUNTS: number})
         self.open_polls = 0
 
     def __enter__(self):
@@ -65,6 +70,15 @@ class FakeApi:
                     return refusal[2]
         return 0
 
+    def takes_answer_away(self, method, path):
+        """Is the answer to this request to get lost?"""
+        with self.changed:
+            for lost in self.lost_answers:
+                if lost[0] == method and path.startswith(lost[1]):
+                    self.lost_answers.remove(lost)
+                    return True
+        return False
+
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request, client_address):
@@ -90,11 +104,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         with self.api.changed:
             self.api.requests.append(f"{method} {parts.path}")
+            self.api.authorizations.add(self.headers.get("Authorization"))
             self.api.changed.notify_all()
         status = self.api.take_refusal(method, parts.path)
         if status is None:
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self._cut()
             return
         if status:
             self._answer(status, {"error": "refused by the test"})
@@ -102,7 +116,14 @@ class _Handler(BaseHTTPRequestHandler):
         words = parts.path.removeprefix("/api/v1/").split("/")
         getattr(self, f"_{method.lower()}_{words[0]}")(*words[1:])
 
+    def _cut(self):
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
     def _answer(self, status, value=None):
+        if self.api.takes_answer_away(self.command, urlsplit(self.path).path):
+            self._cut()
+            return
         body = b"" if value is None else json.dumps(value).encode()
         self.send_response(status)
         if status == 503:
@@ -124,19 +145,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get_grading_job(self):
         api = self.api
-        if self.arguments["worker_id"] not in api.workers:
-            self._answer(400, {"error": "unknown worker"})
-            return
         with api.changed:
             api.open_polls += 1
             api.changed.notify_all()
-            api.changed.wait_for(lambda: api.queue, float(self.arguments.get("wait", 18)))
+            deadline = time.monotonic() + float(self.arguments.get("wait", 18))
+            while self._is_known() and not api.queue and not self._is_gone() and time.monotonic() < deadline:
+                api.changed.wait(0.02)
             api.open_polls -= 1
-            handout = api.queue.pop(0) if api.queue and not self._is_gone() else None
+            is_known = self._is_known()
+            handout = api.queue.pop(0) if is_known and api.queue and not self._is_gone() else None
             if handout:
                 api.handed_out.append(handout["job_id"])
             api.changed.notify_all()
+        if not is_known:
+            self._answer(400, {"error": "unknown worker"})
+            return
         self._answer(200 if handout else 498, handout)
+
+    def _is_known(self):
+        return self.arguments["worker_id"] in self.api.workers
 
     def _is_gone(self):
         """Like the real one, it hands nothing to a caller who has hung up."""
@@ -144,6 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
             return False
+        except ConnectionError:
+            return True
 
     def _post_grading_job(self, job_id):
         body = json.loads(self.body)
@@ -155,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _post_heartbeat(self):
         worker_id = self.arguments["worker_id"]
-        if worker_id not in self.api.workers:
+        if not self._is_known():
             self._answer(400, {"error": "unknown worker"})
             return
         with self.api.changed:
@@ -167,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
         if run_id is None:
             payload = json.loads(dict(parse_qsl(self.body.decode()))["json_payload"])
             run_id = secrets.token_hex(12)
-            self.api.runs[run_id] = {"payload": payload, "statuses": [], "state": "created"}
+            self.api.runs[run_id] = {"payload": payload, "statuses": list(self.api.statuses), "state": "created"}
             self._answer(200, {"id": run_id})
             return
         if self.api.runs[run_id]["state"] != "created":
@@ -180,4 +209,9 @@ class _Handler(BaseHTTPRequestHandler):
         """The statuses that the test prepared, one after the other; the last of them stays."""
         run = self.api.runs[run_id]
         statuses = run["statuses"]
-        self._answer(200, statuses.pop(0) if len(statuses) > 1 else statuses[0])
+        if not statuses:
+            self._answer(200, {"state": run["state"]})
+            return
+        state, counts = statuses.pop(0) if len(statuses) > 1 else statuses[0]
+        progress = {name: counts.get(name, 0) for name in COUNTS}
+        self._answer(200, {"state": state, "progress": {"total": sum(progress.values()), **progress}})

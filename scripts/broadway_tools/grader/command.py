@@ -37,7 +37,9 @@ log = logging.getLogger("grader")
 @click.option("--work-dir", type=click.Path(path_type=Path), help="Where jobs get their directories [a temporary one].")
 @click.option("--wait", "wait_s", type=click.FloatRange(0, 60), help="Seconds a poll may take [as the server likes].")
 @click.option("--max-log-bytes", type=click.IntRange(0), default=4 * 1024 * 1024, help="Of a job's stdout, and stderr.")
-@click.option("--stage-timeout", type=click.FloatRange(0, min_open=True), default=3600.0, help="Where a stage has none.")
+@click.option(
+    "--stage-timeout", type=click.FloatRange(0, min_open=True), default=3600.0, help="Where a stage has none."
+)
 @click.option("--max-jobs", type=click.IntRange(1), help="Leave after so many.")
 @click.option("--once", is_flag=True, help="The same as --max-jobs 1.")
 def cli(urls, host, port, token, token_file, runner, work_dir, wait_s, stage_timeout, once, max_jobs, **others):

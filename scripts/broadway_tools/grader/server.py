@@ -105,7 +105,7 @@ class Server:
         rounds = self._failures // len(self._urls)
         is_round_over = self._failures % len(self._urls) == len(self._urls) - 1
         self._failures += 1
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**min(rounds, 10)) if is_round_over else 0
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(rounds, 10)) if is_round_over else 0
         if is_round_over and response is not None:
             pause_s = max(pause_s, _retry_after(response))
         return Unavailable(why, pause_s * random.uniform(0.75, 1.25))

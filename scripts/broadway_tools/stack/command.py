@@ -1,6 +1,5 @@
 """The command line of scripts/stack."""
 
-import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from broadway_tools import processes
 from broadway_tools.files import BUILD
 from broadway_tools.stack import flags, operations, readiness
 from broadway_tools.stack.plan import Wishes
@@ -27,14 +27,21 @@ state_option = click.option(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli():
-    """A whole Broadway on this machine: a private database, schedulers and replicas of the API, on free ports of
-    127.0.0.1; the same binaries and flags as anywhere else."""
+    """A whole Broadway on this machine: a private database, schedulers, replicas of the API and, if wanted, graders,
+    on free ports of 127.0.0.1; the same binaries and flags as anywhere else."""
 
 
 @cli.command()
 @state_option
 @click.option("--replicas", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--schedulers", type=click.IntRange(1, 8), default=1, show_default=True)
+@click.option(
+    "--graders",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="Reference graders that run jobs as local processes, isolating nothing.",
+)
 @click.option("--mongodb-uri", help="Use this database instead of starting a private one.")
 @click.option("--database", default="broadway", show_default=True, help="Name of the database.")
 @click.option("--preset", type=click.Choice(PRESETS), default="release", show_default=True)
@@ -73,7 +80,7 @@ def status(directory):
 
 
 @cli.command()
-@click.argument("name", metavar="database|scheduler-N|api-N")
+@click.argument("name", metavar="database|scheduler-N|api-N|grader-N")
 @state_option
 def restart(name, directory):
     """Start one process again, on its old ports, data and flags. N counts from 0."""
@@ -108,8 +115,8 @@ def _yes_no(value):
 
 
 def main():
-    """Runs the command. A termination signal ends it as Ctrl-C does, so that a failed `up` cleans up."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Runs the command. A signal to end it finds nothing half done: an `up` that is broken off cleans up."""
+    processes.interrupt_on_signals()
     try:
         cli(prog_name="stack")
     except (operations.StackError, flags.FlagError, readiness.NotReady, OSError) as error:

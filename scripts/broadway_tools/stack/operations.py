@@ -7,10 +7,10 @@ from broadway_tools import processes
 from broadway_tools.files import BUILD, SCRIPTS
 from broadway_tools.stack import readiness
 from broadway_tools.stack.plan import plan
-from broadway_tools.stack.record import API, DATABASE, SCHEDULER, load
+from broadway_tools.stack.record import API, DATABASE, GRADER, SCHEDULER, load
 
 GRACE_S = 10
-STOP_ORDER = (API, SCHEDULER, DATABASE)
+STOP_ORDER = (GRADER, API, SCHEDULER, DATABASE)
 BINARIES = ("broadway-api", "broadway-scheduler")
 
 
@@ -22,21 +22,35 @@ def up(wishes):
     """Starts a stack and returns it when it is ready. If that fails, nothing is left running."""
     wishes.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     former = load(wishes.directory)
-    if former is not None and any(member.is_alive() for member in former.members):
+    if former is not None and former.is_running():
         raise StackError(f"a stack runs in {wishes.directory} already; stop it with: stack down --state DIR")
     build_missing(wishes.preset)
     stack = plan(wishes)
     try:
-        for member in stack.members:
-            member.start(stack.directory)
-            stack.save()
+        for member in servers(stack):
+            start(stack, member)
             if member.kind == DATABASE:
                 readiness.wait_listening(stack, member)
-        readiness.wait_ready(stack, stack.members)
+        readiness.wait_ready(stack, servers(stack))
+        for grader in stack.of_kind(GRADER):
+            start(stack, grader)
     except BaseException:
-        down(stack)
+        with processes.uninterrupted():
+            down(stack)
         raise
     return stack
+
+
+def servers(stack):
+    """All members that somebody calls."""
+    return [member for member in stack.members if member.kind != GRADER]
+
+
+def start(stack, member):
+    """Starts a member, and writes down that it runs."""
+    with processes.uninterrupted():
+        member.start(stack.directory)
+        stack.save()
 
 
 def build_missing(preset):
@@ -67,9 +81,9 @@ def restart(stack, name):
         raise StackError(f"there is no {name!r} in this stack; there is: {known}")
     processes.stop([(member.pid, member.identity)], GRACE_S)
     try:
-        member.start(stack.directory)
-        stack.save()
+        start(stack, member)
         readiness.wait_ready(stack, [member])
     except BaseException:
-        processes.stop([(member.pid, member.identity)], GRACE_S)
+        with processes.uninterrupted():
+            processes.stop([(member.pid, member.identity)], GRACE_S)
         raise

@@ -5,14 +5,15 @@ import secrets
 import sys
 from dataclasses import dataclass, field
 
-from broadway_tools.files import BUILD, write_private
+from broadway_tools.files import BUILD, SCRIPTS, write_private
 from broadway_tools.stack import flags
 from broadway_tools.stack.ports import free_ports
-from broadway_tools.stack.record import API, DATABASE, SCHEDULER, Member, Stack
+from broadway_tools.stack.record import API, DATABASE, GRADER, SCHEDULER, Member, Stack
 
 # SecantusDB writes three times slower with its default of 100,000, and no faster with less than this.
 OPLOG_ENTRIES = 20000
 OPLOG_HEARTBEAT_S = 10
+GRADER_CONCURRENCY = 2
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Wishes:
     preset: str = "release"
     replicas: int = 1
     schedulers: int = 1
+    graders: int = 0
     mongodb_uri: str = None
     database: str = "broadway"
     api_flags: dict = field(default_factory=dict)
@@ -49,6 +51,9 @@ def plan(wishes):
         members.append(_scheduler(wishes, index, common, scheduler_flags, next(ports)))
     for index in range(wishes.replicas):
         members.append(_replica(wishes, index, common, api_flags, next(ports), next(ports)))
+    urls = [member.url for member in members if member.kind == API]
+    for index in range(wishes.graders):
+        members.append(_grader(wishes, index, urls))
     return Stack(wishes.directory, uri, wishes.database, tokens["cluster-token"], tokens["internal-token"], members)
 
 
@@ -99,9 +104,18 @@ def _replica(wishes, index, common, user, free_port, free_internal_port):
     }
     chosen = {**user, "port": port, "internal-port": internal_port}
     argv = flags.command_line(_binary(wishes, "broadway-api"), own, chosen)
-    return Member(
-        f"{API}-{index}", API, argv, f"http://127.0.0.1:{port}", cwd=os.getcwd(), internal_url=internal_url
-    )
+    return Member(f"{API}-{index}", API, argv, f"http://127.0.0.1:{port}", cwd=os.getcwd(), internal_url=internal_url)
+
+
+def _grader(wishes, index, urls):
+    name = f"{GRADER}-{index}"
+    argv = [sys.executable, SCRIPTS / "grader", "--runner", "process", "--concurrency", GRADER_CONCURRENCY]
+    argv += ["--token-file", wishes.directory / "cluster-token", "--hostname", name]
+    argv += ["--work-dir", wishes.directory / "jobs"]
+    first = index % len(urls)
+    for url in urls[first:] + urls[:first]:
+        argv += ["--url", url]
+    return Member(name, GRADER, [str(word) for word in argv], urls[first], cwd=str(wishes.directory))
 
 
 def _binary(wishes, name):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from broadway_tools.files import last_lines
-from broadway_tools.stack.record import API, DATABASE, SCHEDULER
+from broadway_tools.stack.record import API, DATABASE, GRADER, SCHEDULER
 
 TIMEOUT_S = 60
 ANSWER_S = 2
@@ -49,7 +49,9 @@ def wait_listening(stack, database, timeout_s=TIMEOUT_S):
 
 
 def is_ready(member):
-    """Does this one member say, by itself, that it is ready?"""
+    """Does this one member say, by itself, that it is ready? A grader that runs is."""
+    if member.kind == GRADER:
+        return member.is_alive()
     if member.kind == DATABASE:
         return accepts_connections(member.url)
     with httpx.Client(timeout=ANSWER_S, trust_env=False) as client:
@@ -81,7 +83,7 @@ def _first_obstacle(stack, client, started):
 
 def _health_obstacle(members, client, path):
     for member in members:
-        if member.kind != DATABASE and _status(client, f"{_health_base(member)}{path}") != 200:
+        if member.kind in (API, SCHEDULER) and _status(client, f"{_health_base(member)}{path}") != 200:
             return member, f"{member.name} doesn't answer {path} with 200"
     return None, None
 

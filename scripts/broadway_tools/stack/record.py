@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from broadway_tools import processes
 from broadway_tools.files import write_private
 
-DATABASE, API, SCHEDULER = "database", "api", "scheduler"
+DATABASE, API, SCHEDULER, GRADER = "database", "api", "scheduler", "grader"
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Member:
 
 @dataclass
 class Stack:
-    """A stack as written down. `members` in the order of their start: database, schedulers, replicas."""
+    """A stack as written down. `members` in the order of their start: database, schedulers, replicas, graders."""
 
     directory: object
     mongodb_uri: str
@@ -52,6 +52,10 @@ class Stack:
     def of_kind(self, kind):
         """The members of one kind, in the order of their numbers."""
         return [member for member in self.members if member.kind == kind]
+
+    def is_running(self):
+        """Does any of it run?"""
+        return any(member.is_alive() for member in self.members)
 
     def save(self):
         """Writes both files, each at one stroke."""
