@@ -223,6 +223,32 @@ enum bw_code auth_cluster(struct auth_keys *keys, const char *token, const char 
     return refuse_token(keys, address, token, BW_BAD_REQUEST, "the cluster token is wrong", error);
 }
 
+enum bw_code auth_course_token(const struct exchange *exchange, const char **token,
+                               struct bw_error *error)
+{
+    static const char scheme[] = "Bearer ";
+    const char *header = exchange_header(exchange, "Authorization");
+    if (header == NULL || strncmp(header, scheme, sizeof scheme - 1) != 0 ||
+        header[sizeof scheme - 1] == '\0' || strpbrk(header + sizeof scheme - 1, " \t") != NULL)
+        return bw_fail(error, BW_UNAUTHORIZED, "invalid token format");
+    *token = header + sizeof scheme - 1;
+    return BW_OK;
+}
+
+enum bw_code auth_refuse_token(struct auth_keys *keys, const char *address, const char *token,
+                               const char *sentence, struct bw_error *error)
+{
+    return refuse_token(keys, address, token, BW_UNAUTHORIZED, sentence, error);
+}
+
+enum bw_code auth_course_cluster(struct auth_keys *keys, const char *token, const char *address,
+                                 struct bw_error *error)
+{
+    if (token_hash_matches(&keys->cluster, token))
+        return BW_OK;
+    return auth_refuse_token(keys, address, token, "invalid token", error);
+}
+
 enum bw_code auth_internal(struct auth_keys *keys, const struct exchange *exchange,
                            struct bw_error *error)
 {

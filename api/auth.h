@@ -32,6 +32,19 @@ enum bw_code auth_client(struct auth_keys *keys, const struct exchange *exchange
 enum bw_code auth_cluster(struct auth_keys *keys, const char *token, const char *address,
                           struct bw_error *error) BW_CHECKED;
 
+/* The token of a request of the course protocol: "Authorization: Bearer TOKEN", the word, one
+ * space, one token. Borrowed from the request. BW_OK, BW_UNAUTHORIZED. */
+enum bw_code auth_course_token(const struct exchange *exchange, const char **token,
+                               struct bw_error *error) BW_CHECKED;
+
+/* Is it the cluster token? BW_OK, BW_UNAUTHORIZED, BW_TOO_MANY. */
+enum bw_code auth_course_cluster(struct auth_keys *keys, const char *token, const char *address,
+                                 struct bw_error *error) BW_CHECKED;
+
+/* Notes a token that was wrong. BW_UNAUTHORIZED with `sentence`, or BW_TOO_MANY. */
+enum bw_code auth_refuse_token(struct auth_keys *keys, const char *address, const char *token,
+                               const char *sentence, struct bw_error *error) BW_CHECKED;
+
 /* Does this request come from the scheduler? BW_OK, BW_UNAUTHORIZED. */
 enum bw_code auth_internal(struct auth_keys *keys, const struct exchange *exchange,
                            struct bw_error *error) BW_CHECKED;

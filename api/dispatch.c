@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "api/arguments.h"
 #include "api/auth.h"
+#include "api/course_route.h"
 #include "api/executor.h"
 #include "api/worker_cache.h"
 
@@ -11,6 +12,8 @@ enum { INLINE_BODY_MAX = 64 * 1024, SHOWN_SIZE = 80 };
 enum bw_code dispatch_admit(struct api *api, const struct exchange *exchange,
                             struct bw_error *error)
 {
+    if (route_is_course(exchange->request.route))
+        return course_route_admit(api, exchange, error);
     switch (exchange->request.route->auth) {
     case AUTH_CLIENT:
         return auth_client(api->auth, exchange, error);
@@ -61,7 +64,7 @@ static void run_on_executor(struct exchange *exchange, void (*function)(void *))
 
 static enum bw_code read_arguments(struct exchange *exchange, struct bw_error *error)
 {
-    struct arguments_source source = {.query = exchange->query,
+    struct arguments_source source = {.query = exchange->request.query,
                                       .content_type = exchange_header(exchange, "Content-Type"),
                                       .body = exchange->request.body,
                                       .body_length = exchange->request.body_length};
@@ -87,12 +90,54 @@ static enum bw_code check_arguments(const struct exchange *exchange, struct bw_e
     return BW_OK;
 }
 
+static void read_and_handle_course(void *context)
+{
+    struct exchange *exchange = context;
+    struct bw_error error = {""};
+    enum bw_code code = course_route_read(exchange, &error);
+    if (code == BW_OK)
+        handle(exchange);
+    else
+        exchange_refuse(exchange, code, &error);
+}
+
+static void check_and_handle_course(void *context)
+{
+    struct exchange *exchange = context;
+    struct bw_error error = {""};
+    enum bw_code code = course_route_find_worker(exchange->host->api, exchange, &error);
+    if (code == BW_OK)
+        read_and_handle_course(exchange);
+    else
+        exchange_refuse(exchange, code, &error);
+}
+
+/* The same for the course protocol, whose checks have another order. */
+static void advance_course(struct exchange *exchange, bool may_wait)
+{
+    struct bw_error error = {""};
+    bool is_blocking = (exchange->request.route->flags & ROUTE_BLOCKING) != 0;
+    enum bw_code code = course_route_know_worker(exchange->host->api, exchange, &error);
+    void (*function)(void *) = code == BW_PENDING ? check_and_handle_course
+                                                  : read_and_handle_course;
+    if (may_wait || (code != BW_PENDING && !is_blocking))
+        function(exchange);
+    else
+        run_on_executor(exchange, function);
+}
+
 /* Reads the arguments and goes on to the handler, on this thread if it may wait or nothing will. */
 static void advance(struct exchange *exchange, bool may_wait)
 {
     const struct route *route = exchange->request.route;
     struct bw_error error = {""};
-    enum bw_code code = read_arguments(exchange, &error);
+    if (route_is_course(route)) {
+        advance_course(exchange, may_wait);
+        return;
+    }
+    enum bw_code code = course_route_judge_body(exchange, &error);
+    if (code == BW_OK)
+        code = read_arguments(exchange, &error);
     if (code == BW_OK)
         code = check_arguments(exchange, &error);
     if (code != BW_OK) {

@@ -21,7 +21,9 @@ struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection 
         return NULL;
     memcpy(exchange->uri, uri, size);
     const char *mark = strchr(exchange->uri, '?');
-    exchange->query = mark != NULL ? mark + 1 : "";
+    exchange->request.query = mark != NULL ? mark + 1 : "";
+    for (size_t i = 0; i < PATH_PARTS; i++)
+        exchange->request.parts[i] = "";
     exchange->host = host;
     exchange->connection = connection;
     exchange->fd = -1;
@@ -38,6 +40,7 @@ void exchange_free(struct exchange *exchange)
     json_decref(exchange->request.arguments);
     free(exchange->answer.body);
     free(exchange->answer.allow);
+    free(exchange->path);
     free(exchange);
 }
 
@@ -84,7 +87,9 @@ void exchange_answer(struct exchange *exchange, int status, char *body, const ch
 {
     exchange->answer.status = status;
     exchange->answer.body = body;
-    exchange->answer.type = type != NULL ? type : "application/json";
+    bool is_course = exchange->request.form == FORM_COURSE;
+    const char *usual = is_course ? "application/json; charset=UTF-8" : "application/json";
+    exchange->answer.type = type != NULL ? type : usual;
     finish(exchange);
 }
 
@@ -96,6 +101,11 @@ void exchange_answer_json(struct exchange *exchange, json_t *value)
         exchange_answer(exchange, 200, body, NULL);
     else
         exchange_refuse(exchange, BW_INTERNAL, NULL);
+}
+
+void exchange_succeed(struct exchange *exchange, json_t *data)
+{
+    exchange_answer_json(exchange, json_pack("{s:s,s:o}", "status", "success", "data", data));
 }
 
 /* A sentence as JSON text. It is UTF-8, unless a client got bytes into it that are not: those are
@@ -113,18 +123,44 @@ static json_t *sentence(const char *message)
     return json_string(plain);
 }
 
-/* {"error": M}, the form of this protocol; of an unknown path nobody knows whose it is, so that it
- * gets the other form as well. */
+/* The course protocol tells what the caller got wrong ("fail") from what went wrong here or never
+ * will be ("error"). */
+static json_t *course_refusal(enum bw_code code, const char *message)
+{
+    switch (code) {
+    case BW_BAD_BODY:
+        return json_pack("{s:s, s:o}", "status", "fail", "data", sentence(message));
+    case BW_BAD_REQUEST:
+    case BW_UNAUTHORIZED:
+    case BW_NOT_FOUND:
+    case BW_NO_JOB:
+        return json_pack("{s:s, s:{s:o}}", "status", "fail", "data", "message", sentence(message));
+    default:
+        return json_pack("{s:s, s:o, s:i}", "status", "error", "message", sentence(message), "code",
+                         bw_code_status(code));
+    }
+}
+
+/* Of an unknown path nobody knows whose it is, so that it gets both forms. */
 static char *refusal_body(const struct exchange *exchange, enum bw_code code, const char *message)
 {
-    json_t *body = exchange->request.route == NULL && code == BW_NOT_FOUND
-                       ? json_pack("{s:s, s:o, s:i, s:o}", "status", "error", "message",
-                                   sentence(message), "code", bw_code_status(code), "error",
-                                   sentence(message))
-                       : json_pack("{s:o}", "error", sentence(message));
+    json_t *body;
+    if (exchange->request.form == FORM_COURSE)
+        body = course_refusal(code, message);
+    else if (exchange->request.form == FORM_BOTH)
+        body = json_pack("{s:s, s:o, s:i, s:o}", "status", "error", "message", sentence(message),
+                         "code", bw_code_status(code), "error", sentence(message));
+    else
+        body = json_pack("{s:o}", "error", sentence(message));
     char *text = json_dumps(body, JSON_COMPACT);
     json_decref(body);
     return text;
+}
+
+/* A poll without a job: nothing at all in the seed protocol, a refusal in the other. */
+static bool is_empty_answer(const struct exchange *exchange, enum bw_code code)
+{
+    return code == BW_NO_CONTENT || (code == BW_NO_JOB && exchange->request.form != FORM_COURSE);
 }
 
 void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error)
@@ -136,6 +172,6 @@ void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct 
     exchange->answer.asks_for_token = code == BW_UNAUTHORIZED;
     const char *message = error != NULL && error->message[0] != '\0' ? error->message
                                                                      : bw_code_text(code);
-    char *body = code == BW_NO_JOB ? NULL : refusal_body(exchange, code, message);
+    char *body = is_empty_answer(exchange, code) ? NULL : refusal_body(exchange, code, message);
     exchange_answer(exchange, bw_code_status(code), body, NULL);
 }

@@ -20,7 +20,10 @@
 struct exchange;
 struct route;
 
-enum { ARGUMENT_MAX = 16 };
+enum { ARGUMENT_MAX = 16, PATH_PARTS = 2 };
+
+/* How refusals are written: by the protocol of the path. Nobody knows whose an unknown path is. */
+enum answer_form { FORM_SEED, FORM_COURSE, FORM_BOTH };
 
 /* What a request said. Valid until it is answered. */
 struct request {
@@ -28,7 +31,11 @@ struct request {
     const char *method;  /* "GET" */
     const char *path_id; /* the {id} of the path, percent-decoded and free of NUL; "" if the route
                             has none */
-    const char *body;    /* NUL-terminated as well, but may contain NUL; "" if none */
+    const char *parts[PATH_PARTS]; /* the names in a path of the course protocol, in order; "" */
+    const char *query;             /* as it was sent, behind the "?"; "" if there is none */
+    enum answer_form form;
+    bool has_twin;    /* the other protocol has the same path and method: the body decides */
+    const char *body; /* NUL-terminated as well, but may contain NUL; "" if none */
     size_t body_length;
     json_t *arguments;   /* object: checked against the route's fields; strings from query and form,
                             typed from JSON */
@@ -60,9 +67,12 @@ void exchange_answer(struct exchange *exchange, int status, char *body, const ch
 /* Answers 200 with a value, stolen. */
 void exchange_answer_json(struct exchange *exchange, json_t *value);
 
+/* Answers 200 in the course protocol's envelope: {"status": "success", "data": `data`}; stolen. */
+void exchange_succeed(struct exchange *exchange, json_t *data);
+
 /* Answers a refusal in the form of the route's protocol; with Retry-After for BW_UNAVAILABLE and
- * BW_TOO_MANY, WWW-Authenticate for BW_UNAUTHORIZED. BW_NO_JOB: an empty body. `error` may be NULL:
- * the code's own text. */
+ * BW_TOO_MANY, WWW-Authenticate for BW_UNAUTHORIZED. BW_NO_JOB: in the seed protocol an empty body.
+ * `error` may be NULL: the code's own text. */
 void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error);
 
 #endif

@@ -24,6 +24,7 @@ enum exchange_state { EXCHANGE_READING, EXCHANGE_HANDLED, EXCHANGE_SUSPENDED, EX
 struct exchange_host {
     struct api *api;
     struct gone_watch *watch;
+    const char *cors_origin; /* for answers of the course protocol; NULL: none */
     atomic_size_t answering; /* threads inside exchange_answer */
 };
 
@@ -34,6 +35,7 @@ struct answer {
     int retry_after_s;   /* 0: no such header */
     bool asks_for_token; /* WWW-Authenticate */
     bool closes;         /* Connection: close */
+    const char *cors;    /* Access-Control-Allow-Origin, static; NULL: no such header */
     char *allow;         /* own; NULL: no such header */
 };
 
@@ -41,9 +43,9 @@ struct exchange {
     struct request request;
     struct exchange_host *host;
     struct MHD_Connection *connection;
-    int fd;            /* the connection's */
-    const char *query; /* within uri, behind its "?"; "" if there is none */
-    struct body body;  /* request.body is a view of it */
+    int fd;           /* the connection's */
+    char *path;       /* own: what request.parts point into; NULL: none */
+    struct body body; /* request.body is a view of it */
     _Atomic enum exchange_state state;
     bool is_begun; /* its headers are in: it counts as in flight */
     bool is_given; /* to dispatch, and not back yet */

@@ -16,6 +16,7 @@
 
 #include "api/admission.h"
 #include "api/body.h"
+#include "api/course_route.h"
 #include "api/dispatch.h"
 #include "api/exchange_internal.h"
 #include "api/farewell.h"
@@ -49,6 +50,18 @@ struct front {
  * thread that called it. */
 static _Thread_local struct exchange *answering;
 
+/* For browsers: who may read the answer, and what they may ask. */
+static void allow_origin(const struct answer *answer, struct _u_map *headers)
+{
+    u_map_put(headers, "Access-Control-Allow-Origin", answer->cors);
+    if (strcmp(answer->cors, "*") != 0)
+        u_map_put(headers, "Vary", "Origin");
+    if (answer->status != MHD_HTTP_NO_CONTENT)
+        return;
+    u_map_put(headers, "Access-Control-Allow-Headers", "Authorization, Content-Type");
+    u_map_put(headers, "Access-Control-Allow-Methods", answer->allow);
+}
+
 static int write_answer(const struct _u_request *request, struct _u_response *response,
                         void *context)
 {
@@ -65,6 +78,8 @@ static int write_answer(const struct _u_request *request, struct _u_response *re
     }
     if (answer->allow != NULL)
         u_map_put(response->map_header, "Allow", answer->allow);
+    if (answer->cors != NULL)
+        allow_origin(answer, response->map_header);
     if (answer->asks_for_token)
         u_map_put(response->map_header, "WWW-Authenticate", "Bearer");
     if (answer->closes)
@@ -116,7 +131,7 @@ static enum MHD_Result send_answer(struct front *front, struct exchange *exchang
     return result;
 }
 
-/* An answer that is written past the server: status, reason, length, another header or "", body. */
+/* An answer that is written past the server: status, reason, length, other headers or "", body. */
 #define RAW_ANSWER \
     "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n%s"
 
@@ -136,11 +151,15 @@ static enum MHD_Result refuse_midway(struct front *front, struct exchange *excha
     farewell_take(front->farewell, exchange->fd);
     const struct answer *answer = &exchange->answer;
     const char *body = answer->body != NULL ? answer->body : "";
-    char text[HEAD_SIZE + 2 * BW_ERROR_SIZE], retry[48] = "";
-    if (answer->retry_after_s > 0)
-        snprintf(retry, sizeof retry, "Retry-After: %d\r\n", answer->retry_after_s);
+    char text[2 * HEAD_SIZE + 2 * BW_ERROR_SIZE], more[HEAD_SIZE] = "";
+    int used = 0;
+    if (answer->cors != NULL)
+        used = snprintf(more, sizeof more, "Access-Control-Allow-Origin: %s\r\n", answer->cors);
+    if (answer->retry_after_s > 0 && used >= 0 && (size_t)used < sizeof more)
+        snprintf(more + used, sizeof more - (size_t)used, "Retry-After: %d\r\n",
+                 answer->retry_after_s);
     int length = snprintf(text, sizeof text, RAW_ANSWER, answer->status,
-                          MHD_get_reason_phrase_for((unsigned)answer->status), strlen(body), retry,
+                          MHD_get_reason_phrase_for((unsigned)answer->status), strlen(body), more,
                           body);
     if (length > 0 && (size_t)length < sizeof text)
         send_raw(exchange->fd, text, length);
@@ -192,19 +211,21 @@ static void read_address(const struct MHD_Connection *connection, char *text, si
         memmove(text, text + sizeof mapped - 1, strlen(text + sizeof mapped - 1) + 1);
 }
 
+/* Finds the route of either protocol, and with it the form of refusals. */
 static enum bw_code find_route(struct front *front, struct exchange *exchange, const char *path,
                                struct bw_error *error)
 {
     struct request *request = &exchange->request;
-    char allowed[64], shown[128];
-    request->route = route_find(front->settings.routes, request->method, path, &request->path_id,
-                                allowed);
-    if (request->route != NULL)
+    char allowed[ROUTE_ALLOWED_SIZE], shown[128];
+    enum bw_code code = course_route_choose(&front->settings, exchange, path, allowed);
+    if (code == BW_OK)
         return BW_OK;
-    if (allowed[0] == '\0')
+    if (code == BW_NOT_FOUND)
         return bw_fail(error, BW_NOT_FOUND, "there is nothing at %s",
                        text_show(path, shown, sizeof shown));
     exchange->answer.allow = strdup(allowed);
+    if (code != BW_METHOD_NOT_ALLOWED)
+        return code;
     return bw_fail(error, BW_METHOD_NOT_ALLOWED, "this path does not take the method %s, but %s",
                    text_show(request->method, shown, sizeof shown), allowed);
 }
@@ -494,6 +515,7 @@ enum bw_code front_open(const struct front_settings *settings, struct front **fr
     self->settings = *settings;
     self->listener = -1;
     self->host.api = settings->api;
+    self->host.cors_origin = settings->cors_origin;
     if (self->settings.threads == 0)
         self->settings.threads = FRONT_THREADS;
     if (self->settings.name == NULL)

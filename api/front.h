@@ -22,13 +22,15 @@
 struct front;
 
 struct front_settings {
-    struct api *api;            /* handed to the handlers; borrowed */
-    const struct route *routes; /* borrowed */
-    const char *address;        /* numeric, IPv4 or IPv6 */
-    uint16_t port;              /* 0: any that is free */
-    int threads;                /* 0: FRONT_THREADS */
-    size_t max_body_bytes;      /* more is refused with 413 */
-    const char *name;           /* in logs; NULL: "front" */
+    struct api *api;                   /* handed to the handlers; borrowed */
+    const struct route *routes;        /* borrowed */
+    const struct route *course_routes; /* those of the course protocol; NULL: none */
+    const char *cors_origin;           /* who may read answers of these in a browser; "*": all */
+    const char *address;               /* numeric, IPv4 or IPv6 */
+    uint16_t port;                     /* 0: any that is free */
+    int threads;                       /* 0: FRONT_THREADS */
+    size_t max_body_bytes;             /* more is refused with 413 */
+    const char *name;                  /* in logs; NULL: "front" */
     /* Called once for each answered request, just before its answer is sent, from a thread of the
      * front; may be NULL. */
     void (*finished)(const struct request *request, int status, void *context);

@@ -10,7 +10,9 @@
 #include "api/hand_out_table.h"
 #include "api/life.h"
 #include "api/poll_table.h"
+#include "api/questions.h"
 #include "api/signals.h"
+#include "common/course_definition.h"
 #include "common/definition.h"
 
 enum { MAX_ITEMS = 100000 };
@@ -54,6 +56,8 @@ const struct json_field callback_fields[] = {
     {.name = "announce", .kind = FIELD_BOOLEAN},
     {.name = "hand_outs", .kind = FIELD_LIST, .maximum = MAX_ITEMS, .fields = hand_out_fields},
     {.name = "empty", .kind = FIELD_ANY, .check = check_polls},
+    {.name = "answers", .kind = FIELD_ANY}, /* [{"question", "value"}]: read leniently */
+    {.name = "events", .kind = FIELD_ANY},  /* [{"watch", "type", "data"}] */
     {.name = NULL},
 };
 
@@ -96,8 +100,12 @@ static enum bw_code build_payload(struct api *api, struct delivery *delivery)
                                              &delivery->reason);
     if (code != BW_OK)
         return code;
-    code = definition_job_payload(definition, &job, delivery->hand_out.attempt, &delivery->payload,
-                                  &delivery->reason);
+    if (definition_is_course(definition))
+        code = course_job_payload(definition_object(definition), &job, COURSE_GRADER_HTTP,
+                                  &delivery->payload, &delivery->reason);
+    else
+        code = definition_job_payload(definition, &job, delivery->hand_out.attempt,
+                                      &delivery->payload, &delivery->reason);
     definition_release(definition);
     return code;
 }
@@ -161,6 +169,15 @@ static void answer_empty_polls(struct api *api, const json_t *polls)
 {
     for (size_t i = 0; i < json_array_size(polls); i++)
         poll_table_empty(api->polls, json_integer_value(json_array_get(polls, i)));
+}
+
+static void take_answers(struct api *api, const json_t *answers)
+{
+    size_t index;
+    json_t *answer;
+    json_array_foreach (answers, index, answer)
+        questions_answer(api->questions, json_integer_value(json_object_get(answer, "question")),
+                         json_object_get(answer, "value"));
 }
 
 static json_t *deliveries_answer(const struct api *api, const struct delivery *deliveries,
@@ -249,6 +266,7 @@ enum bw_code internal_callbacks(struct api *api, struct exchange *exchange, stru
     enum bw_code code = hand_out_all(api, deliveries, count, error);
     if (code == BW_OK) {
         answer_empty_polls(api, json_object_get(arguments, "empty"));
+        take_answers(api, json_object_get(arguments, "answers"));
         exchange_answer_json(exchange, deliveries_answer(api, deliveries, count));
     }
     for (size_t i = 0; i < count; i++)

@@ -19,6 +19,8 @@
 #include "api/api.h"
 #include "api/api_metrics.h"
 #include "api/auth.h"
+#include "api/course_config.h"
+#include "api/course_table.h"
 #include "api/definition_cache.h"
 #include "api/executor.h"
 #include "api/front.h"
@@ -26,6 +28,7 @@
 #include "api/life.h"
 #include "api/options.h"
 #include "api/poll_table.h"
+#include "api/questions.h"
 #include "api/route.h"
 #include "api/signals.h"
 #include "api/worker_cache.h"
@@ -33,7 +36,9 @@
 #include "common/log.h"
 #include "common/port.h"
 #include "common/secret.h"
+#include "common/store/course_store.h"
 #include "common/store/definition_store.h"
+#include "common/store/grading_config_store.h"
 #include "common/store/lease_store.h"
 #include "common/store/log_store.h"
 #include "common/store/result_store.h"
@@ -76,6 +81,7 @@ static void block_signals(void)
 {
     sigset_t signals = stop_signals();
     sigaddset(&signals, SIGPIPE);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
 }
 
@@ -90,6 +96,20 @@ static int wait_for_signal(int64_t wait_ms)
                                     : sigtimedwait(&signals, NULL, &wait);
     while (signal_number < 0 && errno == EINTR);
     return signal_number > 0 ? signal_number : 0;
+}
+
+/* Waits until it is time to leave. SIGHUP asks for something else. */
+static int wait_for_end(void (*reread)(struct api *api), struct api *api)
+{
+    sigset_t signals = stop_signals();
+    sigaddset(&signals, SIGHUP);
+    for (;;) {
+        int signal_number = sigwaitinfo(&signals, NULL);
+        if (signal_number == SIGHUP)
+            reread(api);
+        else if (signal_number > 0)
+            return signal_number;
+    }
 }
 
 /* ---- The steps ---- */
@@ -132,12 +152,18 @@ static void stop_stores(struct service *service)
     run_store_close(api->run_store);
     definition_store_close(api->definition_store);
     setting_store_close(api->setting_store);
+    course_store_close(api->course_store);
+    grading_config_store_close(api->grading_config_store);
 }
 
 static enum bw_code start_stores(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
     enum bw_code code = setting_store_open(api->database, &api->setting_store, error);
+    if (code == BW_OK)
+        code = course_store_open(api->database, &api->course_store, error);
+    if (code == BW_OK)
+        code = grading_config_store_open(api->database, &api->grading_config_store, error);
     if (code == BW_OK)
         code = definition_store_open(api->database, &api->definition_store, error);
     if (code == BW_OK)
@@ -181,6 +207,49 @@ static void stop_auth(struct service *service)
     auth_close(service->api.auth);
 }
 
+/* The file, if there is one, takes the place of what is stored; then what is stored is read. */
+static enum bw_code settle_courses(struct api *api, struct bw_error *error)
+{
+    struct course_list list;
+    enum bw_code code = BW_OK;
+    if (api->options->course_config != NULL) {
+        code = course_config_read(api->options->course_config, &list, error);
+        if (code != BW_OK)
+            return code;
+        code = course_store_replace(api->course_store, &list, error);
+        course_list_clear(&list);
+    }
+    return code == BW_OK ? course_table_load(api->courses, error) : code;
+}
+
+static enum bw_code start_courses(struct service *service, struct bw_error *error)
+{
+    struct api *api = &service->api;
+    enum bw_code code = course_table_open(api->course_store, &api->courses, error);
+    if (code == BW_OK)
+        code = settle_courses(api, error);
+    while (code == BW_UNAVAILABLE && wait_for_signal(DATABASE_PAUSE_MS) == 0)
+        code = settle_courses(api, error);
+    if (code != BW_OK)
+        course_table_close(api->courses);
+    return code == BW_UNAVAILABLE ? BW_PENDING : code;
+}
+
+static void stop_courses(struct service *service)
+{
+    course_table_close(service->api.courses);
+}
+
+/* At SIGHUP. What can't be read changes nothing. */
+static void reread_courses(struct api *api)
+{
+    struct bw_error error;
+    if (api->options->course_config == NULL)
+        log_warning("there is no --course-config to read again", log_number("signal", SIGHUP));
+    else if (settle_courses(api, &error) != BW_OK)
+        log_error("the courses stay as they were", log_text("reason", error.message));
+}
+
 static enum bw_code start_executor(struct service *service, struct bw_error *error)
 {
     return executor_open(EXECUTOR_THREADS, &service->api.executor, error);
@@ -197,6 +266,8 @@ static enum bw_code start_memory(struct service *service, struct bw_error *error
     (void)error;
     api->definitions = definition_cache_new(api->definition_store, DEFINITION_CACHE_BYTES);
     api->workers = worker_cache_new(&(struct worker_cache_settings){.store = api->worker_store});
+    api->course_workers = worker_cache_new(
+        &(struct worker_cache_settings){.store = api->worker_store, .protocol = PROTOCOL_COURSE});
     api->hand_outs = hand_out_table_new();
     return BW_OK;
 }
@@ -205,6 +276,7 @@ static void stop_memory(struct service *service)
 {
     hand_out_table_free(service->api.hand_outs);
     worker_cache_free(service->api.workers);
+    worker_cache_free(service->api.course_workers);
     definition_cache_free(service->api.definitions);
 }
 
@@ -259,6 +331,16 @@ static void stop_polls(struct service *service)
     signals_free(service->api.signals);
 }
 
+static enum bw_code start_questions(struct service *service, struct bw_error *error)
+{
+    return questions_open(service->api.signals, &service->api.questions, error);
+}
+
+static void stop_questions(struct service *service)
+{
+    questions_close(service->api.questions);
+}
+
 static enum bw_code start_signals(struct service *service, struct bw_error *error)
 {
     return signals_start(service->api.signals, service->api.polls, service->api.hand_outs, error);
@@ -298,6 +380,8 @@ static enum bw_code start_public_front(struct service *service, struct bw_error 
     struct api *api = &service->api;
     struct front_settings settings = {.api = api,
                                       .routes = public_routes,
+                                      .course_routes = course_routes,
+                                      .cors_origin = api->options->cors_origin,
                                       .address = api->options->bind_address,
                                       .port = (uint16_t)api->options->port,
                                       .max_body_bytes = (size_t)api->options->max_body_bytes,
@@ -321,9 +405,11 @@ static const struct step {
     {start_database, stop_database},
     {start_stores, stop_stores},
     {start_auth, stop_auth},
+    {start_courses, stop_courses},
     {start_memory, stop_memory},
     {start_life, stop_life},
     {start_polls, stop_polls},
+    {start_questions, stop_questions},
     {start_signals, stop_signals_thread},
     {start_executor, stop_executor},
     {start_internal_front, stop_internal_front},
@@ -452,7 +538,7 @@ int main(int count, char **arguments)
     enum bw_code code = start(&service, &error);
     if (code == BW_OK) {
         log_started(&service);
-        log_info("leaving", log_number("signal", wait_for_signal(-1)));
+        log_info("leaving", log_number("signal", wait_for_end(reread_courses, &service.api)));
         leave(&service);
     } else if (code != BW_PENDING) {
         fprintf(stderr, "broadway-api: %s\n", error.message);

@@ -42,6 +42,12 @@ static const struct config_option table[] = {
      "SECONDS", "How often a grader sends a heartbeat; the same as the scheduler's"},
     {"poll-wait", CONFIG_MILLISECONDS, AT(poll_wait_ms), "18", 0, 60, NULL, "SECONDS",
      "How long an empty poll is held"},
+    {"course-poll-wait", CONFIG_MILLISECONDS, AT(course_poll_wait_ms), "2", 0, 60, NULL, "SECONDS",
+     "The same in the course protocol"},
+    {"course-config", CONFIG_TEXT, AT(course_config), NULL, 0, 0, NULL, "FILE",
+     "Courses and their tokens, JSON; replaces those stored; SIGHUP reads it again"},
+    {"cors-origin", CONFIG_TEXT, AT(cors_origin), "*", 0, 0, NULL, "ORIGIN",
+     "From which web pages browsers may use the course protocol: * or one origin"},
     {"max-body-bytes", CONFIG_INTEGER, AT(max_body_bytes), "16777216", 1024, 256 * MIB, NULL,
      "BYTES", "Longest body of a request"},
     {"max-result-bytes", CONFIG_INTEGER, AT(max_result_bytes), "4194304", 1024, 12 * MIB, NULL,
@@ -74,6 +80,19 @@ static enum bw_code settle_internal_url(struct api_options *options, struct bw_e
     return BW_OK;
 }
 
+/* It becomes a header: nothing in it may end one. */
+static enum bw_code check_cors_origin(const char *origin, struct bw_error *error)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:[]/";
+    bool is_url = strncmp(origin, "http://", 7) == 0 || strncmp(origin, "https://", 8) == 0;
+    if (strcmp(origin, "*") == 0 ||
+        (is_url && strlen(origin) <= URL_MAX && strspn(origin, allowed) == strlen(origin)))
+        return BW_OK;
+    return bw_fail(error, BW_BAD_REQUEST,
+                   "--cors-origin: must be * or one origin, like https://front.example.edu");
+}
+
 enum bw_code api_options_read(struct api_options *options, int count, char **arguments,
                               struct bw_error *error)
 {
@@ -85,5 +104,7 @@ enum bw_code api_options_read(struct api_options *options, int count, char **arg
     };
     memset(options, 0, sizeof *options);
     enum bw_code code = config_read(&config, count, arguments, options, error);
+    if (code == BW_OK)
+        code = check_cors_origin(options->cors_origin, error);
     return code == BW_OK ? settle_internal_url(options, error) : code;
 }

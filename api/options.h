@@ -15,6 +15,9 @@ struct api_options {
     const char *internal_token; /* NULL: agreed upon in the database */
     const char *cluster_token;  /* NULL: made at first start */
     const char *client_token;   /* NULL: none */
+    const char *course_config;  /* path; NULL: the stored courses stay */
+    const char *cors_origin;
+    int64_t course_poll_wait_ms;
     bool anonymous_clients, allow_privileged;
     int64_t heartbeat_interval_ms, poll_wait_ms, grace_ms;
     int64_t max_body_bytes, max_result_bytes, max_log_bytes;

@@ -9,7 +9,8 @@
 #include "api/signals.h"
 #include "common/clock.h"
 
-enum { CUT_MS = 1000 };
+/* Clients of the course protocol wait 5 s for an answer, and take an empty one at its word. */
+enum { CUT_MS = 1000, COURSE_CUT_MS = 3000 };
 
 enum poll_state { POLL_PARKED, POLL_ENDING };
 
@@ -18,6 +19,7 @@ struct poll {
     char worker[WORKER_ID_SIZE];
     struct exchange *exchange;
     int64_t deadline_ms; /* clock_boot_ms of the next thing that happens to it by itself */
+    int64_t cut_ms;      /* how long the scheduler may take for its last word */
     enum poll_state state;
     size_t place;      /* in the heap */
     struct poll *next; /* in a list of those that were just removed */
@@ -149,7 +151,7 @@ static struct poll *pass_deadlines(struct poll_table *table, int64_t now_ms)
         struct poll *poll = table->heap[0];
         if (poll->state == POLL_PARKED) {
             poll->state = POLL_ENDING;
-            poll->deadline_ms = now_ms + CUT_MS;
+            poll->deadline_ms = now_ms + poll->cut_ms;
             heap_sink(table, poll);
             signals_poll(table->settings.signals, poll->worker, poll->number, true);
             continue;
@@ -270,7 +272,8 @@ static struct poll *poll_new(struct exchange *exchange, const char *worker, int6
     snprintf(poll->worker, sizeof poll->worker, "%s", worker);
     poll->exchange = exchange;
     poll->state = wait_ms > 0 ? POLL_PARKED : POLL_ENDING;
-    poll->deadline_ms = clock_boot_ms() + (wait_ms > 0 ? wait_ms : CUT_MS);
+    poll->cut_ms = is_hex_id(worker, WORKER_ID_LENGTH) ? CUT_MS : COURSE_CUT_MS;
+    poll->deadline_ms = clock_boot_ms() + (wait_ms > 0 ? wait_ms : poll->cut_ms);
     return poll;
 }
 

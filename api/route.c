@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ALLOWED_SIZE = 64 };
-
 static const char placeholder[] = "{id}";
 
 /* Does `path` have the form of `pattern`? *id is what stands for its placeholder, "" if it has
@@ -24,10 +22,10 @@ static bool path_matches(const char *pattern, const char *path, const char **id)
     return true;
 }
 
-static void allow(char allowed[ALLOWED_SIZE], const char *method)
+static void allow(char allowed[ROUTE_ALLOWED_SIZE], const char *method)
 {
     size_t length = strlen(allowed);
-    snprintf(allowed + length, ALLOWED_SIZE - length, "%s%s", length > 0 ? ", " : "", method);
+    snprintf(allowed + length, ROUTE_ALLOWED_SIZE - length, "%s%s", length > 0 ? ", " : "", method);
 }
 
 const struct route *route_find(const struct route *routes, const char *method, const char *path,

@@ -14,17 +14,25 @@ struct api; /* the context of the process: api/api.h */
 
 enum auth {
     AUTH_NONE,
-    AUTH_CLIENT,  /* the client token, or a loopback listener, or --anonymous-clients */
-    AUTH_CLUSTER, /* argument `token` is the cluster token */
-    AUTH_WORKER,  /* argument `worker_id` is a registered worker */
-    AUTH_INTERNAL /* Authorization: Bearer of the internal token */
+    AUTH_CLIENT,   /* the client token, or a loopback listener, or --anonymous-clients */
+    AUTH_CLUSTER,  /* argument `token` is the cluster token */
+    AUTH_WORKER,   /* argument `worker_id` is a registered worker */
+    AUTH_INTERNAL, /* Authorization: Bearer of the internal token */
+    /* The course protocol's: Authorization: Bearer of */
+    AUTH_COURSE_ADMIN,   /* an admin token of the course that the path names first */
+    AUTH_COURSE_MEMBER,  /* the same, or a query token */
+    AUTH_COURSE_CLUSTER, /* the cluster token */
+    AUTH_COURSE_WORKER,  /* the same, and the worker that the path names is registered */
+    AUTH_COURSE_SOCKET   /* the same, but a refusal is told only once the websocket is open */
 };
 
 enum body_kind {
     BODY_NONE,      /* arguments come from the query; a body is read and ignored */
     BODY_ARGUMENTS, /* query, form (urlencoded or multipart) or a JSON object: "{" first */
-    BODY_DOCUMENT   /* argument json_payload as above, or the JSON object itself: parsed into
+    BODY_DOCUMENT,  /* argument json_payload as above, or the JSON object itself: parsed into
                        arguments["document"] */
+    BODY_JSON       /* the course protocol's: a JSON object, whatever its type is said to be; it
+                       becomes the arguments */
 };
 
 enum route_flags {
@@ -47,7 +55,16 @@ struct route {
 };
 
 extern const struct route public_routes[]; /* ends with a row whose method is NULL */
+extern const struct route course_routes[]; /* public ones too: api/course_route.h */
 extern const struct route internal_routes[];
+
+enum { ROUTE_ALLOWED_SIZE = 64 };
+
+/* Is it one of the course protocol's? */
+static inline bool route_is_course(const struct route *route)
+{
+    return route->auth >= AUTH_COURSE_ADMIN;
+}
 
 /* The route of a method and a decoded path, or NULL: then *allowed is a comma list of the methods
  * that the path takes ("" if the path is unknown). On success *path_id points at the {id} within

@@ -7,16 +7,11 @@
 #include "api/api.h"
 #include "api/definition_cache.h"
 #include "api/options.h"
+#include "api/run_creation.h"
 #include "api/run_facts.h"
 #include "api/run_status.h"
-#include "common/clock.h"
 #include "common/definition.h"
-#include "common/store/definition_store.h"
 #include "common/store/run_store.h"
-
-/* A definition without a run is swept after a day; a run inserted later than this after its
- * definition might lose it. */
-enum { GIVE_UP_MS = 45000 };
 
 const struct json_field seed_create_fields[] = {
     {.name = "document", .kind = FIELD_ANY, .is_required = true}, /* definition_new checks it */
@@ -33,62 +28,6 @@ const struct json_field seed_show_fields[] = {
 
 /* ---- Create ---- */
 
-static void run_describe(const struct definition *definition, struct run *run)
-{
-    struct definition_summary summary = definition_summary(definition);
-    *run = (struct run){
-        .has_pre = summary.has_pre,
-        .has_post = summary.has_post,
-        .has_stages = {summary.has_pre, summary.student_has_stages, summary.has_post},
-        .students = summary.students,
-        .priority = summary.priority,
-        .max_attempts = summary.max_attempts,
-    };
-    memcpy(run->timeout_ms, summary.timeout_ms, sizeof run->timeout_ms);
-    memcpy(run->all_timeouts, summary.all_timeouts, sizeof run->all_timeouts);
-    if (summary.name != NULL)
-        snprintf(run->name, sizeof run->name, "%s", summary.name);
-    run_id_new(run->id);
-}
-
-static enum bw_code store_definition(struct api *api, const struct definition *definition,
-                                     const char *run_id, struct bw_error *error)
-{
-    char *text = definition_text(definition);
-    if (text == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
-    enum bw_code code = BW_OK;
-    size_t length = strlen(text);
-    if (length > DEFINITION_MAX_BYTES)
-        code = bw_fail(error, BW_TOO_LARGE,
-                       "the grading run is too large: %zu bytes, and %d can be stored", length,
-                       (int)DEFINITION_MAX_BYTES);
-    if (code == BW_OK)
-        code = definition_store_insert(api->definition_store, run_id, text, length, error);
-    free(text);
-    return code;
-}
-
-/* First the definition, then the run, whose insert is what makes it exist. */
-static enum bw_code store_run(struct api *api, struct definition *definition, struct run *run,
-                              struct bw_error *error)
-{
-    int64_t begun_ms = clock_boot_ms();
-    enum bw_code code = store_definition(api, definition, run->id, error);
-    if (code != BW_OK)
-        return code;
-    if (clock_boot_ms() - begun_ms > GIVE_UP_MS)
-        return bw_fail(error, BW_UNAVAILABLE,
-                       "the grading run could not be stored in time: send it again");
-    code = run_store_insert(api->run_store, run, error);
-    if (code == BW_CONFLICT) /* a fresh id that is taken: as good as never, and another try gets
-                                another one */
-        return bw_fail(error, BW_UNAVAILABLE, "the grading run could not be stored: send it again");
-    if (code == BW_OK)
-        definition_cache_put(api->definitions, run->id, definition);
-    return code;
-}
-
 enum bw_code seed_client_create(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct definition_limits limits = {.allow_privileged = api->options->allow_privileged};
@@ -99,7 +38,7 @@ enum bw_code seed_client_create(struct api *api, struct exchange *exchange, stru
         return code;
     struct run run;
     run_describe(definition, &run);
-    code = store_run(api, definition, &run, error);
+    code = run_create(api, definition, &run, error);
     definition_release(definition);
     if (code == BW_OK)
         exchange_answer_json(exchange, json_pack("{s:s}", "id", run.id));
@@ -178,21 +117,13 @@ enum bw_code seed_client_show(struct api *api, struct exchange *exchange, struct
     return code;
 }
 
-static enum run_phase first_phase(const struct run *run)
-{
-    return run_phase(&(struct run_facts){.has_pre = run->has_pre,
-                                         .has_post = run->has_post,
-                                         .students = run->students,
-                                         .is_started = true});
-}
-
 enum bw_code seed_client_start(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     struct run run;
     enum bw_code code = read_run(api, exchange, &run, error);
     if (code != BW_OK)
         return code;
-    code = run_store_start(api->run_store, run.id, first_phase(&run), error);
+    code = run_store_start(api->run_store, run.id, run_first_phase(&run), error);
     run_clear(&run);
     if (code == BW_OK)
         exchange_answer_json(exchange, json_object());

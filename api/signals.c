@@ -6,6 +6,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "api/asides.h"
 #include "api/hand_out_table.h"
 #include "api/poll_table.h"
 #include "common/clock.h"
@@ -38,6 +39,7 @@ struct signals {
     int64_t *pending_gone;
     size_t poll_count, gone_count;
     struct heard_worker *heard;
+    struct asides asides;
     int64_t number, next_life_ms;
     bool must_announce, is_leaving, is_stopping;
     struct signals_totals totals;
@@ -124,6 +126,32 @@ void signals_heard(struct signals *signals, const char *worker, enum heard_kind 
     pthread_mutex_unlock(&signals->mutex);
 }
 
+void signals_question(struct signals *signals, const struct signal_question *question)
+{
+    pthread_mutex_lock(&signals->mutex);
+    asides_question(&signals->asides, question);
+    pthread_cond_signal(&signals->wake);
+    pthread_mutex_unlock(&signals->mutex);
+}
+
+void signals_watch(struct signals *signals, const struct signal_watch *watch)
+{
+    pthread_mutex_lock(&signals->mutex);
+    if (!asides_watch(&signals->asides, watch))
+        collapse(signals);
+    pthread_cond_signal(&signals->wake);
+    pthread_mutex_unlock(&signals->mutex);
+}
+
+void signals_unwatch(struct signals *signals, int64_t watch)
+{
+    pthread_mutex_lock(&signals->mutex);
+    if (!asides_unwatch(&signals->asides, watch))
+        collapse(signals);
+    pthread_cond_signal(&signals->wake);
+    pthread_mutex_unlock(&signals->mutex);
+}
+
 void signals_announce(struct signals *signals)
 {
     pthread_mutex_lock(&signals->mutex);
@@ -197,6 +225,7 @@ static void cut_common(struct signals *signals, struct batch *batch)
     batch->signal.number = ++signals->number;
     batch->signal.is_leaving = signals->is_leaving;
     cut_heard(signals, batch);
+    asides_cut(&signals->asides, &batch->signal);
 }
 
 /* poll_table_snapshot calls this under the table's mutex: nothing parks or goes meanwhile. */
@@ -239,6 +268,16 @@ static void cut_plain(struct batch *batch)
 
 /* ---- Sending ---- */
 
+/* In the place of those that were pending. */
+static void list_watches(struct batch *batch)
+{
+    const struct signals_settings *settings = &batch->signals->settings;
+    if (settings->list_watches == NULL)
+        return;
+    free(batch->signal.watches);
+    batch->signal.watches = settings->list_watches(settings->context, &batch->signal.watch_count);
+}
+
 /* An announcement is the best sign of life: it carries count and checksum too. */
 static void fill_snapshot(struct batch *batch)
 {
@@ -250,6 +289,7 @@ static void fill_snapshot(struct batch *batch)
         /* After the polls: a hand-out enters its table before its poll leaves the other. */
         signal->deliveries = hand_out_table_list(batch->signals->hand_outs, ANNOUNCED_ITEMS,
                                                  &signal->delivery_count);
+        list_watches(batch);
     }
     if (signal->is_life) {
         signal->parked_count = batch->snapshot.count;
@@ -341,7 +381,7 @@ static bool send_batch(struct signals *signals, bool must_announce, bool is_life
 static bool has_pending(const struct signals *signals)
 {
     return signals->must_announce || signals->poll_count > 0 || signals->gone_count > 0 ||
-           signals->heard != NULL;
+           signals->heard != NULL || asides_has_any(&signals->asides);
 }
 
 /* Sleeps until there is something to send; under the mutex. */
@@ -440,5 +480,6 @@ void signals_free(struct signals *signals)
     pthread_mutex_destroy(&signals->mutex);
     free(signals->pending_polls);
     free(signals->pending_gone);
+    asides_clear(&signals->asides);
     free(signals);
 }

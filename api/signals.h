@@ -35,6 +35,9 @@ struct signals_settings {
     struct replica replica;     /* id, url, process of this replica */
     int64_t life_every_ms;      /* min(2 s, half a heartbeat interval) */
     const struct life *life;    /* borrowed: see signals_life; NULL in tests */
+    /* All that is watched here, new, for an announcement; may be NULL. */
+    struct signal_watch *(*list_watches)(void *context, size_t *count);
+    void *context;
     /* How a batch is sent; NULL: signal_store_send. For tests. */
     enum bw_code (*send)(struct signal_store *store, const struct signal *signal, int64_t try_ms,
                          struct bw_error *error);
@@ -61,6 +64,14 @@ void signals_gone(struct signals *signals, int64_t poll);
 
 /* A worker was heard just now. */
 void signals_heard(struct signals *signals, const char *worker, enum heard_kind kind);
+
+/* A question, which joins the next batch. It may be lost: who asks asks again. */
+void signals_question(struct signals *signals, const struct signal_question *question);
+
+/* Somebody follows a job or a run here, or no longer. What is lost is made good by announcements.
+ */
+void signals_watch(struct signals *signals, const struct signal_watch *watch);
+void signals_unwatch(struct signals *signals, int64_t watch);
 
 /* The next batch is an announcement and leaves at once. */
 void signals_announce(struct signals *signals);

@@ -36,7 +36,8 @@ static const struct json_field logs_fields[] = {
 
 struct submission {
     struct api *api;
-    struct exchange *exchange;
+    void (*settled)(enum bw_code code, const struct bw_error *error, void *context);
+    void *context;
     struct job_id job;
     int64_t expires_ms; /* clock_boot_ms until which it is tried */
     json_t *logs;       /* NULL: none */
@@ -51,24 +52,28 @@ static void submission_free(struct submission *submission)
     free(submission);
 }
 
-/* Both free before they answer: what is left of the request may be freed by the front at once, in
- * another thread. */
+/* Frees before it tells: what is left of the request may be freed by the front at once, in another
+ * thread. */
+static void settle(struct submission *submission, enum bw_code code, const struct bw_error *error)
+{
+    void (*settled)(enum bw_code, const struct bw_error *, void *) = submission->settled;
+    void *context = submission->context;
+    submission_free(submission);
+    settled(code, error, context);
+}
+
 static void refuse(struct submission *submission, enum bw_code code, const struct bw_error *error)
 {
-    struct exchange *exchange = submission->exchange;
     metric_add(submission->api->metrics,
                code == BW_UNAVAILABLE ? API_RESULTS_UNSTORED : API_RESULTS_REFUSED, 1);
-    submission_free(submission);
-    exchange_refuse(exchange, code, error);
+    settle(submission, code, error);
 }
 
 static void accept_result(struct submission *submission, enum api_metric as)
 {
-    struct exchange *exchange = submission->exchange;
     metric_add(submission->api->metrics, as, 1);
     hand_out_table_finish(submission->api->hand_outs, submission->result.result.job);
-    submission_free(submission);
-    exchange_answer_json(exchange, json_object());
+    settle(submission, BW_OK, NULL);
 }
 
 static int64_t time_left(const struct submission *submission)
@@ -84,15 +89,15 @@ static enum bw_code refuse_second(const struct result *mine, const struct result
 {
     const char *outcome = outcome_name(first->outcome);
     if (first->worker[0] == '\0')
-        return bw_fail(error, BW_BAD_REQUEST, "job '%s' has its result already: it %s%s%s",
-                       mine->job, first->outcome == OUTCOME_CANCELLED ? "was cancelled" : outcome,
+        return bw_fail(error, BW_CONFLICT, "job '%s' has its result already: it %s%s%s", mine->job,
+                       first->outcome == OUTCOME_CANCELLED ? "was cancelled" : outcome,
                        first->reason[0] == '\0' ? "" : ", ", first->reason);
     if (strcmp(first->worker, mine->worker) == 0)
-        return bw_fail(error, BW_BAD_REQUEST,
+        return bw_fail(error, BW_CONFLICT,
                        "job '%s' has its result already: this worker sent another one before (%s)",
                        mine->job, outcome);
-    return bw_fail(error, BW_BAD_REQUEST,
-                   "job '%s' has its result already: from another grader (%s)", mine->job, outcome);
+    return bw_fail(error, BW_CONFLICT, "job '%s' has its result already: from another grader (%s)",
+                   mine->job, outcome);
 }
 
 static bool is_repeated(const struct result *mine, const struct result *first)
@@ -221,7 +226,7 @@ static enum bw_code search_leases(struct submission *submission, bool *is_handed
 static enum bw_code refuse_unknown(const char *job, struct bw_error *error)
 {
     char shown[80];
-    return bw_fail(error, BW_BAD_REQUEST, "job '%s' is not known",
+    return bw_fail(error, BW_NOT_FOUND, "job '%s' is not known",
                    text_show(job, shown, sizeof shown));
 }
 
@@ -242,7 +247,7 @@ static enum bw_code refuse_stranger(struct submission *submission, struct bw_err
     run_clear(&run);
     if (!is_known)
         return refuse_unknown(id, error);
-    return bw_fail(error, BW_BAD_REQUEST, "job '%s' was never handed to worker '%s'", id,
+    return bw_fail(error, BW_CONFLICT, "job '%s' was never handed to worker '%s'", id,
                    submission->result.result.worker);
 }
 
@@ -285,12 +290,37 @@ static enum bw_code read_logs(const json_t *arguments, json_t **logs, struct bw_
     return code;
 }
 
-/* The value as compact JSON text, as it was sent. */
-static enum bw_code read_result(const struct api *api, json_t *value, struct result *result,
-                                struct bw_error *error)
+/* As many items of a list as fit, and a word about those that don't. New reference. */
+static json_t *cut_list(const json_t *value, size_t limit)
+{
+    enum { MARK_ROOM = 200 };
+    size_t index, used = MARK_ROOM;
+    json_t *item, *cut = json_array();
+    json_array_foreach (value, index, item) {
+        used += json_dumpb(item, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) + 1;
+        if (used > limit)
+            break;
+        json_array_append(cut, item);
+    }
+    json_array_append_new(
+        cut, json_pack("{s:o}", "cut",
+                       json_sprintf("%zu of %zu results were too large to be kept",
+                                    json_array_size(value) - index, json_array_size(value))));
+    return cut;
+}
+
+/* The value as compact JSON text, as it was sent. A refusal would end a grader of the course
+ * protocol: of its results what is too much is cut, like logs. */
+static enum bw_code read_result(const struct api *api, json_t *value, bool is_cut,
+                                struct result *result, struct bw_error *error)
 {
     size_t limit = (size_t)api->options->max_result_bytes;
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (text != NULL && is_cut && strlen(text) > limit) {
+        json_auto_t *cut = cut_list(value, limit);
+        free(text);
+        text = json_dumps(cut, JSON_COMPACT);
+    }
     if (text == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     size_t length = strlen(text);
@@ -319,35 +349,36 @@ static enum bw_code make_digest(json_t *value, bool is_success, json_t *logs,
     return BW_OK;
 }
 
-static enum bw_code submission_fill(struct submission *submission, struct bw_error *error)
+static enum bw_code submission_fill(struct submission *submission,
+                                    const struct submission_request *request,
+                                    struct bw_error *error)
 {
-    const struct request *request = exchange_request(submission->exchange);
     struct result *result = &submission->result.result;
-    json_t *value = json_object_get(request->arguments, "result");
-    bool is_success = !json_is_false(json_object_get(request->arguments, "success"));
-    if (!job_id_parse(request->path_id, &submission->job))
-        return refuse_unknown(request->path_id, error);
+    if (!job_id_parse(request->job, &submission->job))
+        return refuse_unknown(request->job, error);
     job_id_format(&submission->job, result->job);
-    snprintf(result->worker, sizeof result->worker, "%s",
-             json_string_value(json_object_get(request->arguments, "worker_id")));
-    result->outcome = is_success ? OUTCOME_SUCCEEDED : OUTCOME_FAILED;
-    enum bw_code code = read_logs(request->arguments, &submission->logs, error);
+    snprintf(result->worker, sizeof result->worker, "%s", request->worker);
+    result->outcome = request->is_success ? OUTCOME_SUCCEEDED : OUTCOME_FAILED;
+    submission->logs = json_incref(request->logs);
+    enum bw_code code = read_result(submission->api, request->result, request->is_cut, result,
+                                    error);
     if (code == BW_OK)
-        code = read_result(submission->api, value, result, error);
-    if (code == BW_OK)
-        code = make_digest(value, is_success, submission->logs, result->digest, error);
+        code = make_digest(request->result, request->is_success, request->logs, result->digest,
+                           error);
     return code;
 }
 
-enum bw_code submission_handle(struct api *api, struct exchange *exchange, struct bw_error *error)
+enum bw_code submission_begin(struct api *api, const struct submission_request *request,
+                              struct bw_error *error)
 {
     struct submission *submission = calloc(1, sizeof *submission);
     if (submission == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     submission->api = api;
-    submission->exchange = exchange;
+    submission->settled = request->settled;
+    submission->context = request->context;
     submission->expires_ms = clock_boot_ms() + TRY_MS;
-    enum bw_code code = submission_fill(submission, error);
+    enum bw_code code = submission_fill(submission, request, error);
     if (code != BW_OK) {
         submission_free(submission);
         return code;
@@ -358,5 +389,41 @@ enum bw_code submission_handle(struct api *api, struct exchange *exchange, struc
         store(submission);
     else
         executor_submit(api->executor, true, judge_by_leases, submission);
-    return BW_PENDING;
+    return BW_OK;
+}
+
+/* ---- The seed protocol's form of it ---- */
+
+/* Unknown, never handed out, too late: all are the caller's mistake. */
+static enum bw_code seed_code(enum bw_code code)
+{
+    return code == BW_NOT_FOUND || code == BW_CONFLICT ? BW_BAD_REQUEST : code;
+}
+
+static void answer(enum bw_code code, const struct bw_error *error, void *context)
+{
+    if (code == BW_OK)
+        exchange_answer_json(context, json_object());
+    else
+        exchange_refuse(context, seed_code(code), error);
+}
+
+enum bw_code submission_handle(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    json_auto_t *logs = NULL;
+    enum bw_code code = read_logs(request->arguments, &logs, error);
+    if (code != BW_OK)
+        return code;
+    struct submission_request submitted = {
+        .job = request->path_id,
+        .worker = json_string_value(json_object_get(request->arguments, "worker_id")),
+        .is_success = !json_is_false(json_object_get(request->arguments, "success")),
+        .result = json_object_get(request->arguments, "result"),
+        .logs = logs,
+        .settled = answer,
+        .context = exchange,
+    };
+    code = submission_begin(api, &submitted, error);
+    return code == BW_OK ? BW_PENDING : seed_code(code);
 }

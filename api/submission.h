@@ -1,18 +1,39 @@
 /*
- * submission: a grader's result for a job, from the request to the promise. POST
- * /api/v1/grading_job/{id}, called by dispatch alone, see api/route.h. The handler does not wait:
- * what needs the database goes on in the executor and in the stores' threads.
+ * submission: a grader's result for a job, from what it sent to the promise. Callers: the handlers
+ * of both protocols, and the websockets' thread. Nobody waits: what needs the database goes on in
+ * the executor and in the stores' threads.
  *
- * The order, and who has the submission meanwhile: the handler checks the arguments and makes it;
- * if this replica does not remember the hand-out, the executor asks the leases; then the logs'
- * store (if there are logs), then the results' store. Whoever has it answers the exchange and frees
- * it, once.
+ * The order, and who has the submission meanwhile: submission_begin checks and makes it; if this
+ * replica does not remember the hand-out, the executor asks the leases; then the logs' store (if
+ * there are logs), then the results' store. Whoever has it settles it and frees it, once.
  */
 #ifndef API_SUBMISSION_H
 #define API_SUBMISSION_H
 
+#include <jansson.h>
+#include <stdbool.h>
+
 #include "api/route.h"
 
+struct submission_request {
+    const char *job, *worker;
+    bool is_success;
+    json_t *result; /* borrowed during submission_begin, as all of this */
+    json_t *logs;   /* {"stdout"?, "stderr"?}, checked; NULL: none */
+    bool is_cut;    /* a list that is too large is cut, not refused */
+    /* Called once, from any thread. BW_OK: it is stored, now or before. BW_NOT_FOUND: there is no
+     * such job. BW_CONFLICT: the worker never had it, or it has its result. BW_TOO_LARGE.
+     * BW_UNAVAILABLE: not stored in time. */
+    void (*settled)(enum bw_code code, const struct bw_error *error, void *context);
+    void *context;
+};
+
+/* BW_OK: `settled` is called, now or later. Otherwise it is not: BW_NOT_FOUND, BW_TOO_LARGE,
+ * BW_INTERNAL. */
+enum bw_code submission_begin(struct api *api, const struct submission_request *request,
+                              struct bw_error *error) BW_CHECKED;
+
+/* POST /api/v1/grading_job/{id} of the seed protocol, called by dispatch. */
 extern const struct json_field submission_fields[];
 
 enum bw_code submission_handle(struct api *api, struct exchange *exchange, struct bw_error *error);

@@ -78,12 +78,13 @@ static enum bw_code refuse_unknown(const char *id, struct bw_error *error)
 
 enum bw_code worker_cache_check(struct worker_cache *cache, const char *id, struct bw_error *error)
 {
-    if (!is_hex_id(id, WORKER_ID_LENGTH))
+    struct worker worker = {.protocol = cache->settings.protocol};
+    if (cache->settings.protocol == PROTOCOL_SEED && !is_hex_id(id, WORKER_ID_LENGTH))
         return refuse_unknown(id, error);
     if (worker_cache_has(cache, id))
         return BW_OK;
-    enum bw_code code = cache->settings.read(cache->settings.store, id, NULL, error);
-    if (code == BW_NOT_FOUND)
+    enum bw_code code = cache->settings.read(cache->settings.store, id, &worker, error);
+    if (code == BW_NOT_FOUND || (code == BW_OK && worker.protocol != cache->settings.protocol))
         return refuse_unknown(id, error);
     if (code == BW_OK)
         worker_cache_add(cache, id);

@@ -20,6 +20,7 @@ enum { WORKER_CACHE_KEEP_MS = 600000 };
 struct worker_cache_settings {
     struct worker_store *store; /* borrowed */
     int64_t keep_ms;            /* 0: WORKER_CACHE_KEEP_MS */
+    enum protocol protocol;     /* whose graders these are: others are not known here */
     /* How an id that is not in memory is read; NULL: worker_store_read. For tests. */
     enum bw_code (*read)(struct worker_store *store, const char *id, struct worker *worker,
                          struct bw_error *error);
@@ -32,8 +33,8 @@ void worker_cache_free(struct worker_cache *cache); /* NULL is fine */
 bool worker_cache_has(struct worker_cache *cache, const char *id);
 
 /* The same, and if it is not, a read of the database. BW_OK; BW_BAD_REQUEST: no such worker, with a
- * sentence; BW_UNAVAILABLE. What can't be an id of ours (32 lower-case hex digits) is refused
- * without a read. */
+ * sentence; BW_UNAVAILABLE. What can't be an id of the seed protocol (32 lower-case hex digits) is
+ * refused there without a read. */
 enum bw_code worker_cache_check(struct worker_cache *cache, const char *id, struct bw_error *error)
     BW_CHECKED;
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/course_definition.h"
 #include "common/definition_shape.h"
 #include "common/env.h"
 #include "common/json.h"
@@ -13,6 +14,7 @@
 struct definition {
     atomic_uint references;
     json_t *object;
+    bool is_course;
     const json_t *pipelines[3]; /* by enum job_kind; NULL: there is no such job */
     const json_t *students, *env;
     size_t size;
@@ -39,12 +41,31 @@ static struct definition *take_object(json_t *object)
         return NULL;
     atomic_init(&definition->references, 1);
     definition->object = json_incref(object);
-    definition->students = json_object_get(object, "students");
-    definition->env = json_object_get(object, "env");
+    definition->is_course = is_course_definition(object);
     definition->size = sizeof *definition + value_size(object);
+    definition->students = definition->is_course ? course_definition_students(object)
+                                                 : json_object_get(object, "students");
+    definition->env = json_object_get(object, "env");
     for (int kind = JOB_PRE; kind <= JOB_POST; kind++)
-        definition->pipelines[kind] = definition_pipeline(object, (enum job_kind)kind);
+        definition->pipelines[kind] = definition->is_course
+                                          ? course_definition_pipeline(object, (enum job_kind)kind)
+                                          : definition_pipeline(object, (enum job_kind)kind);
     return definition;
+}
+
+struct definition *definition_of_course(json_t *object)
+{
+    return take_object(object);
+}
+
+const json_t *definition_object(const struct definition *definition)
+{
+    return definition->object;
+}
+
+bool definition_is_course(const struct definition *definition)
+{
+    return definition->is_course;
 }
 
 enum bw_code definition_new(json_t *object, const struct definition_limits *limits,
@@ -67,7 +88,9 @@ enum bw_code definition_load(const char *text, size_t length, struct definition 
     enum bw_code code = json_parse(text, length, "the stored grading run", &object, error);
     if (code != BW_OK)
         return code;
-    if (!definition_is_sound(object)) {
+    bool is_sound = is_course_definition(object) ? course_definition_is_sound(object)
+                                                 : definition_is_sound(object);
+    if (!is_sound) {
         json_decref(object);
         return bw_fail(error, BW_BAD_REQUEST,
                        "the stored grading run doesn't have the shape of one");

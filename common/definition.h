@@ -33,6 +33,15 @@ struct definition_summary {
     bool all_timeouts[3];
 };
 
+/* Takes what a run of the course protocol is made of (common/course_definition.h). `object` is
+ * borrowed, a reference is kept; it is sound. NULL: no memory. */
+struct definition *definition_of_course(json_t *object);
+
+/* What it was made of; borrowed, and never changed. */
+const json_t *definition_object(const struct definition *definition);
+
+bool definition_is_course(const struct definition *definition);
+
 /* Checks a submitted object (closed at every level) and takes it. `object` is borrowed; a reference
  * is kept. On BW_OK *definition is new (one reference). BW_BAD_REQUEST with the path of what is
  * wrong, resolving every environment once (the student pipeline once per student). */

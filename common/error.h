@@ -12,7 +12,9 @@
 #define BW_CODE_MAP(X)                                                \
     X(OK, 200, "ok")                                                  \
     X(PENDING, 202, "the answer follows later")                       \
+    X(NO_CONTENT, 204, "there is nothing to say")                     \
     X(BAD_REQUEST, 400, "the request is not valid")                   \
+    X(BAD_BODY, 400, "the body does not have the shape that it must") \
     X(UNAUTHORIZED, 401, "the request carries no valid credential")   \
     X(FORBIDDEN, 403, "this caller may not do that")                  \
     X(NOT_FOUND, 404, "there is nothing at this path")                \
@@ -21,7 +23,7 @@
     X(LENGTH_REQUIRED, 411, "the request needs a Content-Length")     \
     X(TOO_LARGE, 413, "the request is too large")                     \
     X(TOO_MANY, 429, "too many requests")                             \
-    X(NO_JOB, 498, "no job is waiting")                               \
+    X(NO_JOB, 498, "no jobs available")                               \
     X(INTERNAL, 500, "something went wrong here")                     \
     X(UNAVAILABLE, 503, "not now: the database can't be reached")
 

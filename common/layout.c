@@ -5,8 +5,8 @@ enum { SIGNAL_TTL_SECONDS = 60, NAMESPACE_EXISTS = 48 };
 /* Each is made before its first insert, which would make it as well: SecantusDB hangs for ever if
  * that happens just while another connection makes an index in the same collection. */
 static const char *const collections[] = {
-    "api_replicas", "grading_runs",    "job_leases", "job_logs", "job_results",
-    "leader",       "run_definitions", "settings",   "signals",  "workers",
+    "api_replicas", "courses", "grading_configs", "grading_runs", "job_leases", "job_logs",
+    "job_results",  "leader",  "run_definitions", "settings",     "signals",    "workers",
 };
 
 /* The hot collections have none, since each would halve the rate of inserts. */

@@ -6,6 +6,7 @@
 #ifndef SCHEDULER_CALLBACKS_H
 #define SCHEDULER_CALLBACKS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,8 +29,9 @@ struct callback {
     int64_t generation;
     struct sent_hand_out *sent; /* owned: in the order of the body */
     size_t sent_count;
-    long status; /* once done: the HTTP status, or 0: no answer */
-    char *reply; /* once done: owned, NUL-terminated, "" if empty */
+    bool has_events; /* it tells watchers something, which nobody repeats */
+    long status;     /* once done: the HTTP status, or 0: no answer */
+    char *reply;     /* once done: owned, NUL-terminated, "" if empty */
     size_t reply_length;
     void *easy, *headers; /* libcurl's, while under way */
     struct callback *next;

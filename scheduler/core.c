@@ -56,6 +56,8 @@ void core_reset(struct core *core)
     replica_table_init(&core->replicas);
     queue_init(&core->queue);
     worker_table_init(&core->workers, core->heartbeat_ms);
+    questions_forget(core);
+    core->giving_up = 0;
     core->generation++;
     core->must_recover = false;
     core->status_is_stale = true;
@@ -229,6 +231,7 @@ static void work(struct core *core)
             return;
         tick(core);
         open_offers(core);
+        questions_round(core);
         hand_out_round(core);
         publish_leading(core);
     }

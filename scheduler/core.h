@@ -10,6 +10,7 @@
  *   hand_out.c  matching polls with jobs, inserting leases, callbacks and their answers
  *   requeue.c   the ends of leases: lost, expired, released; giving a job up
  *   progress.c  results, phases, and what is recorded of a run
+ *   questions.c what replicas ask for their clients, and the ends of websockets
  */
 #ifndef SCHEDULER_CORE_H
 #define SCHEDULER_CORE_H
@@ -71,7 +72,9 @@ struct core {
                                have announced */
     int64_t ticked_ms;
     int64_t purged_ms;
-    bool must_recover; /* what this state says can't be trusted any longer */
+    uint32_t giving_up;         /* results of jobs given up that are not on record yet */
+    struct ended_worker *ended; /* whose end somebody waits for: questions.c */
+    bool must_recover;          /* what this state says can't be trusted any longer */
     bool is_stopping;
     bool status_is_stale;
 };
@@ -111,6 +114,8 @@ void lease_ended(struct core *core, struct chore *chore);
 void given_up_settled(struct core *core, struct pending_result *pending);
 void pending_result_free(struct pending_result *pending);
 void requeue_tick(struct core *core);
+/* What the worker had is lost; what it may never have had goes back without a strike. */
+void worker_lost(struct core *core, struct known_worker *worker);
 uint32_t run_max_attempts(const struct core *core, const struct active_run *run);
 void strikes_add(struct strikes *strikes, enum lease_end end);
 /* Queues the job's next attempt, or gives it up if it has had enough. `avoid` may be "". */
@@ -119,6 +124,17 @@ void job_try_again(struct core *core, struct active_run *run, uint32_t slot, uin
 /* Inserts a result of the scheduler's own. */
 void job_settle(struct core *core, struct active_run *run, uint32_t slot, enum job_outcome outcome,
                 uint32_t attempts, const char *reason);
+
+/* questions.c */
+void hear_questions(struct core *core, struct known_replica *replica, const struct signal *signal);
+/* Answers those who wait for a worker's end to be on record. */
+void questions_round(struct core *core);
+void questions_forget(struct core *core);
+/* The process at which these websockets were open is no more. */
+void sockets_lost(struct core *core, const struct known_replica *replica);
+/* The id of a worker that was known has been registered again. */
+void worker_registered_again(struct core *core, struct known_worker *worker,
+                             const struct worker *registered);
 
 /* progress.c */
 void run_started(struct core *core, struct run *run);

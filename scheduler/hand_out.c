@@ -115,11 +115,13 @@ static struct parked_poll *newest_poll(const struct known_worker *worker)
 
 /* The poll that has waited longest among those that may have the job; a worker that failed it
  * before comes last. */
-static struct parked_poll *choose_poll(const struct core *core, const char *avoid)
+static struct parked_poll *choose_poll(const struct core *core, enum protocol protocol,
+                                       const char *avoid)
 {
     struct parked_poll *poll, *avoided = NULL;
     DL_FOREACH (core->replicas.waiters, poll) {
-        if (!poll->replica->in_contact || !is_eligible(poll->worker))
+        if (poll->worker->protocol != protocol || !poll->replica->in_contact ||
+            !is_eligible(poll->worker))
             continue;
         if (avoid[0] == '\0' || strcmp(poll->worker->id, avoid) != 0)
             return newest_poll(poll->worker);
@@ -128,11 +130,13 @@ static struct parked_poll *choose_poll(const struct core *core, const char *avoi
     return avoided != NULL ? newest_poll(avoided->worker) : NULL;
 }
 
-static void match_jobs(struct core *core)
+/* A run's jobs go only to graders of its own protocol. */
+static void match_jobs(struct core *core, enum protocol protocol)
 {
     struct offer offer;
-    while (core->replicas.waiting > 0 && queue_peek(&core->queue, &offer)) {
-        struct parked_poll *poll = choose_poll(core, offer.retry != NULL ? offer.retry->avoid : "");
+    while (core->replicas.waiting_of[protocol] > 0 && queue_peek(&core->queue, protocol, &offer)) {
+        struct parked_poll *poll = choose_poll(core, protocol,
+                                               offer.retry != NULL ? offer.retry->avoid : "");
         if (poll == NULL)
             return;
         hand_out(core, &offer, poll);
@@ -248,6 +252,8 @@ static struct callback *build_callback(struct core *core, struct known_replica *
     json_t *body = json_pack("{s:I,s:s,s:b,s:o,s:o}", "term", (json_int_t)core->term, "process",
                              replica->process, "announce", (int)replica->wants_announcement,
                              "hand_outs", hand_outs, "empty", empty);
+    callback->has_events = replica->events != NULL;
+    replica_take_news(replica, body);
     callback->body = json_dumps(body, JSON_COMPACT);
     json_decref(body);
     replica->wants_announcement = false;
@@ -259,7 +265,8 @@ static void send_callbacks(struct core *core)
     struct known_replica *replica, *following;
     HASH_ITER (hh, core->replicas.replicas, replica, following) {
         bool has_news = replica->outbox != NULL || replica->empty_count > 0 ||
-                        replica->wants_announcement;
+                        replica->wants_announcement || replica->answers != NULL ||
+                        replica->events != NULL;
         if (replica->is_busy || !has_news || core->now_ms < replica->retry_ms)
             continue;
         replica->is_busy = true;
@@ -271,7 +278,8 @@ static void send_callbacks(struct core *core)
 void hand_out_round(struct core *core)
 {
     offer_unconfirmed(core);
-    match_jobs(core);
+    match_jobs(core, PROTOCOL_SEED);
+    match_jobs(core, PROTOCOL_COURSE);
     offer_overdue(core);
     answer_final(core);
     send_callbacks(core);
@@ -290,6 +298,7 @@ void lease_is_delivered(struct core *core, struct live_lease *lease)
 {
     lease_unsend(lease);
     lease_set_state(lease, LEASE_DELIVERED);
+    lease->worker->jobs_processed++;
     metric_add(core->metrics, SCHEDULER_HAND_OUTS, 1);
 }
 
@@ -418,6 +427,7 @@ void replica_changed_process(struct core *core, struct known_replica *replica, c
     HASH_ITER (hh, replica->polls, poll, following_poll)
         poll_answered(&core->replicas, poll, core->now_ms);
     replica_forget_answered(replica, INT64_MAX); /* the new process counts from one again */
+    sockets_lost(core, replica);
     replica->empty_count = 0;
     replica->wants_announcement = true;
     replica->retry_ms = 0;
@@ -481,5 +491,7 @@ void hand_out_answered(struct core *core, struct callback *callback)
         callback_refused(core, replica, reply);
     else
         callback_failed(core, replica);
+    if (callback->status != 200 && callback->has_events)
+        replica->wants_announcement = true; /* its list says what its watchers were told last */
     json_decref(reply);
 }

@@ -20,8 +20,16 @@ void hear_of_life(struct core *core, struct known_worker *worker, int64_t heard_
 
 void hear_worker(struct core *core, const struct worker *worker)
 {
-    worker_table_add(&core->workers, worker->id, worker->concurrency, worker->is_alive,
-                     core->now_ms);
+    struct known_worker *known = worker_table_find(&core->workers, worker->id);
+    if (known != NULL && known->epoch >= worker->epoch)
+        return;
+    if (known != NULL) {
+        worker_registered_again(core, known, worker);
+        return;
+    }
+    known = worker_table_add(&core->workers, worker->id, worker->concurrency, worker->is_alive,
+                             core->now_ms);
+    worker_describe(known, worker);
 }
 
 static void hear_polls(struct core *core, struct known_replica *replica,
@@ -143,6 +151,7 @@ void hear_signal(struct core *core, const struct signal *signal)
         hear_polls(core, replica, signal);
         hear_gone(core, replica, signal);
     }
+    hear_questions(core, replica, signal);
     if (signal->is_leaving)
         replica_drop_polls(&core->replicas, replica, core->now_ms);
     if (signal->is_life)

@@ -37,6 +37,7 @@ struct live_lease *lease_table_add(struct lease_table *table, struct active_run 
     lease->worker = worker;
     lease->state = LEASE_INSERTING;
     run->live++;
+    run->inserting++;
     worker->held++;
     DL_APPEND2(worker->leases, lease, worker_prev, worker_next);
     HASH_ADD_STR(table->leases, job, lease);
@@ -61,6 +62,10 @@ void lease_set_state(struct live_lease *lease, enum lease_state state)
         lease->worker->undelivered--;
     if (state == LEASE_UNCONFIRMED)
         lease->worker->undelivered++;
+    if (lease->state == LEASE_INSERTING)
+        lease->run->inserting--;
+    if (state == LEASE_INSERTING)
+        lease->run->inserting++;
     lease->state = state;
 }
 

@@ -1,5 +1,6 @@
 #include "scheduler/queue.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -59,7 +60,8 @@ static struct course *find_course(struct queue *queue, const char *name)
     course = calloc(1, sizeof *course);
     if (course == NULL)
         abort();
-    strncpy(course->name, name, sizeof course->name - 1);
+    snprintf(course->name, sizeof course->name, "%s", name);
+    course->queue = queue;
     DL_APPEND(queue->courses, course);
     return course;
 }
@@ -81,7 +83,7 @@ struct active_run *queue_add(struct queue *queue, struct run *run)
                added->slots - added->run.summary_length);
     added->run.summary_length = added->slots;
     added->order = queue->started++;
-    added->course = find_course(queue, "");
+    added->course = find_course(queue, run->course);
     HASH_ADD_STR(queue->runs, run.id, added);
     return added;
 }
@@ -113,6 +115,10 @@ static void update_ready(struct active_run *run)
         DL_DELETE(course->ready, run);
         return;
     }
+    if (course->ready == NULL) { /* it comes back behind those that are there */
+        DL_DELETE(course->queue->courses, course);
+        DL_APPEND(course->queue->courses, course);
+    }
     if (course->ready == NULL || is_better(run, course->ready)) {
         DL_PREPEND(course->ready, run);
         return;
@@ -138,11 +144,16 @@ void queue_open_slots(struct active_run *run, uint32_t next, uint32_t end)
     update_ready(run);
 }
 
-bool queue_peek(const struct queue *queue, struct offer *offer)
+static enum protocol course_protocol(const struct course *course)
+{
+    return course->name[0] == '\0' ? PROTOCOL_SEED : PROTOCOL_COURSE;
+}
+
+bool queue_peek(const struct queue *queue, enum protocol protocol, struct offer *offer)
 {
     const struct course *course;
     DL_FOREACH (queue->courses, course)
-        if (course->ready != NULL)
+        if (course->ready != NULL && course_protocol(course) == protocol)
             break;
     if (course == NULL)
         return false;

@@ -14,6 +14,7 @@
 #include <uthash.h>
 
 #include "common/job.h"
+#include "common/protocol.h"
 #include "common/run.h"
 #include "common/store/run_store.h"
 
@@ -42,6 +43,7 @@ struct active_run {
     uint32_t students_done;
     uint32_t next_slot, end_slot; /* first attempts not yet handed out in this phase */
     uint32_t live;                /* jobs of it that are leased */
+    uint32_t inserting;           /* of these, those whose lease is not on record yet */
     struct retry *due, *delayed;  /* lists, oldest first */
     uint64_t order;               /* of start */
     bool is_dirty, is_saving; /* the summary has changed since it was saved; a save is under way */
@@ -56,7 +58,8 @@ struct active_run {
 
 struct course {
     char name[WORKER_ID_SIZE]; /* "" for the seed protocol's runs */
-    struct active_run *ready;  /* runs with something to hand out, best first */
+    struct queue *queue;
+    struct active_run *ready; /* runs with something to hand out, best first */
     struct course *prev, *next;
 };
 
@@ -89,8 +92,9 @@ void queue_remove(struct queue *queue, struct active_run *run);
 /* Sets the range of first attempts that may be handed out: slots [next, end). */
 void queue_open_slots(struct active_run *run, uint32_t next, uint32_t end);
 
-/* The best job, or false if there is none. `offer` is valid until the queue changes. */
-bool queue_peek(const struct queue *queue, struct offer *offer);
+/* The best job for graders of that protocol, or false if there is none. `offer` is valid until the
+ * queue changes. */
+bool queue_peek(const struct queue *queue, enum protocol protocol, struct offer *offer);
 
 /* Takes the offered job out and moves its course to the back. */
 void queue_take(struct queue *queue, const struct offer *offer);

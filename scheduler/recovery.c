@@ -301,8 +301,9 @@ static void take_worker(const struct worker *worker, void *context)
     struct core *core = context;
     int64_t silent_ms = worker->is_alive ? 0
                                          : database_now_ms(core->database) - worker->last_seen_ms;
-    worker_table_add(&core->workers, worker->id, worker->concurrency, worker->is_alive,
-                     core->now_ms - silent_ms);
+    worker_describe(worker_table_add(&core->workers, worker->id, worker->concurrency,
+                                     worker->is_alive, core->now_ms - silent_ms),
+                    worker);
 }
 
 static void take_replica(const struct replica *replica, void *context)

@@ -55,6 +55,8 @@ void replica_table_remove(struct replica_table *table, struct known_replica *rep
     HASH_DELETE(hh, table->replicas, replica);
     free_polls(replica);
     free(replica->empty);
+    json_decref(replica->answers);
+    json_decref(replica->events);
     free(replica);
 }
 
@@ -77,14 +79,16 @@ static void poll_wait(struct replica_table *table, struct parked_poll *poll,
         DL_APPEND(table->waiters, poll);
     DL_PREPEND2(worker->polls, poll, worker_prev, worker_next);
     table->waiting++;
+    table->waiting_of[worker->protocol]++;
 }
 
 static void poll_stop_waiting(struct replica_table *table, struct parked_poll *poll)
 {
     DL_DELETE(table->waiters, poll);
     DL_DELETE2(poll->worker->polls, poll, worker_prev, worker_next);
-    poll->worker = NULL;
     table->waiting--;
+    table->waiting_of[poll->worker->protocol]--;
+    poll->worker = NULL;
 }
 
 struct parked_poll *replica_park(struct replica_table *table, struct known_replica *replica,
@@ -165,4 +169,32 @@ void replica_checksum(const struct known_replica *replica, int64_t *count, int64
         ++*count;
     }
     *checksum = (int64_t)(sum & INT64_MAX);
+}
+
+static void append(json_t **list, json_t *item)
+{
+    if (*list == NULL)
+        *list = json_array();
+    json_array_append_new(*list, item);
+}
+
+void replica_answer(struct known_replica *replica, int64_t question, json_t *value)
+{
+    append(&replica->answers,
+           json_pack("{s:I,s:o}", "question", (json_int_t)question, "value", value));
+}
+
+void replica_tell(struct known_replica *replica, int64_t watch, const char *type, json_t *data)
+{
+    append(&replica->events,
+           json_pack("{s:I,s:s,s:o}", "watch", (json_int_t)watch, "type", type, "data", data));
+}
+
+void replica_take_news(struct known_replica *replica, json_t *body)
+{
+    if (replica->answers != NULL)
+        json_object_set_new(body, "answers", replica->answers);
+    if (replica->events != NULL)
+        json_object_set_new(body, "events", replica->events);
+    replica->answers = replica->events = NULL;
 }

@@ -8,6 +8,7 @@
 #ifndef SCHEDULER_REPLICA_TABLE_H
 #define SCHEDULER_REPLICA_TABLE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,6 +52,7 @@ struct known_replica {
     size_t matched;          /* polls in state matched */
     int64_t *empty;          /* polls to be answered with nothing */
     size_t empty_count, empty_room;
+    json_t *answers, *events;  /* to be told with the next callback; own, NULL: none */
     struct live_lease *outbox; /* hand-outs not yet confirmed (live_lease.outbox_next) */
     struct parked_poll *polls; /* all, by number */
     UT_hash_handle hh;
@@ -60,6 +62,7 @@ struct replica_table {
     struct known_replica *replicas; /* by id */
     struct parked_poll *waiters;    /* of all replicas, oldest first */
     size_t waiting;                 /* how many those are */
+    size_t waiting_of[PROTOCOLS];   /* and of them, by their workers' protocol */
 };
 
 void replica_table_init(struct replica_table *table);
@@ -96,6 +99,14 @@ void replica_drop_polls(struct replica_table *table, struct known_replica *repli
 
 /* Forgets the polls that were answered before `before_ms`. */
 void replica_forget_answered(struct known_replica *replica, int64_t before_ms);
+
+/* Adds to what the next callback answers (`value` is stolen), or tells watchers (`data` is stolen).
+ */
+void replica_answer(struct known_replica *replica, int64_t question, json_t *value);
+void replica_tell(struct known_replica *replica, int64_t watch, const char *type, json_t *data);
+
+/* Moves both into the body of a callback. */
+void replica_take_news(struct known_replica *replica, json_t *body);
 
 /* Count and checksum of the polls that wait or are matched, to compare with a sign of life. */
 void replica_checksum(const struct known_replica *replica, int64_t *count, int64_t *checksum);

@@ -71,6 +71,8 @@ void given_up_settled(struct core *core, struct pending_result *pending)
     /* The stream brings the result itself, ours or, after a duplicate, the one that was first. */
     if (pending->outcome != COMMIT_DONE && pending->outcome != COMMIT_DUPLICATE)
         core->must_recover = true;
+    if (pending->commit.result.outcome == OUTCOME_FAILED)
+        core->giving_up--;
     pending_result_free(pending);
 }
 
@@ -118,6 +120,7 @@ void job_try_again(struct core *core, struct active_run *run, uint32_t slot, uin
         metric_add(core->metrics, SCHEDULER_JOBS_GIVEN_UP, 1);
         log_warning("job given up", log_text("run_id", run->run.id), log_number("slot", slot),
                     log_text("reason", reason));
+        core->giving_up++;
         job_settle(core, run, slot, OUTCOME_FAILED, total, reason);
         return;
     }
@@ -170,7 +173,7 @@ void lease_ended(struct core *core, struct chore *chore)
 }
 
 /* What the worker had is lost; what it may never have had goes back without a strike. */
-static void bury(struct core *core, struct known_worker *worker)
+void worker_lost(struct core *core, struct known_worker *worker)
 {
     struct live_lease *lease, *following;
     worker_declare_dead(&core->workers, worker);
@@ -214,7 +217,7 @@ static void check_workers(struct core *core)
                           worker->polls != NULL; /* its open poll is life enough */
         if (!only_waits && worker_is_overdue(&core->workers, worker, core->now_ms,
                                              replica_silence_ms(core, worker)))
-            bury(core, worker);
+            worker_lost(core, worker);
         else if (purges && !worker->is_alive && worker->held == 0 && worker->polls == NULL &&
                  core->now_ms - worker->heard_ms > DEAD_WORKER_MEMORY_MS)
             purge_worker(core, worker);

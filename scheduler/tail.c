@@ -67,6 +67,7 @@ static void build_pipeline(bson_t *pipeline)
     append_inserts(&alternatives);
     append_update(&alternatives, "1", "grading_runs", "updateDescription.updatedFields.started_at");
     append_update(&alternatives, "2", "leader", "updateDescription.updatedFields.mark");
+    append_update(&alternatives, "3", "workers", "updateDescription.updatedFields.epoch");
     bson_append_array_end(&match, &alternatives);
     bson_append_document_end(&stage, &match);
     bson_append_document_end(pipeline, &stage);

@@ -1,5 +1,6 @@
 #include "scheduler/worker_table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ void worker_table_destroy(struct worker_table *table)
     struct known_worker *worker, *following;
     HASH_ITER (hh, table->workers, worker, following) {
         HASH_DELETE(hh, table->workers, worker);
+        free(worker->hostname);
         free(worker);
     }
     table->alive = 0;
@@ -50,7 +52,22 @@ void worker_table_remove(struct worker_table *table, struct known_worker *worker
 {
     table->alive -= worker->is_alive ? 1 : 0;
     HASH_DELETE(hh, table->workers, worker);
+    free(worker->hostname);
     free(worker);
+}
+
+void worker_describe(struct known_worker *worker, const struct worker *registered)
+{
+    worker->protocol = registered->protocol;
+    worker->epoch = registered->epoch;
+    worker->concurrency = registered->is_socket ? 1 : registered->concurrency;
+    worker->is_socket = registered->is_socket;
+    if (registered->jobs_processed > worker->jobs_processed)
+        worker->jobs_processed = registered->jobs_processed;
+    snprintf(worker->socket_replica, sizeof worker->socket_replica, "%s", registered->replica);
+    snprintf(worker->socket_process, sizeof worker->socket_process, "%s", registered->process);
+    free(worker->hostname);
+    worker->hostname = registered->hostname[0] != '\0' ? strdup(registered->hostname) : NULL;
 }
 
 bool worker_heard(struct worker_table *table, struct known_worker *worker, int64_t heard_ms,
@@ -85,7 +102,8 @@ bool worker_is_overdue(const struct worker_table *table, const struct known_work
 {
     if (!worker->is_alive)
         return false;
-    bool must_beat = worker->concurrency > 0 || worker->beats_at_work || worker->held == 0;
+    bool must_beat = worker->concurrency > 0 || worker->beats_at_work || worker->held == 0 ||
+                     worker->protocol == PROTOCOL_COURSE;
     if (!must_beat)
         return false;
     int64_t most_ms = 2 * table->heartbeat_ms;

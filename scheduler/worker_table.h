@@ -3,7 +3,8 @@
  *
  * A worker is dead two heartbeat intervals and max(1 s, half an interval) after it was last heard.
  * A worker that has said no concurrency and has never sent a heartbeat while it held a job is not
- * expected to: while it holds one, the job's deadline judges it. Belongs to the scheduler's core
+ * expected to: while it holds one, the job's deadline judges it. Graders of the course protocol
+ * always are. Belongs to the scheduler's core
  * thread. Pure: no I/O, no clock.
  */
 #ifndef SCHEDULER_WORKER_TABLE_H
@@ -14,6 +15,8 @@
 #include <uthash.h>
 
 #include "common/job.h"
+#include "common/protocol.h"
+#include "common/store/worker_store.h"
 
 struct live_lease;
 struct parked_poll;
@@ -21,6 +24,12 @@ struct parked_poll;
 struct known_worker {
     char id[WORKER_ID_SIZE];
     int concurrency; /* 0: not said */
+    enum protocol protocol;
+    int64_t epoch;          /* of its registration */
+    char *hostname;         /* own; NULL: not said */
+    int64_t jobs_processed; /* hand-outs that reached it */
+    bool is_socket;         /* registered by a websocket, which is open at this replica */
+    char socket_replica[WORKER_ID_SIZE], socket_process[33];
     bool is_alive;
     bool beats_at_work;           /* it has sent a heartbeat while it held a job */
     int64_t heard_ms;             /* clock_boot_ms when it was last heard */
@@ -46,6 +55,9 @@ struct known_worker *worker_table_find(const struct worker_table *table, const c
 /* Adds one, or returns the one that is there. */
 struct known_worker *worker_table_add(struct worker_table *table, const char *id, int concurrency,
                                       bool is_alive, int64_t now_ms);
+/* What its registration says. A socket never has more than one job. */
+void worker_describe(struct known_worker *worker, const struct worker *registered);
+
 void worker_table_remove(struct worker_table *table, struct known_worker *worker);
 
 /* Notes that a worker was heard at `heard_ms` through `replica` (may be ""). True if that brought

@@ -101,3 +101,47 @@ void log_store_insert(struct log_store *store, struct log_commit *commit, int64_
     };
     group_commit_submit(store->commits, &commit->item);
 }
+
+struct reading {
+    char *out, *err;
+    bool is_found;
+};
+
+static char *copy_text(const bson_t *document, const char *field)
+{
+    bson_iter_t found;
+    if (!bson_iter_init_find(&found, document, field) || !BSON_ITER_HOLDS_UTF8(&found))
+        return NULL;
+    return strdup(bson_iter_utf8(&found, NULL));
+}
+
+static void take_log(const bson_t *document, void *context)
+{
+    struct reading *reading = context;
+    if (reading->is_found)
+        return;
+    reading->is_found = true;
+    reading->out = copy_text(document, "stdout");
+    reading->err = copy_text(document, "stderr");
+}
+
+enum bw_code log_store_read(struct log_store *store, const char *job, const char *digest,
+                            char **out, char **err, struct bw_error *error)
+{
+    char id[JOB_ID_SIZE + DIGEST_SIZE + 1];
+    const char *ids[1] = {id};
+    struct reading reading = {0};
+    snprintf(id, sizeof id, "%s.%s", job, digest);
+    enum bw_code code = database_find_ids(store->database, COLLECTION, ids, 1, NULL, take_log,
+                                          &reading, error);
+    if (code == BW_OK && !reading.is_found)
+        code = bw_fail(error, BW_NOT_FOUND, "job '%s' has no log", job);
+    if (code != BW_OK) {
+        free(reading.out);
+        free(reading.err);
+        return code;
+    }
+    *out = reading.out;
+    *err = reading.err;
+    return BW_OK;
+}

@@ -32,4 +32,9 @@ void log_store_close(struct log_store *store);
  * mark that says how much is missing. */
 void log_store_insert(struct log_store *store, struct log_commit *commit, int64_t try_ms);
 
+/* Reads a log. *out and *err are new (free()), NULL where there is none. BW_NOT_FOUND: there is no
+ * log at all; BW_UNAVAILABLE. */
+enum bw_code log_store_read(struct log_store *store, const char *job, const char *digest,
+                            char **out, char **err, struct bw_error *error) BW_CHECKED;
+
 #endif

@@ -85,6 +85,10 @@ static void run_to_document(const struct run *run, bson_t *document)
     BSON_APPEND_INT64(document, DOCUMENT_NONCE, nonce_new());
     if (run->name[0] != '\0')
         BSON_APPEND_UTF8(document, "name", run->name);
+    if (run->course[0] != '\0') {
+        BSON_APPEND_UTF8(document, "course", run->course);
+        BSON_APPEND_UTF8(document, "assignment", run->assignment);
+    }
     BSON_APPEND_BOOL(document, "has_pre", run->has_pre);
     BSON_APPEND_BOOL(document, "has_post", run->has_post);
     BSON_APPEND_INT64(document, "students", run->students);
@@ -108,6 +112,8 @@ bool run_from_document(const bson_t *document, struct run *run)
         !run_phase_parse(state, &run->phase))
         return false;
     document_text(document, "name", run->name, sizeof run->name);
+    document_text(document, "course", run->course, sizeof run->course);
+    document_text(document, "assignment", run->assignment, sizeof run->assignment);
     run->has_pre = document_boolean(document, "has_pre", false);
     run->has_post = document_boolean(document, "has_post", false);
     run->students = (uint32_t)document_integer(document, "students", 0);

@@ -19,6 +19,7 @@ struct run_store;
 struct run {
     char id[RUN_ID_SIZE];
     char name[201];
+    char course[WORKER_ID_SIZE], assignment[WORKER_ID_SIZE]; /* "": the seed protocol's */
     bool has_pre, has_post;
     bool has_stages[3]; /* by enum job_kind: false for a job that has nothing to run */
     uint32_t students;

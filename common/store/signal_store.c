@@ -66,16 +66,6 @@ static void append_polls(bson_t *document, const struct signal *signal)
     bson_append_array_end(document, &list);
 }
 
-static void append_gone(bson_t *document, const struct signal *signal)
-{
-    bson_t list;
-    char buffer[16];
-    BSON_APPEND_ARRAY_BEGIN(document, "gone", &list);
-    for (size_t i = 0; i < signal->gone_count; i++)
-        BSON_APPEND_INT64(&list, element_key(i, buffer), signal->gone[i]);
-    bson_append_array_end(document, &list);
-}
-
 static void append_heard(bson_t *document, const struct signal *signal)
 {
     bson_t list, row;
@@ -108,6 +98,50 @@ static void append_deliveries(bson_t *document, const struct signal *signal)
     bson_append_array_end(document, &list);
 }
 
+static void append_questions(bson_t *document, const struct signal *signal)
+{
+    bson_t list, row;
+    char buffer[16];
+    BSON_APPEND_ARRAY_BEGIN(document, "questions", &list);
+    for (size_t i = 0; i < signal->question_count; i++) {
+        const struct signal_question *question = &signal->questions[i];
+        BSON_APPEND_DOCUMENT_BEGIN(&list, element_key(i, buffer), &row);
+        BSON_APPEND_INT64(&row, "q", question->number);
+        BSON_APPEND_INT32(&row, "k", (int32_t)question->kind);
+        BSON_APPEND_UTF8(&row, "s", question->subject);
+        BSON_APPEND_INT64(&row, "e", question->epoch);
+        bson_append_document_end(&list, &row);
+    }
+    bson_append_array_end(document, &list);
+}
+
+static void append_watches(bson_t *document, const struct signal *signal)
+{
+    bson_t list, row;
+    char buffer[16];
+    BSON_APPEND_ARRAY_BEGIN(document, "watches", &list);
+    for (size_t i = 0; i < signal->watch_count; i++) {
+        const struct signal_watch *watch = &signal->watches[i];
+        BSON_APPEND_DOCUMENT_BEGIN(&list, element_key(i, buffer), &row);
+        BSON_APPEND_INT64(&row, "w", watch->number);
+        BSON_APPEND_UTF8(&row, "s", watch->subject);
+        BSON_APPEND_INT64(&row, "l", watch->last);
+        bson_append_document_end(&list, &row);
+    }
+    bson_append_array_end(document, &list);
+}
+
+static void append_numbers(bson_t *document, const char *field, const int64_t *numbers,
+                           size_t count)
+{
+    bson_t list;
+    char buffer[16];
+    bson_append_array_begin(document, field, -1, &list);
+    for (size_t i = 0; i < count; i++)
+        BSON_APPEND_INT64(&list, element_key(i, buffer), numbers[i]);
+    bson_append_array_end(document, &list);
+}
+
 static void signal_to_document(const struct signal *signal, int64_t now_ms, bson_t *document)
 {
     bson_oid_t oid;
@@ -129,11 +163,17 @@ static void signal_to_document(const struct signal *signal, int64_t now_ms, bson
     if (signal->poll_count > 0)
         append_polls(document, signal);
     if (signal->gone_count > 0)
-        append_gone(document, signal);
+        append_numbers(document, "gone", signal->gone, signal->gone_count);
     if (signal->heard_count > 0)
         append_heard(document, signal);
     if (signal->delivery_count > 0)
         append_deliveries(document, signal);
+    if (signal->question_count > 0)
+        append_questions(document, signal);
+    if (signal->watch_count > 0)
+        append_watches(document, signal);
+    if (signal->unwatched_count > 0)
+        append_numbers(document, "unwatched", signal->unwatched, signal->unwatched_count);
 }
 
 /* One try. A duplicate _id is this very document, stored by an earlier try. */
@@ -214,14 +254,15 @@ static void read_polls(const bson_t *document, struct signal *signal)
     }
 }
 
-static void read_gone(const bson_t *document, struct signal *signal)
+static size_t read_numbers(const bson_t *document, const char *field, int64_t **numbers)
 {
     bson_iter_t rows;
     void *elements;
-    size_t length = open_list(document, "gone", sizeof *signal->gone, &rows, &elements);
-    signal->gone = elements;
-    while (signal->gone_count < length && bson_iter_next(&rows))
-        signal->gone[signal->gone_count++] = bson_iter_as_int64(&rows);
+    size_t count = 0, length = open_list(document, field, sizeof **numbers, &rows, &elements);
+    *numbers = elements;
+    while (count < length && bson_iter_next(&rows))
+        (*numbers)[count++] = bson_iter_as_int64(&rows);
+    return count;
 }
 
 static void read_heard(const bson_t *document, struct signal *signal)
@@ -255,6 +296,37 @@ static void read_deliveries(const bson_t *document, struct signal *signal)
     }
 }
 
+static void read_questions(const bson_t *document, struct signal *signal)
+{
+    bson_iter_t rows;
+    bson_t row;
+    void *elements;
+    size_t length = open_list(document, "questions", sizeof *signal->questions, &rows, &elements);
+    signal->questions = elements;
+    while (signal->question_count < length && row_document(&rows, &row)) {
+        struct signal_question *question = &signal->questions[signal->question_count++];
+        question->number = document_integer(&row, "q", 0);
+        question->kind = (enum question_kind)document_integer(&row, "k", 0);
+        document_text(&row, "s", question->subject, sizeof question->subject);
+        question->epoch = document_integer(&row, "e", 0);
+    }
+}
+
+static void read_watches(const bson_t *document, struct signal *signal)
+{
+    bson_iter_t rows;
+    bson_t row;
+    void *elements;
+    size_t length = open_list(document, "watches", sizeof *signal->watches, &rows, &elements);
+    signal->watches = elements;
+    while (signal->watch_count < length && row_document(&rows, &row)) {
+        struct signal_watch *watch = &signal->watches[signal->watch_count++];
+        watch->number = document_integer(&row, "w", 0);
+        document_text(&row, "s", watch->subject, sizeof watch->subject);
+        watch->last = document_integer(&row, "l", WATCH_TOLD_NOTHING);
+    }
+}
+
 bool signal_from_document(const bson_t *document, struct signal *signal)
 {
     memset(signal, 0, sizeof *signal);
@@ -269,9 +341,12 @@ bool signal_from_document(const bson_t *document, struct signal *signal)
     signal->parked_checksum = document_integer(document, "checksum", 0);
     signal->is_life = signal->parked_count >= 0;
     read_polls(document, signal);
-    read_gone(document, signal);
+    signal->gone_count = read_numbers(document, "gone", &signal->gone);
     read_heard(document, signal);
     read_deliveries(document, signal);
+    read_questions(document, signal);
+    read_watches(document, signal);
+    signal->unwatched_count = read_numbers(document, "unwatched", &signal->unwatched);
     return true;
 }
 
@@ -281,5 +356,8 @@ void signal_clear(struct signal *signal)
     free(signal->gone);
     free(signal->heard);
     free(signal->deliveries);
+    free(signal->questions);
+    free(signal->watches);
+    free(signal->unwatched);
     memset(signal, 0, sizeof *signal);
 }

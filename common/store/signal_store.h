@@ -40,6 +40,33 @@ struct signal_delivery {
     char worker[WORKER_ID_SIZE];
 };
 
+/* What only the scheduler can say, as of what the asker has been told. */
+enum question_kind {
+    QUESTION_LENGTH,   /* how many jobs of a course wait? */
+    QUESTION_POSITION, /* how many are before this job? */
+    QUESTION_WORKERS,  /* which workers are there? */
+    QUESTION_ALIVE,    /* does the worker of this id live? */
+    QUESTION_ENDED     /* the worker's websocket, of this epoch, has ended: answered once what it
+                          held is on record as lost */
+};
+
+struct signal_question {
+    int64_t number; /* unique within the replica's process */
+    enum question_kind kind;
+    char subject[WORKER_ID_SIZE]; /* a course, a job or a worker */
+    int64_t epoch;
+};
+
+/* Somebody follows a job or a run at this replica. `last` is what he was told last: a position, or
+ * one of these. */
+enum { WATCH_TOLD_NOTHING = -1, WATCH_TOLD_STARTED = -2, WATCH_WANTS_ALL = -3 };
+
+struct signal_watch {
+    int64_t number;            /* unique within the replica's process */
+    char subject[JOB_ID_SIZE]; /* the id of a job or of a run */
+    int64_t last;
+};
+
 /* One batch. In an announcement `polls` and `deliveries` are all there are and replace what was
  * known of the replica. */
 struct signal {
@@ -59,6 +86,12 @@ struct signal {
     size_t heard_count;
     struct signal_delivery *deliveries;
     size_t delivery_count;
+    struct signal_question *questions;
+    size_t question_count;
+    struct signal_watch *watches; /* in an announcement all there are */
+    size_t watch_count;
+    int64_t *unwatched; /* nobody follows these any longer */
+    size_t unwatched_count;
 };
 
 enum bw_code signal_store_open(struct database *database, struct signal_store **store,

@@ -49,7 +49,14 @@ bool worker_from_document(const bson_t *document, struct worker *worker)
     if (!document_text(document, "_id", worker->id, sizeof worker->id))
         return false;
     document_text(document, "hostname", worker->hostname, sizeof worker->hostname);
+    char protocol[16];
+    document_text(document, "protocol", protocol, sizeof protocol);
+    worker->protocol = protocol_parse(protocol);
     worker->concurrency = (int)document_integer(document, "concurrency", 0);
+    worker->epoch = document_integer(document, "epoch", 1);
+    worker->is_socket = document_text(document, "replica", worker->replica, sizeof worker->replica);
+    document_text(document, "process", worker->process, sizeof worker->process);
+    worker->jobs_processed = document_integer(document, "jobs_processed", 0);
     worker->is_alive = document_boolean(document, "alive", true);
     worker->registered_ms = document_date(document, "registered_at");
     worker->last_seen_ms = document_date(document, "last_seen");
@@ -73,10 +80,15 @@ void worker_store_insert(struct worker_store *store, struct worker_commit *commi
     BSON_APPEND_UTF8(document, "_id", worker->id);
     BSON_APPEND_INT64(document, DOCUMENT_NONCE, commit->nonce);
     BSON_APPEND_UTF8(document, "hostname", worker->hostname);
-    BSON_APPEND_UTF8(document, "protocol", "seed");
+    BSON_APPEND_UTF8(document, "protocol", protocol_name(worker->protocol));
     BSON_APPEND_INT32(document, "concurrency", worker->concurrency);
     BSON_APPEND_BOOL(document, "alive", true);
-    BSON_APPEND_INT64(document, "epoch", 1);
+    worker->epoch = 1;
+    BSON_APPEND_INT64(document, "epoch", worker->epoch);
+    if (worker->is_socket) {
+        BSON_APPEND_UTF8(document, "replica", worker->replica);
+        BSON_APPEND_UTF8(document, "process", worker->process);
+    }
     BSON_APPEND_DATE_TIME(document, "registered_at", worker->registered_ms);
     BSON_APPEND_DATE_TIME(document, "last_seen", worker->last_seen_ms);
     commit->item = (struct commit_item){
@@ -112,6 +124,59 @@ enum bw_code worker_store_read(struct worker_store *store, const char *id, struc
     if (worker != NULL)
         *worker = found;
     return BW_OK;
+}
+
+static void describe(bson_t *set, bson_t *unset, const struct worker *worker, int64_t nonce)
+{
+    BSON_APPEND_INT64(set, "epoch", worker->epoch);
+    BSON_APPEND_INT64(set, "epoch_nonce", nonce);
+    BSON_APPEND_UTF8(set, "hostname", worker->hostname);
+    BSON_APPEND_INT32(set, "concurrency", worker->concurrency);
+    BSON_APPEND_BOOL(set, "alive", true);
+    BSON_APPEND_DATE_TIME(set, "registered_at", worker->registered_ms);
+    BSON_APPEND_DATE_TIME(set, "last_seen", worker->last_seen_ms);
+    bson_t *where = worker->is_socket ? set : unset;
+    BSON_APPEND_UTF8(where, "replica", worker->replica);
+    BSON_APPEND_UTF8(where, "process", worker->process);
+}
+
+static void take_nonce(const bson_t *document, void *context)
+{
+    *(int64_t *)context = document_integer(document, "epoch_nonce", 0);
+}
+
+/* Who did not match asks why: it may have been an earlier try of its own. */
+static enum bw_code judge_renewal(struct worker_store *store, const char *id, int64_t nonce,
+                                  bool *done, struct bw_error *error)
+{
+    int64_t found = 0;
+    enum bw_code code = database_find_ids(store->database, COLLECTION, &id, 1, NULL, take_nonce,
+                                          &found, error);
+    *done = found == nonce;
+    return code;
+}
+
+enum bw_code worker_store_renew(struct worker_store *store, struct worker *worker,
+                                int64_t former_epoch, bool *done, struct bw_error *error)
+{
+    int64_t nonce = nonce_new();
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set, unset = BSON_INITIALIZER;
+    worker->epoch = former_epoch + 1;
+    worker->registered_ms = worker->last_seen_ms = database_now_ms(store->database);
+    BSON_APPEND_UTF8(&filter, "_id", worker->id);
+    BSON_APPEND_INT64(&filter, "epoch", former_epoch);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
+    describe(&set, &unset, worker, nonce);
+    bson_append_document_end(&update, &set);
+    if (!bson_empty(&unset))
+        BSON_APPEND_DOCUMENT(&update, "$unset", &unset);
+    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, done, error);
+    bson_destroy(&filter);
+    bson_destroy(&update);
+    bson_destroy(&unset);
+    if (code != BW_OK || *done)
+        return code;
+    return judge_renewal(store, worker->id, nonce, done, error);
 }
 
 enum bw_code worker_store_mark(struct worker_store *store, const char *id, bool is_alive,

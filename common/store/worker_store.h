@@ -1,6 +1,6 @@
 /*
- * worker_store: collection workers. Registration inserts (API); alive, last_seen and jobs_processed
- * are the scheduler's. Safe from any thread.
+ * worker_store: collection workers. Registration inserts, or raises the epoch (API); alive,
+ * last_seen and jobs_processed are the scheduler's. Safe from any thread.
  */
 #ifndef COMMON_STORE_WORKER_STORE_H
 #define COMMON_STORE_WORKER_STORE_H
@@ -11,6 +11,7 @@
 #include "common/database.h"
 #include "common/group_commit.h"
 #include "common/job.h"
+#include "common/protocol.h"
 
 struct worker_store;
 
@@ -20,6 +21,11 @@ struct worker {
     char id[WORKER_ID_SIZE];
     char hostname[HOSTNAME_SIZE]; /* "" if not said */
     int concurrency;              /* 0: not said */
+    enum protocol protocol;       /* by which it registered */
+    int64_t epoch;                /* 1, and one more at each later registration of the same id */
+    bool is_socket;               /* it registered by a websocket */
+    char replica[WORKER_ID_SIZE], process[33]; /* at which that is open */
+    int64_t jobs_processed;
     bool is_alive;
     int64_t registered_ms, last_seen_ms; /* database dates */
 };
@@ -28,6 +34,7 @@ struct worker_commit {
     struct commit_item item; /* first; private to the store */
     struct worker worker;
     int64_t nonce;
+    /* COMMIT_DUPLICATE: the id has been registered before. */
     void (*settled)(struct worker_commit *commit, enum commit_outcome outcome);
     void *context;
 };
@@ -42,6 +49,13 @@ void worker_store_insert(struct worker_store *store, struct worker_commit *commi
 /* Is there such a worker? BW_OK, BW_NOT_FOUND, BW_UNAVAILABLE. `worker` may be NULL. */
 enum bw_code worker_store_read(struct worker_store *store, const char *id, struct worker *worker,
                                struct bw_error *error) BW_CHECKED;
+
+/* Registers an id again: one compare-and-set from `former_epoch` to the next. *done false: somebody
+ * else was faster. BW_UNAVAILABLE: unknown. `worker` is what it is from now on, its epoch is
+ * filled. */
+enum bw_code worker_store_renew(struct worker_store *store, struct worker *worker,
+                                int64_t former_epoch, bool *done, struct bw_error *error)
+    BW_CHECKED;
 
 /* Marks a worker dead or alive again, with its age since it was last heard. */
 enum bw_code worker_store_mark(struct worker_store *store, const char *id, bool is_alive,

@@ -1,7 +1,10 @@
 """Stacks for the tests. One with three replicas is shared by most; each test leaves its queue empty."""
 
+import json
+
 import harness
 import pytest
+from course import COURSES, Staff
 from harness import Replica, run_stack
 
 
@@ -19,6 +22,32 @@ def stack(shared_stack):
     shared_stack.stop_graders()
     shared_stack.drain()
     shared_stack.stop_graders()
+
+
+@pytest.fixture(scope="session")
+def shared_course_stack(tmp_path_factory):
+    """Two replicas as those who used the original would start them."""
+    config = tmp_path_factory.mktemp("courses") / "courses.json"
+    config.write_text(json.dumps(COURSES), encoding="utf-8")
+    api = ("course-poll-wait=0", "allow-privileged", f"course-config={config}")
+    yield from run_stack(
+        tmp_path_factory,
+        "courses",
+        replicas=2,
+        both=("heartbeat-interval=1",),
+        api=api,
+        scheduler=("max-attempts=1",),
+    )
+
+
+@pytest.fixture
+def staff(shared_course_stack):
+    """Clients and graders of the course protocol; the queue is empty before and after."""
+    staff = Staff(shared_course_stack)
+    staff.drain()
+    yield staff
+    staff.drain()
+    staff.close()
 
 
 @pytest.fixture

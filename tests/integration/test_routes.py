@@ -10,7 +10,6 @@ KNOWN = {
     f"{ROUTE}/grading_run/{'0' * 24}": {"GET", "POST"},
     f"{ROUTE}/worker_register": {"GET"},
     f"{ROUTE}/grading_job": {"GET"},
-    f"{ROUTE}/grading_job/{'0' * 32}": {"POST"},
     f"{ROUTE}/heartbeat": {"POST"},
 }
 
@@ -26,6 +25,14 @@ def test_a_known_path_with_another_method_is_405_and_says_which_it_takes(stack, 
     assert {name.strip() for name in answer.headers["allow"].split(",")} == KNOWN[path]
     if method != "HEAD":
         error_of(answer)
+
+
+def test_the_path_of_both_protocols_refuses_another_method_in_the_forms_of_both(stack):
+    answer = stack.api.request("DELETE", f"{ROUTE}/grading_job/{'0' * 32}")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST, GET, OPTIONS"
+    sentence = error_of(answer)
+    assert answer.json() == {"status": "error", "message": sentence, "code": 405, "error": sentence}
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])

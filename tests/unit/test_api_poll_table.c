@@ -76,7 +76,7 @@ static void deadline_asks_for_a_last_word_and_then_cuts(void **state)
 {
     struct fixture *fixture = *state;
     int64_t begun_ms = clock_boot_ms();
-    poll_table_park(fixture->polls, &fixture->exchange, "w1", 100);
+    poll_table_park(fixture->polls, &fixture->exchange, "0123456789abcdef0123456789abcdef", 100);
     assert_true(fake_store_wait(has_final, 1));
     assert_true(clock_boot_ms() - begun_ms >= 100);
     assert_int_equal(atomic_load(&fixture->exchange.answers), 0);

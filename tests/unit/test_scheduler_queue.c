@@ -1,4 +1,5 @@
 #include "scheduler/queue.h"
+#include "scheduler/queue_place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -43,6 +44,12 @@ static struct active_run *add_ranked(struct queue *queue, char letter, uint32_t 
     return added;
 }
 
+/* The next job of either protocol. */
+static bool peek(const struct queue *queue, struct offer *offer)
+{
+    return queue_peek(queue, PROTOCOL_SEED, offer) || queue_peek(queue, PROTOCOL_COURSE, offer);
+}
+
 /* A run of which every job may be handed out. */
 static struct active_run *add(struct queue *queue, char letter, uint32_t students)
 {
@@ -53,10 +60,8 @@ static struct active_run *add(struct queue *queue, char letter, uint32_t student
 static void add_to_course(struct queue *queue, char letter, uint32_t students)
 {
     struct run run = run_named(letter, students, 0, EARLY_MS);
+    run.course[0] = letter;
     struct active_run *added = queue_add(queue, &run);
-    added->course = calloc(1, sizeof *added->course);
-    added->course->name[0] = letter;
-    DL_APPEND(queue->courses, added->course);
     queue_open_slots(added, 0, students);
 }
 
@@ -72,7 +77,7 @@ static void take_into(struct queue *queue, char text[MOST_TEXT])
 {
     struct offer offer;
     size_t length = strlen(text);
-    if (!queue_peek(queue, &offer))
+    if (!peek(queue, &offer))
         return;
     length += (size_t)snprintf(text + length, MOST_TEXT - length, "%s%c%u", length > 0 ? " " : "",
                                offer.run->run.id[RUN_ID_LENGTH - 1], offer.slot);
@@ -93,7 +98,7 @@ static void assert_all(struct queue *queue, const char *expected)
 {
     char text[MOST_TEXT] = "";
     struct offer offer;
-    while (queue_peek(queue, &offer))
+    while (peek(queue, &offer))
         take_into(queue, text);
     assert_string_equal(text, expected);
 }
@@ -102,7 +107,7 @@ static void empty_queue_offers_nothing(void **state)
 {
     struct queue *queue = *state;
     struct offer offer;
-    assert_false(queue_peek(queue, &offer));
+    assert_false(peek(queue, &offer));
     assert_int_equal(queue_length(queue), 0);
     assert_true(queue_wake(queue, NOW_MS) == INT64_MAX);
     assert_null(queue_find(queue, "000000000000000000000000"));
@@ -121,7 +126,7 @@ static void run_offers_nothing_until_its_slots_are_open(void **state)
     struct offer offer;
     struct run run = run_named('a', 3, 0, EARLY_MS);
     struct active_run *added = queue_add(queue, &run);
-    assert_false(queue_peek(queue, &offer));
+    assert_false(peek(queue, &offer));
     queue_open_slots(added, 1, 2);
     assert_all(queue, "a1");
     queue_open_slots(added, 2, 3);
@@ -151,7 +156,7 @@ static void offer_names_the_job_of_its_slot(void **state)
     queue_open_slots(added, 0, 4);
     for (uint32_t slot = 0; slot < 4; slot++) {
         struct offer offer;
-        assert_true(queue_peek(queue, &offer));
+        assert_true(peek(queue, &offer));
         assert_string_equal(offer.job, jobs[slot]);
         assert_int_equal(offer.attempt, 1);
         assert_int_equal(strikes_total(&offer.strikes), 0);
@@ -166,8 +171,8 @@ static void offer_stays_until_it_is_taken(void **state)
     struct queue *queue = *state;
     struct offer first, second;
     add(queue, 'a', 2);
-    assert_true(queue_peek(queue, &first));
-    assert_true(queue_peek(queue, &second));
+    assert_true(queue_peek(queue, PROTOCOL_SEED, &first));
+    assert_true(queue_peek(queue, PROTOCOL_SEED, &second));
     assert_string_equal(first.job, second.job);
     assert_int_equal(queue_length(queue), 2);
     queue_take(queue, &second);
@@ -241,7 +246,68 @@ static void course_without_jobs_loses_no_turn_to_others(void **state)
     assert_next(queue, "a0");
     assert_next(queue, "b0");
     queue_open_slots(queue_find(queue, "00000000000000000000000a"), 0, 1);
-    assert_all(queue, "a0 b1"); /* it had waited, and is first again */
+    assert_all(queue, "b1 a0"); /* it comes back behind those that are there */
+}
+
+static void course_that_comes_first_is_served_first_whoever_was_served_before(void **state)
+{
+    struct queue *queue = *state;
+    add_to_course(queue, 'a', 1);
+    add_to_course(queue, 'b', 1);
+    assert_all(queue, "a0 b0");
+    queue_open_slots(queue_find(queue, "00000000000000000000000b"), 0, 1);
+    queue_open_slots(queue_find(queue, "00000000000000000000000a"), 0, 1);
+    assert_all(queue, "b0 a0");
+}
+
+static void each_protocol_has_its_own_next_job(void **state)
+{
+    struct queue *queue = *state;
+    struct offer offer;
+    assert_false(queue_peek(queue, PROTOCOL_COURSE, &offer));
+    add_to_course(queue, 'a', 1);
+    assert_false(queue_peek(queue, PROTOCOL_SEED, &offer));
+    assert_true(queue_peek(queue, PROTOCOL_COURSE, &offer));
+    add(queue, 'b', 1);
+    assert_true(queue_peek(queue, PROTOCOL_SEED, &offer));
+    assert_string_equal(offer.run->course->name, "");
+}
+
+static void places_count_the_jobs_of_the_course_that_go_before(void **state)
+{
+    struct queue *queue = *state;
+    uint64_t ahead;
+    add_to_course(queue, 'a', 3);
+    struct active_run *run = queue_find(queue, "00000000000000000000000a");
+    assert_true(queue_place(queue, run, 0, &ahead));
+    assert_int_equal(ahead, 0);
+    assert_next(queue, "a0");
+    assert_false(queue_place(queue, run, 0, &ahead));
+    assert_true(queue_place(queue, run, 2, &ahead));
+    assert_int_equal(ahead, 1);
+    retry_at(run, 0, 2, NOW_MS); /* due: goes before the others */
+    assert_true(queue_place(queue, run, 0, &ahead));
+    assert_int_equal(ahead, 0);
+    assert_true(queue_place(queue, run, 2, &ahead));
+    assert_int_equal(ahead, 2);
+    run->inserting = 1; /* just being handed out: counts as waiting, before all */
+    assert_true(queue_place(queue, run, 2, &ahead));
+    assert_int_equal(ahead, 3);
+    assert_int_equal(queue_course_length(queue, "a"), 4);
+    assert_int_equal(queue_course_length(queue, "b"), 0);
+}
+
+static void job_that_pauses_comes_behind_those_that_could_go(void **state)
+{
+    struct queue *queue = *state;
+    uint64_t ahead;
+    add_to_course(queue, 'a', 3);
+    struct active_run *run = queue_find(queue, "00000000000000000000000a");
+    assert_next(queue, "a0");
+    retry_at(run, 0, 2, NOW_MS + 5000);
+    assert_true(queue_place(queue, run, 0, &ahead));
+    assert_int_equal(ahead, 2);
+    assert_int_equal(queue_course_length(queue, "a"), 3);
 }
 
 static void priority_does_not_reach_into_other_courses(void **state)
@@ -293,7 +359,7 @@ static void offer_of_a_retry_carries_what_is_known_of_it(void **state)
     run->run.students = 8;
     queue_retry(run, &retry, NOW_MS);
     memset(&retry, 0, sizeof retry); /* it was copied */
-    assert_true(queue_peek(queue, &offer));
+    assert_true(peek(queue, &offer));
     assert_string_equal(offer.job, "00000000000000000000000a10000007");
     assert_int_equal(offer.slot, 7);
     assert_int_equal(offer.attempt, 4);
@@ -472,7 +538,7 @@ static void destroyed_queue_is_empty(void **state)
     add_to_course(queue, 'b', 1);
     queue_destroy(queue);
     assert_null(queue_find(queue, "00000000000000000000000a"));
-    assert_false(queue_peek(queue, &offer));
+    assert_false(peek(queue, &offer));
     assert_int_equal(queue_length(queue), 0);
 }
 
@@ -495,6 +561,10 @@ int main(void)
         CASE(courses_take_turns),
         CASE(course_without_jobs_loses_no_turn_to_others),
         CASE(priority_does_not_reach_into_other_courses),
+        CASE(course_that_comes_first_is_served_first_whoever_was_served_before),
+        CASE(each_protocol_has_its_own_next_job),
+        CASE(places_count_the_jobs_of_the_course_that_go_before),
+        CASE(job_that_pauses_comes_behind_those_that_could_go),
         CASE(retry_goes_before_the_first_attempts_of_its_run),
         CASE(retries_come_oldest_first),
         CASE(retry_does_not_go_before_a_better_run),

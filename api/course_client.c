@@ -1,0 +1,254 @@
+#include "api/course_client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "api/course_status.h"
+#include "api/definition_cache.h"
+#include "api/options.h"
+#include "api/run_creation.h"
+#include "api/run_facts.h"
+#include "common/course_definition.h"
+#include "common/json.h"
+#include "common/store/grading_config_store.h"
+#include "common/store/log_store.h"
+
+/* ---- Configs ---- */
+
+enum bw_code course_config_put(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    char *text = json_dumps(request->arguments, JSON_COMPACT);
+    if (text == NULL)
+        return bw_fail(error, BW_INTERNAL, "memory is short");
+    enum bw_code code = grading_config_store_put(api->grading_config_store, request->parts[0],
+                                                 request->parts[1], text, strlen(text), error);
+    free(text);
+    if (code == BW_OK)
+        exchange_succeed(exchange, json_null());
+    return code;
+}
+
+/* The config of the assignment that the path names; new reference. */
+static enum bw_code read_config(struct api *api, const struct request *request, json_t **config,
+                                struct bw_error *error)
+{
+    char *text;
+    size_t length;
+    enum bw_code code = grading_config_store_get(api->grading_config_store, request->parts[0],
+                                                 request->parts[1], &text, &length, error);
+    if (code == BW_NOT_FOUND)
+        return BW_BAD_REQUEST;
+    if (code != BW_OK)
+        return code;
+    code = json_parse(text, length, "the stored config", config, error);
+    free(text);
+    return code == BW_OK ? BW_OK : BW_INTERNAL;
+}
+
+enum bw_code course_config_show(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    static const char *const keys[] = {"pre_processing_pipeline", "student_pipeline",
+                                       "post_processing_pipeline", "env"};
+    json_auto_t *config = NULL;
+    enum bw_code code = read_config(api, exchange_request(exchange), &config, error);
+    if (code != BW_OK)
+        return code;
+    json_t *data = json_object();
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        json_t *value = json_object_get(config, keys[i]);
+        json_object_set_new(data, keys[i], value != NULL ? json_incref(value) : json_null());
+    }
+    exchange_succeed(exchange, data);
+    return BW_OK;
+}
+
+/* ---- Starting ---- */
+
+/* The definition that follows from the config as it is now and from what was sent. What the
+ * operator has come to forbid since the config was stored is refused here. */
+static enum bw_code define_run(struct api *api, const struct request *request,
+                               struct definition **definition, struct bw_error *error)
+{
+    const struct definition_limits limits = {.allow_privileged = api->options->allow_privileged};
+    json_auto_t *config = NULL, *object = NULL;
+    enum bw_code code = read_config(api, request, &config, error);
+    if (code == BW_OK)
+        code = json_check(config, course_config_fields, "", &limits, error);
+    if (code == BW_OK)
+        code = course_definition_make(request->parts[0], request->parts[1], config,
+                                      request->arguments, &object, error);
+    if (code != BW_OK)
+        return code;
+    *definition = definition_of_course(object);
+    return *definition != NULL ? BW_OK : bw_fail(error, BW_INTERNAL, "memory is short");
+}
+
+enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    struct definition *definition = NULL;
+    struct run run;
+    enum bw_code code = define_run(api, request, &definition, error);
+    if (code != BW_OK)
+        return code;
+    run_describe(definition, &run);
+    snprintf(run.course, sizeof run.course, "%s", request->parts[0]);
+    snprintf(run.assignment, sizeof run.assignment, "%s", request->parts[1]);
+    code = run_create(api, definition, &run, error);
+    definition_release(definition);
+    if (code == BW_OK)
+        code = run_store_start(api->run_store, run.id, run_first_phase(&run), error);
+    if (code == BW_OK)
+        exchange_succeed(exchange, json_pack("{s:s}", "grading_run_id", run.id));
+    return code;
+}
+
+/* ---- Looking ---- */
+
+enum bw_code course_find_run(struct api *api, const char *course, const char *id, struct run *run,
+                             struct bw_error *error)
+{
+    enum bw_code code = BW_NOT_FOUND;
+    if (is_hex_id(id, RUN_ID_LENGTH))
+        code = run_store_read(api->run_store, id, run, error);
+    if (code == BW_OK && strcmp(run->course, course) != 0) {
+        run_clear(run);
+        code = BW_NOT_FOUND;
+    }
+    if (code == BW_NOT_FOUND)
+        return bw_fail(error, BW_BAD_REQUEST, "grading run with the given ID not found");
+    return code;
+}
+
+enum bw_code course_find_job(struct api *api, const char *course, const char *id, struct run *run,
+                             uint32_t *slot, struct bw_error *error)
+{
+    struct job_id job;
+    enum bw_code code = BW_BAD_REQUEST;
+    if (job_id_parse(id, &job))
+        code = course_find_run(api, course, job.run, run, error);
+    if (code == BW_OK &&
+        !run_job_slot(run->has_pre, run->students, run->has_post, job.kind, job.index, slot)) {
+        run_clear(run);
+        code = BW_BAD_REQUEST;
+    }
+    if (code == BW_BAD_REQUEST)
+        return bw_fail(error, BW_BAD_REQUEST, "grading job with the given ID not found");
+    return code;
+}
+
+static enum bw_code read_facts(struct api *api, const struct run *run,
+                               struct run_facts_found *found, struct bw_error *error)
+{
+    static const struct run_view view = {0};
+    const struct run_facts_sources sources = {.leases = api->lease_store,
+                                              .results = api->result_store};
+    return run_facts_read(&sources, run, &view, found, error);
+}
+
+enum bw_code course_run_status(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    struct run run;
+    struct run_facts_found found;
+    enum bw_code code = course_find_run(api, request->parts[0], request->parts[1], &run, error);
+    if (code != BW_OK)
+        return code;
+    code = read_facts(api, &run, &found, error);
+    if (code == BW_OK) {
+        exchange_succeed(exchange, course_status_answer(&run, found.jobs));
+        run_facts_clear(&found);
+    }
+    run_clear(&run);
+    return code;
+}
+
+static enum bw_code show_env(struct api *api, const struct run *run, json_t **answer,
+                             struct bw_error *error)
+{
+    struct definition *definition;
+    struct run_facts_found found;
+    enum bw_code code = definition_cache_get(api->definitions, run->id, &definition, error);
+    if (code != BW_OK)
+        return code == BW_NOT_FOUND ? BW_INTERNAL : code;
+    code = read_facts(api, run, &found, error);
+    if (code == BW_OK) {
+        *answer = course_env_answer(run, definition, found.jobs);
+        run_facts_clear(&found);
+    }
+    definition_release(definition);
+    return code;
+}
+
+enum bw_code course_run_env(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    struct run run;
+    json_t *answer = NULL;
+    enum bw_code code = course_find_run(api, request->parts[0], request->parts[1], &run, error);
+    if (code != BW_OK)
+        return code;
+    code = show_env(api, &run, &answer, error);
+    run_clear(&run);
+    if (code == BW_OK)
+        exchange_succeed(exchange, answer);
+    return code;
+}
+
+/* ---- Logs ---- */
+
+static void take_result(const struct result *result, void *context)
+{
+    *(struct result *)context = *result;
+}
+
+/* Text as JSON; what is missing is empty. */
+static json_t *log_text_json(const char *text)
+{
+    return json_string(text != NULL ? text : "");
+}
+
+/* What the job's result names; of a job that was given up, or that no grader ran, the reason. */
+static enum bw_code read_log(struct api *api, const struct result *result, json_t **log,
+                             struct bw_error *error)
+{
+    char *out = NULL, *err = NULL;
+    enum bw_code code = BW_NOT_FOUND;
+    if (result->digest[0] != '\0')
+        code = log_store_read(api->log_store, result->job, result->digest, &out, &err, error);
+    if (code != BW_OK && code != BW_NOT_FOUND)
+        return code;
+    *log = json_pack("{s:o,s:o}", "stderr", log_text_json(err != NULL ? err : result->reason),
+                     "stdout", log_text_json(out));
+    free(out);
+    free(err);
+    return BW_OK;
+}
+
+enum bw_code course_job_log(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    char jobs[1][JOB_ID_SIZE];
+    struct run run;
+    struct result result = {.job = ""};
+    uint32_t slot;
+    json_t *log;
+    enum bw_code code = course_find_job(api, request->parts[0], request->parts[1], &run, &slot,
+                                        error);
+    if (code != BW_OK)
+        return code;
+    run_clear(&run);
+    snprintf(jobs[0], sizeof jobs[0], "%s", request->parts[1]);
+    code = result_store_read(api->result_store, (const char(*)[JOB_ID_SIZE])jobs, 1, false,
+                             take_result, &result, error);
+    if (code == BW_OK && result.job[0] == '\0')
+        return bw_fail(error, BW_BAD_REQUEST, "grading job has not finished yet");
+    if (code == BW_OK)
+        code = read_log(api, &result, &log, error);
+    if (code == BW_OK)
+        exchange_succeed(exchange, log);
+    return code;
+}

@@ -1,0 +1,143 @@
+#include "api/course_table.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+enum { LOOK_MS = 500 };
+
+struct course_table {
+    struct course_store *store;
+    struct token_hash nobody; /* compared where there is no course */
+    pthread_t thread;
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t wake;
+    struct course_list courses;
+    bool is_closing;
+};
+
+enum bw_code course_table_load(struct course_table *table, struct bw_error *error)
+{
+    struct course_list read;
+    enum bw_code code = course_store_read(table->store, &read, error);
+    if (code != BW_OK)
+        return code;
+    pthread_mutex_lock(&table->mutex);
+    struct course_list former = table->courses;
+    table->courses = read;
+    pthread_mutex_unlock(&table->mutex);
+    if (former.version != read.version)
+        log_info("courses read", log_number("courses", (int64_t)read.count));
+    course_list_clear(&former);
+    return BW_OK;
+}
+
+/* Reads the courses if others are stored than those that are known. */
+static void look(struct course_table *table)
+{
+    struct bw_error unused; /* whether the database is reachable is life's to say */
+    int64_t version;
+    if (course_store_version(table->store, &version, &unused) != BW_OK)
+        return;
+    pthread_mutex_lock(&table->mutex);
+    bool is_known = version == table->courses.version;
+    pthread_mutex_unlock(&table->mutex);
+    if (!is_known && course_table_load(table, &unused) != BW_OK)
+        return;
+}
+
+static void *run(void *context)
+{
+    struct course_table *table = context;
+    pthread_mutex_lock(&table->mutex);
+    while (!table->is_closing) {
+        struct timespec until = clock_deadline(LOOK_MS);
+        int result = 0;
+        while (!table->is_closing && result == 0)
+            result = pthread_cond_timedwait(&table->wake, &table->mutex, &until);
+        if (table->is_closing)
+            break;
+        pthread_mutex_unlock(&table->mutex);
+        look(table);
+        pthread_mutex_lock(&table->mutex);
+    }
+    pthread_mutex_unlock(&table->mutex);
+    return NULL;
+}
+
+enum bw_code course_table_open(struct course_store *store, struct course_table **table,
+                               struct bw_error *error)
+{
+    struct course_table *opened = calloc(1, sizeof *opened);
+    if (opened == NULL)
+        abort();
+    opened->store = store;
+    token_hash_make("", &opened->nobody);
+    pthread_mutex_init(&opened->mutex, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&opened->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    if (pthread_create(&opened->thread, NULL, run, opened) != 0) {
+        pthread_cond_destroy(&opened->wake);
+        pthread_mutex_destroy(&opened->mutex);
+        free(opened);
+        return bw_fail(error, BW_INTERNAL, "no thread could be started for the courses");
+    }
+    *table = opened;
+    return BW_OK;
+}
+
+void course_table_close(struct course_table *table)
+{
+    if (table == NULL)
+        return;
+    pthread_mutex_lock(&table->mutex);
+    table->is_closing = true;
+    pthread_cond_signal(&table->wake);
+    pthread_mutex_unlock(&table->mutex);
+    pthread_join(table->thread, NULL);
+    course_list_clear(&table->courses);
+    pthread_cond_destroy(&table->wake);
+    pthread_mutex_destroy(&table->mutex);
+    free(table);
+}
+
+/* Compares with all of them: which one it was does not show in the time. */
+static bool holds(const struct token_list *tokens, const char *token)
+{
+    bool is_held = false;
+    for (size_t i = 0; i < tokens->count; i++)
+        is_held = token_hash_matches(&tokens->items[i], token) || is_held;
+    return is_held;
+}
+
+static enum course_standing judge(const struct course_table *table,
+                                  const struct course_entry *course, const char *token)
+{
+    if (course == NULL) {
+        (void)token_hash_matches(&table->nobody, token);
+        return COURSE_UNKNOWN;
+    }
+    bool is_admin = holds(&course->tokens, token), is_member = holds(&course->query_tokens, token);
+    if (is_admin)
+        return COURSE_ADMIN;
+    return is_member ? COURSE_MEMBER : COURSE_STRANGER;
+}
+
+enum course_standing course_table_judge(struct course_table *table, const char *course,
+                                        const char *token)
+{
+    const struct course_entry *found = NULL;
+    pthread_mutex_lock(&table->mutex);
+    for (size_t i = 0; i < table->courses.count; i++)
+        if (strcmp(table->courses.items[i].name, course) == 0)
+            found = &table->courses.items[i];
+    enum course_standing standing = judge(table, found, token);
+    pthread_mutex_unlock(&table->mutex);
+    return standing;
+}

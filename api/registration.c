@@ -1,0 +1,142 @@
+#include "api/registration.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "api/api.h"
+#include "api/executor.h"
+#include "api/questions.h"
+#include "api/worker_cache.h"
+#include "common/clock.h"
+
+enum { INSERT_TRY_MS = 10000, END_WAIT_MS = 2000, END_LOOK_MS = 100 };
+
+/* Between its steps it belongs to whoever goes on with it: a store's thread, the scheduler's
+ * callback, the executor. */
+struct attempt {
+    struct worker_commit commit; /* first */
+    struct api *api;
+    struct registration registration;
+    int64_t began_ms;
+    int64_t former_epoch;
+};
+
+static void finish(struct attempt *attempt, enum bw_code code, const struct bw_error *error)
+{
+    struct registration registration = attempt->registration;
+    int64_t epoch = attempt->commit.worker.epoch;
+    if (code == BW_OK)
+        worker_cache_add(attempt->api->course_workers, registration.worker.id);
+    free(attempt);
+    registration.settled(code, epoch, error, registration.context);
+}
+
+static void refuse(struct attempt *attempt, enum bw_code code)
+{
+    struct bw_error error;
+    if (code == BW_CONFLICT)
+        bw_fail(&error, code, "worker id '%s' already exists", attempt->registration.worker.id);
+    else
+        bw_fail(&error, code, "the registration could not be judged or stored: try again");
+    finish(attempt, code, &error);
+}
+
+static void ask(struct attempt *attempt);
+
+/* On the executor. */
+static void renew(void *context)
+{
+    struct attempt *attempt = context;
+    bool done;
+    struct bw_error unused;
+    attempt->commit.worker = attempt->registration.worker;
+    enum bw_code code = worker_store_renew(attempt->api->worker_store, &attempt->commit.worker,
+                                           attempt->former_epoch, &done, &unused);
+    if (code != BW_OK)
+        refuse(attempt, BW_UNAVAILABLE);
+    else if (!done)
+        refuse(attempt, BW_CONFLICT);
+    else
+        finish(attempt, BW_OK, NULL);
+}
+
+/* On the executor: looks again whether a websocket elsewhere has ended. */
+static void ask_later(void *context)
+{
+    const struct timespec pause = {.tv_nsec = END_LOOK_MS * 1000000L};
+    nanosleep(&pause, NULL);
+    ask(context);
+}
+
+/* Could it be that the id's websocket has ended at another replica, which has yet to say so? */
+static bool may_have_ended(const struct attempt *attempt, const json_t *answer)
+{
+    const char *replica = json_string_value(json_object_get(answer, "replica"));
+    return replica != NULL && replica[0] != '\0' &&
+           strcmp(replica, attempt->api->replica_id) != 0 &&
+           clock_boot_ms() - attempt->began_ms < END_WAIT_MS;
+}
+
+static void judged(enum bw_code code, const json_t *answer, void *context)
+{
+    struct attempt *attempt = context;
+    void (*next)(void *) = renew;
+    attempt->former_epoch = json_integer_value(json_object_get(answer, "epoch"));
+    if (code != BW_OK || attempt->former_epoch == 0) {
+        refuse(attempt, BW_UNAVAILABLE);
+        return;
+    }
+    if (json_is_true(json_object_get(answer, "taken"))) {
+        if (!may_have_ended(attempt, answer)) {
+            refuse(attempt, BW_CONFLICT);
+            return;
+        }
+        next = ask_later;
+    }
+    if (!executor_submit(attempt->api->executor, true, next, attempt))
+        refuse(attempt, BW_UNAVAILABLE);
+}
+
+static void ask(struct attempt *attempt)
+{
+    struct question question = {.kind = QUESTION_ALIVE,
+                                .patience_ms = QUESTION_PATIENCE_MS,
+                                .answered = judged,
+                                .context = attempt};
+    snprintf(question.subject, sizeof question.subject, "%s", attempt->registration.worker.id);
+    questions_ask(attempt->api->questions, &question);
+}
+
+static void inserted(struct worker_commit *commit, enum commit_outcome outcome)
+{
+    struct attempt *attempt = (struct attempt *)commit;
+    if (outcome == COMMIT_DONE)
+        finish(attempt, BW_OK, NULL);
+    else if (outcome == COMMIT_DUPLICATE)
+        ask(attempt);
+    else
+        refuse(attempt, BW_UNAVAILABLE);
+}
+
+void registration_begin(struct api *api, const struct registration *registration)
+{
+    struct attempt *attempt = calloc(1, sizeof *attempt);
+    if (attempt == NULL)
+        abort();
+    struct worker *worker = &attempt->registration.worker;
+    attempt->api = api;
+    attempt->registration = *registration;
+    attempt->began_ms = clock_boot_ms();
+    worker->protocol = PROTOCOL_COURSE;
+    worker->is_alive = true;
+    if (worker->is_socket) {
+        snprintf(worker->replica, sizeof worker->replica, "%s", api->replica_id);
+        snprintf(worker->process, sizeof worker->process, "%s", api->process_id);
+    }
+    attempt->commit.worker = *worker;
+    attempt->commit.settled = inserted;
+    worker_store_insert(api->worker_store, &attempt->commit, INSERT_TRY_MS);
+}
