@@ -5,6 +5,7 @@
 #include "api/auth.h"
 #include "api/executor.h"
 #include "api/worker_cache.h"
+#include "common/failpoint.h"
 
 enum { INLINE_BODY_MAX = 64 * 1024, SHOWN_SIZE = 80 };
 
@@ -31,6 +32,7 @@ static void handle(void *context)
 {
     struct exchange *exchange = context;
     struct bw_error error = {""};
+    FAILPOINT("in_request");
     enum bw_code code = exchange->request.route->handle(exchange->host->api, exchange, &error);
     if (code != BW_OK && code != BW_PENDING)
         exchange_refuse(exchange, code, &error);

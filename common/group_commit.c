@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/store/document.h"
 
 enum { RETRY_PAUSE_MS = 100, BATCH_LIMIT = 1024, DUPLICATE_KEY = 11000 };
@@ -164,6 +165,9 @@ static bool insert_once(struct group_commit *self, mongoc_collection_t *into, st
 static void insert_range(struct group_commit *self, mongoc_collection_t *into, struct batch *batch,
                          unsigned from, unsigned count)
 {
+    if (count > 1 && FAILPOINT_IS_SET("half_of_bulk") &&
+        insert_once(self, into, batch, from, count / 2))
+        FAILPOINT("half_of_bulk");
     if (insert_once(self, into, batch, from, count))
         return;
     if (count == 1) {
@@ -219,8 +223,9 @@ static void resolve_duplicates(struct group_commit *self, struct batch *batch)
             continue;
         if (code != BW_OK || batch->existing[i] == NULL)
             batch->verdicts[i] = VERDICT_AGAIN;
-        else if (document_integer(batch->existing[i], DOCUMENT_NONCE, 0) ==
-                 document_integer(batch->items[i]->document, DOCUMENT_NONCE, 1))
+        else if (!MUTANT("own_nonce_unknown") &&
+                 document_integer(batch->existing[i], DOCUMENT_NONCE, 0) ==
+                     document_integer(batch->items[i]->document, DOCUMENT_NONCE, 1))
             batch->verdicts[i] = VERDICT_DONE;
     }
 }

@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "common/failpoint.h"
+
 enum { THREADS = 4 };
 
 struct chores {
@@ -20,6 +22,7 @@ static void end_lease(struct chores *chores, struct chore *chore)
     chore->code = lease_store_end(chores->settings.leases, chore->lease.job, chore->lease.attempt,
                                   chore->lease.term, chore->lease.end, &chore->lease.has_ended,
                                   &unused);
+    FAILPOINT("in_requeue");
 }
 
 static void save_run(struct chores *chores, struct chore *chore)

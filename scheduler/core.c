@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "scheduler/scheduler_metrics.h"
 #include "scheduler/status.h"
@@ -133,6 +134,8 @@ static void forgive_gaps(struct core *core)
 {
     int64_t tick_gap_ms = core->now_ms - core->ticked_ms - TICK_MS;
     int64_t stream_gap_ms = core->now_ms - tail_heard_ms(core->tail);
+    if (MUTANT("gaps_unforgiven"))
+        return;
     if (tick_gap_ms > GAP_MS)
         worker_table_forgive(&core->workers, tick_gap_ms, core->now_ms);
     else if (stream_gap_ms > STREAM_GAP_MS)

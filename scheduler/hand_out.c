@@ -3,6 +3,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "scheduler/core.h"
 #include "scheduler/scheduler_metrics.h"
@@ -245,6 +246,7 @@ static struct callback *build_callback(struct core *core, struct known_replica *
     snprintf(callback->process, sizeof callback->process, "%s", replica->process);
     snprintf(callback->url, sizeof callback->url, "%s/internal/v1/callbacks", replica->url);
     callback->generation = core->generation;
+    callback->is_first_try = replica->failures == 0;
     json_t *body = json_pack("{s:I,s:s,s:b,s:o,s:o}", "term", (json_int_t)core->term, "process",
                              replica->process, "announce", (int)replica->wants_announcement,
                              "hand_outs", hand_outs, "empty", empty);
@@ -263,6 +265,8 @@ static void send_callbacks(struct core *core)
         if (replica->is_busy || !has_news || core->now_ms < replica->retry_ms)
             continue;
         replica->is_busy = true;
+        if (replica->outbox != NULL)
+            FAILPOINT("before_callbacks");
         metric_add(core->metrics, SCHEDULER_CALLBACKS, 1);
         callbacks_post(core->callbacks, build_callback(core, replica));
     }

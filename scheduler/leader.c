@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 
 struct leadership {
     struct leader_store *store;
@@ -61,6 +62,8 @@ static void trust_from(struct leadership *leadership, int64_t sent_ms)
 
 bool leadership_is_trusted(const struct leadership *leadership)
 {
+    if (FAILPOINT_FAILS("always_trusted"))
+        return true;
     return !atomic_load(&leadership->is_deposed) &&
            clock_boot_ms() < atomic_load(&leadership->trusted_until_ms);
 }
@@ -101,11 +104,12 @@ static void *renew(void *context)
     while (is_held && pause_renewing(leadership) && !atomic_load(&leadership->is_deposed)) {
         struct bw_error unused;
         int64_t sent_ms = clock_boot_ms();
+        FAILPOINT("in_renewal");
         enum bw_code code = leader_store_renew(leadership->store, leadership->holder,
                                                leadership->term, leadership->lease_ms, &is_held,
                                                &unused);
         if (code == BW_OK && is_held)
-            trust_from(leadership, sent_ms);
+            trust_from(leadership, MUTANT("trust_from_answer") ? clock_boot_ms() : sent_ms);
         if (code != BW_OK)
             is_held = leadership_is_trusted(leadership);
     }

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "scheduler/core.h"
 #include "scheduler/scheduler_metrics.h"
@@ -25,7 +26,7 @@ enum run_phase run_current_phase(const struct active_run *run)
         .is_cancelled = run->run.cancelled_ms != 0,
         .pre = run->run.has_pre ? slot_outcome(run, 0) : OUTCOME_NONE,
         .post = run->run.has_post ? slot_outcome(run, run->slots - 1) : OUTCOME_NONE,
-        .students_done = run->students_done,
+        .students_done = run->students_done + (MUTANT("post_too_early") ? 1 : 0),
     };
     return run_phase(&facts);
 }
@@ -100,6 +101,8 @@ void run_advance(struct core *core, struct active_run *run)
 {
     enum run_phase phase = run_current_phase(run);
     if (phase != run->phase) {
+        if (phase == RUN_POST)
+            FAILPOINT("before_post_queued");
         run->phase = phase;
         open_phase(run);
         log_info("run advances", log_text("run_id", run->run.id),

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "scheduler/core.h"
 #include "scheduler/scheduler_metrics.h"
@@ -379,6 +380,7 @@ enum bw_code core_recover(struct core *core, struct bw_error *error)
         code = replica_store_each(core->replica_store, take_replica, core, error);
     if (code == BW_OK)
         code = read_runs(core, error);
+    FAILPOINT("in_recovery");
     if (code == BW_OK)
         code = stamp_leases(core, error);
     if (code != BW_OK)

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "scheduler/core.h"
 #include "scheduler/scheduler_metrics.h"
@@ -153,7 +154,7 @@ void lease_ended(struct core *core, struct chore *chore)
     struct live_lease *lease = lease_table_find(&core->leases, chore->lease.job);
     if (lease == NULL || lease->attempt != chore->lease.attempt || lease->state != LEASE_ENDING)
         return; /* its result came first */
-    if (chore->code != BW_OK || !chore->lease.has_ended) {
+    if (!MUTANT("give_up_unended") && (chore->code != BW_OK || !chore->lease.has_ended)) {
         core->must_recover = true; /* not known, or somebody else's doing */
         return;
     }
@@ -166,7 +167,7 @@ void lease_ended(struct core *core, struct chore *chore)
         snprintf(avoid, sizeof avoid, "%s", lease->worker->id);
     lease_table_remove(&core->leases, lease);
     metric_add(core->metrics, SCHEDULER_REQUEUES, 1);
-    job_try_again(core, run, slot, attempt + 1, &strikes, avoid);
+    job_try_again(core, run, slot, attempt + (MUTANT("skips_an_attempt") ? 2 : 1), &strikes, avoid);
 }
 
 /* What the worker had is lost; what it may never have had goes back without a strike. */
@@ -236,7 +237,9 @@ static void check_replicas(struct core *core)
 {
     struct known_replica *replica, *following;
     HASH_ITER (hh, core->replicas.replicas, replica, following) {
-        replica_forget_answered(replica, core->now_ms - ANSWERED_MEMORY_MS);
+        replica_forget_answered(replica, MUTANT("stale_polls_forgotten")
+                                             ? INT64_MAX
+                                             : core->now_ms - ANSWERED_MEMORY_MS);
         if (core->now_ms - replica->heard_ms < REPLICA_MEMORY_MS || replica->is_busy)
             continue;
         if (replica->in_contact || replica->outbox != NULL)

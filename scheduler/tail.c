@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/store/document.h"
 
 enum { AWAIT_MS = 500 };
@@ -182,6 +183,9 @@ static void *follow(void *context)
         atomic_store(&tail->heard_ms, clock_boot_ms());
         if (is_there) {
             struct event *event = read_change(tail, change);
+            if (event != NULL && event->kind != EVENT_MARK && event->kind != EVENT_SIGNAL &&
+                FAILPOINT_FAILS("drop_change_event"))
+                continue;
             if (event != NULL && !inbox_post_bounded(tail->inbox, event))
                 event_discard(event);
             continue;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/store/document.h"
 
 #define COLLECTION "job_results"
@@ -70,6 +71,7 @@ static void settled(struct commit_item *item, enum commit_outcome outcome, const
 {
     struct result_commit *commit = (struct result_commit *)item;
     bson_destroy(item->document);
+    FAILPOINT("after_result_insert");
     struct result found;
     bool is_found = existing != NULL && result_from_document(existing, &found);
     commit->settled(commit, outcome, is_found ? &found : NULL);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/failpoint.h"
 #include "common/group_commit.h"
 #include "common/store/document.h"
 #include "common/store/waiting_commit.h"
@@ -141,6 +142,7 @@ enum bw_code run_store_insert(struct run_store *store, struct run *run, struct b
     run_to_document(run, &document);
     enum commit_outcome outcome = waiting_commit(store->commits, &document, TRY_MS);
     bson_destroy(&document);
+    FAILPOINT("after_run_insert");
     return waiting_commit_code(outcome, "the grading run", error);
 }
 
