@@ -286,6 +286,13 @@ static enum bw_code read_logs(const json_t *arguments, json_t **logs, struct bw_
     return code;
 }
 
+/* Did the grader send any output? */
+static bool is_silent(const json_t *logs)
+{
+    return json_string_length(json_object_get(logs, "stdout")) == 0 &&
+           json_string_length(json_object_get(logs, "stderr")) == 0;
+}
+
 /* The value as compact JSON text, as it was sent. */
 static enum bw_code read_result(const struct api *api, json_t *value, struct result *result,
                                 struct bw_error *error)
@@ -333,6 +340,7 @@ static enum bw_code submission_fill(struct submission *submission, struct bw_err
              json_string_value(json_object_get(request->arguments, "worker_id")));
     result->outcome = is_success ? OUTCOME_SUCCEEDED : OUTCOME_FAILED;
     enum bw_code code = read_logs(request->arguments, &submission->logs, error);
+    result->is_silent = !is_success && is_silent(submission->logs);
     if (code == BW_OK)
         code = read_result(submission->api, value, result, error);
     if (code == BW_OK)
