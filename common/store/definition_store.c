@@ -24,6 +24,7 @@ enum bw_code definition_store_open(struct database *database, struct definition_
         .collection = COLLECTION,
         .max_documents = 256,
         .max_bytes = 16 * 1024 * 1024,
+        .is_hasty = true,
         .fetches_duplicates = true,
         .heavy_fields = {"definition"},
     };

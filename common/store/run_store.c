@@ -32,6 +32,7 @@ enum bw_code run_store_open(struct database *database, struct run_store **store,
         .collection = COLLECTION,
         .max_documents = 256,
         .max_bytes = 8 * 1024 * 1024,
+        .is_hasty = true,
         .fetches_duplicates = true,
         .heavy_fields = {"summary"},
     };
