@@ -275,18 +275,15 @@ int64_t database_now_ms(const struct database *database)
     return clock_boot_ms() + atomic_load(&database->clock_offset_ms);
 }
 
-bool database_is_transient(const bson_error_t *error, const bson_t *reply)
+bool database_is_refusal(const bson_error_t *error)
 {
-    static const uint32_t codes[] = {
-        6,   7,   63,  64,   79,    89,    91,    100,   112,   134,   189,   202,
-        262, 317, 358, 9001, 10058, 10107, 11600, 11602, 13388, 13435, 13436,
-    };
-    if (error->domain == MONGOC_ERROR_STREAM || error->domain == MONGOC_ERROR_SERVER_SELECTION ||
-        error->domain == MONGOC_ERROR_WRITE_CONCERN || error->domain == MONGOC_ERROR_CLIENT)
-        return true;
-    if (reply != NULL && (mongoc_error_has_label(reply, "RetryableWriteError") ||
-                          mongoc_error_has_label(reply, "TransientTransactionError")))
-        return true;
+    /* BadValue, FailedToParse, TypeMismatch, InvalidBSON, DocumentValidationFailure,
+     * BSONObjectTooLarge, and two more names of that. */
+    static const uint32_t codes[] = {2, 9, 14, 22, 121, 10334, 17419, 17420};
+    if (error->domain == MONGOC_ERROR_BSON)
+        return true; /* the driver's own word: it was never sent */
+    if (error->domain != MONGOC_ERROR_SERVER && error->domain != MONGOC_ERROR_COMMAND)
+        return false;
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (error->code == codes[i])
             return true;
@@ -327,6 +324,31 @@ enum bw_code database_find(struct database *database, const char *collection, co
     return code;
 }
 
+enum bw_code database_find_same(struct database *database, const char *collection,
+                                const bson_t *const *documents, size_t count,
+                                const bson_t *projection,
+                                void (*each)(const bson_t *document, void *context), void *context,
+                                struct bw_error *error)
+{
+    bson_t filter = BSON_INITIALIZER, condition, list;
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &condition);
+    BSON_APPEND_ARRAY_BEGIN(&condition, "$in", &list);
+    for (size_t i = 0; i < count; i++) {
+        char buffer[16];
+        const char *key;
+        bson_iter_t id;
+        bson_uint32_to_string((uint32_t)i, &key, buffer, sizeof buffer);
+        if (bson_iter_init_find(&id, documents[i], "_id"))
+            bson_append_iter(&list, key, -1, &id);
+    }
+    bson_append_array_end(&condition, &list);
+    bson_append_document_end(&filter, &condition);
+    enum bw_code code = database_find(database, collection, &filter, projection, each, context,
+                                      error);
+    bson_destroy(&filter);
+    return code;
+}
+
 static void append_ids(bson_t *filter, const char *const *ids, size_t count)
 {
     bson_t condition, list;
@@ -363,8 +385,8 @@ typedef bool update_function(mongoc_collection_t *into, const bson_t *filter, co
 
 /* One try. */
 static bool update_once(struct database *database, update_function *run, const char *collection,
-                        const bson_t *filter, const bson_t *update, bool *matched, bool *may_retry,
-                        struct bw_error *error)
+                        const bson_t *filter, const bson_t *update, uint64_t *matched,
+                        bool *may_retry, struct bw_error *error)
 {
     *may_retry = true;
     mongoc_client_t *client = database_client(database, error);
@@ -375,11 +397,11 @@ static bool update_once(struct database *database, update_function *run, const c
     bson_error_t reason;
     bool ok = run(into, filter, update, NULL, &reply, &reason);
     bson_iter_t field;
-    if (ok)
-        *matched = bson_iter_init_find(&field, &reply, "matchedCount") &&
-                   bson_iter_as_int64(&field) > 0;
-    else {
-        *may_retry = database_is_transient(&reason, &reply);
+    if (ok) {
+        bool is_told = bson_iter_init_find(&field, &reply, "matchedCount");
+        *matched = is_told ? (uint64_t)bson_iter_as_int64(&field) : 0;
+    } else {
+        *may_retry = !database_is_refusal(&reason);
         unavailable(&reason, error);
     }
     bson_destroy(&reply);
@@ -390,7 +412,8 @@ static bool update_once(struct database *database, update_function *run, const c
 
 static enum bw_code update_until_done(struct database *database, update_function *run,
                                       const char *collection, const bson_t *filter,
-                                      const bson_t *update, bool *matched, struct bw_error *error)
+                                      const bson_t *update, uint64_t *matched,
+                                      struct bw_error *error)
 {
     int64_t until_ms = clock_boot_ms() + UPDATE_TRY_MS;
     bool may_retry;
@@ -406,15 +429,18 @@ enum bw_code database_update(struct database *database, const char *collection,
                              const bson_t *filter, const bson_t *update, bool *matched,
                              struct bw_error *error)
 {
-    return update_until_done(database, mongoc_collection_update_one, collection, filter, update,
-                             matched, error);
+    uint64_t count;
+    enum bw_code code = update_until_done(database, mongoc_collection_update_one, collection,
+                                          filter, update, &count, error);
+    if (code == BW_OK)
+        *matched = count > 0;
+    return code;
 }
 
 enum bw_code database_update_many(struct database *database, const char *collection,
-                                  const bson_t *filter, const bson_t *update,
+                                  const bson_t *filter, const bson_t *update, uint64_t *matched,
                                   struct bw_error *error)
 {
-    bool matched;
     return update_until_done(database, mongoc_collection_update_many, collection, filter, update,
-                             &matched, error);
+                             matched, error);
 }

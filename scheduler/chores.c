@@ -8,10 +8,7 @@
 enum { THREADS = 4 };
 
 struct chores {
-    struct run_store *runs;
-    struct lease_store *leases;
-    struct worker_store *workers;
-    struct inbox *inbox;
+    struct chores_settings settings;
     pthread_t threads[THREADS];
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t arrived;
@@ -22,7 +19,7 @@ struct chores {
 static void end_lease(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
-    chore->code = lease_store_end(chores->leases, chore->lease.job, chore->lease.attempt,
+    chore->code = lease_store_end(chores->settings.leases, chore->lease.job, chore->lease.attempt,
                                   chore->lease.term, chore->lease.end, &chore->lease.has_ended,
                                   &unused);
     FAILPOINT("in_requeue");
@@ -31,21 +28,21 @@ static void end_lease(struct chores *chores, struct chore *chore)
 static void save_run(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
-    chore->code = run_store_advance(chores->runs, chore->run.id, chore->run.phase,
+    chore->code = run_store_advance(chores->settings.runs, chore->run.id, chore->run.phase,
                                     chore->run.summary, chore->run.summary_length, &unused);
 }
 
 static void mark_worker(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
-    chore->code = worker_store_mark(chores->workers, chore->worker.id, chore->worker.is_alive,
-                                    chore->worker.last_seen_ms, &unused);
+    chore->code = worker_store_mark(chores->settings.workers, chore->worker.id,
+                                    chore->worker.is_alive, chore->worker.last_seen_ms, &unused);
 }
 
 static void delete_worker(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
-    chore->code = worker_store_delete(chores->workers, chore->worker.id, &unused);
+    chore->code = worker_store_delete(chores->settings.workers, chore->worker.id, &unused);
 }
 
 static void (*const doers[])(struct chores *chores, struct chore *chore) = {
@@ -70,29 +67,35 @@ static struct chore *next_chore(struct chores *chores)
     return chore;
 }
 
+/* A scheduler in doubt does nothing more. */
+static void do_chore(struct chores *chores, struct chore *chore)
+{
+    const struct fence *fence = &chores->settings.fence;
+    if (fence->is_open == NULL || fence->is_open(fence->context))
+        doers[chore->kind](chores, chore);
+    else
+        chore->code = BW_UNAVAILABLE;
+}
+
 static void *work(void *context)
 {
     struct chores *chores = context;
     struct chore *chore;
     for (chore = next_chore(chores); chore != NULL; chore = next_chore(chores)) {
-        doers[chore->kind](chores, chore);
+        do_chore(chores, chore);
         struct event *event = event_new(EVENT_CHORE, chore->generation);
         event->chore = chore;
-        inbox_post(chores->inbox, event);
+        inbox_post(chores->settings.inbox, event);
     }
     return NULL;
 }
 
-struct chores *chores_open(struct run_store *runs, struct lease_store *leases,
-                           struct worker_store *workers, struct inbox *inbox)
+struct chores *chores_open(const struct chores_settings *settings)
 {
     struct chores *chores = calloc(1, sizeof *chores);
     if (chores == NULL)
         abort();
-    chores->runs = runs;
-    chores->leases = leases;
-    chores->workers = workers;
-    chores->inbox = inbox;
+    chores->settings = *settings;
     chores->tail = &chores->head;
     pthread_mutex_init(&chores->mutex, NULL);
     pthread_cond_init(&chores->arrived, NULL);

@@ -46,8 +46,16 @@ struct chore {
 
 struct chores;
 
-struct chores *chores_open(struct run_store *runs, struct lease_store *leases,
-                           struct worker_store *workers, struct inbox *inbox);
+/* Where chores are done. Borrowed until chores_close. */
+struct chores_settings {
+    struct run_store *runs;
+    struct lease_store *leases;
+    struct worker_store *workers;
+    struct inbox *inbox;
+    struct fence fence; /* closed: chores come back undone, as unknown */
+};
+
+struct chores *chores_open(const struct chores_settings *settings);
 
 /* Does what is queued, then ends the threads. NULL is fine. */
 void chores_close(struct chores *chores);

@@ -256,7 +256,6 @@ void core_lead(struct core *core, int64_t term)
 {
     int64_t pause_ms = RECOVER_PAUSE_MS;
     core->term = term;
-    metric_set(core->metrics, SCHEDULER_TERM, term);
     metric_set(core->metrics, SCHEDULER_IS_LEADER, 1);
     while (goes_on(core)) {
         struct bw_error error;

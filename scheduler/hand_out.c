@@ -467,7 +467,7 @@ static void callback_refused(struct core *core, struct known_replica *replica, c
     }
     log_warning("a later leader was seen", log_text("replica", replica->id),
                 log_number("term", core->term));
-    inbox_post(core->inbox, event_new(EVENT_DEPOSED, core->term));
+    leadership_distrust(core->leadership);
 }
 
 void hand_out_answered(struct core *core, struct callback *callback)

@@ -280,7 +280,8 @@ static enum bw_code read_runs(struct core *core, struct bw_error *error)
     return code;
 }
 
-/* Live leases are this term's from now on. */
+/* Live leases are this term's from now on. One that was ended by another leader since it was read
+ * makes all of it to be read again. */
 static enum bw_code stamp_leases(struct core *core, struct bw_error *error)
 {
     size_t count = 0;

@@ -9,7 +9,9 @@
     X(SCHEDULER_IS_LEADER, "broadway_scheduler_is_leader", NULL, METRIC_GAUGE,                     \
       "1 while this process leads")                                                                \
     X(SCHEDULER_TERM, "broadway_scheduler_term", NULL, METRIC_GAUGE,                               \
-      "Term in which it leads or last led")                                                        \
+      "Term of the leader, as last seen")                                                          \
+    X(SCHEDULER_HAND_OVERS, "broadway_scheduler_hand_overs_total", NULL, METRIC_COUNTER,           \
+      "Changes of the leader seen by this process")                                                \
     X(SCHEDULER_QUEUED_JOBS, "broadway_scheduler_queued_jobs", NULL, METRIC_GAUGE,                 \
       "Jobs that wait for a grader")                                                               \
     X(SCHEDULER_RUNNING_JOBS, "broadway_scheduler_running_jobs", NULL, METRIC_GAUGE,               \

@@ -38,10 +38,11 @@ static enum lease_end end_parse(const char *name)
     return LEASE_LIVE;
 }
 
-enum bw_code lease_store_open(struct database *database, struct lease_store **store,
-                              struct bw_error *error)
+enum bw_code lease_store_open(struct database *database, struct fence fence,
+                              struct lease_store **store, struct bw_error *error)
 {
-    static const struct group_commit_settings settings = {
+    const struct group_commit_settings settings = {
+        .fence = fence,
         .collection = COLLECTION,
         .max_documents = 256, /* smaller than the chunks in which readers probe */
         .max_bytes = 4 * 1024 * 1024,
@@ -217,8 +218,11 @@ enum bw_code lease_store_stamp(struct lease_store *store, const struct lease *le
         size_t chunk = count - from < STAMP_CHUNK ? count - from : STAMP_CHUNK;
         bson_t filter = BSON_INITIALIZER;
         append_live_leases(&filter, leases + from, chunk);
-        code = database_update_many(store->database, COLLECTION, &filter, &update, error);
+        uint64_t matched = 0;
+        code = database_update_many(store->database, COLLECTION, &filter, &update, &matched, error);
         bson_destroy(&filter);
+        if (code == BW_OK && matched < chunk)
+            code = bw_fail(error, BW_CONFLICT, "leases have ended that were live a moment ago");
     }
     bson_destroy(&update);
     return code;

@@ -14,10 +14,11 @@ struct result_store {
     struct group_commit *commits;
 };
 
-enum bw_code result_store_open(struct database *database, struct result_store **store,
-                               struct bw_error *error)
+enum bw_code result_store_open(struct database *database, struct fence fence,
+                               struct result_store **store, struct bw_error *error)
 {
-    static const struct group_commit_settings settings = {
+    const struct group_commit_settings settings = {
+        .fence = fence,
         .collection = COLLECTION,
         .max_documents = 512,
         .max_bytes = 8 * 1024 * 1024,

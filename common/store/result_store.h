@@ -41,8 +41,9 @@ struct result_commit {
     void *context;
 };
 
-enum bw_code result_store_open(struct database *database, struct result_store **store,
-                               struct bw_error *error) BW_CHECKED;
+/* `fence`: see group_commit.h. */
+enum bw_code result_store_open(struct database *database, struct fence fence,
+                               struct result_store **store, struct bw_error *error) BW_CHECKED;
 void result_store_close(struct result_store *store);
 
 /* Inserts with the next batch, trying for `try_ms`. finished_ms is filled with the database's date.
