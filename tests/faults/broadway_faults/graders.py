@@ -37,13 +37,18 @@ class Gate:
 class Grader:
     """One grader with its threads. `grade(job)` returns the value to send, or VANISH."""
 
-    def __init__(self, scene, number, temperament=BEATING, grade=None, wait=1.0, roams=False, starts=True, beats=True):
+    def __init__(self, scene, number, temperament=BEATING, grade=None, wait=1.0, starts=True, **traits):
         self.scene, self.number, self.temperament = scene, number, temperament
         self.random = random.Random(f"{scene.seed}/{number}")
         self.caller = Caller(f"grader-{number}", scene.history, scene.urls)
         self.grade = grade or self.grade_quickly
-        self.wait, self.roams, self.beats = wait, roams, beats
-        self.home = number % len(scene.urls)
+        self.wait = wait
+        self.roams = traits.get("roams", False)  # each call goes to any replica
+        self.beats = traits.get("beats", True)
+        self.concurrency = traits.get("concurrency", 1)
+        self.logs_share = traits.get("logs_share", 0.3)
+        self.poll_timeout_s = traits.get("poll_timeout_s", POLL_TIMEOUT_S)
+        self.home = traits.get("home", number % len(scene.urls))
         self.gate = Gate()
         self.leaving, self.gone = threading.Event(), threading.Event()
         self.held = {}  # job id -> attempt, from the poll to the end of the delivery
@@ -109,7 +114,7 @@ class Grader:
         """Until it has an id."""
         query = {"token": TOKENS["cluster"], "hostname": self.caller.name}
         if self.temperament == BEATING:
-            query["concurrency"] = 1
+            query["concurrency"] = self.concurrency
         while not self.leaving.is_set():
             answer = self.caller.call(
                 "register", self.where(), "GET", "/worker_register", query=query, timeout_s=CALL_TIMEOUT_S
@@ -125,7 +130,7 @@ class Grader:
         query = {"worker_id": self.id, "wait": self.wait if wait is None else wait}
         place = self.where() if replica is None else replica
         answer = self.caller.call(
-            "poll", place, "GET", "/grading_job", query=query, timeout_s=POLL_TIMEOUT_S, worker=self.id
+            "poll", place, "GET", "/grading_job", query=query, timeout_s=self.poll_timeout_s, worker=self.id
         )
         if answer.status == 200:
             job = answer.json
@@ -135,12 +140,21 @@ class Grader:
             self.elsewhere()
         return None
 
+    def take(self, seconds=15, **where):
+        """The next job, by polling until there is one."""
+        return self.scene.until(lambda: self.poll(wait=0.5, **where), seconds, f"{self.caller.name} gets a job")
+
     def beat(self, replica=None):
+        """A heartbeat; the next one goes elsewhere if nobody answers."""
         self.gate.is_open.wait()
         place = self.where() if replica is None else replica
-        return self.caller.call(
-            "beat", place, "POST", "/heartbeat", query={"worker_id": self.id}, timeout_s=2, worker=self.id
+        timeout_s = max(1.0, self.scene.plan.heartbeat)
+        answer = self.caller.call(
+            "beat", place, "POST", "/heartbeat", query={"worker_id": self.id}, timeout_s=timeout_s, worker=self.id
         )
+        if answer.kind != "ok" and replica is None:
+            self.home = (place + 1) % len(self.scene.urls)
+        return answer
 
     def send(self, job, value, replica=None, success=True, logs=None, timeout_s=25):
         """One try to deliver a result."""
@@ -170,7 +184,7 @@ class Grader:
         if value is VANISH:
             self.vanish()
             return
-        logs = {"stdout": "graded\n" * 3} if self.random.random() < 0.3 else None
+        logs = {"stdout": "graded\n" * 3} if self.random.random() < self.logs_share else None
         self.deliver(job, value, logs)
         self.held.pop(job["job_id"], None)
 

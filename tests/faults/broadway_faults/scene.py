@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from broadway_faults import checker, resources
+from broadway_faults.caller import ROUTE, fetch
 from broadway_faults.cluster import DATABASE, Cluster, ClusterError, wait_until
 from broadway_faults.dump import read_dump, write_dump
 from broadway_faults.evidence import write_config
@@ -64,11 +65,13 @@ class Scene:
         self.history.note("idempotency", supported=self.is_idempotent)
 
     def supports(self, method, path):
-        """Does the API know this route? Asked with an id that nobody has."""
-        from broadway_faults.caller import ROUTE, fetch
+        """Does the API know this route? Asked with an id that nobody has, so that a known one says something else."""
+        return fetch(self.urls[0], method, ROUTE + path).status not in (0, 404, 405)
 
-        answer = fetch(self.urls[0], method, ROUTE + path)
-        return answer.status not in (404, 405) or "not known" in answer.text and "path" not in answer.text
+    def need(self, holds, what):
+        """What the row can't be run without."""
+        if not holds:
+            raise CannotRun(what)
 
     def add_graders(self, count, **traits):
         """More graders, at work at once."""
@@ -83,24 +86,23 @@ class Scene:
         grader.register()
         return grader
 
-    def submit(self, students, key=None, **more):
-        """An instructor who has created and started a run, without a thread."""
-        key = key or f"r{self.row}-s{self.seed}-{len(self.instructors)}"
+    def prepare(self, students, **more):
+        """An instructor who has not done anything yet."""
+        key = f"r{self.row}-s{self.seed}-{len(self.instructors)}"
         instructor = Instructor(self, key, run_of(key, students, **more))
         self.instructors.append(instructor)
+        return instructor
+
+    def submit(self, students, **more):
+        """An instructor who has created and started a run, without a thread."""
+        instructor = self.prepare(students, **more)
         if not (instructor.create() and instructor.start()):
-            raise RowFailed(f"the run {key} could not be created and started")
+            raise RowFailed(f"the run {instructor.key} could not be created and started")
         return instructor
 
     def load(self, runs=3, students=12, **more):
         """Instructors with threads of their own, each with a run."""
-        made = []
-        for _ in range(runs):
-            key = f"r{self.row}-s{self.seed}-{len(self.instructors)}"
-            instructor = Instructor(self, key, run_of(key, students, **more))
-            self.instructors.append(instructor)
-            made.append(instructor.start_thread())
-        return made
+        return [self.prepare(students, **more).start_thread() for _ in range(runs)]
 
     def warm_up(self, graders=4, runs=2, students=10, **traits):
         """A first load that ends; what the processes use after it is the baseline of I10."""
