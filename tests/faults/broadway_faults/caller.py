@@ -3,7 +3,6 @@
 import http.client
 import json
 import re
-import socket
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
@@ -42,7 +41,7 @@ def fetch(url, method, path, body=None, headers=None, timeout_s=10):
         connection.request(method, path, body=body, headers=headers or {})
         answer = connection.getresponse()
         return Answer(answer.status, answer.read().decode("utf-8", "replace"), answer.headers.get("Retry-After"))
-    except (OSError, http.client.HTTPException, socket.timeout):
+    except (TimeoutError, OSError, http.client.HTTPException):
         return Answer(0)
     finally:
         connection.close()

@@ -141,18 +141,28 @@ def reads_never_go_back(evidence):
                 yield f"{key[0]} started {key[1]}, heard 200, and read 'created' through replica {read.facts['replica']}"
 
 
+def _reached(read):
+    return STATES[read.get("state")], _done(read.get("progress") or {})
+
+
 def _reads_in_order(reader, run, reads):
-    seen, before = None, None
+    """A read is held against the furthest of those that had ended when it began."""
+    by_end = sorted(reads, key=lambda call: call.ended)
+    furthest, place = None, 0
     for read in reads:
-        now = (STATES[read.get("state")], _done(read.get("progress") or {}))
-        if seen is not None and (now[0] < seen[0] or now[1] < seen[1]):
+        while place < len(by_end) and by_end[place].ended <= read.begun:
+            if furthest is None or _reached(by_end[place]) >= _reached(furthest):
+                furthest = by_end[place]
+            place += 1
+        if furthest is None:
+            continue
+        (state, done), (state_before, done_before) = _reached(read), _reached(furthest)
+        changed_end = state_before == STATES["finished"] and read.get("state") != furthest.get("state")
+        if state < state_before or done < done_before or changed_end:
             yield (
-                f"{reader} read of {run} {before.get('state')} {before.get('progress')} and later, through replica"
+                f"{reader} read of {run} {furthest.get('state')} {furthest.get('progress')} and later, through replica"
                 f" {read.facts['replica']}, {read.get('state')} {read.get('progress')}"
             )
-        if before is not None and before.get("state") in TERMINAL and read.get("state") != before.get("state"):
-            yield f"{reader} read of {run} {before.get('state')!r} and later {read.get('state')!r}"
-        seen, before = now, read
 
 
 def nothing_leaks(evidence):

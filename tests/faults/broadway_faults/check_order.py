@@ -139,11 +139,11 @@ def terms_rise(evidence):
     """I6: one by one; and a lease is ended in the term that it carries."""
     if not evidence.has_all_events:
         return
-    term, acted, lease_terms = 0, 0, {}
+    term, acted, lease_terms = None, 0, {}  # the first taking may have come before the observer
     for event in evidence.events:
         document = event.get("doc") or event.get("set", {})
         if event["coll"] == "leader" and "term" in document:
-            if document["term"] not in (term, term + 1):
+            if term is not None and document["term"] not in (term, term + 1):
                 yield f"the term went from {term} to {document['term']}"
             term = document["term"]
         if event["coll"] != "job_leases":

@@ -217,7 +217,8 @@ class Cluster:
             if not member.is_alive() or member.is_stopped():
                 continue
             said = self.readiness(member)
-            if said.get("role") == "leader" and said.get("status") == "ready":
+            is_leader = self.metric(member.name, "broadway_scheduler_is_leader") == 1
+            if is_leader and said.get("role") == "leader" and said.get("status") == "ready":
                 return {**said, "name": member.name}
         return None
 

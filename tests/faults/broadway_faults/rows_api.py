@@ -94,7 +94,9 @@ def stop_with_parked_polls(scene):
         Grader(scene, len(scene.graders) + n, wait=10, home=0, poll_timeout_s=2.5, beats=n < 10) for n in range(50)
     ]
     scene.graders += parked
-    scene.until(lambda: (scene.cluster.metric("api-0", "broadway_api_parked_polls") or 0) >= 50, 20, "50 polls are parked")
+    scene.until(
+        lambda: (scene.cluster.metric("api-0", "broadway_api_parked_polls") or 0) >= 50, 20, "50 polls are parked"
+    )
     scene.stop("api-0")
     runs = scene.load(runs=2, students=30)
     scene.pause(4)
@@ -120,7 +122,9 @@ def terminate(scene):
     scene.fault("SIGTERM", member="api-0")
     told = time.monotonic()
     scene.cluster.signal("api-0", signal.SIGTERM)
-    ready = scene.until(lambda: fetch(scene.cluster.members["api-0"].internal_url, "GET", "/readyz").status != 200, 2, "it is not ready")
+    ready = scene.until(
+        lambda: fetch(scene.cluster.members["api-0"].internal_url, "GET", "/readyz").status != 200, 2, "it is not ready"
+    )
     scene.expect(ready, "not ready at once")
     poller.join(5)
     scene.expect(answers and answers[0][1] - told < 2, "a parked poll is answered", answers=len(answers))
@@ -156,7 +160,7 @@ def exhaust_threads(scene):
     holder = scene.add_idle_grader(home=0)
     run = scene.submit(students=6, pre=False, post=False)
     job = holder.poll(wait=1, replica=0)
-    scene.link("db:api-0", delay_s=0.7)
+    scene.link("db:api-0", delay_s=0.25)
     crowd = [threading.Thread(target=run.read, args=(0,), daemon=True) for _ in range(120)]
     for thread in crowd:
         thread.start()
@@ -199,7 +203,9 @@ def no_callbacks(scene):
 @row(11, "API: one grader's calls spread over the replicas", Plan(replicas=3), strict_deaths=True)
 def spread(scene):
     scene.warm_up(graders=6, runs=3, students=20, roams=True)
-    before = {m.name: resources.usage(m.pid)["resident_kb"] for m in scene.cluster.members.values() if m.name != "database"}
+    before = {
+        m.name: resources.usage(m.pid)["resident_kb"] for m in scene.cluster.members.values() if m.name != "database"
+    }
     runs = scene.load(runs=3, students=20)
     scene.until(lambda: all_over(runs), 40, "the runs end")
     for name, kilobytes in before.items():

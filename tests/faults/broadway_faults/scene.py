@@ -115,7 +115,8 @@ class Scene:
         found = {}
         for name, member in self.cluster.members.items():
             if name != "database" and member.is_alive():
-                found[name] = {"identity": member.identity, **(resources.usage(member.pid) or {})}
+                leads = self.cluster.metric(name, "broadway_scheduler_is_leader")
+                found[name] = {"identity": member.identity, "leads": leads, **(resources.usage(member.pid) or {})}
         return found
 
     def fault(self, what, **facts):
@@ -258,7 +259,8 @@ class Scene:
         time.sleep(STANDS_STILL_S)
         after = self._usage()
         for name, before in self.baseline.items():
-            if name in after and after[name]["identity"] == before["identity"]:
+            same = name in after and all(after[name][key] == before[key] for key in ("identity", "leads"))
+            if same:
                 self.history.note("resources", member=name, before=before, after=after[name])
 
     def run(self, row):
