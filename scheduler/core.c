@@ -190,6 +190,14 @@ static void publish_recovering(struct core *core)
     core->status_is_stale = true;
 }
 
+/* At once: until it knows who leads now, the database may have to be waited for. */
+static void publish_deposed(struct core *core)
+{
+    status_set_ready(core->status, false,
+                     strdup("{\"status\":\"no longer leading\",\"role\":\"standby\"}"));
+    core->status_is_stale = true;
+}
+
 static void publish_metrics(struct core *core)
 {
     size_t out_of_contact = 0;
@@ -315,5 +323,6 @@ void core_lead(struct core *core, int64_t term)
         pause_ms = pause_ms * 2 < RECOVER_PAUSE_MAX_MS ? pause_ms * 2 : RECOVER_PAUSE_MAX_MS;
     }
     metric_set(core->metrics, SCHEDULER_IS_LEADER, 0);
+    publish_deposed(core);
     core_reset(core);
 }
