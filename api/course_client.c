@@ -97,13 +97,13 @@ enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct
     run_describe(definition, &run);
     snprintf(run.course, sizeof run.course, "%s", request->parts[0]);
     snprintf(run.assignment, sizeof run.assignment, "%s", request->parts[1]);
-    code = run_create(api, definition, &run, error);
+    code = run_create(api, exchange, run.course, definition, &run, error);
     definition_release(definition);
     if (code == BW_OK)
         code = run_store_start(api->run_store, run.id, run_first_phase(&run), error);
-    if (code == BW_OK)
+    if (code == BW_OK || code == BW_CONFLICT) /* an earlier try of the same request started it */
         exchange_succeed(exchange, json_pack("{s:s}", "grading_run_id", run.id));
-    return code;
+    return code == BW_CONFLICT ? BW_OK : code;
 }
 
 /* ---- Looking ---- */

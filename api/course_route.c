@@ -56,6 +56,18 @@ static void allow(char allowed[ROUTE_ALLOWED_SIZE], const char *method)
                  method);
 }
 
+/* Of such paths the seed protocol has the first part for the ids of its runs; no course is named
+ * so.
+ */
+static bool is_seeds_own(const char *const *parts)
+{
+    static const char *const verbs[] = {"cancel", "results", "rerun"};
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (is_hex_id(parts[0], RUN_ID_LENGTH) && strcmp(parts[1], verbs[i]) == 0)
+            return true;
+    return false;
+}
+
 const struct route *course_route_find(const struct route *routes, const char *method,
                                       const char *path, char allowed[ROUTE_ALLOWED_SIZE],
                                       char **copy, const char **parts)
@@ -64,7 +76,7 @@ const struct route *course_route_find(const struct route *routes, const char *me
         char *own = strdup(path);
         if (own == NULL)
             abort();
-        bool is_match = match(routes->path, own, parts);
+        bool is_match = match(routes->path, own, parts) && !is_seeds_own(parts);
         if (is_match && strcmp(routes->method, method) == 0) {
             *copy = own;
             return routes;

@@ -10,7 +10,10 @@
 #include "api/run_creation.h"
 #include "api/run_facts.h"
 #include "api/run_status.h"
+#include "common/clock.h"
 #include "common/definition.h"
+#include "common/secret.h"
+#include "common/store/definition_store.h"
 #include "common/store/run_store.h"
 
 const struct json_field seed_create_fields[] = {
@@ -33,12 +36,12 @@ enum bw_code seed_client_create(struct api *api, struct exchange *exchange, stru
     const struct definition_limits limits = {.allow_privileged = api->options->allow_privileged};
     json_t *document = json_object_get(exchange_request(exchange)->arguments, "document");
     struct definition *definition;
+    struct run run;
     enum bw_code code = definition_new(document, &limits, &definition, error);
     if (code != BW_OK)
         return code;
-    struct run run;
     run_describe(definition, &run);
-    code = run_create(api, definition, &run, error);
+    code = run_create(api, exchange, "seed", definition, &run, error);
     definition_release(definition);
     if (code == BW_OK)
         exchange_answer_json(exchange, json_pack("{s:s}", "id", run.id));
@@ -130,4 +133,23 @@ enum bw_code seed_client_start(struct api *api, struct exchange *exchange, struc
     if (code == BW_CONFLICT || code == BW_NOT_FOUND)
         return BW_BAD_REQUEST; /* the store's sentence says it: started already */
     return code;
+}
+
+/* One that is over stays as it is; asking twice is fine. */
+enum bw_code seed_client_cancel(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    char id[RUN_ID_SIZE];
+    enum run_phase phase = RUN_CANCELLED;
+    snprintf(id, sizeof id, "%.24s", exchange_request(exchange)->path_id);
+    enum bw_code code = run_store_cancel(api->run_store, id, &phase, error);
+    if (code == BW_OK)
+        exchange_answer_json(exchange, json_object());
+    if (code == BW_NOT_FOUND)
+        return bw_fail(error, BW_BAD_REQUEST, "there is no grading run '%s'", id);
+    if (code != BW_CONFLICT)
+        return code;
+    json_t *body = json_pack("{s:s, s:s}", "error", error->message, "state", run_phase_name(phase));
+    exchange_answer(exchange, 409, json_dumps(body, JSON_COMPACT), NULL);
+    json_decref(body);
+    return BW_OK;
 }

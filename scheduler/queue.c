@@ -144,6 +144,14 @@ void queue_open_slots(struct active_run *run, uint32_t next, uint32_t end)
     update_ready(run);
 }
 
+void queue_close(struct active_run *run)
+{
+    free_retries(run->due);
+    free_retries(run->delayed);
+    run->due = run->delayed = NULL;
+    queue_open_slots(run, run->end_slot, run->end_slot);
+}
+
 static enum protocol course_protocol(const struct course *course)
 {
     return course->name[0] == '\0' ? PROTOCOL_SEED : PROTOCOL_COURSE;

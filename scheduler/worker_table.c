@@ -56,18 +56,19 @@ void worker_table_remove(struct worker_table *table, struct known_worker *worker
     free(worker);
 }
 
-void worker_describe(struct known_worker *worker, const struct worker *registered)
+void worker_describe(struct known_worker *worker, const struct worker *recorded)
 {
-    worker->protocol = registered->protocol;
-    worker->epoch = registered->epoch;
-    worker->concurrency = registered->is_socket ? 1 : registered->concurrency;
-    worker->is_socket = registered->is_socket;
-    if (registered->jobs_processed > worker->jobs_processed)
-        worker->jobs_processed = registered->jobs_processed;
-    snprintf(worker->socket_replica, sizeof worker->socket_replica, "%s", registered->replica);
-    snprintf(worker->socket_process, sizeof worker->socket_process, "%s", registered->process);
+    worker->beats_at_work = worker->beats_at_work || recorded->beats_at_work;
+    worker->protocol = recorded->protocol;
+    worker->epoch = recorded->epoch;
+    worker->concurrency = recorded->is_socket ? 1 : recorded->concurrency;
+    worker->is_socket = recorded->is_socket;
+    if (recorded->jobs_processed > worker->jobs_processed)
+        worker->jobs_processed = recorded->jobs_processed;
+    snprintf(worker->socket_replica, sizeof worker->socket_replica, "%s", recorded->replica);
+    snprintf(worker->socket_process, sizeof worker->socket_process, "%s", recorded->process);
     free(worker->hostname);
-    worker->hostname = registered->hostname[0] != '\0' ? strdup(registered->hostname) : NULL;
+    worker->hostname = strdup(recorded->hostname);
 }
 
 bool worker_heard(struct worker_table *table, struct known_worker *worker, int64_t heard_ms,
@@ -84,11 +85,21 @@ bool worker_heard(struct worker_table *table, struct known_worker *worker, int64
     return true;
 }
 
-void worker_beat(struct worker_table *table, struct known_worker *worker)
+bool worker_beat(struct known_worker *worker)
 {
-    (void)table;
-    if (worker->held > 0)
-        worker->beats_at_work = true;
+    if (worker->held == 0 || worker->beats_at_work)
+        return false;
+    worker->beats_at_work = true;
+    return true;
+}
+
+bool worker_note_result(struct known_worker *worker, bool is_quick_failure, int64_t now_ms)
+{
+    worker->quick_failures = is_quick_failure ? worker->quick_failures + 1 : 0;
+    if (worker->quick_failures < WORKER_QUICK_FAILURES)
+        return false;
+    worker->paused_until_ms = now_ms + WORKER_PAUSE_MS;
+    return true;
 }
 
 int64_t worker_patience_ms(const struct worker_table *table)
@@ -109,6 +120,15 @@ bool worker_is_overdue(const struct worker_table *table, const struct known_work
     int64_t most_ms = 2 * table->heartbeat_ms;
     int64_t stretch_ms = silence_ms < most_ms ? silence_ms : most_ms;
     return now_ms - worker->heard_ms > worker_patience_ms(table) + stretch_ms;
+}
+
+uint32_t worker_table_paused(const struct worker_table *table, int64_t now_ms)
+{
+    const struct known_worker *worker, *following;
+    uint32_t paused = 0;
+    HASH_ITER (hh, table->workers, worker, following)
+        paused += worker->is_alive && now_ms < worker->paused_until_ms;
+    return paused;
 }
 
 void worker_declare_dead(struct worker_table *table, struct known_worker *worker)

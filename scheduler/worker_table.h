@@ -3,9 +3,10 @@
  *
  * A worker is dead two heartbeat intervals and max(1 s, half an interval) after it was last heard.
  * A worker that has said no concurrency and has never sent a heartbeat while it held a job is not
- * expected to: while it holds one, the job's deadline judges it. Graders of the course protocol
- * always are. Belongs to the scheduler's core
- * thread. Pure: no I/O, no clock.
+ * expected to: while it holds one, the job's deadline judges it; graders of the course protocol
+ * always are. A worker that fails one job after the other at once, without any output, is broken,
+ * not its jobs: it is paused for a while. Belongs to the scheduler's core thread. Pure: no I/O, no
+ * clock.
  */
 #ifndef SCHEDULER_WORKER_TABLE_H
 #define SCHEDULER_WORKER_TABLE_H
@@ -21,12 +22,18 @@
 struct live_lease;
 struct parked_poll;
 
+enum {
+    WORKER_QUICK_MS = 2000,
+    WORKER_QUICK_FAILURES = 5, /* in a row: it is paused */
+    WORKER_PAUSE_MS = 60000    /* then one job shows whether it works again */
+};
+
 struct known_worker {
     char id[WORKER_ID_SIZE];
     int concurrency; /* 0: not said */
     enum protocol protocol;
     int64_t epoch;          /* of its registration */
-    char *hostname;         /* own; NULL: not said */
+    char *hostname;         /* own; NULL: nothing was recorded yet */
     int64_t jobs_processed; /* hand-outs that reached it */
     bool is_socket;         /* registered by a websocket, which is open at this replica */
     char socket_replica[WORKER_ID_SIZE], socket_process[33];
@@ -38,6 +45,8 @@ struct known_worker {
     uint32_t held;                /* how many those are */
     uint32_t undelivered;         /* how many of them it may never have received */
     struct parked_poll *polls;    /* its waiting polls, newest first (parked_poll.worker_next) */
+    unsigned quick_failures;      /* jobs in a row that failed at once and without a word */
+    int64_t paused_until_ms;      /* clock_boot_ms until which it gets none because of that */
     UT_hash_handle hh;
 };
 
@@ -55,8 +64,14 @@ struct known_worker *worker_table_find(const struct worker_table *table, const c
 /* Adds one, or returns the one that is there. */
 struct known_worker *worker_table_add(struct worker_table *table, const char *id, int concurrency,
                                       bool is_alive, int64_t now_ms);
-/* What its registration says. A socket never has more than one job. */
+/* Takes over what is recorded of a worker besides its life. A socket never has more than one job.
+ */
 void worker_describe(struct known_worker *worker, const struct worker *registered);
+
+static inline const char *worker_hostname(const struct known_worker *worker)
+{
+    return worker->hostname != NULL ? worker->hostname : "";
+}
 
 void worker_table_remove(struct worker_table *table, struct known_worker *worker);
 
@@ -65,8 +80,12 @@ void worker_table_remove(struct worker_table *table, struct known_worker *worker
 bool worker_heard(struct worker_table *table, struct known_worker *worker, int64_t heard_ms,
                   const char *replica);
 
-/* Notes a heartbeat on top of that. */
-void worker_beat(struct worker_table *table, struct known_worker *worker);
+/* Notes a heartbeat on top of that. True if it is the first one at work. */
+bool worker_beat(struct known_worker *worker);
+
+/* Notes how a job of the worker ended. `is_quick_failure`: it failed within WORKER_QUICK_MS without
+ * any output. True if the worker is paused from now on. */
+bool worker_note_result(struct known_worker *worker, bool is_quick_failure, int64_t now_ms);
 
 /* How long a worker may be silent. */
 int64_t worker_patience_ms(const struct worker_table *table);
@@ -75,6 +94,9 @@ int64_t worker_patience_ms(const struct worker_table *table);
  * that stretches it, by two intervals at most. */
 bool worker_is_overdue(const struct worker_table *table, const struct known_worker *worker,
                        int64_t now_ms, int64_t silence_ms);
+
+/* How many are paused. */
+uint32_t worker_table_paused(const struct worker_table *table, int64_t now_ms);
 
 void worker_declare_dead(struct worker_table *table, struct known_worker *worker);
 
