@@ -36,6 +36,8 @@ struct api {
     struct hand_out_table *hand_outs;     /* api/hand_out_table.h: what this replica delivered */
     struct signals *signals;              /* api/signals.h: what the scheduler is told */
     struct questions *questions;          /* api/questions.h: what it is asked */
+    struct sockets *sockets;              /* api/sockets.h: of graders (api/course_socket.h) */
+    struct under_way *under_way;          /* api/under_way.h: what these have begun */
     struct front *public_front;           /* api/front.h */
     struct front *internal_front;
     struct metrics *metrics; /* api/api_metrics.h */

@@ -4,6 +4,7 @@
 #include "api/arguments.h"
 #include "api/auth.h"
 #include "api/course_route.h"
+#include "api/course_socket.h"
 #include "api/executor.h"
 #include "api/worker_cache.h"
 #include "common/database.h"
@@ -99,6 +100,8 @@ static void read_and_handle_course(void *context)
     struct exchange *exchange = context;
     struct bw_error error = {""};
     enum bw_code code = course_route_read(exchange, &error);
+    if (code == BW_OK && (exchange->request.route->flags & ROUTE_CURRENT) != 0)
+        course_socket_settle(exchange->host->api);
     if (code == BW_OK)
         handle(exchange);
     else

@@ -50,6 +50,8 @@ struct exchange {
     bool is_begun; /* its headers are in: it counts as in flight */
     bool is_given; /* to dispatch, and not back yet */
     bool is_watched;
+    bool is_upgraded;           /* its connection is a websocket's */
+    const char *socket_refusal; /* why that is closed at once, static; NULL: it is not */
     struct answer answer;
     void *ulfius; /* what ulfius keeps for the request; NULL until it is answered */
     char uri[];   /* as it was sent */

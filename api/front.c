@@ -17,10 +17,13 @@
 #include "api/admission.h"
 #include "api/body.h"
 #include "api/course_route.h"
+#include "api/course_socket.h"
 #include "api/dispatch.h"
 #include "api/exchange_internal.h"
 #include "api/farewell.h"
 #include "api/listener.h"
+#include "api/socket_handshake.h"
+#include "api/sockets.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -37,6 +40,7 @@ struct front {
     MHD_AccessHandlerCallback ulfius_handler; /* what stands behind ours */
     void *ulfius_context;
     atomic_size_t in_flight;
+    atomic_size_t upgraded;   /* connections that became websockets */
     atomic_size_t unanswered; /* given to dispatch, not taken back: what must not be left when the
                                  server is stopped */
     atomic_size_t body_bytes;
@@ -193,6 +197,56 @@ static enum MHD_Result take_body(struct front *front, struct exchange *exchange,
     return is_complete || !has_left(exchange) ? MHD_YES : MHD_NO;
 }
 
+/* ---- Websockets ---- */
+
+/* The library's own, found before a server is started. */
+static enum MHD_Result (*library_queue_response)(struct MHD_Connection *, unsigned int,
+                                                 struct MHD_Response *);
+
+/* On a server's thread, once the answer is out: the connection is ours until it is given back. */
+static void hand_over(void *context, struct MHD_Connection *connection, void *con_cls,
+                      const char *extra, size_t extra_length, MHD_socket fd,
+                      struct MHD_UpgradeResponseHandle *handle)
+{
+    struct front *front = context;
+    struct exchange *exchange = con_cls;
+    const struct socket_offer offer = {.handle = handle,
+                                       .fd = fd,
+                                       .name = exchange->request.parts[0],
+                                       .extra = extra,
+                                       .extra_length = extra_length,
+                                       .refusal = exchange->socket_refusal};
+    (void)connection;
+    exchange->is_begun = false; /* it is answered */
+    exchange->is_upgraded = true;
+    atomic_fetch_add(&front->upgraded, 1);
+    atomic_fetch_sub(&front->in_flight, 1);
+    sockets_take(front->settings.sockets, &offer);
+}
+
+/* Who may not come in is told so when the websocket is open: its clients understand nothing else.
+ */
+static enum bw_code open_socket(struct front *front, struct exchange *exchange, const char *version,
+                                struct bw_error *error)
+{
+    char accept[SOCKET_ACCEPT_SIZE];
+    enum bw_code code = socket_handshake(exchange, version, accept, error);
+    if (code != BW_OK)
+        return code;
+    exchange->socket_refusal = course_socket_judge(front->host.api, exchange);
+    struct MHD_Response *response = MHD_create_response_for_upgrade(hand_over, front);
+    if (response == NULL)
+        return bw_fail(error, BW_INTERNAL, "memory is short");
+    MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, "websocket");
+    MHD_add_response_header(response, "Sec-WebSocket-Accept", accept);
+    exchange->answer.status = MHD_HTTP_SWITCHING_PROTOCOLS;
+    note_finished(front, exchange);
+    enum MHD_Result result = library_queue_response(exchange->connection,
+                                                    MHD_HTTP_SWITCHING_PROTOCOLS, response);
+    MHD_destroy_response(response);
+    return result == MHD_YES ? BW_OK : bw_fail(error, BW_INTERNAL, "the upgrade is not possible");
+}
+
 /* ---- The first call: the headers are in ---- */
 
 static void read_address(const struct MHD_Connection *connection, char *text, size_t size)
@@ -266,6 +320,13 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     if (is_sound)
         code = admit(front, exchange, path, &framing, &error);
     exchange->body.expected = framing.length;
+    if (code == BW_OK && exchange->request.route->auth == AUTH_COURSE_SOCKET) {
+        code = framing_has_body(&framing)
+                   ? bw_fail(&error, BW_BAD_REQUEST, "a websocket's handshake has no body")
+                   : open_socket(front, exchange, version, &error);
+        if (code == BW_OK)
+            return MHD_YES;
+    }
     if (code == BW_OK)
         return MHD_YES;
     exchange->answer.closes = !is_sound || framing_has_body(&framing);
@@ -343,6 +404,8 @@ static void end_request(void *context, struct MHD_Connection *connection, void *
     if (exchange->ulfius != NULL)
         mhd_request_completed(NULL, connection, &exchange->ulfius, code);
     body_clear(&exchange->body, &front->body_bytes);
+    if (exchange->is_upgraded)
+        atomic_fetch_sub(&front->upgraded, 1);
     bool is_begun = exchange->is_begun;
     exchange_free(exchange);
     if (is_begun)
@@ -409,10 +472,6 @@ static void refuse_unreadable(struct MHD_Connection *connection, unsigned int st
     shutdown(fd, SHUT_WR);
 }
 
-/* The library's own, found before a server is started. */
-static enum MHD_Result (*library_queue_response)(struct MHD_Connection *, unsigned int,
-                                                 struct MHD_Response *);
-
 static void find_library_functions(void)
 {
     *(void **)&library_queue_response = dlsym(RTLD_NEXT, "MHD_queue_response");
@@ -461,9 +520,11 @@ static enum bw_code start_ulfius(struct front *front, struct bw_error *error)
     static pthread_once_t is_found = PTHREAD_ONCE_INIT;
     pthread_once(&is_found, find_library_functions);
     starting = front;
-    int result = ulfius_start_framework_with_mhd_options(
-        &front->ulfius,
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, options);
+    int result = ulfius_start_framework_with_mhd_options(&front->ulfius,
+                                                         MHD_USE_EPOLL_INTERNAL_THREAD |
+                                                             MHD_ALLOW_SUSPEND_RESUME |
+                                                             MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
+                                                         options);
     starting = NULL;
     if (result != U_OK)
         return bw_fail(error, BW_INTERNAL, "the HTTP server can't be started (ulfius: %d)", result);
@@ -576,6 +637,7 @@ void front_close(struct front *front)
                   log_number("requests", (int64_t)atomic_load(&front->unanswered)));
         return;
     }
+    wait_for_none(&front->upgraded, end_ms); /* they were closed before: api/sockets.h */
     wait_for_none(&front->in_flight,
                   end_ms); /* answers go out; who is still sending has had its time */
     release(front);

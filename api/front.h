@@ -25,6 +25,7 @@ struct front_settings {
     struct api *api;                   /* handed to the handlers; borrowed */
     const struct route *routes;        /* borrowed */
     const struct route *course_routes; /* those of the course protocol; NULL: none */
+    struct sockets *sockets;           /* takes upgraded connections; NULL: no route upgrades */
     const char *cors_origin;           /* who may read answers of these in a browser; "*": all */
     const char *address;               /* numeric, IPv4 or IPv6 */
     uint16_t port;                     /* 0: any that is free */

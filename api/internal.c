@@ -6,6 +6,7 @@
 
 #include "api/api.h"
 #include "api/api_metrics.h"
+#include "api/course_socket.h"
 #include "api/definition_cache.h"
 #include "api/hand_out_table.h"
 #include "api/life.h"
@@ -71,6 +72,7 @@ static const enum api_metric outcome_metrics[] = {API_HAND_OUTS_DELIVERED, API_H
 /* A hand-out on its way to its poll. */
 struct delivery {
     struct hand_out hand_out;
+    bool is_socket;
     char *payload; /* what the poll will be answered; NULL: it will not */
     enum outcome outcome;
     struct bw_error reason; /* if undeliverable */
@@ -102,7 +104,8 @@ static enum bw_code build_payload(struct api *api, struct delivery *delivery)
     if (code != BW_OK)
         return code;
     if (definition_is_course(definition))
-        code = course_job_payload(definition_object(definition), &job, COURSE_GRADER_HTTP,
+        code = course_job_payload(definition_object(definition), &job,
+                                  delivery->is_socket ? COURSE_GRADER_SOCKET : COURSE_GRADER_HTTP,
                                   &delivery->payload, &delivery->reason);
     else
         code = definition_job_payload(definition, &job, delivery->hand_out.attempt,
@@ -122,6 +125,7 @@ static enum bw_code prepare(struct api *api, struct delivery *delivery, struct b
     delivery->outcome = HAND_OUT_GONE;
     if (!poll_table_has(api->polls, hand_out->poll, hand_out->worker))
         return BW_OK;
+    delivery->is_socket = poll_table_is_socket(api->polls, hand_out->poll);
     enum bw_code code = build_payload(api, delivery);
     if (code == BW_UNAVAILABLE) {
         *error = delivery->reason;
@@ -151,6 +155,18 @@ static bool hand_to_poll(struct api *api, struct delivery *delivery)
     return true;
 }
 
+/* The same for a websocket: if it has ended, its worker has, and the job goes with it. */
+static bool hand_to_socket(struct api *api, struct delivery *delivery)
+{
+    uint64_t socket = poll_table_take_socket(api->polls, delivery->hand_out.poll,
+                                             delivery->hand_out.worker);
+    if (socket == 0)
+        return false;
+    course_socket_push(api, socket, delivery->hand_out.job, delivery->payload);
+    delivery->payload = NULL;
+    return true;
+}
+
 static void deliver(struct api *api, struct delivery *delivery)
 {
     const struct hand_out *hand_out = &delivery->hand_out;
@@ -162,7 +178,8 @@ static void deliver(struct api *api, struct delivery *delivery)
         delivery->outcome = is_delivered ? HAND_OUT_DELIVERED : HAND_OUT_GONE;
         return;
     }
-    bool is_delivered = hand_to_poll(api, delivery);
+    bool is_delivered = delivery->is_socket ? hand_to_socket(api, delivery)
+                                            : hand_to_poll(api, delivery);
     hand_out_table_settle(api->hand_outs, hand_out, is_delivered);
     delivery->outcome = is_delivered ? HAND_OUT_DELIVERED : HAND_OUT_GONE;
 }

@@ -30,7 +30,10 @@
 #include "api/poll_table.h"
 #include "api/questions.h"
 #include "api/route.h"
+#include "api/course_socket.h"
 #include "api/signals.h"
+#include "api/sockets.h"
+#include "api/under_way.h"
 #include "api/worker_cache.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -122,6 +125,19 @@ static enum bw_code check_ports(struct service *service, struct bw_error *error)
         return code;
     return port_check("--internal-port", options->internal_bind_address, options->internal_port,
                       error);
+}
+
+/* First, and last to go: what the others settle late is told to them. */
+static enum bw_code start_sockets(struct service *service, struct bw_error *error)
+{
+    service->api.under_way = under_way_new();
+    return course_socket_open(&service->api, error);
+}
+
+static void stop_sockets(struct service *service)
+{
+    sockets_close(service->api.sockets);
+    under_way_free(service->api.under_way);
 }
 
 static enum bw_code start_database(struct service *service, struct bw_error *error)
@@ -339,6 +355,7 @@ static enum bw_code start_questions(struct service *service, struct bw_error *er
 static void stop_questions(struct service *service)
 {
     questions_close(service->api.questions);
+    service->api.questions = NULL;
 }
 
 static enum bw_code start_signals(struct service *service, struct bw_error *error)
@@ -381,6 +398,7 @@ static enum bw_code start_public_front(struct service *service, struct bw_error 
     struct front_settings settings = {.api = api,
                                       .routes = public_routes,
                                       .course_routes = course_routes,
+                                      .sockets = api->sockets,
                                       .cors_origin = api->options->cors_origin,
                                       .address = api->options->bind_address,
                                       .port = (uint16_t)api->options->port,
@@ -402,6 +420,7 @@ static const struct step {
     void (*stop)(struct service *service);
 } steps[] = {
     {check_ports, NULL},
+    {start_sockets, stop_sockets},
     {start_database, stop_database},
     {start_stores, stop_stores},
     {start_auth, stop_auth},
@@ -464,6 +483,7 @@ static void leave(struct service *service)
     struct api *api = &service->api;
     int64_t end_ms = clock_boot_ms() + service->options.grace_ms;
     atomic_store(&api->is_draining, true);
+    sockets_shut(api->sockets);
     poll_table_drain(api->polls);
     signals_leave(api->signals);
     front_stop_accepting(api->public_front);

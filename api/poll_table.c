@@ -10,14 +10,15 @@
 #include "common/clock.h"
 
 /* Clients of the course protocol wait 5 s for an answer, and take an empty one at its word. */
-enum { CUT_MS = 1000, COURSE_CUT_MS = 3000 };
+enum { CUT_MS = 1000, COURSE_CUT_MS = 3000, LONGEST_SLEEP_MS = 60000 };
 
 enum poll_state { POLL_PARKED, POLL_ENDING };
 
 struct poll {
     int64_t number;
     char worker[WORKER_ID_SIZE];
-    struct exchange *exchange;
+    struct exchange *exchange; /* NULL: a websocket's */
+    uint64_t socket;
     int64_t deadline_ms; /* clock_boot_ms of the next thing that happens to it by itself */
     int64_t cut_ms;      /* how long the scheduler may take for its last word */
     enum poll_state state;
@@ -102,7 +103,8 @@ static void heap_remove(struct poll_table *table, const struct poll *poll)
 static void add(struct poll_table *table, struct poll *poll)
 {
     HASH_ADD(by_number, table->numbers, number, sizeof poll->number, poll);
-    HASH_ADD(by_exchange, table->exchanges, exchange, sizeof(struct exchange *), poll);
+    if (poll->exchange != NULL)
+        HASH_ADD(by_exchange, table->exchanges, exchange, sizeof(struct exchange *), poll);
     heap_add(table, poll);
     table->checksum += (uint64_t)signal_poll_checksum(poll->number);
     if (poll->place == 0)
@@ -112,7 +114,8 @@ static void add(struct poll_table *table, struct poll *poll)
 static void take_out(struct poll_table *table, struct poll *poll)
 {
     HASH_DELETE(by_number, table->numbers, poll);
-    HASH_DELETE(by_exchange, table->exchanges, poll);
+    if (poll->exchange != NULL)
+        HASH_DELETE(by_exchange, table->exchanges, poll);
     heap_remove(table, poll);
     table->checksum -= (uint64_t)signal_poll_checksum(poll->number);
 }
@@ -128,7 +131,8 @@ static struct poll *find(struct poll_table *table, int64_t number)
 
 static void answer_empty(const struct poll_table *table, struct poll *poll)
 {
-    table->settings.refuse(poll->exchange, BW_NO_JOB, NULL);
+    if (poll->exchange != NULL)
+        table->settings.refuse(poll->exchange, BW_NO_JOB, NULL);
     free(poll);
 }
 
@@ -173,6 +177,8 @@ static void sleep_until_due(struct poll_table *table)
     int64_t wait_ms = table->heap[0]->deadline_ms - clock_boot_ms();
     if (wait_ms <= 0)
         return;
+    if (wait_ms > LONGEST_SLEEP_MS)
+        wait_ms = LONGEST_SLEEP_MS; /* websockets wait without an end */
     struct timespec until = clock_deadline(wait_ms);
     pthread_cond_timedwait(&table->earlier, &table->mutex, &until);
 }
@@ -298,6 +304,45 @@ void poll_table_park(struct poll_table *table, struct exchange *exchange, const 
         answer_empty(table, poll);
 }
 
+int64_t poll_table_park_socket(struct poll_table *table, uint64_t socket, const char *worker)
+{
+    int64_t number = 0;
+    struct poll *poll = poll_new(NULL, worker, 1);
+    poll->socket = socket;
+    poll->deadline_ms = INT64_MAX;
+    pthread_mutex_lock(&table->mutex);
+    if (!table->is_draining) {
+        number = poll->number = ++table->last_number;
+        add(table, poll);
+        signals_poll(table->settings.signals, poll->worker, number, false);
+    }
+    pthread_mutex_unlock(&table->mutex);
+    if (number == 0)
+        free(poll);
+    return number;
+}
+
+void poll_table_leave(struct poll_table *table, int64_t number)
+{
+    pthread_mutex_lock(&table->mutex);
+    struct poll *poll = find(table, number);
+    if (poll != NULL) {
+        take_out(table, poll);
+        signals_gone(table->settings.signals, number);
+    }
+    pthread_mutex_unlock(&table->mutex);
+    free(poll);
+}
+
+bool poll_table_is_socket(struct poll_table *table, int64_t number)
+{
+    pthread_mutex_lock(&table->mutex);
+    const struct poll *poll = find(table, number);
+    bool is_socket = poll != NULL && poll->exchange == NULL;
+    pthread_mutex_unlock(&table->mutex);
+    return is_socket;
+}
+
 bool poll_table_has(struct poll_table *table, int64_t number, const char *worker)
 {
     pthread_mutex_lock(&table->mutex);
@@ -307,7 +352,8 @@ bool poll_table_has(struct poll_table *table, int64_t number, const char *worker
     return has;
 }
 
-struct exchange *poll_table_take(struct poll_table *table, int64_t number, const char *worker)
+/* Takes the worker's poll out; NULL: it is not there. */
+static struct poll *take(struct poll_table *table, int64_t number, const char *worker)
 {
     pthread_mutex_lock(&table->mutex);
     struct poll *poll = find(table, number);
@@ -316,9 +362,23 @@ struct exchange *poll_table_take(struct poll_table *table, int64_t number, const
     if (poll != NULL)
         take_out(table, poll);
     pthread_mutex_unlock(&table->mutex);
+    return poll;
+}
+
+struct exchange *poll_table_take(struct poll_table *table, int64_t number, const char *worker)
+{
+    struct poll *poll = take(table, number, worker);
     struct exchange *exchange = poll == NULL ? NULL : poll->exchange;
     free(poll);
     return exchange;
+}
+
+uint64_t poll_table_take_socket(struct poll_table *table, int64_t number, const char *worker)
+{
+    struct poll *poll = take(table, number, worker);
+    uint64_t socket = poll == NULL ? 0 : poll->socket;
+    free(poll);
+    return socket;
 }
 
 void poll_table_empty(struct poll_table *table, int64_t number)

@@ -52,6 +52,20 @@ void poll_table_close(struct poll_table *table);
 void poll_table_park(struct poll_table *table, struct exchange *exchange, const char *worker,
                      int64_t wait_ms);
 
+/* A grader with a websocket waits, without a deadline, under the number that is returned; 0: the
+ * table drains. */
+int64_t poll_table_park_socket(struct poll_table *table, uint64_t socket, const char *worker);
+
+/* Its socket has ended. */
+void poll_table_leave(struct poll_table *table, int64_t poll);
+
+/* Is it a websocket's? The same hint. */
+bool poll_table_is_socket(struct poll_table *table, int64_t poll);
+
+/* The same as poll_table_take for a websocket's: its socket's number; 0: it waits here no longer.
+ */
+uint64_t poll_table_take_socket(struct poll_table *table, int64_t poll, const char *worker);
+
 /* Does this poll of this worker wait here? Only a hint: it may be gone a moment later. */
 bool poll_table_has(struct poll_table *table, int64_t poll, const char *worker);
 

@@ -1,11 +1,11 @@
 """Small clients of the course protocol: what course staff, a front end and a polling grader do, by httpx."""
 
-import itertools
 import json
-import uuid
 
 import httpx
 from broadway import ROUTE, TIMEOUT_S
+from course_names import bearer, unique
+from socket_grader import Socket, SocketGrader
 from waiting import wait_until
 
 # As --course-config has them. "shared" opens two courses.
@@ -15,21 +15,11 @@ COURSES = {
     "empty": {"tokens": ["admin-of-empty"]},
 }
 NO_JOBS = {"status": "fail", "data": {"message": "no jobs available"}}
-fresh_numbers = itertools.count()
-
-
-def bearer(token):
-    return {"Authorization": f"Bearer {token}"}
 
 
 def failed(message):
     """The body of a refusal."""
     return {"status": "fail", "data": {"message": message}}
-
-
-def unique(prefix="a"):
-    """A name that no other test uses."""
-    return f"{prefix}-{next(fresh_numbers)}-{uuid.uuid4().hex[:6]}"
 
 
 def stage(**more):
@@ -181,6 +171,14 @@ class Staff:
 
     def grader(self, replica=0, **more):
         return self._keep(CourseGrader(self.stack.urls[replica], self.stack.cluster_token, **more))
+
+    def socket(self, name=None, replica=0, **more):
+        """A websocket that has not registered."""
+        url = self.stack.urls[replica]
+        return self._keep(Socket(url, self.stack.cluster_token, name or unique("socket"), **more))
+
+    def socket_grader(self, replica=0, **more):
+        return self._keep(SocketGrader(self.stack.urls[replica], self.stack.cluster_token, **more))
 
     def close(self):
         while self.made:

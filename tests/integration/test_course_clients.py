@@ -7,7 +7,8 @@ import time
 
 import pytest
 from broadway import ROUTE
-from course import COURSES, bearer, config_of, failed, stage, unique
+from course import COURSES, config_of, failed, stage
+from course_names import bearer, unique
 from pipelines import job_id_of
 from waiting import wait_until
 

@@ -3,7 +3,8 @@
 import time
 
 import pytest
-from course import NO_JOBS, CourseGrader, config_of, failed, stage, unique
+from course import NO_JOBS, CourseGrader, config_of, failed, stage
+from course_names import unique
 from pipelines import run_of
 from waiting import wait_until
 

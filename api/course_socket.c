@@ -1,0 +1,460 @@
+#include "api/course_socket.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "api/auth.h"
+#include "api/course_grader.h"
+#include "api/executor.h"
+#include "api/options.h"
+#include "api/poll_table.h"
+#include "api/questions.h"
+#include "api/registration.h"
+#include "api/signals.h"
+#include "api/sockets.h"
+#include "api/submission.h"
+#include "api/under_way.h"
+#include "common/clock.h"
+#include "common/json.h"
+
+enum { SETTLE_MS = 2000, END_PATIENCE_MS = 30000, INLINE_MESSAGE_MAX = 64 * 1024 };
+
+enum grader_state { GRADER_NEW, GRADER_REGISTERING, GRADER_REGISTERED };
+
+/* A grader behind a socket: its data, on the sockets' thread alone. */
+struct grader {
+    struct api *api;
+    enum grader_state state;
+    int64_t epoch;
+    int64_t poll;          /* with which it waits for work; 0: it does not */
+    char job[JOB_ID_SIZE]; /* what it was pushed and has not finished; "": nothing */
+};
+
+/* What goes to another thread and comes back. */
+struct errand {
+    struct api *api;
+    uint64_t socket;
+    enum bw_code code;
+    int64_t epoch;
+    int64_t ticket;
+    char worker[WORKER_ID_SIZE];
+    char job[JOB_ID_SIZE];
+    json_t *body; /* a result; own */
+    char *text;   /* own */
+    size_t length;
+};
+
+static struct errand *errand_new(struct api *api, const struct socket *socket)
+{
+    struct errand *errand = calloc(1, sizeof *errand);
+    if (errand == NULL)
+        abort();
+    errand->api = api;
+    if (socket != NULL) {
+        errand->socket = socket_number(socket);
+        snprintf(errand->worker, sizeof errand->worker, "%s", socket_name(socket));
+    }
+    return errand;
+}
+
+static void errand_free(struct errand *errand)
+{
+    json_decref(errand->body);
+    free(errand->text);
+    free(errand);
+}
+
+/* Back on the sockets' thread. */
+static void come_back(struct errand *errand, void (*function)(void *argument))
+{
+    sockets_post(errand->api->sockets, false, function, errand);
+}
+
+/* ---- Waiting for work ---- */
+
+/* It waits unless it waits already, or has a job. */
+static void wait_for_work(struct socket *socket, struct grader *grader)
+{
+    if (grader->poll == 0 && grader->job[0] == '\0')
+        grader->poll = poll_table_park_socket(grader->api->polls, socket_number(socket),
+                                              socket_name(socket));
+}
+
+static void push(void *argument)
+{
+    struct errand *errand = argument;
+    struct socket *socket = sockets_find(errand->api->sockets, errand->socket);
+    if (socket != NULL) {
+        struct grader *grader = socket_data(socket);
+        grader->poll = 0;
+        snprintf(grader->job, sizeof grader->job, "%s", errand->job);
+        socket_send(socket, errand->text, strlen(errand->text));
+    }
+    errand_free(errand);
+}
+
+void course_socket_push(struct api *api, uint64_t socket, const char *job, char *payload)
+{
+    struct errand *errand = errand_new(api, NULL);
+    errand->socket = socket;
+    errand->text = payload;
+    snprintf(errand->job, sizeof errand->job, "%s", job);
+    come_back(errand, push);
+}
+
+/* ---- The end ---- */
+
+static void end_is_on_record(enum bw_code code, const json_t *answer, void *context)
+{
+    struct errand *errand = context;
+    (void)code, (void)answer;
+    under_way_end(errand->api->under_way, errand->ticket);
+    errand_free(errand);
+}
+
+/* Tells the scheduler, which answers when what the worker held is on record as lost. */
+static void tell_end(struct api *api, const char *worker, int64_t epoch)
+{
+    struct errand *errand = errand_new(api, NULL);
+    struct question question = {.kind = QUESTION_ENDED,
+                                .epoch = epoch,
+                                .patience_ms = END_PATIENCE_MS,
+                                .answered = end_is_on_record,
+                                .context = errand};
+    snprintf(question.subject, sizeof question.subject, "%s", worker);
+    errand->ticket = under_way_begin(api->under_way);
+    questions_ask(api->questions, &question);
+}
+
+static void ended(struct socket *socket, void *context)
+{
+    struct api *api = context;
+    struct grader *grader = socket_data(socket);
+    if (grader->poll != 0)
+        poll_table_leave(api->polls, grader->poll);
+    if (grader->state == GRADER_REGISTERED)
+        tell_end(api, socket_name(socket), grader->epoch);
+    free(grader);
+}
+
+/* ---- Registering ---- */
+
+static void welcome(struct socket *socket, struct grader *grader, int64_t epoch)
+{
+    static const char success[] = "{\"success\": true}";
+    grader->state = GRADER_REGISTERED;
+    grader->epoch = epoch;
+    socket_trust(socket);
+    wait_for_work(socket, grader); /* before it can tell anybody that it is there */
+    socket_send(socket, success, sizeof success - 1);
+}
+
+static void turn_away(struct socket *socket, enum bw_code code)
+{
+    static const char failure[] = "{\"success\": false}";
+    char reason[100];
+    if (code != BW_CONFLICT) {
+        socket_close(socket, SOCKET_TRY_AGAIN, "nobody can register now: try again");
+        return;
+    }
+    snprintf(reason, sizeof reason, "worker id '%.60s' already exists", socket_name(socket));
+    socket_send(socket, failure, sizeof failure - 1);
+    socket_close(socket, SOCKET_PROTOCOL_ERROR, reason);
+}
+
+static void finish_registration(void *argument)
+{
+    struct errand *errand = argument;
+    struct socket *socket = sockets_find(errand->api->sockets, errand->socket);
+    if (socket == NULL && errand->code == BW_OK)
+        tell_end(errand->api, errand->worker, errand->epoch);
+    else if (socket != NULL && errand->code == BW_OK)
+        welcome(socket, socket_data(socket), errand->epoch);
+    else if (socket != NULL)
+        turn_away(socket, errand->code);
+    under_way_end(errand->api->under_way, errand->ticket);
+    errand_free(errand);
+}
+
+static void registered(enum bw_code code, int64_t epoch, const struct bw_error *error,
+                       void *context)
+{
+    struct errand *errand = context;
+    (void)error;
+    errand->code = code;
+    errand->epoch = epoch;
+    come_back(errand, finish_registration);
+}
+
+static void begin_registration(struct socket *socket, struct grader *grader,
+                               const json_t *arguments)
+{
+    struct errand *errand = errand_new(grader->api, socket);
+    struct registration registration = {.settled = registered, .context = errand};
+    struct worker *worker = &registration.worker;
+    grader->state = GRADER_REGISTERING;
+    errand->ticket = under_way_begin(grader->api->under_way);
+    snprintf(worker->id, sizeof worker->id, "%s", socket_name(socket));
+    snprintf(worker->hostname, sizeof worker->hostname, "%s",
+             json_string_value(json_object_get(arguments, "hostname")));
+    worker->is_socket = true;
+    registration_begin(grader->api, &registration);
+}
+
+/* ---- Results ---- */
+
+/* Whatever became of it, the grader waits for work again. */
+static void finish_result(void *argument)
+{
+    struct errand *errand = argument;
+    struct socket *socket = sockets_find(errand->api->sockets, errand->socket);
+    if (socket != NULL) {
+        struct grader *grader = socket_data(socket);
+        if (strcmp(grader->job, errand->job) == 0)
+            grader->job[0] = '\0';
+        if (errand->code == BW_OK || errand->code == BW_CONFLICT)
+            wait_for_work(socket, grader);
+        else if (errand->code == BW_NOT_FOUND)
+            socket_close(socket, SOCKET_PROTOCOL_ERROR, "job with the given ID not found");
+        else
+            socket_close(socket, SOCKET_INTERNAL_ERROR, "internal error");
+    }
+    errand_free(errand);
+}
+
+static void result_settled(enum bw_code code, const struct bw_error *error, void *context)
+{
+    struct errand *errand = context;
+    (void)error;
+    errand->code = code;
+    under_way_end(errand->api->under_way, errand->ticket);
+    come_back(errand, finish_result);
+}
+
+static void submit(struct errand *errand)
+{
+    struct bw_error error;
+    struct submission_request submitted = {
+        .job = errand->job,
+        .worker = errand->worker,
+        .is_success = json_is_true(json_object_get(errand->body, "success")),
+        .result = json_object_get(errand->body, "results"),
+        .logs = json_object_get(errand->body, "logs"),
+        .is_cut = true,
+        .settled = result_settled,
+        .context = errand,
+    };
+    enum bw_code code = submission_begin(errand->api, &submitted, &error);
+    if (code != BW_OK)
+        result_settled(code, &error, errand);
+}
+
+/* ---- Messages ---- */
+
+static const struct json_field message_fields[] = {
+    {.name = "type", .kind = FIELD_STRING, .is_required = true},
+    {.name = "args", .kind = FIELD_OBJECT, .is_required = true},
+    {.name = NULL},
+};
+
+static const struct json_field register_fields[] = {
+    {.name = "hostname", .kind = FIELD_STRING, .is_required = true, .maximum = HOSTNAME_SIZE - 1},
+    {.name = NULL},
+};
+
+/* {"type", "args"}, closed, its args as their type wants them. NULL: it is none of ours. */
+static json_t *read_message(const char *text, size_t length)
+{
+    struct bw_error unused;
+    json_t *message = NULL;
+    enum bw_code code = json_parse(text, length, "the message", &message, &unused);
+    if (code == BW_OK)
+        code = json_check(message, message_fields, "", NULL, &unused);
+    const char *type = json_string_value(json_object_get(message, "type"));
+    bool is_register = type != NULL && strcmp(type, "register") == 0;
+    bool is_known = is_register || (type != NULL && strcmp(type, "job_result") == 0);
+    if (code == BW_OK && is_known)
+        code = json_check(json_object_get(message, "args"),
+                          is_register ? register_fields : course_result_fields, "args", NULL,
+                          &unused);
+    if (code == BW_OK && is_known)
+        return message;
+    json_decref(message);
+    return NULL;
+}
+
+static void heed(struct socket *socket, struct grader *grader, struct errand *errand,
+                 const json_t *message)
+{
+    json_t *arguments = json_object_get(message, "args");
+    bool is_register = json_object_get(arguments, "grading_job_id") == NULL;
+    if (is_register && grader->state == GRADER_NEW) {
+        begin_registration(socket, grader, arguments);
+    } else if (is_register) {
+        socket_close(socket, SOCKET_INTERNAL_ERROR, "internal error");
+    } else if (grader->state != GRADER_REGISTERED) {
+        socket_close(socket, SOCKET_PROTOCOL_ERROR, "worker has not registered");
+    } else {
+        errand->body = json_incref(arguments);
+        snprintf(errand->job, sizeof errand->job, "%s",
+                 json_string_value(json_object_get(arguments, "grading_job_id")));
+        submit(errand);
+        return;
+    }
+    under_way_end(errand->api->under_way, errand->ticket); /* the grader may be gone by now */
+    errand_free(errand);
+}
+
+/* Back from the executor, with the message read. */
+static void heed_large(void *argument)
+{
+    struct errand *errand = argument;
+    struct socket *socket = sockets_find(errand->api->sockets, errand->socket);
+    json_auto_t *message = errand->body;
+    errand->body = NULL;
+    if (socket != NULL && message != NULL) {
+        heed(socket, socket_data(socket), errand, message);
+        return;
+    }
+    if (socket != NULL)
+        socket_close(socket, SOCKET_INTERNAL_ERROR, "internal error");
+    under_way_end(errand->api->under_way, errand->ticket);
+    errand_free(errand);
+}
+
+static void read_large(void *argument)
+{
+    struct errand *errand = argument;
+    errand->body = read_message(errand->text, errand->length);
+    come_back(errand, heed_large);
+}
+
+/* A large message is read elsewhere, so that the others need not wait. */
+static void take_message(struct socket *socket, const char *text, size_t length, void *context)
+{
+    struct api *api = context;
+    struct errand *errand = errand_new(api, socket);
+    errand->ticket = under_way_begin(api->under_way);
+    if (length <= INLINE_MESSAGE_MAX) {
+        errand->body = read_message(text, length);
+        heed_large(errand);
+        return;
+    }
+    errand->length = length;
+    errand->text = malloc(length);
+    if (errand->text == NULL)
+        abort();
+    memcpy(errand->text, text, length);
+    executor_submit(api->executor, true, read_large, errand);
+}
+
+static void heard(struct socket *socket, void *context)
+{
+    struct api *api = context;
+    const struct grader *grader = socket_data(socket);
+    if (grader->state == GRADER_REGISTERED)
+        signals_heard(api->signals, socket_name(socket), HEARD_HEARTBEAT);
+}
+
+static void opened(struct socket *socket, void **data, void *context)
+{
+    struct grader *grader = calloc(1, sizeof *grader);
+    (void)socket;
+    if (grader == NULL)
+        abort();
+    grader->api = context;
+    *data = grader;
+}
+
+enum bw_code course_socket_open(struct api *api, struct bw_error *error)
+{
+    const struct sockets_settings settings = {
+        .max_message_bytes = (size_t)api->options->max_body_bytes,
+        .ping_every_ms = api->options->heartbeat_interval_ms,
+        .opened = opened,
+        .message = take_message,
+        .heard = heard,
+        .ended = ended,
+        .context = api,
+    };
+    return sockets_open(&settings, &api->sockets, error);
+}
+
+/* ---- From other threads ---- */
+
+const char *course_socket_judge(struct api *api, const struct exchange *exchange)
+{
+    const char *token;
+    struct bw_error unused;
+    if (auth_course_token(exchange, &token, &unused) != BW_OK)
+        return "invalid token format";
+    enum bw_code code = auth_course_cluster(api->auth, token, exchange_request(exchange)->address,
+                                            &unused);
+    if (code == BW_TOO_MANY)
+        return "too many wrong tokens";
+    return code == BW_OK ? NULL : "invalid token";
+}
+
+/* Somebody who waits until the loop has read its sockets. It belongs to whoever is last to leave.
+ */
+struct barrier {
+    pthread_mutex_t mutex;
+    pthread_cond_t passed;
+    bool has_passed, is_left;
+};
+
+static void barrier_free(struct barrier *barrier)
+{
+    pthread_cond_destroy(&barrier->passed);
+    pthread_mutex_destroy(&barrier->mutex);
+    free(barrier);
+}
+
+static void pass(void *argument)
+{
+    struct barrier *barrier = argument;
+    pthread_mutex_lock(&barrier->mutex);
+    barrier->has_passed = true;
+    bool is_left = barrier->is_left;
+    pthread_cond_signal(&barrier->passed);
+    pthread_mutex_unlock(&barrier->mutex);
+    if (is_left)
+        barrier_free(barrier);
+}
+
+static void wait_until_read(struct sockets *sockets)
+{
+    struct barrier *barrier = calloc(1, sizeof *barrier);
+    struct timespec until = clock_deadline(SETTLE_MS);
+    pthread_condattr_t attributes;
+    int result = 0;
+    if (barrier == NULL)
+        abort();
+    pthread_mutex_init(&barrier->mutex, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&barrier->passed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    sockets_post(sockets, true, pass, barrier);
+    pthread_mutex_lock(&barrier->mutex);
+    while (!barrier->has_passed && result == 0)
+        result = pthread_cond_timedwait(&barrier->passed, &barrier->mutex, &until);
+    barrier->is_left = true;
+    bool has_passed = barrier->has_passed;
+    pthread_mutex_unlock(&barrier->mutex);
+    if (has_passed)
+        barrier_free(barrier);
+}
+
+void course_socket_settle(struct api *api)
+{
+    int64_t end_ms = clock_boot_ms() + SETTLE_MS;
+    if (sockets_count(api->sockets) > 0)
+        wait_until_read(api->sockets);
+    int64_t left_ms = end_ms - clock_boot_ms();
+    if (left_ms > 0)
+        under_way_wait(api->under_way, left_ms);
+}

@@ -1,0 +1,22 @@
+/*
+ * frame_skipper: reads past the frames of a websocket whose messages nobody wants, until its close
+ * frame: what is needed to close a connection that was refused. Pure; belongs to its owner.
+ */
+#ifndef API_FRAME_SKIPPER_H
+#define API_FRAME_SKIPPER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct frame_skipper {
+    uint8_t head[14]; /* of the frame at hand, as far as it is there */
+    unsigned head_length;
+    uint64_t rest; /* of its payload */
+    bool has_closed;
+};
+
+/* Takes bytes; true once a close frame has come. */
+bool frame_skipper_feed(struct frame_skipper *skipper, const uint8_t *bytes, size_t length);
+
+#endif

@@ -1,0 +1,405 @@
+"""Graders with a websocket."""
+
+import contextlib
+import json
+import socket as tcp
+import struct
+import time
+
+import pytest
+from course import config_of, stage
+from course_names import bearer, unique
+from pipelines import job_id_of
+from waiting import holds_for, wait_until
+from websockets.exceptions import ConnectionClosed
+
+COMPLETE = "grading run is complete"
+STUDENTS = "students grading jobs have been scheduled"
+RESULT = {"grading_job_id": "x", "success": True, "results": [], "logs": {}}
+
+
+# Coming in
+
+
+@pytest.mark.parametrize(
+    "headers, reason",
+    [
+        ({}, "invalid token format"),
+        ({"Authorization": "Bearer a b"}, "invalid token format"),
+        ({"Authorization": "Token x"}, "invalid token format"),
+        (bearer("fake"), "invalid token"),
+    ],
+)
+def test_a_bad_token_is_told_after_the_handshake_by_1008(staff, headers, reason):
+    begun = time.monotonic()
+    link = staff.socket(headers=headers)
+    with contextlib.suppress(ConnectionClosed):
+        link.send({"type": "register", "args": {"hostname": "x"}})
+    assert link.closed() == (1008, reason)
+    assert time.monotonic() - begun < 2
+
+
+def test_a_refused_client_that_closes_sees_the_server_close_tcp_first(staff):
+    link = staff.socket(headers={})
+    begun = time.monotonic()
+    link.close()
+    assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Upgrade": "websocket"},
+        {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"},
+        {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "12", "Sec-WebSocket-Key": "a" * 24},
+        {"Upgrade": "h2c", "Connection": "Upgrade"},
+    ],
+)
+def test_a_request_without_a_proper_upgrade_is_400(staff, headers):
+    grader = staff.grader(register=False)
+    answer = grader.http.get("/worker_ws/x", headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["status"] == "fail" and "message" in answer.json()["data"]
+
+
+def test_registering_succeeds_and_a_second_one_with_the_id_does_not(staff):
+    grader = staff.socket_grader()
+    other = staff.socket(name=grader.name)
+    other.send({"type": "register", "args": {"hostname": "x"}})
+    assert other.receive() == {"success": False}
+    assert other.closed()[0] == 1002
+    grader.ping()
+
+
+def test_an_id_is_taken_across_replicas_and_protocols(staff):
+    grader = staff.socket_grader(replica=0)
+    other = staff.socket(name=grader.name, replica=1)
+    other.send({"type": "register", "args": {"hostname": "x"}})
+    assert other.receive() == {"success": False}
+    answer = staff.grader(name=grader.name, register=False).register()
+    assert answer.status_code == 400 and "already exists" in answer.text
+    polling = staff.grader()
+    other = staff.socket(name=polling.name)
+    other.send({"type": "register", "args": {"hostname": "x"}})
+    assert other.receive() == {"success": False}
+
+
+def test_an_id_is_free_at_once_after_its_socket_has_closed(staff):
+    name = unique("socket")
+    for _ in range(20):
+        begun = time.monotonic()
+        staff.socket_grader(name=name).close()
+        assert time.monotonic() - begun < 2
+
+
+def test_an_id_whose_socket_broke_is_free_at_every_replica_soon(staff):
+    name = unique("socket")
+    for n in range(6):
+        staff.socket_grader(name=name, replica=n % 2).abort()
+
+
+def test_closing_takes_no_longer_than_a_round_trip(staff):
+    grader = staff.socket_grader()
+    begun = time.monotonic()
+    grader.close()
+    assert time.monotonic() - begun < 1
+    assert grader.socket.close_code == 1000
+
+
+# Messages
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "no json",
+        "[]",
+        "5",
+        "{}",
+        {"type": "register"},
+        {"type": "register", "args": {}},
+        {"type": "register", "args": {"hostname": 5}},
+        {"type": "register", "args": {"hostname": "x", "more": 1}},
+        {"type": "register", "args": {"hostname": "x"}, "more": 1},
+        {"type": "other", "args": {}},
+        {"type": "job_result", "args": {}},
+        {"type": "job_result", "args": {**RESULT, "results": {}}},
+        {"type": "job_result", "args": {**RESULT, "more": 1}},
+    ],
+)
+@pytest.mark.parametrize("registered", [False, True])
+def test_anything_else_closes_with_1011(staff, message, registered):
+    link = staff.socket_grader() if registered else staff.socket()
+    link.send(message)
+    assert link.closed() == (1011, "internal error")
+
+
+def test_registering_twice_closes_with_1011(staff):
+    link = staff.socket_grader()
+    link.send({"type": "register", "args": {"hostname": "x"}})
+    assert link.closed() == (1011, "internal error")
+
+
+def test_a_result_before_registering_closes_with_1002_and_a_reason(staff):
+    link = staff.socket()
+    link.send({"type": "job_result", "args": RESULT})
+    code, reason = link.closed()
+    assert code == 1002 and reason
+
+
+@pytest.mark.parametrize("job", ["x", "0" * 32])
+def test_a_result_for_an_unknown_job_closes_with_1002_and_a_reason(staff, job):
+    link = staff.socket_grader()
+    link.finish(job)
+    assert link.closed() == (1002, "job with the given ID not found")
+
+
+def test_binary_messages_are_taken_as_text(staff):
+    link = staff.socket()
+    link.send(json.dumps({"type": "register", "args": {"hostname": "x"}}).encode())
+    assert link.receive() == {"success": True}
+
+
+def test_a_ping_gets_its_pong_and_an_unsolicited_pong_nothing(staff):
+    link = staff.socket_grader()
+    link.ping()
+    link.pong()
+    link.ping()
+
+
+def test_compression_is_declined_in_silence(staff):
+    link = staff.socket_grader()
+    assert link.socket.extensions == []
+
+
+def test_a_message_over_the_limit_closes_with_1009(staff):
+    link = staff.socket()
+    link.send("x" * 100_000)
+    assert link.closed()[0] == 1009
+    link = staff.socket_grader()
+    link.send("x" * (17 * 1024 * 1024))
+    assert link.closed()[0] == 1009
+
+
+def test_a_frame_that_claims_8_gib_costs_nothing(staff):
+    before = resident(staff)
+    link = staff.socket()
+    transport = link.socket.transport
+    head = b"\x81\xff" + struct.pack(">Q", 8 << 30) + b"\0\0\0\0" + b"x"
+    link_run(lambda: transport.write(head))
+    assert link.closed()[0] == 1009
+    assert resident(staff) - before < 16 * 1024 * 1024
+
+
+def link_run(function):
+    from socket_grader import LOOP
+
+    LOOP.loop.call_soon_threadsafe(function)
+
+
+def resident(staff):
+    from processes import resident_bytes
+
+    return resident_bytes(staff.stack.pid("api-0"))
+
+
+def test_a_register_frame_in_the_packet_of_the_handshake_is_heard(staff):
+    host, port = staff.stack.urls[0][7:].split(":")
+    payload = json.dumps({"type": "register", "args": {"hostname": "x"}}).encode()
+    frame = bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload
+    head = f"GET /api/v1/worker_ws/{unique()} HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\n"
+    head += "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    head += f"Sec-WebSocket-Key: {'A' * 22}==\r\nAuthorization: Bearer {staff.stack.cluster_token}\r\n\r\n"
+    with tcp.create_connection((host, int(port)), timeout=10) as link:
+        link.sendall(head.encode() + frame)
+        data = b""
+        while b'{"success": true}' not in data:
+            data += link.recv(4096)
+    assert data.startswith(b"HTTP/1.1 101 ")
+
+
+# Jobs
+
+
+def test_jobs_are_pushed_one_at_a_time_bare(staff):
+    course, grader = staff.course(), staff.socket_grader()
+    run = course.run(2, {"student_pipeline": [stage(logs=True), stage(logs=False)]})
+    job = grader.take()
+    own = {"GRADING_RUN_ID": run, "GRADING_JOB_ID": job["grading_job_id"], "netid": "student0"}
+    assert job["stages"] == [stage(env=own), stage(logs=False, env=own)]
+    assert grader.receives_nothing(0.5)
+    grader.finish(job)
+    second = grader.take()
+    assert second["grading_job_id"] == job_id_of(run, 1, 1)
+    grader.finish(second)
+    assert course.state(run) == COMPLETE
+
+
+def test_a_status_after_a_result_without_acknowledgement_shows_it(staff):
+    course, grader = staff.course(), staff.socket_grader()
+    for _ in range(50):
+        run = course.run(1)
+        grader.finish(grader.take(), results=[{"score": 1}], logs={"stdout": "out", "stderr": "err"})
+        status = course.status(run)
+        assert status["state"] == COMPLETE
+        (job,) = status["student_jobs_state"]
+        assert status["student_jobs_state"][job] == "grading job was successful"
+        assert course.log(job) == {"stderr": "err", "stdout": "out"}
+
+
+def test_two_jobs_by_one_grader_show_one_after_the_other(staff):
+    course, grader = staff.course(), staff.socket_grader()
+    run = course.run(2)
+    jobs = [job_id_of(run, 1, n) for n in range(2)]
+    running, scheduled = "grading job is running", "grading job has been scheduled"
+    first = grader.take()
+    assert course.status(run)["student_jobs_state"] == {jobs[0]: running, jobs[1]: scheduled}
+    grader.finish(first)
+    second = grader.take()
+    assert course.status(run)["student_jobs_state"] == {jobs[0]: "grading job was successful", jobs[1]: running}
+    grader.finish(second, success=False)
+    assert course.status(run)["student_jobs_state"][jobs[1]] == "grading job failed"
+    assert course.state(run) == COMPLETE
+
+
+def test_two_graders_work_side_by_side(staff):
+    course, graders = staff.course(), [staff.socket_grader(replica=n) for n in range(2)]
+    run = course.run(2)
+    jobs = [grader.take() for grader in graders]
+    assert set(course.status(run)["student_jobs_state"].values()) == {"grading job is running"}
+    for grader, job in zip(graders, jobs, strict=True):
+        grader.finish(job)
+    wait_until(lambda: course.state(run) == COMPLETE, 5, "the run is complete")
+
+
+def test_the_end_of_a_socket_fails_its_job_at_once_where_there_is_one_attempt(staff):
+    course = staff.course()
+    for end in ("close", "abort"):
+        grader = staff.socket_grader()
+        run = course.run(1)
+        job = grader.take()["grading_job_id"]
+        getattr(grader, end)()
+        assert course.status(run) == {
+            "state": COMPLETE,
+            "pre_processing_job_state": None,
+            "post_processing_job_state": None,
+            "student_jobs_state": {job: "grading job failed"},
+        }
+        assert "grader lost" in course.log(job)["stderr"]
+
+
+def test_both_kinds_of_graders_share_one_queue(staff):
+    course = staff.course()
+    polling, pushed = staff.grader(replica=1), staff.socket_grader()
+    run = course.run(2)
+    job, other = polling.take(), pushed.take()
+    assert {job["grading_job_id"], other["grading_job_id"]} == {job_id_of(run, 1, n) for n in range(2)}
+    pushed.finish(other)
+    polling.finish(job)
+    wait_until(lambda: course.state(run) == COMPLETE, 5, "the run is complete")
+
+
+def test_a_grader_waits_from_its_registration_on_before_a_poll_that_comes_later(staff):
+    course, pushed, polling = staff.course(), staff.socket_grader(), staff.grader()
+    course.run(1)
+    assert polling.poll() is None
+    pushed.finish(pushed.take())
+
+
+def test_a_repeated_or_late_result_does_not_cost_the_connection(staff):
+    course, grader = staff.course(), staff.socket_grader()
+    course.run(2)
+    first = grader.take()
+    grader.finish(first)
+    second = grader.take()
+    grader.finish(first)  # the same again
+    grader.finish(first, success=False)  # another one, too late
+    grader.ping()
+    assert grader.receives_nothing(0.3)
+    grader.finish(second)
+    run = course.run(1)
+    grader.finish(grader.take())
+    assert course.state(run) == COMPLETE
+
+
+def test_whatever_became_of_a_result_the_grader_waits_for_work_again(staff):
+    course, grader, other = staff.course(), staff.socket_grader(), staff.grader()
+    run = course.run(1)
+    waiting = next(iter(course.status(run)["student_jobs_state"]))
+    grader.take()
+    grader.finish(waiting)
+    run = course.run(1)
+    other_job = grader.take()
+    other.finish_response(other_job)  # refused: it never had it
+    grader.finish(other_job)
+    assert course.state(run) == COMPLETE
+
+
+def test_a_job_with_a_large_result_goes_through(staff):
+    course, grader = staff.course(), staff.socket_grader()
+    run = course.run(1)
+    grader.finish(grader.take(), results=[{"text": "x" * 3_000_000}], logs={"stdout": "y" * 200_000})
+    wait_until(lambda: course.state(run) == COMPLETE, 10, "the run is complete")
+
+
+# Life
+
+
+def test_a_grader_whose_library_answers_pings_is_not_lost_while_it_works(staff):
+    course, grader = staff.course(), staff.socket_grader()
+    run = course.run(1)
+    job = grader.take()
+    holds_for(lambda: course.state(run) == STUDENTS, 6, "the job stays with its grader")
+    grader.finish(job)
+    assert course.state(run) == COMPLETE
+
+
+def test_the_worker_list_shows_sockets_as_they_are(staff):
+    course, host = staff.course(), unique("host")
+    grader = staff.socket_grader(hostname=host)
+
+    def row():
+        return next(row for row in course.workers() if row["hostname"] == host)
+
+    assert row() == {"hostname": host, "jobs_processed": 0, "busy": False, "alive": True}
+    course.run(1)
+    job = grader.take()
+    assert row() == {"hostname": host, "jobs_processed": 1, "busy": True, "alive": True}
+    grader.finish(job)
+    assert row()["busy"] is False
+    grader.close()
+    assert row() == {"hostname": host, "jobs_processed": 1, "busy": False, "alive": False}
+
+
+def test_a_replica_that_leaves_closes_its_sockets_with_1001(staff, make_replica):
+    replica = make_replica(staff.stack, "--heartbeat-interval=1").wait_ready()
+    from socket_grader import SocketGrader
+
+    graders = [SocketGrader(replica.url, staff.stack.cluster_token) for _ in range(5)]
+    replica.terminate()
+    for grader in graders:
+        assert grader.closed()[0] == 1001
+    assert replica.wait(10) == 0
+
+
+def test_sockets_of_a_killed_replica_lose_their_jobs(staff, make_replica):
+    replica = make_replica(staff.stack, "--heartbeat-interval=1").wait_ready()
+    from socket_grader import SocketGrader
+
+    grader = SocketGrader(replica.url, staff.stack.cluster_token)
+    course = staff.course()
+    run = course.run(1)
+    grader.take()
+    replica.child.kill()
+    with pytest.raises(ConnectionClosed):
+        grader.receive()
+    wait_until(lambda: course.state(run) == COMPLETE, 15, "the job is given up")
+
+
+def test_config_of_a_run_with_all_steps_through_a_socket(staff):
+    course, grader = staff.course(), staff.socket_grader()
+    run = course.run(3, config_of(pre=True, post=True))
+    for _ in range(5):
+        grader.finish(grader.take())
+    assert course.state(run) == COMPLETE
