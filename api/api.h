@@ -37,6 +37,7 @@ struct api {
     struct signals *signals;              /* api/signals.h: what the scheduler is told */
     struct questions *questions;          /* api/questions.h: what it is asked */
     struct sockets *sockets;              /* api/sockets.h: of graders (api/course_socket.h) */
+    struct event_streams *streams;        /* api/event_streams.h */
     struct under_way *under_way;          /* api/under_way.h: what these have begun */
     struct front *public_front;           /* api/front.h */
     struct front *internal_front;

@@ -4,6 +4,7 @@
 #include "api/course_grader.h"
 #include "api/course_queue.h"
 #include "api/course_route.h"
+#include "api/course_stream.h"
 #include "common/course_definition.h"
 
 #define PATH "/api/v1/"
@@ -28,6 +29,10 @@ const struct route course_routes[] = {
      ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_queue_position},
     {"GET", PATH "worker/{course}/{scope}", AUTH_COURSE_ADMIN, BODY_NONE,
      ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_worker_list},
+    {"GET", PATH "stream/{course}/{job}", AUTH_COURSE_MEMBER, BODY_NONE,
+     ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_stream_job},
+    {"GET", PATH "stream/{course}/run/{run}", AUTH_COURSE_MEMBER, BODY_NONE,
+     ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_stream_run},
     /* graders */
     {"POST", PATH "worker/{worker}", AUTH_COURSE_CLUSTER, BODY_JSON, 0, course_register_fields,
      course_grader_register},

@@ -108,6 +108,13 @@ void exchange_succeed(struct exchange *exchange, json_t *data)
     exchange_answer_json(exchange, json_pack("{s:s,s:o}", "status", "success", "data", data));
 }
 
+void exchange_answer_stream(struct exchange *exchange, struct event_stream *stream)
+{
+    exchange->answer.status = 200;
+    exchange->answer.stream = stream;
+    finish(exchange);
+}
+
 /* A sentence as JSON text. It is UTF-8, unless a client got bytes into it that are not: those are
  * not shown. */
 static json_t *sentence(const char *message)

@@ -19,6 +19,7 @@
 
 struct exchange;
 struct route;
+struct event_stream;
 
 enum { ARGUMENT_MAX = 16, PATH_PARTS = 2 };
 
@@ -69,6 +70,9 @@ void exchange_answer_json(struct exchange *exchange, json_t *value);
 
 /* Answers 200 in the course protocol's envelope: {"status": "success", "data": `data`}; stolen. */
 void exchange_succeed(struct exchange *exchange, json_t *data);
+
+/* Answers with a stream of events (api/event_streams.h), which is taken. */
+void exchange_answer_stream(struct exchange *exchange, struct event_stream *stream);
 
 /* Answers a refusal in the form of the route's protocol; with Retry-After for BW_UNAVAILABLE and
  * BW_TOO_MANY, WWW-Authenticate for BW_UNAUTHORIZED. BW_NO_JOB: in the seed protocol an empty body.

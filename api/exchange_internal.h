@@ -32,11 +32,12 @@ struct answer {
     int status;
     char *body; /* own; NULL: empty */
     const char *type;
-    int retry_after_s;   /* 0: no such header */
-    bool asks_for_token; /* WWW-Authenticate */
-    bool closes;         /* Connection: close */
-    const char *cors;    /* Access-Control-Allow-Origin, static; NULL: no such header */
-    char *allow;         /* own; NULL: no such header */
+    int retry_after_s;           /* 0: no such header */
+    bool asks_for_token;         /* WWW-Authenticate */
+    bool closes;                 /* Connection: close */
+    struct event_stream *stream; /* instead of a body; own until its response is made */
+    const char *cors;            /* Access-Control-Allow-Origin, static; NULL: no such header */
+    char *allow;                 /* own; NULL: no such header */
 };
 
 struct exchange {

@@ -19,6 +19,7 @@
 #include "api/course_route.h"
 #include "api/course_socket.h"
 #include "api/dispatch.h"
+#include "api/event_streams.h"
 #include "api/exchange_internal.h"
 #include "api/farewell.h"
 #include "api/listener.h"
@@ -47,6 +48,10 @@ struct front {
     atomic_bool is_stopping; /* no keep-alive any more */
     atomic_bool is_closing;  /* nothing goes to dispatch any more */
 };
+
+/* The library's own, found before a server is started. */
+static enum MHD_Result (*library_queue_response)(struct MHD_Connection *, unsigned int,
+                                                 struct MHD_Response *);
 
 /* ---- Answering ---- */
 
@@ -109,6 +114,24 @@ static void take_back(struct front *front, struct exchange *exchange)
     exchange->is_given = false;
 }
 
+/* A stream is written past ulfius, which has no way to let one wait. */
+static enum MHD_Result send_stream(struct front *front, struct exchange *exchange)
+{
+    struct answer *answer = &exchange->answer;
+    struct event_stream *stream = answer->stream;
+    answer->stream = NULL;
+    take_back(front, exchange);
+    note_finished(front, exchange);
+    struct MHD_Response *response = event_stream_response(stream, exchange->connection);
+    if (response == NULL)
+        return MHD_NO;
+    if (answer->cors != NULL)
+        MHD_add_response_header(response, "Access-Control-Allow-Origin", answer->cors);
+    enum MHD_Result result = library_queue_response(exchange->connection, MHD_HTTP_OK, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
 /* Hands the request to ulfius, whose default endpoint is write_answer. It is told of the request
  * only now, so that it keeps nothing for those that wait; it wants two calls, one for the headers
  * and one for the end. */
@@ -117,6 +140,8 @@ static enum MHD_Result send_answer(struct front *front, struct exchange *exchang
     struct MHD_Connection *connection = exchange->connection;
     const char *method = exchange->request.method;
     size_t no_upload = 0;
+    if (exchange->answer.stream != NULL)
+        return send_stream(front, exchange);
     /* The server does not see the end of a client that comes together with its request: it would
      * keep the connection as idle. */
     if (atomic_load(&front->is_stopping) || exchange_is_gone(exchange))
@@ -198,10 +223,6 @@ static enum MHD_Result take_body(struct front *front, struct exchange *exchange,
 }
 
 /* ---- Websockets ---- */
-
-/* The library's own, found before a server is started. */
-static enum MHD_Result (*library_queue_response)(struct MHD_Connection *, unsigned int,
-                                                 struct MHD_Response *);
 
 /* On a server's thread, once the answer is out: the connection is ours until it is given back. */
 static void hand_over(void *context, struct MHD_Connection *connection, void *con_cls,
@@ -406,6 +427,8 @@ static void end_request(void *context, struct MHD_Connection *connection, void *
     body_clear(&exchange->body, &front->body_bytes);
     if (exchange->is_upgraded)
         atomic_fetch_sub(&front->upgraded, 1);
+    if (exchange->answer.stream != NULL)
+        event_stream_drop(exchange->answer.stream);
     bool is_begun = exchange->is_begun;
     exchange_free(exchange);
     if (is_begun)

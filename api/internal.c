@@ -8,6 +8,7 @@
 #include "api/api_metrics.h"
 #include "api/course_socket.h"
 #include "api/definition_cache.h"
+#include "api/event_streams.h"
 #include "api/hand_out_table.h"
 #include "api/life.h"
 #include "api/poll_table.h"
@@ -199,6 +200,16 @@ static void take_answers(struct api *api, const json_t *answers)
                          json_object_get(answer, "value"));
 }
 
+static void take_events(struct api *api, const json_t *events)
+{
+    size_t index;
+    json_t *event;
+    json_array_foreach (events, index, event)
+        event_streams_take(api->streams, json_integer_value(json_object_get(event, "watch")),
+                           json_string_value(json_object_get(event, "type")),
+                           json_object_get(event, "data"));
+}
+
 static json_t *deliveries_answer(const struct api *api, const struct delivery *deliveries,
                                  size_t count)
 {
@@ -286,6 +297,7 @@ enum bw_code internal_callbacks(struct api *api, struct exchange *exchange, stru
     if (code == BW_OK) {
         answer_empty_polls(api, json_object_get(arguments, "empty"));
         take_answers(api, json_object_get(arguments, "answers"));
+        take_events(api, json_object_get(arguments, "events"));
         exchange_answer_json(exchange, deliveries_answer(api, deliveries, count));
     }
     for (size_t i = 0; i < count; i++)

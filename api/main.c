@@ -31,6 +31,8 @@
 #include "api/questions.h"
 #include "api/route.h"
 #include "api/course_socket.h"
+#include "api/course_stream.h"
+#include "api/event_streams.h"
 #include "api/signals.h"
 #include "api/sockets.h"
 #include "api/under_way.h"
@@ -325,6 +327,12 @@ static void stop_life(struct service *service)
     life_close(service->life);
 }
 
+static struct signal_watch *list_watches(void *context, size_t *count)
+{
+    const struct api *api = context;
+    return event_streams_list(api->streams, count);
+}
+
 static enum bw_code start_polls(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
@@ -332,7 +340,9 @@ static enum bw_code start_polls(struct service *service, struct bw_error *error)
         &(struct signals_settings){.store = api->signal_store,
                                    .replica = make_replica(api),
                                    .life_every_ms = life_every_ms(api->options),
-                                   .life = service->life});
+                                   .life = service->life,
+                                   .list_watches = list_watches,
+                                   .context = api});
     enum bw_code code = poll_table_open(&(struct poll_table_settings){.signals = api->signals},
                                         &api->polls, error);
     if (code == BW_OK)
@@ -345,6 +355,16 @@ static void stop_polls(struct service *service)
 {
     poll_table_close(service->api.polls);
     signals_free(service->api.signals);
+}
+
+static enum bw_code start_streams(struct service *service, struct bw_error *error)
+{
+    return course_stream_open(&service->api, error);
+}
+
+static void stop_streams(struct service *service)
+{
+    event_streams_close(service->api.streams);
 }
 
 static enum bw_code start_questions(struct service *service, struct bw_error *error)
@@ -429,6 +449,7 @@ static const struct step {
     {start_life, stop_life},
     {start_polls, stop_polls},
     {start_questions, stop_questions},
+    {start_streams, stop_streams},
     {start_signals, stop_signals_thread},
     {start_executor, stop_executor},
     {start_internal_front, stop_internal_front},
@@ -483,6 +504,7 @@ static void leave(struct service *service)
     struct api *api = &service->api;
     int64_t end_ms = clock_boot_ms() + service->options.grace_ms;
     atomic_store(&api->is_draining, true);
+    event_streams_drain(api->streams);
     sockets_shut(api->sockets);
     poll_table_drain(api->polls);
     signals_leave(api->signals);

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "scheduler/scheduler_metrics.h"
 #include "scheduler/status.h"
+#include "scheduler/watching.h"
 
 enum {
     TICK_MS = 100,
@@ -264,6 +265,7 @@ static void work(struct core *core)
         tick(core);
         open_hand_outs(core);
         questions_round(core);
+        watching_round(core);
         hand_out_round(core);
         publish_leading(core);
     }

@@ -11,6 +11,7 @@
  *   requeue.c   the ends of leases: lost, expired, released; giving a job up
  *   progress.c  results, phases, and what is recorded of a run
  *   questions.c what replicas ask for their clients, and the ends of websockets
+ *   watching.c  what those who follow a job or a run are told
  *   sweep.c     what the change stream should have told, looked up now and then
  */
 #ifndef SCHEDULER_CORE_H
@@ -76,6 +77,7 @@ struct core {
     int64_t purged_ms;
     uint32_t giving_up;         /* results of jobs given up that are not on record yet */
     struct ended_worker *ended; /* whose end somebody waits for: questions.c */
+    int64_t watch_ms;           /* not before this are watchers told anything: watching.c */
     struct asked_worker *asked; /* workers that nobody told of, asked for a moment ago */
     struct sweep sweep;
     bool must_recover; /* what this state says can't be trusted any longer */

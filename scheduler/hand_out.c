@@ -432,6 +432,7 @@ void replica_changed_process(struct core *core, struct known_replica *replica, c
         poll_answered(&core->replicas, poll, core->now_ms);
     replica_forget_answered(replica, INT64_MAX); /* the new process counts from one again */
     sockets_lost(core, replica);
+    replica_forget_watches(replica);
     replica->empty_count = 0;
     replica->wants_announcement = true;
     replica->retry_ms = 0;

@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "scheduler/core.h"
 #include "scheduler/scheduler_metrics.h"
+#include "scheduler/watching.h"
 
 void record_worker(struct core *core, const struct known_worker *worker)
 {
@@ -210,6 +211,7 @@ void hear_signal(struct core *core, const struct signal *signal)
         hear_gone(core, replica, signal);
     }
     hear_questions(core, replica, signal);
+    hear_watches(core, replica, signal);
     if (signal->is_leaving)
         replica_drop_polls(&core->replicas, replica, core->now_ms);
     if (signal->is_life)

@@ -55,6 +55,7 @@ void replica_table_remove(struct replica_table *table, struct known_replica *rep
     HASH_DELETE(hh, table->replicas, replica);
     free_polls(replica);
     free(replica->empty);
+    replica_forget_watches(replica);
     json_decref(replica->answers);
     json_decref(replica->events);
     free(replica);

@@ -52,6 +52,7 @@ struct known_replica {
     size_t matched;          /* polls in state matched */
     int64_t *empty;          /* polls to be answered with nothing */
     size_t empty_count, empty_room;
+    struct watch *watches;     /* what is followed there, by number: watching.c */
     json_t *answers, *events;  /* to be told with the next callback; own, NULL: none */
     struct live_lease *outbox; /* hand-outs not yet confirmed (live_lease.outbox_next) */
     struct parked_poll *polls; /* all, by number */
@@ -99,6 +100,9 @@ void replica_drop_polls(struct replica_table *table, struct known_replica *repli
 
 /* Forgets the polls that were answered before `before_ms`. */
 void replica_forget_answered(struct known_replica *replica, int64_t before_ms);
+
+/* Nobody follows anything there (watching.c). */
+void replica_forget_watches(struct known_replica *replica);
 
 /* Adds to what the next callback answers (`value` is stolen), or tells watchers (`data` is stolen).
  */

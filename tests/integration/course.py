@@ -5,6 +5,7 @@ import json
 import httpx
 from broadway import ROUTE, TIMEOUT_S
 from course_names import bearer, unique
+from event_stream import EventStream
 from socket_grader import Socket, SocketGrader
 from waiting import wait_until
 
@@ -176,6 +177,12 @@ class Staff:
         """A websocket that has not registered."""
         url = self.stack.urls[replica]
         return self._keep(Socket(url, self.stack.cluster_token, name or unique("socket"), **more))
+
+    def stream(self, course, path, token=None, replica=0):
+        """An open stream of events; `path` is what follows stream/{course}/."""
+        token = token or COURSES[course]["tokens"][0]
+        path = f"{ROUTE}/stream/{course}/{path}"
+        return self._keep(EventStream(self.stack.urls[replica], token, path))
 
     def socket_grader(self, replica=0, **more):
         return self._keep(SocketGrader(self.stack.urls[replica], self.stack.cluster_token, **more))

@@ -10,6 +10,8 @@ import pytest
 from course import config_of, stage
 from course_names import bearer, unique
 from pipelines import job_id_of
+from processes import resident_bytes
+from socket_grader import LOOP, SocketGrader
 from waiting import holds_for, wait_until
 from websockets.exceptions import ConnectionClosed
 
@@ -183,25 +185,13 @@ def test_a_message_over_the_limit_closes_with_1009(staff):
 
 
 def test_a_frame_that_claims_8_gib_costs_nothing(staff):
-    before = resident(staff)
+    before = resident_bytes(staff.stack.pid("api-0"))
     link = staff.socket()
     transport = link.socket.transport
     head = b"\x81\xff" + struct.pack(">Q", 8 << 30) + b"\0\0\0\0" + b"x"
-    link_run(lambda: transport.write(head))
+    LOOP.loop.call_soon_threadsafe(transport.write, head)
     assert link.closed()[0] == 1009
-    assert resident(staff) - before < 16 * 1024 * 1024
-
-
-def link_run(function):
-    from socket_grader import LOOP
-
-    LOOP.loop.call_soon_threadsafe(function)
-
-
-def resident(staff):
-    from processes import resident_bytes
-
-    return resident_bytes(staff.stack.pid("api-0"))
+    assert resident_bytes(staff.stack.pid("api-0")) - before < 16 * 1024 * 1024
 
 
 def test_a_register_frame_in_the_packet_of_the_handshake_is_heard(staff):
@@ -374,8 +364,6 @@ def test_the_worker_list_shows_sockets_as_they_are(staff):
 
 def test_a_replica_that_leaves_closes_its_sockets_with_1001(staff, make_replica):
     replica = make_replica(staff.stack, "--heartbeat-interval=1").wait_ready()
-    from socket_grader import SocketGrader
-
     graders = [SocketGrader(replica.url, staff.stack.cluster_token) for _ in range(5)]
     replica.terminate()
     for grader in graders:
@@ -385,8 +373,6 @@ def test_a_replica_that_leaves_closes_its_sockets_with_1001(staff, make_replica)
 
 def test_sockets_of_a_killed_replica_lose_their_jobs(staff, make_replica):
     replica = make_replica(staff.stack, "--heartbeat-interval=1").wait_ready()
-    from socket_grader import SocketGrader
-
     grader = SocketGrader(replica.url, staff.stack.cluster_token)
     course = staff.course()
     run = course.run(1)

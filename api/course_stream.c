@@ -1,0 +1,126 @@
+#include "api/course_stream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "api/course_client.h"
+#include "api/course_status.h"
+#include "api/event_streams.h"
+#include "api/executor.h"
+#include "common/store/result_store.h"
+
+static const char finished[] = "FINISHED", failed[] = "FAILED";
+
+/* ?snapshot=1 */
+static bool wants_snapshot(const struct request *request)
+{
+    static const char argument[] = "snapshot=1";
+    const char *at = strstr(request->query, argument);
+    return at != NULL && (at == request->query || at[-1] == '&') &&
+           (at[sizeof argument - 1] == '\0' || at[sizeof argument - 1] == '&');
+}
+
+static void take_outcome(const struct result *result, void *context)
+{
+    *(enum job_outcome *)context = result->outcome;
+}
+
+/* How the job ended; *state NULL: it has not, as far as its run goes on. */
+static enum bw_code read_end(struct api *api, const char *job, bool is_run_over, const char **state,
+                             struct bw_error *error)
+{
+    char jobs[1][JOB_ID_SIZE];
+    enum job_outcome outcome = OUTCOME_NONE;
+    snprintf(jobs[0], sizeof jobs[0], "%s", job);
+    enum bw_code code = result_store_read(api->result_store, (const char(*)[JOB_ID_SIZE])jobs, 1,
+                                          false, take_outcome, &outcome, error);
+    *state = NULL;
+    if (outcome != OUTCOME_NONE || is_run_over)
+        *state = outcome == OUTCOME_SUCCEEDED ? finished : failed;
+    return code;
+}
+
+static enum bw_code begin(struct api *api, struct exchange *exchange, const char *subject,
+                          const char *last)
+{
+    struct event_stream *stream = event_stream_new(api->streams, subject,
+                                                   wants_snapshot(exchange_request(exchange)));
+    event_stream_begin(stream, last);
+    exchange_answer_stream(exchange, stream);
+    return BW_OK;
+}
+
+enum bw_code course_stream_job(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    struct run run;
+    uint32_t slot;
+    const char *last;
+    enum bw_code code = course_find_job(api, request->parts[0], request->parts[1], &run, &slot,
+                                        error);
+    if (code != BW_OK)
+        return code;
+    code = read_end(api, request->parts[1], run_phase_is_over(run.phase), &last, error);
+    run_clear(&run);
+    return code == BW_OK ? begin(api, exchange, request->parts[1], last) : code;
+}
+
+enum bw_code course_stream_run(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    struct run run;
+    enum bw_code code = course_find_run(api, request->parts[0], request->parts[1], &run, error);
+    if (code != BW_OK)
+        return code;
+    bool is_over = run_phase_is_over(run.phase);
+    run_clear(&run);
+    return begin(api, exchange, request->parts[1], is_over ? course_run_state(run.phase) : NULL);
+}
+
+/* ---- A watch whose run the scheduler has no longer ---- */
+
+struct ending {
+    struct api *api;
+    char subject[JOB_ID_SIZE];
+    int64_t number;
+};
+
+static void tell_end(void *context)
+{
+    struct ending *ending = context;
+    struct api *api = ending->api;
+    struct bw_error unused;
+    const char *state = failed;
+    struct run run;
+    char id[RUN_ID_SIZE];
+    snprintf(id, sizeof id, "%.24s", ending->subject);
+    if (run_store_read(api->run_store, id, &run, &unused) == BW_OK) {
+        state = course_run_state(run.phase);
+        run_clear(&run);
+    }
+    if (strlen(ending->subject) == JOB_ID_LENGTH &&
+        read_end(api, ending->subject, true, &state, &unused) != BW_OK)
+        state = failed;
+    event_streams_finish(api->streams, ending->number, state);
+    free(ending);
+}
+
+static void over(const char *subject, int64_t number, void *context)
+{
+    struct ending *ending = calloc(1, sizeof *ending);
+    if (ending == NULL)
+        abort();
+    ending->api = context;
+    ending->number = number;
+    snprintf(ending->subject, sizeof ending->subject, "%s", subject);
+    executor_submit(ending->api->executor, true, tell_end, ending);
+}
+
+enum bw_code course_stream_open(struct api *api, struct bw_error *error)
+{
+    const struct event_streams_settings settings = {
+        .signals = api->signals, .over = over, .context = api};
+    return event_streams_open(&settings, &api->streams, error);
+}
