@@ -14,12 +14,16 @@ from pathlib import Path
 import click
 
 from broadway_tools.grader.container_runner import ContainerRunner
+from broadway_tools.grader.course import CourseServer
 from broadway_tools.grader.process_runner import ProcessRunner
+from broadway_tools.grader.server import Server
+from broadway_tools.grader.socket_worker import SocketWorker
 from broadway_tools.grader.worker import Settings, Worker
 from broadway_tools.grader.workspace import wipe
 from broadway_tools.options import read_token
 
 ENGINES = ("docker", "podman")
+PROTOCOLS = ("seed", "course-http", "course-ws")
 ENGINE_ANSWER_S = 20
 
 log = logging.getLogger("grader")
@@ -34,6 +38,7 @@ log = logging.getLogger("grader")
 @click.option("--hostname", default=socket.gethostname, show_default="this machine's", help="As Broadway shows it.")
 @click.option("--concurrency", type=click.IntRange(1, 256), default=1, help="Jobs at once.")
 @click.option("--runner", type=click.Choice([*ENGINES, "process"]), help="[docker if it is there, else podman]")
+@click.option("--protocol", type=click.Choice(PROTOCOLS), default="seed", help="In which it speaks to Broadway.")
 @click.option("--work-dir", type=click.Path(path_type=Path), help="Where jobs get their directories [a temporary one].")
 @click.option("--wait", "wait_s", type=click.FloatRange(0, 60), help="Seconds a poll may take [as the server likes].")
 @click.option("--max-log-bytes", type=click.IntRange(0), default=4 * 1024 * 1024, help="Of a job's stdout, and stderr.")
@@ -42,7 +47,9 @@ log = logging.getLogger("grader")
 )
 @click.option("--max-jobs", type=click.IntRange(1), help="Leave after so many.")
 @click.option("--once", is_flag=True, help="The same as --max-jobs 1.")
-def cli(urls, host, port, token, token_file, runner, work_dir, wait_s, stage_timeout, once, max_jobs, **others):
+def cli(
+    urls, host, port, token, token_file, runner, protocol, work_dir, wait_s, stage_timeout, once, max_jobs, **others
+):
     """Take jobs from a Broadway API, run their stages in order, report what came of them.
 
     SIGTERM or Ctrl-C: finish the running jobs, take no others, leave. A second time: leave now.
@@ -54,18 +61,20 @@ def cli(urls, host, port, token, token_file, runner, work_dir, wait_s, stage_tim
         raise click.UsageError("the cluster token is missing: give --token-file, --token or BROADWAY_CLUSTER_TOKEN")
     make_runner = choose_runner(runner)
     jobs_dir = make_jobs_dir(work_dir)
+    urls = [url.rstrip("/") for url in urls] or [f"http://{host}:{port}"]
     settings = Settings(
-        urls=[url.rstrip("/") for url in urls] or [f"http://{host}:{port}"],
+        urls=urls,
         token=token,
         work_dir=jobs_dir,
         poll_wait_s=wait_s,
         stage_timeout_s=stage_timeout,
         max_jobs=1 if once else max_jobs,
         make_runner=make_runner,
+        make_line=partial(CourseServer, urls, token) if protocol == "course-http" else partial(Server, urls),
         **others,
     )
     try:
-        sys.exit(work(Worker(settings)))
+        sys.exit(work(SocketWorker(settings) if protocol == "course-ws" else Worker(settings)))
     finally:
         wipe(jobs_dir)
 

@@ -152,8 +152,12 @@ class _Cut:
 def _sentence(response):
     """What the server says is wrong."""
     try:
-        return str(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
+        body = response.json()
+        if body.get("status") == "fail":
+            data = body["data"]
+            return str(data if isinstance(data, str) else data["message"])
+        return str(body.get("error") or body["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return response.text[:200]
 
 

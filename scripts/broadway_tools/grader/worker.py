@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from broadway_tools.grader.job import Job
-from broadway_tools.grader.server import Refused, Server, Stopped, Unavailable
+from broadway_tools.grader.server import Refused, Stopped, Unavailable
 
 # An empty answer that came sooner is no reason to ask again at once.
 SHORTEST_POLL_S = 0.5
@@ -30,6 +30,7 @@ class Settings:
     stage_timeout_s: float
     max_jobs: int
     make_runner: object
+    make_line: object  # a Server for one thread
 
 
 class Worker:
@@ -47,7 +48,7 @@ class Worker:
         self._all_done = threading.Event()  # no slot is left
         self._beat_now = threading.Event()
         self._failure = None
-        self._poll_lines = [Server(settings.urls) for _ in range(settings.concurrency)]
+        self._poll_lines = [settings.make_line() for _ in range(settings.concurrency)]
         self._slots = [
             threading.Thread(target=self._guard, args=(self._serve, line), daemon=True) for line in self._poll_lines
         ]
@@ -100,7 +101,7 @@ class Worker:
 
     def _serve(self, poll_line):
         """Takes one job after the other. Results have a line of their own: a stop must not cut them off."""
-        result_line = Server(self._settings.urls)
+        result_line = self._settings.make_line()
         while not self._stopping.is_set() and self._reserve():
             worker_id = self._identity(poll_line)
             handout = self._poll(poll_line, worker_id)
@@ -146,7 +147,7 @@ class Worker:
         log.info("job %s started", job.id)
         started = time.monotonic()
         try:
-            reply = _run(job)
+            reply = run_job(job)
             if not self._all_done.is_set():
                 self._report(job, {"worker_id": worker_id, **reply}, line)
                 seconds = time.monotonic() - started
@@ -215,7 +216,7 @@ class Worker:
                 self._registration = None
 
     def _keep_alive(self):
-        line = Server(self._settings.urls)
+        line = self._settings.make_line()
         while not self._all_done.is_set():
             with self._lock:
                 registration = self._registration
@@ -238,7 +239,7 @@ class Worker:
         self._stopping.wait(error.pause_s)
 
 
-def _run(job):
+def run_job(job):
     """What to post of a job. If this machine failed it, that is its result: else it would wait for its deadline."""
     try:
         return job.run()

@@ -1,0 +1,75 @@
+"""scripts/grader in the course protocol, as a process."""
+
+import signal
+import subprocess
+
+import pytest
+from course import stage
+from harness import SCRIPTS, clean_environment
+from waiting import wait_until
+
+COMPLETE = "grading run is complete"
+
+
+def sh(script, **more):
+    return stage(entrypoint=["/bin/sh", "-c", script], **more)
+
+
+@pytest.fixture
+def start_grader(staff, tmp_path):
+    """Starts a grader of the stack; ended with the test."""
+    started = []
+
+    def start(*flags):
+        argv = [str(SCRIPTS / "grader"), "--runner=process", f"--work-dir={tmp_path}", *flags]
+        argv += [f"--url={url}" for url in staff.stack.urls]
+        with open(tmp_path / "grader.log", "ab") as log:
+            environment = clean_environment(BROADWAY_CLUSTER_TOKEN=staff.stack.cluster_token)
+            started.append(subprocess.Popen(argv, stdout=log, stderr=log, env=environment))
+        return started[-1]
+
+    yield start
+    for grader in started:
+        if grader.poll() is None:
+            grader.kill()
+        grader.wait()
+    print((tmp_path / "grader.log").read_text(encoding="utf-8")[-3000:])
+
+
+@pytest.mark.parametrize("protocol", ["course-http", "course-ws"])
+def test_it_takes_and_finishes_the_jobs_of_a_whole_run(staff, start_grader, protocol):
+    course = staff.course()
+    config = {
+        "pre_processing_pipeline": [sh("echo before")],
+        "student_pipeline": [sh('echo "$who of $GRADING_RUN_ID"', env={"who": "nobody"}), sh("echo err >&2")],
+        "post_processing_pipeline": [sh("exit $CODE")],
+    }
+    start_grader(f"--protocol={protocol}", "--concurrency=2", "--hostname=bench 7")
+    run = course.run([{"who": f"s{n}"} for n in range(4)], config, post_processing_env={"CODE": 0})
+    wait_until(lambda: course.state(run) == COMPLETE, 30, "the run is complete")
+    status = course.status(run)
+    assert set(status["student_jobs_state"].values()) == {"grading job was successful"}
+    for index, job in enumerate(status["student_jobs_state"]):
+        assert course.log(job) == {"stdout": f"s{index} of {run}\n", "stderr": "err\n"}
+    assert [row["hostname"] for row in course.workers() if row["alive"]].count("bench 7") >= 1
+
+
+@pytest.mark.parametrize("protocol", ["course-http", "course-ws"])
+def test_it_finishes_its_job_before_it_leaves(staff, start_grader, protocol, tmp_path):
+    course = staff.course()
+    grader = start_grader(f"--protocol={protocol}")
+    begun = tmp_path / "begun"
+    run = course.run(2, {"student_pipeline": [sh(f"touch {begun}; sleep 2")]})
+    wait_until(begun.exists, 20, "a job runs")
+    grader.send_signal(signal.SIGTERM)
+    assert grader.wait(20) == 0
+    states = list(course.status(run)["student_jobs_state"].values())
+    assert states == ["grading job was successful", "grading job has been scheduled"]
+
+
+def test_a_failing_stage_fails_the_job(staff, start_grader):
+    course = staff.course()
+    start_grader("--protocol=course-ws", "--once")
+    run = course.run(1, {"student_pipeline": [sh("exit 3"), sh("echo never")]})
+    wait_until(lambda: course.state(run) == COMPLETE, 20, "the run is complete")
+    assert list(course.status(run)["student_jobs_state"].values()) == ["grading job failed"]

@@ -1,0 +1,147 @@
+"""The course protocol in numbers: fairness, watched queues, many graders of both kinds, what waiting costs. Prints what it
+measures."""
+
+import json
+import statistics
+import time
+
+import pytest
+from course import COURSES, Course
+from course_crowd import CourseCrowd, Poller, Pushed
+from event_stream import EventStream
+from harness import Stack
+from pipelines import job_id_of
+from processes import resident_bytes
+from waiting import PATIENCE, is_instrumented, wait_until
+
+pytestmark = pytest.mark.timeout(900)  # of work, not of waiting
+
+SMALL = {"student_pipeline": [{"image": "x"}]}
+COMPLETE = "grading run is complete"
+
+
+@pytest.fixture
+def big_stack(tmp_path):
+    """One replica, to be measured; its graders have time."""
+    config = tmp_path / "courses.json"
+    config.write_text(json.dumps(COURSES), encoding="utf-8")
+    stack = Stack(tmp_path / "stack", api=(f"course-config={config}", "course-poll-wait=20")).up()
+    yield stack
+    stack.down()
+
+
+@pytest.fixture
+def courses(big_stack):
+    made = [Course(big_stack.urls[0], name) for name in ("cs225", "cs241")]
+    yield made
+    for course in made:
+        course.close()
+
+
+def pollers(stack, count):
+    return [Poller(stack.urls[0], stack.cluster_token) for _ in range(count)]
+
+
+def pushed(stack, count):
+    return [Pushed(stack.urls[0], stack.cluster_token) for _ in range(count)]
+
+
+def p99(values):
+    return statistics.quantiles(values, n=100)[98] if len(values) > 1 else values[0]
+
+
+def waits_of(run, taken, begun):
+    return [when - begun for job, when in taken if job.startswith(run)]
+
+
+def test_a_small_run_goes_alternately_with_a_large_one_and_waits_no_longer_than_twice(big_stack, courses):
+    large, small = courses
+    with CourseCrowd(pollers(big_stack, 4)) as crowd:
+        crowd.wait()
+        alone = []
+        for _ in range(5):
+            begun = time.monotonic()
+            run = small.run(10, SMALL)
+            crowd.work(10)
+            alone += waits_of(run, crowd.taken, begun)
+        large_run = large.run(10_000, SMALL)
+        crowd.work(200)
+        under_load, orders = [], []
+        for _ in range(5):
+            at, begun = len(crowd.taken), time.monotonic()
+            run = small.run(10, SMALL)
+            while len(waits_of(run, crowd.taken, begun)) < 10:
+                crowd.work(1)
+            under_load += waits_of(run, crowd.taken, begun)
+            order = "".join("b" if job.startswith(run) else "a" for job, _ in crowd.taken[at:])
+            orders.append(order[order.index("b") : order.rindex("b") + 1])
+        print(
+            f"\nwait of a run of 10: alone p99 {p99(alone) * 1000:.0f} ms, beside 10,000 {p99(under_load) * 1000:.0f} ms"
+        )
+        print(f"order of hand-outs, b the small run: {orders}")
+        # Four graders hear of their jobs side by side, so neighbours may change places on the way.
+        assert all(abs(order.count("a") - order.count("b")) <= 4 for order in orders)
+        assert large.state(large_run) != COMPLETE
+    assert p99(under_load) <= 2 * p99(alone) + 0.05 * PATIENCE
+
+
+def test_a_thousand_watched_jobs_do_not_slow_the_hand_out(big_stack, courses):
+    jobs, part = 10_000, 1500
+    run = courses[0].run(jobs, SMALL)
+    rates, streams = [], []
+    with CourseCrowd(pollers(big_stack, 20)) as crowd:
+        crowd.wait()
+        crowd.work(500)
+        for is_watched in (False, True, False):
+            if is_watched:
+                paths = [f"/api/v1/stream/cs225/{job_id_of(run, 1, jobs - 1 - n)}" for n in range(1000)]
+                streams = [EventStream(big_stack.urls[0], COURSES["cs225"]["tokens"][0], path) for path in paths]
+            begun = time.monotonic()
+            crowd.work(part)
+            rates.append(part / (time.monotonic() - begun))
+            for stream in streams:
+                event = stream.next()
+                assert event["type"] == "position" and event["data"] < jobs
+                stream.close()
+            streams = []
+    print("\njobs a second, unwatched, with 1,000 watched, unwatched: " + ", ".join(f"{rate:.0f}" for rate in rates))
+    if not is_instrumented():
+        assert rates[1] >= 0.8 * min(rates[0], rates[2])
+
+
+def test_a_thousand_streams_cost_little_memory(big_stack, courses):
+    run = courses[0].run(1000, SMALL)
+    pid = big_stack.pid("api-0")
+    token, url = COURSES["cs225"]["tokens"][0], big_stack.urls[0]
+    warm = [EventStream(url, token, f"/api/v1/stream/cs225/{job_id_of(run, 1, n)}") for n in range(50)]
+    before = resident_bytes(pid)
+    streams = [EventStream(url, token, f"/api/v1/stream/cs225/{job_id_of(run, 1, n)}") for n in range(1000)]
+    each = (resident_bytes(pid) - before) / 1000
+    print(f"\nmemory of a stream: {each / 1024:.1f} KiB")
+    for stream in [*warm, *streams]:
+        stream.close()
+    if not is_instrumented():
+        assert each < 64 * 1024
+
+
+def test_500_websockets_and_500_polls_take_each_of_20000_jobs_once(big_stack, courses):
+    course, jobs = courses[0], 20_000
+    pid = big_stack.pid("api-0")
+    sockets = pushed(big_stack, 50)
+    before = resident_bytes(pid)
+    sockets += pushed(big_stack, 450)
+    each = (resident_bytes(pid) - before) / 450
+    print(f"\nmemory of an idle websocket: {each / 1024:.1f} KiB")
+    with CourseCrowd([*sockets, *pollers(big_stack, 500)]) as crowd:
+        crowd.wait()
+        begun = time.monotonic()
+        run = course.run(jobs, SMALL)
+        crowd.work(jobs)
+        took = time.monotonic() - begun
+        wait_until(lambda: course.state(run) == COMPLETE, 60, "the run is complete")
+        names = [job for job, _ in crowd.taken]
+    print(f"{jobs} jobs by 500 websockets and 500 polls in {took:.1f} s: {jobs / took:.0f} a second")
+    assert sorted(names) == sorted(job_id_of(run, 1, n) for n in range(jobs)), "each exactly once"
+    assert big_stack.database.db.job_results.count_documents({}) == jobs
+    if not is_instrumented():
+        assert each < 64 * 1024
