@@ -1,0 +1,91 @@
+#include "api/course_config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <string.h>
+
+static enum bw_code parse(const char *text, struct course_list *list, struct bw_error *error)
+{
+    return course_config_parse(text, strlen(text), list, error);
+}
+
+static void courses_come_with_hashes_of_their_tokens(void **state)
+{
+    (void)state;
+    struct course_list list;
+    struct bw_error error;
+    static const char text[] =
+        "{\"cs225\": {\"tokens\": [\"one\", \"two\"], \"query_tokens\": [\"look\"]}, "
+        "\"cs-241_x\": {\"tokens\": []}, \"bare\": {}}";
+    assert_int_equal(parse(text, &list, &error), BW_OK);
+    assert_int_equal(list.count, 3);
+    assert_string_equal(list.items[0].name, "cs225");
+    assert_int_equal(list.items[0].tokens.count, 2);
+    assert_true(token_hash_matches(&list.items[0].tokens.items[1], "two"));
+    assert_false(token_hash_matches(&list.items[0].tokens.items[0], "two"));
+    assert_true(token_hash_matches(&list.items[0].query_tokens.items[0], "look"));
+    assert_int_equal(list.items[2].tokens.count, 0);
+    course_list_clear(&list);
+}
+
+static void equal_tokens_have_unequal_hashes(void **state)
+{
+    (void)state;
+    struct course_list list;
+    struct bw_error error;
+    assert_int_equal(
+        parse("{\"a\": {\"tokens\": [\"x\"]}, \"b\": {\"tokens\": [\"x\"]}}", &list, &error),
+        BW_OK);
+    assert_string_not_equal(list.items[0].tokens.items[0].hash, list.items[1].tokens.items[0].hash);
+    course_list_clear(&list);
+}
+
+static void what_does_not_fit_is_refused_and_no_token_is_shown(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *sentence;
+    } rows[] = {
+        {"no json", "not valid JSON"},
+        {"[]", "must be an object"},
+        {"{\"a\": []}", "a: must be an object"},
+        {"{\"a\": {\"token\": [\"secret\"]}}", "a: unknown key 'token'"},
+        {"{\"a\": {\"tokens\": \"secret\"}}", "a.tokens: must be a list"},
+        {"{\"a\": {\"tokens\": [\"\"]}}", "a.tokens[0]: must be 1 to 500"},
+        {"{\"a\": {\"tokens\": [\"has secret\"]}}", "a.tokens[0]: must be 1 to 500"},
+        {"{\"a\": {\"tokens\": [], \"tokens\": []}}", "twice"},
+        {"{\"a b\": {}}", "'a b' can't be the name of a course"},
+        {"{\"\": {}}", "can't be the name of a course"},
+        {"{\"0123456789abcdef01234567\": {}}", "24 hex digits are the id of a grading run"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct course_list list;
+        struct bw_error error;
+        assert_int_equal(parse(rows[i].text, &list, &error), BW_BAD_REQUEST);
+        assert_null(strstr(error.message, "secret"));
+        if (strcmp(rows[i].sentence, "twice") != 0)
+            assert_non_null(strstr(error.message, rows[i].sentence));
+    }
+}
+
+static void file_that_is_not_there_is_named(void **state)
+{
+    (void)state;
+    struct course_list list;
+    struct bw_error error;
+    assert_int_equal(course_config_read("/nowhere/courses.json", &list, &error), BW_BAD_REQUEST);
+    assert_non_null(strstr(error.message, "--course-config /nowhere/courses.json: No such file"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(courses_come_with_hashes_of_their_tokens),
+        cmocka_unit_test(equal_tokens_have_unequal_hashes),
+        cmocka_unit_test(what_does_not_fit_is_refused_and_no_token_is_shown),
+        cmocka_unit_test(file_that_is_not_there_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,134 @@
+#include "api/course_status.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RUN "0123456789abcdef01234567"
+#define PRE RUN "00000000"
+#define FIRST RUN "10000000"
+#define SECOND RUN "10000001"
+#define POST RUN "20000000"
+
+/* A started run with every step and two students; its facts in the order pre, students, post. */
+static struct run run_in(enum run_phase phase)
+{
+    return (struct run){.id = RUN,
+                        .has_pre = true,
+                        .has_post = true,
+                        .students = 2,
+                        .started_ms = 1,
+                        .phase = phase};
+}
+
+static const struct job_fact waits = {0}, runs = {.attempts = 1, .is_live = true},
+                             succeeded = {.outcome = OUTCOME_SUCCEEDED, .attempts = 1},
+                             failed = {.outcome = OUTCOME_FAILED, .attempts = 1},
+                             cancelled = {.outcome = OUTCOME_CANCELLED};
+
+static void assert_status(const struct run *run, const struct job_fact *facts, const char *state,
+                          const char *rest)
+{
+    char expected[1024];
+    json_auto_t *status = course_status_answer(run, facts);
+    snprintf(expected, sizeof expected, "{\"state\": \"%s\", %s}", state, rest);
+    json_auto_t *wanted = json_loads(expected, 0, NULL);
+    assert_non_null(wanted);
+    if (!json_equal(status, wanted))
+        fail_msg("%s is not %s", json_dumps(status, 0), expected);
+}
+
+#define STATES(pre, students, post)                                            \
+    "\"pre_processing_job_state\": " pre ", \"student_jobs_state\": " students \
+    ", \"post_processing_job_state\": " post
+#define JOB(id, state) "\"" id "\": \"grading job " state "\""
+
+static void steps_show_once_they_have_begun(void **state)
+{
+    (void)state;
+    struct run run = run_in(RUN_PRE);
+    assert_status(&run, (struct job_fact[]){runs, waits, waits, waits},
+                  "pre processing job has been scheduled",
+                  STATES("{" JOB(PRE, "is running") "}", "{}", "null"));
+    assert_status(&run, (struct job_fact[]){succeeded, runs, waits, waits},
+                  "students grading jobs have been scheduled",
+                  STATES("{" JOB(PRE, "was successful") "}",
+                         "{" JOB(FIRST, "is running") "," JOB(SECOND, "has been scheduled") "}",
+                         "null"));
+    assert_status(&run, (struct job_fact[]){succeeded, failed, succeeded, waits},
+                  "post processing job has been scheduled",
+                  STATES("{" JOB(PRE, "was successful") "}",
+                         "{" JOB(FIRST, "failed") "," JOB(SECOND, "was successful") "}",
+                         "{" JOB(POST, "has been scheduled") "}"));
+    assert_status(&run, (struct job_fact[]){succeeded, failed, succeeded, succeeded},
+                  "grading run is complete",
+                  STATES("{" JOB(PRE, "was successful") "}",
+                         "{" JOB(FIRST, "failed") "," JOB(SECOND, "was successful") "}",
+                         "{" JOB(POST, "was successful") "}"));
+}
+
+static void steps_that_a_failure_kept_from_it_never_began(void **state)
+{
+    (void)state;
+    struct run run = run_in(RUN_FAILED);
+    assert_status(&run, (struct job_fact[]){failed, waits, waits, waits}, "grading run failed",
+                  STATES("{" JOB(PRE, "failed") "}", "{}", "null"));
+    assert_status(&run, (struct job_fact[]){succeeded, succeeded, succeeded, failed},
+                  "grading run failed",
+                  STATES("{" JOB(PRE, "was successful") "}",
+                         "{" JOB(FIRST, "was successful") "," JOB(SECOND, "was successful") "}",
+                         "{" JOB(POST, "failed") "}"));
+}
+
+static void cancelled_run_shows_the_steps_that_had_begun(void **state)
+{
+    (void)state;
+    struct run run = run_in(RUN_CANCELLED);
+    assert_status(&run, (struct job_fact[]){succeeded, succeeded, cancelled, cancelled},
+                  "grading run was cancelled",
+                  STATES("{" JOB(PRE, "was successful") "}",
+                         "{" JOB(FIRST, "was successful") "," JOB(SECOND, "failed") "}", "null"));
+}
+
+static void steps_that_the_config_lacks_are_null_and_no_students_an_empty_object(void **state)
+{
+    (void)state;
+    struct run run = {.id = RUN, .started_ms = 1, .phase = RUN_FINISHED};
+    assert_status(&run, (struct job_fact[]){waits}, "grading run is complete",
+                  STATES("null", "{}", "null"));
+    struct run created = {.id = RUN, .students = 1};
+    assert_status(&created, (struct job_fact[]){waits}, "ready to be started",
+                  STATES("null", "{}", "null"));
+}
+
+static void students_keep_their_order(void **state)
+{
+    (void)state;
+    struct run run = {.id = RUN, .students = 300, .started_ms = 1, .phase = RUN_STUDENTS};
+    struct job_fact *facts = calloc(run.students, sizeof *facts);
+    json_auto_t *status = course_status_answer(&run, facts);
+    const char *id, *before = "";
+    json_t *text;
+    json_object_foreach (json_object_get(status, "student_jobs_state"), id, text) {
+        assert_true(strcmp(before, id) < 0);
+        before = id;
+    }
+    assert_int_equal(json_object_size(json_object_get(status, "student_jobs_state")), 300);
+    free(facts);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(steps_show_once_they_have_begun),
+        cmocka_unit_test(steps_that_a_failure_kept_from_it_never_began),
+        cmocka_unit_test(cancelled_run_shows_the_steps_that_had_begun),
+        cmocka_unit_test(steps_that_the_config_lacks_are_null_and_no_students_an_empty_object),
+        cmocka_unit_test(students_keep_their_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
