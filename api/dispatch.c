@@ -5,6 +5,7 @@
 #include "api/auth.h"
 #include "api/executor.h"
 #include "api/worker_cache.h"
+#include "common/database.h"
 #include "common/failpoint.h"
 
 enum { INLINE_BODY_MAX = 64 * 1024, SHOWN_SIZE = 80 };
@@ -39,7 +40,8 @@ static void handle(void *context)
 }
 
 /* The same for a grader that is not in memory. Without the database nobody can say whether it is
- * known: then it is believed, and its handler deals with it, since most graders end at a refusal.
+ * known: then it is believed, and its handler deals with it, since most graders end at a refusal
+ * (and where it is known that the database is away, nobody asks).
  */
 static void check_and_handle(void *context)
 {
@@ -102,6 +104,7 @@ static void advance(struct exchange *exchange, bool may_wait)
         return;
     }
     bool is_unknown = route->auth == AUTH_WORKER &&
+                      !database_is_away(exchange->host->api->database) &&
                       !worker_cache_has(exchange->host->api->workers,
                                         argument(exchange, "worker_id"));
     void (*function)(void *) = is_unknown ? check_and_handle : handle;

@@ -236,6 +236,14 @@ static bool may_write(const struct group_commit *self)
     return fence->is_open == NULL || fence->is_open(fence->context);
 }
 
+/* Is there a point in keeping what was not stored? */
+static bool may_wait(const struct group_commit *self, const struct commit_item *item)
+{
+    if (!may_write(self) || clock_boot_ms() >= item->expires_ms)
+        return false;
+    return !self->settings.is_hasty || !database_is_away(self->database);
+}
+
 static void batch_try(struct group_commit *self, struct batch *batch)
 {
     memset(batch->existing, 0, sizeof *batch->existing * batch->count);
@@ -271,10 +279,9 @@ static bool batch_settle(struct group_commit *self, struct batch *batch)
 {
     struct commit_item *again = NULL, **tail = &again;
     unsigned settled = 0;
-    int64_t now_ms = clock_boot_ms();
     for (unsigned i = 0; i < batch->count; i++) {
         struct commit_item *item = batch->items[i];
-        if (batch->verdicts[i] == VERDICT_AGAIN && now_ms < item->expires_ms && may_write(self)) {
+        if (batch->verdicts[i] == VERDICT_AGAIN && may_wait(self, item)) {
             *tail = item;
             tail = &item->next;
             continue;
@@ -303,11 +310,10 @@ static void expire_queued(struct group_commit *self)
 {
     struct commit_item *expired = NULL, **tail = &expired;
     size_t count = 0;
-    int64_t now_ms = clock_boot_ms();
     pthread_mutex_lock(&self->mutex);
     for (struct commit_item **at = &self->head; *at != NULL;) {
         struct commit_item *item = *at;
-        if (now_ms < item->expires_ms && may_write(self)) {
+        if (may_wait(self, item)) {
             at = &item->next;
             continue;
         }

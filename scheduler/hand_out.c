@@ -97,9 +97,9 @@ static void hand_out(struct core *core, const struct offer *offer, struct parked
 }
 
 /* May this worker be given one more job? */
-static bool is_eligible(const struct known_worker *worker)
+static bool is_eligible(const struct core *core, const struct known_worker *worker)
 {
-    if (!worker->is_alive || worker->undelivered > 0)
+    if (!worker->is_alive || worker->undelivered > 0 || core->now_ms < worker->paused_until_ms)
         return false;
     return worker->concurrency == 0 || worker->held < (uint32_t)worker->concurrency;
 }
@@ -120,7 +120,7 @@ static struct parked_poll *choose_poll(const struct core *core, const char *avoi
 {
     struct parked_poll *poll, *avoided = NULL;
     DL_FOREACH (core->replicas.waiters, poll) {
-        if (!poll->replica->in_contact || !is_eligible(poll->worker))
+        if (!poll->replica->in_contact || !is_eligible(core, poll->worker))
             continue;
         if (avoid[0] == '\0' || strcmp(poll->worker->id, avoid) != 0)
             return newest_poll(poll->worker);
@@ -151,8 +151,6 @@ static void offer_again(struct core *core, struct live_lease *lease, struct park
 static void offer_unconfirmed(struct core *core)
 {
     struct parked_poll *waiter, *following;
-    if (core->now_ms < core->offer_again_ms)
-        return;
     DL_FOREACH_SAFE (core->replicas.waiters, waiter, following) {
         struct known_worker *worker = waiter->worker;
         struct live_lease *lease;
@@ -274,10 +272,12 @@ static void send_callbacks(struct core *core)
 
 void hand_out_round(struct core *core)
 {
-    offer_unconfirmed(core);
-    match_jobs(core);
-    offer_overdue(core);
-    answer_final(core);
+    if (core->now_ms >= core->opens_ms && !core->is_stopping) {
+        offer_unconfirmed(core);
+        match_jobs(core);
+        offer_overdue(core);
+        answer_final(core);
+    }
     send_callbacks(core);
 }
 

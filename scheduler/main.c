@@ -226,6 +226,7 @@ static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
         &(struct chores_settings){.runs = core->runs,
                                   .leases = core->lease_store,
                                   .workers = core->worker_store,
+                                  .results = core->results,
                                   .inbox = core->inbox,
                                   .fence = leadership_fence(core->leadership)});
     core_reset(core);

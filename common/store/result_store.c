@@ -62,6 +62,7 @@ bool result_from_document(const bson_t *document, struct result *result)
     document_text(document, "worker", result->worker, sizeof result->worker);
     document_text(document, "reason", result->reason, sizeof result->reason);
     document_text(document, "digest", result->digest, sizeof result->digest);
+    result->is_silent = document_boolean(document, "silent", false);
     result->attempts = (uint32_t)document_integer(document, "attempts", 0);
     result->finished_ms = document_date(document, "finished_at");
     return result->outcome != OUTCOME_NONE;
@@ -88,6 +89,8 @@ void result_store_insert(struct result_store *store, struct result_commit *commi
     BSON_APPEND_UTF8(document, "outcome", outcome_name(result->outcome));
     if (result->worker[0] != '\0')
         BSON_APPEND_UTF8(document, "worker", result->worker);
+    if (result->is_silent)
+        BSON_APPEND_BOOL(document, "silent", true);
     if (result->attempts > 0)
         BSON_APPEND_INT32(document, "attempts", (int32_t)result->attempts);
     if (result->reason[0] != '\0')

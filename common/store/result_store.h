@@ -23,6 +23,7 @@ struct result {
     char worker[WORKER_ID_SIZE]; /* "" if the scheduler wrote it */
     uint32_t attempts; /* leases that counted so far, as far as the writer knew; 0: not known */
     char reason[REASON_SIZE]; /* for people; "" for a grader's own */
+    bool is_silent;           /* the grader sent no output with it: neither stdout nor stderr */
     char digest[DIGEST_SIZE]; /* of result, success and logs as sent: tells a retry from another
                                  result */
     int64_t finished_ms;      /* database date */
