@@ -1,4 +1,4 @@
-"""Guards taken out, one at a time: for each, the named row must fail. The guards stand in the sources as MUTANT("name"); only
+"""Guards taken out, one at a time: for each, the named row must fail. They stand in the sources as MUTANT("name"); only
 the preset `fault` compiles them, and BROADWAY_MUTANT chooses one."""
 
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What happens in the database, in its own order: a change stream of the harness's own, past all proxies, as JSON lines."""
+"""What happens in the database, in its own order: a change stream of the harness's own, past all proxies, as lines."""
 
 import datetime
 import json

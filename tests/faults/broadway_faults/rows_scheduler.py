@@ -157,7 +157,7 @@ def all_down(scene):
 
 @row(22, "scheduler: two leaders forced, under load", Plan(**TWO, max_attempts=1, job_timeout=14))
 def two_leaders(scene):
-    """The old one trusts itself for ever. First it only hears wrong: it takes workers that live for dead, and must neither
+    """The old one trusts itself for ever. First it hears nobody: it takes workers that live for dead, and must neither
     end their leases nor give up their jobs. Then both hand out, again and again."""
     scene.warm_up()
     patient = scene.add_graders(4, grade=lambda job: time.sleep(8) or {"job": job["job_id"], "by": "patient"})
