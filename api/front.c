@@ -170,6 +170,7 @@ static enum MHD_Result take_body(struct front *front, struct exchange *exchange,
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
     *length = 0;
+    dispatch_progress(exchange);
     bool is_complete = body->expected > 0 && body->length == body->expected;
     return is_complete || !has_left(exchange) ? MHD_YES : MHD_NO;
 }
