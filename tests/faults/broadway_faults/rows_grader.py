@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from broadway_faults.cluster import Plan
 from broadway_faults.graders import BEATING, VANISH
@@ -111,19 +112,18 @@ def same_result_twice(scene):
     scene.submit(students=3, pre=False, post=False)
     for _ in range(3):
         job = grader.take()
-        value, statuses = {"job": job["job_id"]}, []
-        senders = [
-            threading.Thread(
-                target=lambda n=n, job=job, value=value: statuses.append(grader.send(job, value, replica=n % 2).status)
-            )
-            for n in range(4)
-        ]
-        for sender in senders:
-            sender.start()
-        for sender in senders:
-            sender.join(20)
+        value = {"job": job["job_id"]}
+        statuses = send_at_once(grader, job, [value] * 4)
         statuses.append(grader.send(job, value).status)
         scene.expect(set(statuses) == {200}, "all hear 200", statuses=statuses)
+
+
+def send_at_once(grader, job, values):
+    """Each value in a thread of its own, through the replicas in turn; the statuses."""
+    replicas = len(grader.scene.urls)
+    with ThreadPoolExecutor(len(values)) as pool:
+        tries = [pool.submit(grader.send, job, value, replica=n % replicas) for n, value in enumerate(values)]
+    return [one.result().status for one in tries]
 
 
 @row(28, "grader: two different results for one job by one worker")
@@ -135,17 +135,10 @@ def two_results(scene):
     scene.expect(
         first.status == 200 and second.status == 400, "the first counts", statuses=[first.status, second.status]
     )
-    job, statuses = grader.take(), []
+    job = grader.take()
     strange = stranger.send(job, {"by": "a stranger"})
     scene.expect(strange.status == 400, "whoever never had the job is refused", status=strange.status)
-    senders = [
-        threading.Thread(target=lambda n=n: statuses.append(grader.send(job, {"n": n}, replica=n % 2).status))
-        for n in range(6)
-    ]
-    for sender in senders:
-        sender.start()
-    for sender in senders:
-        sender.join(20)
+    statuses = send_at_once(grader, job, [{"n": n} for n in range(6)])
     scene.expect(sorted(statuses) == [200] + 5 * [400], "of several at once one counts", statuses=statuses)
 
 
