@@ -1,0 +1,66 @@
+"""Strict schemas: those of Kubernetes by version, and those of custom resources as their own projects define them."""
+
+import functools
+
+import jsonschema
+import kubernetes_validate
+import yaml
+from tools import tools
+
+VERSIONS = [f"1.{minor}" for minor in range(28, int(kubernetes_validate.latest_version().split(".")[1]) + 1)]
+
+
+class Unknown(Exception):
+    """There is no schema for this kind."""
+
+
+def is_custom(document):
+    return document["apiVersion"].split("/")[0] in ("keda.sh", "monitoring.coreos.com")
+
+
+def check(document, version):
+    """Raises what is wrong with a document, or Unknown. A field that the schema doesn't know is wrong."""
+    if is_custom(document):
+        check_custom(document)
+        return
+    try:
+        kubernetes_validate.validate(document, version, strict=True)
+    except kubernetes_validate.SchemaNotFoundError as error:
+        raise Unknown(str(error)) from error
+
+
+def check_custom(document):
+    schema = custom_schemas().get((document["apiVersion"], document["kind"]))
+    if schema is None:
+        raise Unknown(f"no schema for {document['apiVersion']} {document['kind']}")
+    jsonschema.validate(document, schema)
+
+
+@functools.cache
+def custom_schemas():
+    """{(apiVersion, kind): schema}, of all definitions at hand."""
+    schemas = {}
+    for path in sorted((tools("crds") / "crds").glob("*.yaml")):
+        for definition in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+            spec = definition["spec"]
+            for version in spec["versions"]:
+                schema = closed(version["schema"]["openAPIV3Schema"])
+                # What an API server knows by itself, of every object.
+                schema["properties"] |= {"metadata": {"type": "object"}}
+                schemas[f"{spec['group']}/{version['name']}", spec["names"]["kind"]] = schema
+    return schemas
+
+
+def closed(schema):
+    """The same schema, refusing what it doesn't name."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: closed(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and "type" in schema:
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            made.setdefault("additionalProperties", False)
+    if schema.get("x-kubernetes-int-or-string"):
+        made.pop("type", None)
+    return made
