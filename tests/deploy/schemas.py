@@ -7,6 +7,13 @@ import kubernetes_validate
 import yaml
 from tools import tools
 
+
+class Loader(yaml.CSafeLoader):
+    """Takes "=" for text, as everybody but the letter of YAML 1.1 does."""
+
+
+Loader.add_constructor("tag:yaml.org,2002:value", Loader.construct_yaml_str)
+
 VERSIONS = [f"1.{minor}" for minor in range(28, int(kubernetes_validate.latest_version().split(".")[1]) + 1)]
 
 
@@ -41,7 +48,7 @@ def custom_schemas():
     """{(apiVersion, kind): schema}, of all definitions at hand."""
     schemas = {}
     for path in sorted((tools("crds") / "crds").glob("*.yaml")):
-        for definition in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        for definition in yaml.load_all(path.read_text(encoding="utf-8"), Loader):
             spec = definition["spec"]
             for version in spec["versions"]:
                 schema = closed(version["schema"]["openAPIV3Schema"])
@@ -61,6 +68,8 @@ def closed(schema):
     if isinstance(schema.get("properties"), dict) and "type" in schema:
         if not schema.get("x-kubernetes-preserve-unknown-fields"):
             made.setdefault("additionalProperties", False)
+    if "(?i)" in str(schema.get("pattern", "")):  # where Go takes it; Python wants it in front
+        made["pattern"] = "(?i)" + schema["pattern"].replace("(?i)", "")
     if schema.get("x-kubernetes-int-or-string"):
         made.pop("type", None)
     return made
