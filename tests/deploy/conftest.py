@@ -1,5 +1,6 @@
 """Options: what takes long is chosen, not left out by chance."""
 
+
 def pytest_addoption(parser):
     parser.addoption("--cluster", action="store_true", help="with a real kube-apiserver")
     parser.addoption("--images", action="store_true", help="build the images, twice, and run what is in them")
@@ -12,4 +13,3 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-

@@ -65,9 +65,9 @@ def closed(schema):
     if not isinstance(schema, dict):
         return schema
     made = {key: closed(value) for key, value in schema.items()}
-    if isinstance(schema.get("properties"), dict) and "type" in schema:
-        if not schema.get("x-kubernetes-preserve-unknown-fields"):
-            made.setdefault("additionalProperties", False)
+    is_open = schema.get("x-kubernetes-preserve-unknown-fields")
+    if isinstance(schema.get("properties"), dict) and "type" in schema and not is_open:
+        made.setdefault("additionalProperties", False)
     if "(?i)" in str(schema.get("pattern", "")):  # where Go takes it; Python wants it in front
         made["pattern"] = "(?i)" + schema["pattern"].replace("(?i)", "")
     if schema.get("x-kubernetes-int-or-string"):

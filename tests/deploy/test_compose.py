@@ -35,7 +35,9 @@ def test_services_are_those_of_one_machine(compose):
     assert services["scheduler"]["deploy"]["replicas"] == 2
     for name in ("api-1", "api-2"):
         assert services[name]["environment"]["BROADWAY_INTERNAL_URL"] == f"http://{name}:1471"
-        assert seconds(services[name]["stop_grace_period"]) >= 5 + float(services[name]["environment"]["BROADWAY_GRACE"])
+        assert seconds(services[name]["stop_grace_period"]) >= 5 + float(
+            services[name]["environment"]["BROADWAY_GRACE"]
+        )
         assert "ports" not in services[name], "replicas are reached through the proxy"
 
 

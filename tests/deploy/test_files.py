@@ -33,7 +33,7 @@ def test_shellcheck_finds_nothing(path):
 def test_the_dockerfile_is_what_was_asked_for():
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     instructions = [line.split() for line in text.splitlines() if line and line.split()[0].isupper()]
-    assert ["ARG", "BASE=docker.io/library/debian:12-slim"] == instructions[0]
+    assert instructions[0] == ["ARG", "BASE=docker.io/library/debian:12-slim"]
     assert {words[-1] for words in instructions if words[0] == "FROM"} == {"build", "runtime", "api", "scheduler"}
     assert [words[1] for words in instructions if words[0] == "USER"] == ["10001:10001"]
     assert not [words for words in instructions if words[0] == "HEALTHCHECK"]

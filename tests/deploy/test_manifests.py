@@ -91,7 +91,14 @@ def test_the_linter_can_find_something():
 def test_everything_that_must_be_there_is(name):
     found = documents(name)
     kinds = {document["kind"] for document in found}
-    assert {"Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "Service", "Secret"} <= kinds
+    assert {
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+        "Service",
+        "Secret",
+    } <= kinds
     assert {"broadway-api", "broadway-scheduler"} <= set(of_kind(found, "Deployment"))
     assert {"broadway-api", "broadway-scheduler"} <= set(of_kind(found, "PodDisruptionBudget"))
     assert of_kind(found, "Deployment")["broadway-scheduler"]["spec"]["replicas"] == 2
