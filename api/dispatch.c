@@ -5,6 +5,8 @@
 #include "api/auth.h"
 #include "api/executor.h"
 #include "api/worker_cache.h"
+#include "common/database.h"
+#include "common/failpoint.h"
 
 enum { INLINE_BODY_MAX = 64 * 1024, SHOWN_SIZE = 80 };
 
@@ -31,13 +33,15 @@ static void handle(void *context)
 {
     struct exchange *exchange = context;
     struct bw_error error = {""};
+    FAILPOINT("in_request");
     enum bw_code code = exchange->request.route->handle(exchange->host->api, exchange, &error);
     if (code != BW_OK && code != BW_PENDING)
         exchange_refuse(exchange, code, &error);
 }
 
 /* The same for a grader that is not in memory. Without the database nobody can say whether it is
- * known: then it is believed, and its handler deals with it, since most graders end at a refusal.
+ * known: then it is believed, and its handler deals with it, since most graders end at a refusal
+ * (and where it is known that the database is away, nobody asks).
  */
 static void check_and_handle(void *context)
 {
@@ -100,6 +104,7 @@ static void advance(struct exchange *exchange, bool may_wait)
         return;
     }
     bool is_unknown = route->auth == AUTH_WORKER &&
+                      !database_is_away(exchange->host->api->database) &&
                       !worker_cache_has(exchange->host->api->workers,
                                         argument(exchange, "worker_id"));
     void (*function)(void *) = is_unknown ? check_and_handle : handle;

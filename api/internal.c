@@ -12,6 +12,7 @@
 #include "api/poll_table.h"
 #include "api/signals.h"
 #include "common/definition.h"
+#include "common/failpoint.h"
 
 enum { MAX_ITEMS = 100000 };
 
@@ -136,6 +137,7 @@ static bool hand_to_poll(struct api *api, struct delivery *delivery)
         exchange_refuse(exchange, BW_NO_JOB, NULL);
         return false;
     }
+    FAILPOINT("before_hand_out_answer");
     exchange_answer(exchange, 200, delivery->payload, NULL);
     delivery->payload = NULL;
     return true;
@@ -209,7 +211,7 @@ static bool raise_term(struct api *api, int64_t term, int64_t *highest)
     while (*highest < term)
         if (atomic_compare_exchange_weak(&api->highest_term, highest, term))
             return true;
-    return *highest == term;
+    return MUTANT("any_term_at_replica") || *highest == term;
 }
 
 /* Is it for this process, from a leader who may still lead? Otherwise it is answered, and nothing

@@ -149,12 +149,12 @@ static enum bw_code start_stores(struct service *service, struct bw_error *error
     if (code == BW_OK)
         code = worker_store_open(api->database, &api->worker_store, error);
     if (code == BW_OK)
-        code = lease_store_open(api->database, &api->lease_store, error);
+        code = lease_store_open(api->database, (struct fence){NULL}, &api->lease_store, error);
     if (code == BW_OK)
         code = log_store_open(api->database, (size_t)service->options.max_log_bytes,
                               &api->log_store, error);
     if (code == BW_OK)
-        code = result_store_open(api->database, &api->result_store, error);
+        code = result_store_open(api->database, (struct fence){NULL}, &api->result_store, error);
     if (code != BW_OK)
         stop_stores(service);
     return code;

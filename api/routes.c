@@ -14,6 +14,8 @@ const struct route public_routes[] = {
      seed_client_show},
     {"POST", "/api/v1/grading_run/{id}", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, NULL,
      seed_client_start},
+    {"POST", "/api/v1/grading_run/{id}/cancel", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, NULL,
+     seed_client_cancel},
     /* graders */
     {"GET", "/api/v1/worker_register", AUTH_CLUSTER, BODY_NONE, 0, seed_register_fields,
      seed_grader_register},

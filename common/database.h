@@ -21,9 +21,17 @@ enum bw_code database_open(const char *uri, const char *name, const char *applic
                            struct database **database, struct bw_error *error) BW_CHECKED;
 void database_close(struct database *database);
 
-/* Is the database reachable? Sends a command, bounded by about 3 s. Also samples the database's
- * clock. BW_OK or BW_UNAVAILABLE. */
+/* Is the database reachable? Sends a command. Also samples the database's clock. BW_OK or
+ * BW_UNAVAILABLE. */
 enum bw_code database_ping(struct database *database, struct bw_error *error) BW_CHECKED;
+
+/* The same within 3 s, over a connection of its own, and with consequences: after a failure every
+ * operation fails at once, until a probe succeeds. So whoever calls this once calls it again and
+ * again. */
+enum bw_code database_probe(struct database *database, struct bw_error *error) BW_CHECKED;
+
+/* Did the last probe fail? False if there never was one. */
+bool database_is_away(const struct database *database);
 
 /* The database's date, UTC ms, by its last sampled offset from this process's clock. */
 int64_t database_now_ms(const struct database *database);
@@ -31,7 +39,9 @@ int64_t database_now_ms(const struct database *database);
 /* ---- For the stores alone: BSON does not leave common/store. ---- */
 
 /* A client from the pool for one operation, and its way back. The first one makes the collections
- * and indices that are missing. NULL: none within the limit, *error filled. */
+ * and indices that are missing. NULL: none within the limit, or the database is away, *error
+ * filled.
+ */
 mongoc_client_t *database_client(struct database *database, struct bw_error *error);
 void database_return(struct database *database, mongoc_client_t *client);
 
@@ -46,8 +56,9 @@ const char *database_name(const struct database *database);
 mongoc_collection_t *database_collection(struct database *database, mongoc_client_t *client,
                                          const char *name);
 
-/* Is this failure one that another try may mend (network, election, time-out, write concern)? */
-bool database_is_transient(const bson_error_t *error, const bson_t *reply);
+/* Will the database never take this document, however often it is sent? Every other failure
+ * (network, election, time-out, write concern, a full disk) is one that another try may mend. */
+bool database_is_refusal(const bson_error_t *error);
 
 /* Reads the documents of `collection` whose _id is among `count` texts, in one or more bounded
  * chunks, and calls `each` for every one found (no order). `projection` may be NULL. BW_OK, or
@@ -56,6 +67,13 @@ enum bw_code database_find_ids(struct database *database, const char *collection
                                const char *const *ids, size_t count, const bson_t *projection,
                                void (*each)(const bson_t *document, void *context), void *context,
                                struct bw_error *error) BW_CHECKED;
+
+/* Reads what stands under the _ids of `count` documents, whatever type these have. */
+enum bw_code database_find_same(struct database *database, const char *collection,
+                                const bson_t *const *documents, size_t count,
+                                const bson_t *projection,
+                                void (*each)(const bson_t *document, void *context), void *context,
+                                struct bw_error *error) BW_CHECKED;
 
 /* Reads all documents that match `filter` (small collections, or an indexed equality). */
 enum bw_code database_find(struct database *database, const char *collection, const bson_t *filter,
@@ -70,9 +88,10 @@ enum bw_code database_update(struct database *database, const char *collection,
                              const bson_t *filter, const bson_t *update, bool *matched,
                              struct bw_error *error) BW_CHECKED;
 
-/* The same for every document that matches; not atomic as a whole. */
+/* The same for every document that matches; not atomic as a whole. *matched counts those that
+ * matched in the last try. */
 enum bw_code database_update_many(struct database *database, const char *collection,
-                                  const bson_t *filter, const bson_t *update,
+                                  const bson_t *filter, const bson_t *update, uint64_t *matched,
                                   struct bw_error *error) BW_CHECKED;
 
 #endif

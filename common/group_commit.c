@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/store/document.h"
 
 enum { RETRY_PAUSE_MS = 100, BATCH_LIMIT = 1024, DUPLICATE_KEY = 11000 };
@@ -110,13 +111,12 @@ static bool read_write_errors(const bson_t *reply, enum verdict *verdicts, unsig
             code = bson_iter_as_int64(&field);
         if (index < 0 || index >= count)
             continue;
-        bson_error_t reason = {.code = (uint32_t)code};
+        bson_error_t reason = {.domain = MONGOC_ERROR_SERVER, .code = (uint32_t)code};
         any = true;
         if (code == DUPLICATE_KEY)
             verdicts[index] = VERDICT_DUPLICATE;
         else
-            verdicts[index] = database_is_transient(&reason, NULL) ? VERDICT_AGAIN
-                                                                   : VERDICT_REFUSED;
+            verdicts[index] = database_is_refusal(&reason) ? VERDICT_REFUSED : VERDICT_AGAIN;
     }
     return any;
 }
@@ -134,8 +134,7 @@ static void judge(enum verdict *verdicts, unsigned count, enum verdict verdict)
         verdicts[i] = verdict;
 }
 
-/* One insert of `count` documents. False: it failed as a whole, for a reason that is not passing.
- */
+/* One insert of `count` documents. False: it was refused as a whole. */
 static bool insert_once(struct group_commit *self, mongoc_collection_t *into, struct batch *batch,
                         unsigned from, unsigned count)
 {
@@ -155,7 +154,7 @@ static bool insert_once(struct group_commit *self, mongoc_collection_t *into, st
         judge(verdicts, count, VERDICT_AGAIN); /* written, but perhaps not to last */
     else if (!ok && !read_write_errors(&reply, verdicts, count)) {
         judge(verdicts, count, VERDICT_AGAIN);
-        failed_whole = !database_is_transient(&reason, &reply);
+        failed_whole = database_is_refusal(&reason);
     }
     bson_destroy(&reply);
     bson_destroy(&options);
@@ -166,6 +165,9 @@ static bool insert_once(struct group_commit *self, mongoc_collection_t *into, st
 static void insert_range(struct group_commit *self, mongoc_collection_t *into, struct batch *batch,
                          unsigned from, unsigned count)
 {
+    if (count > 1 && FAILPOINT_IS_SET("half_of_bulk") &&
+        insert_once(self, into, batch, from, count / 2))
+        FAILPOINT("half_of_bulk");
     if (insert_once(self, into, batch, from, count))
         return;
     if (count == 1) {
@@ -176,24 +178,25 @@ static void insert_range(struct group_commit *self, mongoc_collection_t *into, s
     insert_range(self, into, batch, from + count / 2, count - count / 2);
 }
 
-static const char *item_id(const struct commit_item *item)
+/* An _id is a text or, of runs, an ObjectId. */
+static bool has_same_id(const bson_t *left, const bson_t *right)
 {
-    bson_iter_t field;
-    if (bson_iter_init_find(&field, item->document, "_id") && BSON_ITER_HOLDS_UTF8(&field))
-        return bson_iter_utf8(&field, NULL);
-    return "";
+    bson_iter_t mine, other;
+    if (!bson_iter_init_find(&mine, left, "_id") || !bson_iter_init_find(&other, right, "_id") ||
+        bson_iter_type(&mine) != bson_iter_type(&other))
+        return false;
+    if (BSON_ITER_HOLDS_OID(&mine))
+        return bson_oid_equal(bson_iter_oid(&mine), bson_iter_oid(&other));
+    return BSON_ITER_HOLDS_UTF8(&mine) &&
+           strcmp(bson_iter_utf8(&mine, NULL), bson_iter_utf8(&other, NULL)) == 0;
 }
 
 static void note_existing(const bson_t *document, void *context)
 {
     struct batch *batch = context;
-    bson_iter_t field;
-    if (!bson_iter_init_find(&field, document, "_id") || !BSON_ITER_HOLDS_UTF8(&field))
-        return;
-    const char *id = bson_iter_utf8(&field, NULL);
     for (unsigned i = 0; i < batch->count; i++)
         if (batch->verdicts[i] == VERDICT_DUPLICATE && batch->existing[i] == NULL &&
-            strcmp(item_id(batch->items[i]), id) == 0)
+            has_same_id(batch->items[i]->document, document))
             batch->existing[i] = bson_copy(document);
 }
 
@@ -201,29 +204,44 @@ static void note_existing(const bson_t *document, void *context)
  * majority yet, is tried again; one's own nonce is success. */
 static void resolve_duplicates(struct group_commit *self, struct batch *batch)
 {
-    const char *ids[BATCH_LIMIT];
+    const bson_t *documents[BATCH_LIMIT];
     size_t count = 0;
     for (unsigned i = 0; i < batch->count; i++)
         if (batch->verdicts[i] == VERDICT_DUPLICATE)
-            ids[count++] = item_id(batch->items[i]);
+            documents[count++] = batch->items[i]->document;
     if (count == 0 || !self->settings.fetches_duplicates)
         return;
     bson_t projection = BSON_INITIALIZER;
     for (size_t i = 0; i < 4 && self->settings.heavy_fields[i] != NULL; i++)
         BSON_APPEND_INT32(&projection, self->settings.heavy_fields[i], 0);
     struct bw_error unused;
-    enum bw_code code = database_find_ids(self->database, self->settings.collection, ids, count,
-                                          &projection, note_existing, batch, &unused);
+    enum bw_code code = database_find_same(self->database, self->settings.collection, documents,
+                                           count, &projection, note_existing, batch, &unused);
     bson_destroy(&projection);
     for (unsigned i = 0; i < batch->count; i++) {
         if (batch->verdicts[i] != VERDICT_DUPLICATE)
             continue;
         if (code != BW_OK || batch->existing[i] == NULL)
             batch->verdicts[i] = VERDICT_AGAIN;
-        else if (document_integer(batch->existing[i], DOCUMENT_NONCE, 0) ==
-                 document_integer(batch->items[i]->document, DOCUMENT_NONCE, 1))
+        else if (!MUTANT("own_nonce_unknown") &&
+                 document_integer(batch->existing[i], DOCUMENT_NONCE, 0) ==
+                     document_integer(batch->items[i]->document, DOCUMENT_NONCE, 1))
             batch->verdicts[i] = VERDICT_DONE;
     }
+}
+
+static bool may_write(const struct group_commit *self)
+{
+    const struct fence *fence = &self->settings.fence;
+    return fence->is_open == NULL || fence->is_open(fence->context);
+}
+
+/* Is there a point in keeping what was not stored? */
+static bool may_wait(const struct group_commit *self, const struct commit_item *item)
+{
+    if (!may_write(self) || clock_boot_ms() >= item->expires_ms)
+        return false;
+    return !self->settings.is_hasty || !database_is_away(self->database);
 }
 
 static void batch_try(struct group_commit *self, struct batch *batch)
@@ -231,6 +249,8 @@ static void batch_try(struct group_commit *self, struct batch *batch)
     memset(batch->existing, 0, sizeof *batch->existing * batch->count);
     judge(batch->verdicts, batch->count, VERDICT_AGAIN);
     struct bw_error unused;
+    if (!may_write(self))
+        return;
     mongoc_client_t *client = database_client(self->database, &unused);
     if (client == NULL)
         return;
@@ -253,16 +273,15 @@ static void settle(struct commit_item *item, enum verdict verdict, const bson_t 
     item->settled(item, outcomes[verdict], existing);
 }
 
-/* Settles what is decided or out of time; what is left goes back to the head of the queue. True if
- * something is left. */
+/* Settles what is decided, out of time or fenced off; what is left goes back to the head of the
+ * queue. True if something is left. */
 static bool batch_settle(struct group_commit *self, struct batch *batch)
 {
     struct commit_item *again = NULL, **tail = &again;
     unsigned settled = 0;
-    int64_t now_ms = clock_boot_ms();
     for (unsigned i = 0; i < batch->count; i++) {
         struct commit_item *item = batch->items[i];
-        if (batch->verdicts[i] == VERDICT_AGAIN && now_ms < item->expires_ms) {
+        if (batch->verdicts[i] == VERDICT_AGAIN && may_wait(self, item)) {
             *tail = item;
             tail = &item->next;
             continue;
@@ -291,11 +310,10 @@ static void expire_queued(struct group_commit *self)
 {
     struct commit_item *expired = NULL, **tail = &expired;
     size_t count = 0;
-    int64_t now_ms = clock_boot_ms();
     pthread_mutex_lock(&self->mutex);
     for (struct commit_item **at = &self->head; *at != NULL;) {
         struct commit_item *item = *at;
-        if (now_ms < item->expires_ms) {
+        if (may_wait(self, item)) {
             at = &item->next;
             continue;
         }

@@ -11,6 +11,7 @@
 #define COMMON_GROUP_COMMIT_H
 
 #include <bson/bson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/database.h"
@@ -26,8 +27,8 @@ enum commit_outcome {
 };
 
 struct commit_item {
-    bson_t *document;   /* with _id (a string) and nonce; owned by the caller until settled, then
-                           still his to destroy */
+    bson_t *document;   /* with _id (a text or an ObjectId) and nonce; owned by the caller until
+                           settled, then   still his to destroy */
     int64_t expires_ms; /* clock_boot_ms until which it is tried */
     /* Called once from the instance's thread, no lock held. May submit more, must not block for
      * long. `existing` (borrowed; without the instance's heavy fields) only with COMMIT_DUPLICATE.
@@ -36,14 +37,24 @@ struct commit_item {
     struct commit_item *next; /* the instance's */
 };
 
+/* Who loses the right to write, at whatever moment, sends no further batch: what waits is settled
+ * as unknown. For the scheduler, which writes only while it leads. */
+struct fence {
+    bool (*is_open)(void *context); /* from the instance's thread, also with its mutex held; NULL:
+                                       always */
+    void *context;
+};
+
 struct group_commit_settings {
     const char *collection;
     unsigned max_documents;
     size_t max_bytes;
     bool is_ephemeral; /* signals: acknowledged by the primary's memory, not by majority and journal
                         */
+    bool is_hasty; /* while the database is away nothing waits: it is settled as unknown at once */
     bool fetches_duplicates;     /* read what stands under a duplicate _id */
     const char *heavy_fields[4]; /* not to be read with it */
+    struct fence fence;
 };
 
 /* Starts an instance. BW_INTERNAL if its thread can't be started. `settings` is copied (its strings

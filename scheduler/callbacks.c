@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/failpoint.h"
+
 enum {
     CONNECT_TIMEOUT_MS = 1000,
     TIMEOUT_MS = 3000,
@@ -72,17 +74,24 @@ static void begin(struct callbacks *callbacks, struct callback *callback)
     curl_multi_add_handle(callbacks->multi, easy);
 }
 
+static void give_back(struct callbacks *callbacks, struct callback *callback)
+{
+    struct event *event = event_new(EVENT_CALLBACK, callback->generation);
+    event->callback = callback;
+    inbox_post(callbacks->inbox, event);
+}
+
 /* Takes a callback off libcurl and gives it back to the core. */
 static void finish(struct callbacks *callbacks, struct callback *callback, bool is_answered)
 {
+    if (callback->is_first_try && FAILPOINT_FAILS("callback_answer"))
+        is_answered = false;
     if (is_answered)
         curl_easy_getinfo(callback->easy, CURLINFO_RESPONSE_CODE, &callback->status);
     curl_multi_remove_handle(callbacks->multi, callback->easy);
     curl_easy_cleanup(callback->easy);
     curl_slist_free_all(callback->headers);
-    struct event *event = event_new(EVENT_CALLBACK, callback->generation);
-    event->callback = callback;
-    inbox_post(callbacks->inbox, event);
+    give_back(callbacks, callback);
 }
 
 static void finish_done(struct callbacks *callbacks)
@@ -122,7 +131,10 @@ static void *work(void *context)
             return NULL;
         while (callback != NULL) {
             struct callback *following = callback->next;
-            begin(callbacks, callback);
+            if (callback->is_first_try && FAILPOINT_FAILS("callback_first_try"))
+                give_back(callbacks, callback);
+            else
+                begin(callbacks, callback);
             callback = following;
         }
         curl_multi_perform(callbacks->multi, &running);

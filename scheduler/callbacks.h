@@ -28,8 +28,9 @@ struct callback {
     int64_t generation;
     struct sent_hand_out *sent; /* owned: in the order of the body */
     size_t sent_count;
-    long status; /* once done: the HTTP status, or 0: no answer */
-    char *reply; /* once done: owned, NUL-terminated, "" if empty */
+    bool is_first_try; /* nothing failed since the replica answered last */
+    long status;       /* once done: the HTTP status, or 0: no answer */
+    char *reply;       /* once done: owned, NUL-terminated, "" if empty */
     size_t reply_length;
     void *easy, *headers; /* libcurl's, while under way */
     struct callback *next;

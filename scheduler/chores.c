@@ -3,13 +3,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "common/failpoint.h"
+
 enum { THREADS = 4 };
 
 struct chores {
-    struct run_store *runs;
-    struct lease_store *leases;
-    struct worker_store *workers;
-    struct inbox *inbox;
+    struct chores_settings settings;
     pthread_t threads[THREADS];
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t arrived;
@@ -20,36 +19,73 @@ struct chores {
 static void end_lease(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
-    chore->code = lease_store_end(chores->leases, chore->lease.job, chore->lease.attempt,
+    chore->code = lease_store_end(chores->settings.leases, chore->lease.job, chore->lease.attempt,
                                   chore->lease.term, chore->lease.end, &chore->lease.has_ended,
                                   &unused);
+    FAILPOINT("in_requeue");
 }
 
 static void save_run(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
-    chore->code = run_store_advance(chores->runs, chore->run.id, chore->run.phase,
+    chore->code = run_store_advance(chores->settings.runs, chore->run.id, chore->run.phase,
                                     chore->run.summary, chore->run.summary_length, &unused);
 }
 
 static void mark_worker(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
-    chore->code = worker_store_mark(chores->workers, chore->worker.id, chore->worker.is_alive,
-                                    chore->worker.last_seen_ms, &unused);
+    chore->code = worker_store_mark(chores->settings.workers, chore->worker.id, &chore->worker.mark,
+                                    &unused);
+}
+
+static void read_worker(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    chore->code = worker_store_read(chores->settings.workers, chore->read.worker.id,
+                                    &chore->read.worker, &unused);
+}
+
+static void find_runs(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    chore->code = run_store_read_active(chores->settings.runs, false, &chore->found.runs,
+                                        &chore->found.count, &unused);
+}
+
+struct search {
+    struct inbox *inbox;
+    int64_t generation;
+};
+
+static void post_result(const struct result *result, void *context)
+{
+    const struct search *search = context;
+    struct event *event = event_new(EVENT_RESULT, search->generation);
+    event->result = *result;
+    inbox_post(search->inbox, event);
+}
+
+static void find_results(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    struct search search = {chores->settings.inbox, chore->generation};
+    chore->code = result_store_read(chores->settings.results,
+                                    (const char(*)[JOB_ID_SIZE])chore->wanted.jobs,
+                                    chore->wanted.count, false, post_result, &search, &unused);
 }
 
 static void delete_worker(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
-    chore->code = worker_store_delete(chores->workers, chore->worker.id, &unused);
+    chore->code = worker_store_delete(chores->settings.workers, chore->worker.id, &unused);
 }
 
 static void (*const doers[])(struct chores *chores, struct chore *chore) = {
-    [CHORE_END_LEASE] = end_lease,
-    [CHORE_SAVE_RUN] = save_run,
-    [CHORE_MARK_WORKER] = mark_worker,
-    [CHORE_DELETE_WORKER] = delete_worker,
+    [CHORE_END_LEASE] = end_lease,       [CHORE_SAVE_RUN] = save_run,
+    [CHORE_MARK_WORKER] = mark_worker,   [CHORE_DELETE_WORKER] = delete_worker,
+    [CHORE_READ_WORKER] = read_worker,   [CHORE_FIND_RUNS] = find_runs,
+    [CHORE_FIND_RESULTS] = find_results,
 };
 
 /* The next chore, or NULL: closing, and nothing is left. */
@@ -67,29 +103,35 @@ static struct chore *next_chore(struct chores *chores)
     return chore;
 }
 
+/* A scheduler in doubt does nothing more. */
+static void do_chore(struct chores *chores, struct chore *chore)
+{
+    const struct fence *fence = &chores->settings.fence;
+    if (fence->is_open == NULL || fence->is_open(fence->context))
+        doers[chore->kind](chores, chore);
+    else
+        chore->code = BW_UNAVAILABLE;
+}
+
 static void *work(void *context)
 {
     struct chores *chores = context;
     struct chore *chore;
     for (chore = next_chore(chores); chore != NULL; chore = next_chore(chores)) {
-        doers[chore->kind](chores, chore);
+        do_chore(chores, chore);
         struct event *event = event_new(EVENT_CHORE, chore->generation);
         event->chore = chore;
-        inbox_post(chores->inbox, event);
+        inbox_post(chores->settings.inbox, event);
     }
     return NULL;
 }
 
-struct chores *chores_open(struct run_store *runs, struct lease_store *leases,
-                           struct worker_store *workers, struct inbox *inbox)
+struct chores *chores_open(const struct chores_settings *settings)
 {
     struct chores *chores = calloc(1, sizeof *chores);
     if (chores == NULL)
         abort();
-    chores->runs = runs;
-    chores->leases = leases;
-    chores->workers = workers;
-    chores->inbox = inbox;
+    chores->settings = *settings;
     chores->tail = &chores->head;
     pthread_mutex_init(&chores->mutex, NULL);
     pthread_cond_init(&chores->arrived, NULL);
@@ -128,6 +170,13 @@ void chore_free(struct chore *chore)
 {
     if (chore->kind == CHORE_SAVE_RUN)
         free(chore->run.summary);
+    if (chore->kind == CHORE_FIND_RESULTS)
+        free(chore->wanted.jobs);
+    if (chore->kind == CHORE_FIND_RUNS) {
+        for (size_t i = 0; i < chore->found.count; i++)
+            run_clear(&chore->found.runs[i]);
+        free(chore->found.runs);
+    }
     free(chore);
 }
 

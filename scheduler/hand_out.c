@@ -3,6 +3,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "scheduler/core.h"
 #include "scheduler/scheduler_metrics.h"
@@ -96,9 +97,9 @@ static void hand_out(struct core *core, const struct offer *offer, struct parked
 }
 
 /* May this worker be given one more job? */
-static bool is_eligible(const struct known_worker *worker)
+static bool is_eligible(const struct core *core, const struct known_worker *worker)
 {
-    if (!worker->is_alive || worker->undelivered > 0)
+    if (!worker->is_alive || worker->undelivered > 0 || core->now_ms < worker->paused_until_ms)
         return false;
     return worker->concurrency == 0 || worker->held < (uint32_t)worker->concurrency;
 }
@@ -119,7 +120,7 @@ static struct parked_poll *choose_poll(const struct core *core, const char *avoi
 {
     struct parked_poll *poll, *avoided = NULL;
     DL_FOREACH (core->replicas.waiters, poll) {
-        if (!poll->replica->in_contact || !is_eligible(poll->worker))
+        if (!poll->replica->in_contact || !is_eligible(core, poll->worker))
             continue;
         if (avoid[0] == '\0' || strcmp(poll->worker->id, avoid) != 0)
             return newest_poll(poll->worker);
@@ -150,8 +151,6 @@ static void offer_again(struct core *core, struct live_lease *lease, struct park
 static void offer_unconfirmed(struct core *core)
 {
     struct parked_poll *waiter, *following;
-    if (core->now_ms < core->offer_again_ms)
-        return;
     DL_FOREACH_SAFE (core->replicas.waiters, waiter, following) {
         struct known_worker *worker = waiter->worker;
         struct live_lease *lease;
@@ -245,6 +244,7 @@ static struct callback *build_callback(struct core *core, struct known_replica *
     snprintf(callback->process, sizeof callback->process, "%s", replica->process);
     snprintf(callback->url, sizeof callback->url, "%s/internal/v1/callbacks", replica->url);
     callback->generation = core->generation;
+    callback->is_first_try = replica->failures == 0;
     json_t *body = json_pack("{s:I,s:s,s:b,s:o,s:o}", "term", (json_int_t)core->term, "process",
                              replica->process, "announce", (int)replica->wants_announcement,
                              "hand_outs", hand_outs, "empty", empty);
@@ -263,6 +263,8 @@ static void send_callbacks(struct core *core)
         if (replica->is_busy || !has_news || core->now_ms < replica->retry_ms)
             continue;
         replica->is_busy = true;
+        if (replica->outbox != NULL)
+            FAILPOINT("before_callbacks");
         metric_add(core->metrics, SCHEDULER_CALLBACKS, 1);
         callbacks_post(core->callbacks, build_callback(core, replica));
     }
@@ -270,10 +272,12 @@ static void send_callbacks(struct core *core)
 
 void hand_out_round(struct core *core)
 {
-    offer_unconfirmed(core);
-    match_jobs(core);
-    offer_overdue(core);
-    answer_final(core);
+    if (core->now_ms >= core->opens_ms && !core->is_stopping) {
+        offer_unconfirmed(core);
+        match_jobs(core);
+        offer_overdue(core);
+        answer_final(core);
+    }
     send_callbacks(core);
 }
 
@@ -463,7 +467,7 @@ static void callback_refused(struct core *core, struct known_replica *replica, c
     }
     log_warning("a later leader was seen", log_text("replica", replica->id),
                 log_number("term", core->term));
-    inbox_post(core->inbox, event_new(EVENT_DEPOSED, core->term));
+    leadership_distrust(core->leadership);
 }
 
 void hand_out_answered(struct core *core, struct callback *callback)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 
 struct leadership {
     struct leader_store *store;
@@ -14,6 +15,7 @@ struct leadership {
     int64_t lease_ms;
     int64_t term;
     _Atomic int64_t trusted_until_ms;
+    atomic_bool is_deposed; /* in this term: no renewal brings trust back */
     pthread_t thread;
     bool is_renewing;      /* the thread exists */
     pthread_mutex_t mutex; /* guards is_stopping */
@@ -60,7 +62,26 @@ static void trust_from(struct leadership *leadership, int64_t sent_ms)
 
 bool leadership_is_trusted(const struct leadership *leadership)
 {
-    return clock_boot_ms() < atomic_load(&leadership->trusted_until_ms);
+    if (FAILPOINT_FAILS("always_trusted"))
+        return true;
+    return !atomic_load(&leadership->is_deposed) &&
+           clock_boot_ms() < atomic_load(&leadership->trusted_until_ms);
+}
+
+void leadership_distrust(struct leadership *leadership)
+{
+    if (!atomic_exchange(&leadership->is_deposed, true))
+        inbox_post(leadership->inbox, event_new(EVENT_DEPOSED, leadership->term));
+}
+
+static bool is_trusted(void *context)
+{
+    return leadership_is_trusted(context);
+}
+
+struct fence leadership_fence(struct leadership *leadership)
+{
+    return (struct fence){.is_open = is_trusted, .context = leadership};
 }
 
 /* Sleeps a third of the lease. False: stopping. */
@@ -80,34 +101,35 @@ static void *renew(void *context)
 {
     struct leadership *leadership = context;
     bool is_held = true;
-    while (is_held && pause_renewing(leadership)) {
+    while (is_held && pause_renewing(leadership) && !atomic_load(&leadership->is_deposed)) {
         struct bw_error unused;
         int64_t sent_ms = clock_boot_ms();
+        FAILPOINT("in_renewal");
         enum bw_code code = leader_store_renew(leadership->store, leadership->holder,
                                                leadership->term, leadership->lease_ms, &is_held,
                                                &unused);
         if (code == BW_OK && is_held)
-            trust_from(leadership, sent_ms);
+            trust_from(leadership, MUTANT("trust_from_answer") ? clock_boot_ms() : sent_ms);
         if (code != BW_OK)
             is_held = leadership_is_trusted(leadership);
     }
-    if (!is_held) {
-        atomic_store(&leadership->trusted_until_ms, 0);
-        inbox_post(leadership->inbox, event_new(EVENT_DEPOSED, leadership->term));
-    }
+    if (!is_held)
+        leadership_distrust(leadership);
     return NULL;
 }
 
-enum bw_code leadership_take(struct leadership *leadership, int64_t *term, struct bw_error *error)
+enum bw_code leadership_take(struct leadership *leadership, struct leader *leader, bool *is_taken,
+                             struct bw_error *error)
 {
     leadership_resign(leadership, false);
     int64_t sent_ms = clock_boot_ms();
     enum bw_code code = leader_store_take(leadership->store, leadership->holder,
-                                          leadership->lease_ms, term, error);
-    if (code != BW_OK || *term == 0)
+                                          leadership->lease_ms, leader, is_taken, error);
+    if (code != BW_OK || !*is_taken)
         return code;
-    leadership->term = *term;
+    leadership->term = leader->term;
     leadership->is_stopping = false;
+    atomic_store(&leadership->is_deposed, false);
     trust_from(leadership, sent_ms);
     if (pthread_create(&leadership->thread, NULL, renew, leadership) != 0)
         return bw_fail(error, BW_INTERNAL,

@@ -5,7 +5,9 @@
  * connections are closed.
  */
 #include <curl/curl.h>
+#include <errno.h>
 #include <gnutls/gnutls.h>
+#include <jansson.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,10 +33,13 @@ struct scheduler {
     pthread_t signal_thread;
 };
 
-/* Turns SIGTERM and SIGINT into an event. A second one ends the process at once. */
+/* Turns SIGTERM and SIGINT into an event. A second one ends the process at once, and so does the
+ * end of the grace: nothing durable lives in it. */
 static void *wait_for_signals(void *context)
 {
     struct core *core = context;
+    int64_t grace_ms = core->options->grace_ms;
+    struct timespec grace = {.tv_sec = grace_ms / 1000, .tv_nsec = grace_ms % 1000 * 1000000};
     sigset_t signals;
     int signal_number;
     sigemptyset(&signals);
@@ -43,8 +48,13 @@ static void *wait_for_signals(void *context)
     sigwait(&signals, &signal_number);
     log_info("stopping", log_number("signal", signal_number));
     inbox_post(core->inbox, event_new(EVENT_STOP, 0));
-    sigwait(&signals, &signal_number);
-    _exit(128 + signal_number);
+    do
+        signal_number = sigtimedwait(&signals, NULL, &grace);
+    while (signal_number < 0 && errno == EINTR);
+    if (signal_number > 0)
+        _exit(128 + signal_number);
+    log_warning("the grace is over, what is under way is left", log_number("grace_ms", grace_ms));
+    _exit(EXIT_SUCCESS);
 }
 
 /* Before any thread: all of them inherit the mask. */
@@ -73,17 +83,21 @@ static void take_flags(struct core *core, const struct scheduler_options *option
 static enum bw_code open_stores(struct scheduler *scheduler, struct bw_error *error)
 {
     struct core *core = &scheduler->core;
-    enum bw_code code = run_store_open(core->database, &core->runs, error);
+    enum bw_code code = leader_store_open(core->database, &core->leader_store, error);
+    if (code != BW_OK)
+        return code;
+    core->leadership = leadership_new(core->leader_store, core->inbox, core->holder,
+                                      core->options->leader_lease_ms);
+    struct fence fence = leadership_fence(core->leadership);
+    code = run_store_open(core->database, &core->runs, error);
     if (code == BW_OK)
-        code = lease_store_open(core->database, &core->lease_store, error);
+        code = lease_store_open(core->database, fence, &core->lease_store, error);
     if (code == BW_OK)
-        code = result_store_open(core->database, &core->results, error);
+        code = result_store_open(core->database, fence, &core->results, error);
     if (code == BW_OK)
         code = worker_store_open(core->database, &core->worker_store, error);
     if (code == BW_OK)
         code = replica_store_open(core->database, &core->replica_store, error);
-    if (code == BW_OK)
-        code = leader_store_open(core->database, &core->leader_store, error);
     if (code == BW_OK)
         code = setting_store_open(core->database, &scheduler->settings, error);
     return code;
@@ -137,12 +151,26 @@ static bool prepare(struct scheduler *scheduler)
     }
 }
 
-static void publish_standby(struct core *core, const char *state)
+/* `leader` is NULL while nobody knows who leads. */
+static void publish_standby(struct core *core, const char *state, const struct leader *leader)
 {
     bool is_ready = strcmp(state, "ready") == 0;
-    char text[96];
-    snprintf(text, sizeof text, "{\"status\":\"%s\",\"role\":\"standby\"}", state);
-    status_set_ready(core->status, is_ready, strdup(text));
+    json_t *body = json_pack("{s:s,s:s}", "status", state, "role", "standby");
+    if (leader != NULL && leader->term > 0) {
+        json_object_set_new(body, "leader", json_string(leader->holder));
+        json_object_set_new(body, "term", json_integer(leader->term));
+    }
+    status_set_ready(core->status, is_ready, json_dumps(body, JSON_COMPACT));
+    json_decref(body);
+}
+
+/* Each change of the term that this process sees is a hand-over. */
+static void note_leader(struct core *core, const struct leader *leader)
+{
+    int64_t former = metric_read(core->metrics, SCHEDULER_TERM);
+    if (former > 0 && leader->term > former)
+        metric_add(core->metrics, SCHEDULER_HAND_OVERS, leader->term - former);
+    metric_set(core->metrics, SCHEDULER_TERM, leader->term);
 }
 
 /* Stands by and leads in turn, until stopped. */
@@ -151,14 +179,17 @@ static void serve(struct core *core)
     int64_t pause_ms = core->options->leader_lease_ms / 10;
     while (!core->is_stopping) {
         struct bw_error error;
-        int64_t term = 0;
-        enum bw_code code = leadership_take(core->leadership, &term, &error);
-        publish_standby(core, code == BW_OK ? "ready" : "database unreachable");
-        if (code == BW_OK && term > 0) {
-            log_info("leading", log_number("term", term));
-            core_lead(core, term);
+        struct leader leader = {.term = 0};
+        bool is_taken = false;
+        enum bw_code code = leadership_take(core->leadership, &leader, &is_taken, &error);
+        if (code == BW_OK)
+            note_leader(core, &leader);
+        publish_standby(core, code == BW_OK ? "ready" : "database unreachable", &leader);
+        if (code == BW_OK && is_taken) {
+            log_info("leading", log_number("term", leader.term));
+            core_lead(core, leader.term);
             leadership_resign(core->leadership, core->is_stopping);
-            log_info("no longer leading", log_number("term", term));
+            log_info("no longer leading", log_number("term", leader.term));
         } else if (sleep_or_stop(core, pause_ms)) {
             return;
         }
@@ -173,6 +204,7 @@ static void close_stores(struct scheduler *scheduler)
     run_store_close(core->runs);
     worker_store_close(core->worker_store);
     replica_store_close(core->replica_store);
+    leadership_free(core->leadership); /* the stores' fence */
     leader_store_close(core->leader_store);
     setting_store_close(scheduler->settings);
 }
@@ -185,17 +217,20 @@ static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
                                     core->metrics, &core->status, error);
     if (code != BW_OK)
         return code;
-    publish_standby(core, "starting");
+    publish_standby(core, "starting", NULL);
     if (prepare(scheduler))
         code = callbacks_open(scheduler->internal_token, core->inbox, &core->callbacks, error);
     if (code != BW_OK || core->callbacks == NULL)
         return code;
-    core->chores = chores_open(core->runs, core->lease_store, core->worker_store, core->inbox);
-    core->leadership = leadership_new(core->leader_store, core->inbox, core->holder,
-                                      options->leader_lease_ms);
+    core->chores = chores_open(
+        &(struct chores_settings){.runs = core->runs,
+                                  .leases = core->lease_store,
+                                  .workers = core->worker_store,
+                                  .results = core->results,
+                                  .inbox = core->inbox,
+                                  .fence = leadership_fence(core->leadership)});
     core_reset(core);
     serve(core);
-    leadership_free(core->leadership);
     chores_close(core->chores);
     callbacks_close(core->callbacks);
     return BW_OK;

@@ -29,6 +29,8 @@ static const struct config_option table[] = {
      "How long a job with a stage without a timeout may take"},
     {"leader-lease", CONFIG_MILLISECONDS, AT(leader_lease_ms), "5", 0.3, 300, NULL, "SECONDS",
      "How long a leader that is not heard leads"},
+    {"grace", CONFIG_MILLISECONDS, AT(grace_ms), "10", 0, 600, NULL, "SECONDS",
+     "How long what is under way may take after SIGTERM"},
     {"log-level", CONFIG_CHOICE, AT(log_level), "info", 0, 0, log_level_names, "LEVEL",
      "debug, info, warning or error"},
     {"log-format", CONFIG_CHOICE, AT(log_format), "text", 0, 0, log_format_names, "FORMAT",

@@ -9,7 +9,9 @@
     X(SCHEDULER_IS_LEADER, "broadway_scheduler_is_leader", NULL, METRIC_GAUGE,                     \
       "1 while this process leads")                                                                \
     X(SCHEDULER_TERM, "broadway_scheduler_term", NULL, METRIC_GAUGE,                               \
-      "Term in which it leads or last led")                                                        \
+      "Term of the leader, as last seen")                                                          \
+    X(SCHEDULER_HAND_OVERS, "broadway_scheduler_hand_overs_total", NULL, METRIC_COUNTER,           \
+      "Changes of the leader seen by this process")                                                \
     X(SCHEDULER_QUEUED_JOBS, "broadway_scheduler_queued_jobs", NULL, METRIC_GAUGE,                 \
       "Jobs that wait for a grader")                                                               \
     X(SCHEDULER_RUNNING_JOBS, "broadway_scheduler_running_jobs", NULL, METRIC_GAUGE,               \
@@ -28,6 +30,12 @@
       "Leases that ended without a result")                                                        \
     X(SCHEDULER_JOBS_GIVEN_UP, "broadway_scheduler_jobs_given_up_total", NULL, METRIC_COUNTER,     \
       "Jobs that failed because their attempts were used up")                                      \
+    X(SCHEDULER_PAUSES, "broadway_scheduler_worker_pauses_total", NULL, METRIC_COUNTER,            \
+      "Workers paused because they failed every job at once")                                      \
+    X(SCHEDULER_WORKERS_PAUSED, "broadway_scheduler_workers_paused", NULL, METRIC_GAUGE,           \
+      "Workers that get no job for a while because of that")                                       \
+    X(SCHEDULER_MISSED, "broadway_scheduler_missed_events_total", NULL, METRIC_COUNTER,            \
+      "Runs and workers of which the change stream did not tell")                                  \
     X(SCHEDULER_RESULTS, "broadway_scheduler_results_total", NULL, METRIC_COUNTER, "Results seen") \
     X(SCHEDULER_CALLBACKS, "broadway_scheduler_callbacks_total", NULL, METRIC_COUNTER,             \
       "Callbacks sent to replicas")                                                                \

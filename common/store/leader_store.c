@@ -137,18 +137,20 @@ static void build_own_filter(bson_t *filter, const char *holder, int64_t term)
 }
 
 /* The update may have been done by a try whose answer was lost: the document tells. */
-static enum bw_code judge_taking(struct leader_store *store, int64_t taking, int64_t *term,
-                                 struct bw_error *error)
+static enum bw_code judge_taking(struct leader_store *store, int64_t taking, struct leader *leader,
+                                 bool *is_taken, struct bw_error *error)
 {
     struct reading reading = {0};
     enum bw_code code = read_leader(store, &reading, error);
-    if (code == BW_OK)
-        *term = reading.is_found && reading.taking == taking ? reading.leader.term : 0;
-    return code;
+    if (code != BW_OK)
+        return code;
+    *leader = reading.leader;
+    *is_taken = reading.is_found && reading.taking == taking;
+    return BW_OK;
 }
 
 enum bw_code leader_store_take(struct leader_store *store, const char *holder, int64_t lease_ms,
-                               int64_t *term, struct bw_error *error)
+                               struct leader *leader, bool *is_taken, struct bw_error *error)
 {
     struct reading reading = {0};
     enum bw_code code = database_ping(store->database, error); /* its clock, now */
@@ -168,7 +170,7 @@ enum bw_code leader_store_take(struct leader_store *store, const char *holder, i
     bson_destroy(&pipeline);
     if (code != BW_OK)
         return code;
-    return judge_taking(store, taking, term, error);
+    return judge_taking(store, taking, leader, is_taken, error);
 }
 
 enum bw_code leader_store_renew(struct leader_store *store, const char *holder, int64_t term,

@@ -24,9 +24,11 @@ enum bw_code leader_store_open(struct database *database, struct leader_store **
 void leader_store_close(struct leader_store *store);
 
 /* Takes the lease for `lease_ms` if it has expired by the database's clock (or none was ever
- * there); each taking raises the term. *term is the new term, or 0: somebody else holds it. */
+ * there); each taking raises the term. *leader is who leads afterwards; *is_taken: it is the
+ * caller. */
 enum bw_code leader_store_take(struct leader_store *store, const char *holder, int64_t lease_ms,
-                               int64_t *term, struct bw_error *error) BW_CHECKED;
+                               struct leader *leader, bool *is_taken, struct bw_error *error)
+    BW_CHECKED;
 
 /* Renews one's own: *held false: it is somebody else's now. */
 enum bw_code leader_store_renew(struct leader_store *store, const char *holder, int64_t term,

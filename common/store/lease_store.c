@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/store/document.h"
 
 #define COLLECTION "job_leases"
@@ -37,10 +38,11 @@ static enum lease_end end_parse(const char *name)
     return LEASE_LIVE;
 }
 
-enum bw_code lease_store_open(struct database *database, struct lease_store **store,
-                              struct bw_error *error)
+enum bw_code lease_store_open(struct database *database, struct fence fence,
+                              struct lease_store **store, struct bw_error *error)
 {
-    static const struct group_commit_settings settings = {
+    const struct group_commit_settings settings = {
+        .fence = fence,
         .collection = COLLECTION,
         .max_documents = 256, /* smaller than the chunks in which readers probe */
         .max_bytes = 4 * 1024 * 1024,
@@ -74,7 +76,7 @@ struct group_commit *lease_store_commits(struct lease_store *store)
 
 static const char *lease_id(const char *job, uint32_t attempt, char id[LEASE_ID_SIZE])
 {
-    snprintf(id, LEASE_ID_SIZE, "%.32s.%u", job, attempt);
+    snprintf(id, LEASE_ID_SIZE, "%.32s.%u", job, MUTANT("no_attempt_in_lease_id") ? 1 : attempt);
     return id;
 }
 
@@ -100,6 +102,7 @@ static void settled(struct commit_item *item, enum commit_outcome outcome, const
 {
     struct lease_commit *commit = (struct lease_commit *)item;
     bson_destroy(item->document);
+    FAILPOINT("after_lease_insert");
     struct lease found;
     bool is_found = existing != NULL && lease_from_document(existing, &found);
     commit->settled(commit, outcome, is_found ? &found : NULL);
@@ -181,9 +184,11 @@ enum bw_code lease_store_end(struct lease_store *store, const char *job, uint32_
     bool matched = false;
     bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set, dates;
     append_live_filter(&filter, job, attempt);
-    BSON_APPEND_INT64(&filter, "term", term);
+    if (!MUTANT("end_of_any_term"))
+        BSON_APPEND_INT64(&filter, "term", term);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
     BSON_APPEND_UTF8(&set, "ended", lease_end_name(end));
+    BSON_APPEND_INT64(&set, "ended_term", term);
     BSON_APPEND_INT64(&set, "end_nonce", nonce);
     bson_append_document_end(&update, &set);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$currentDate", &dates);
@@ -213,8 +218,11 @@ enum bw_code lease_store_stamp(struct lease_store *store, const struct lease *le
         size_t chunk = count - from < STAMP_CHUNK ? count - from : STAMP_CHUNK;
         bson_t filter = BSON_INITIALIZER;
         append_live_leases(&filter, leases + from, chunk);
-        code = database_update_many(store->database, COLLECTION, &filter, &update, error);
+        uint64_t matched = 0;
+        code = database_update_many(store->database, COLLECTION, &filter, &update, &matched, error);
         bson_destroy(&filter);
+        if (code == BW_OK && matched < chunk)
+            code = bw_fail(error, BW_CONFLICT, "leases have ended that were live a moment ago");
     }
     bson_destroy(&update);
     return code;

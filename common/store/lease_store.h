@@ -40,8 +40,9 @@ struct lease_commit {
     void *context;
 };
 
-enum bw_code lease_store_open(struct database *database, struct lease_store **store,
-                              struct bw_error *error) BW_CHECKED;
+/* `fence`: see group_commit.h. */
+enum bw_code lease_store_open(struct database *database, struct fence fence,
+                              struct lease_store **store, struct bw_error *error) BW_CHECKED;
 void lease_store_close(struct lease_store *store);
 
 /* Inserts `commit->lease` with the next batch; `try_ms` bounds the trying. `settled` and `context`
@@ -54,8 +55,8 @@ enum bw_code lease_store_end(struct lease_store *store, const char *job, uint32_
                              int64_t term, enum lease_end end, bool *ended, struct bw_error *error)
     BW_CHECKED;
 
-/* Takes those of `count` leases that have no `ended` over into `term`, in few commands. Idempotent.
- */
+/* Takes `count` leases that have no `ended` over into `term`, in few commands. Idempotent.
+ * BW_CONFLICT: some have ended meanwhile. */
 enum bw_code lease_store_stamp(struct lease_store *store, const struct lease *leases, size_t count,
                                int64_t term, struct bw_error *error) BW_CHECKED;
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/store/document.h"
 
 #define COLLECTION "job_logs"
@@ -50,6 +51,7 @@ static void settled(struct commit_item *item, enum commit_outcome outcome, const
     (void)existing;
     struct log_commit *commit = (struct log_commit *)item;
     bson_destroy(item->document);
+    FAILPOINT("after_log_insert");
     /* The id holds a digest of the content: what stands there is the same log. */
     commit->settled(commit, outcome == COMMIT_DUPLICATE ? COMMIT_DONE : outcome);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/store/document.h"
 
 #define COLLECTION "job_results"
@@ -13,10 +14,11 @@ struct result_store {
     struct group_commit *commits;
 };
 
-enum bw_code result_store_open(struct database *database, struct result_store **store,
-                               struct bw_error *error)
+enum bw_code result_store_open(struct database *database, struct fence fence,
+                               struct result_store **store, struct bw_error *error)
 {
-    static const struct group_commit_settings settings = {
+    const struct group_commit_settings settings = {
+        .fence = fence,
         .collection = COLLECTION,
         .max_documents = 512,
         .max_bytes = 8 * 1024 * 1024,
@@ -60,6 +62,7 @@ bool result_from_document(const bson_t *document, struct result *result)
     document_text(document, "worker", result->worker, sizeof result->worker);
     document_text(document, "reason", result->reason, sizeof result->reason);
     document_text(document, "digest", result->digest, sizeof result->digest);
+    result->is_silent = document_boolean(document, "silent", false);
     result->attempts = (uint32_t)document_integer(document, "attempts", 0);
     result->finished_ms = document_date(document, "finished_at");
     return result->outcome != OUTCOME_NONE;
@@ -69,6 +72,7 @@ static void settled(struct commit_item *item, enum commit_outcome outcome, const
 {
     struct result_commit *commit = (struct result_commit *)item;
     bson_destroy(item->document);
+    FAILPOINT("after_result_insert");
     struct result found;
     bool is_found = existing != NULL && result_from_document(existing, &found);
     commit->settled(commit, outcome, is_found ? &found : NULL);
@@ -85,6 +89,8 @@ void result_store_insert(struct result_store *store, struct result_commit *commi
     BSON_APPEND_UTF8(document, "outcome", outcome_name(result->outcome));
     if (result->worker[0] != '\0')
         BSON_APPEND_UTF8(document, "worker", result->worker);
+    if (result->is_silent)
+        BSON_APPEND_BOOL(document, "silent", true);
     if (result->attempts > 0)
         BSON_APPEND_INT32(document, "attempts", (int32_t)result->attempts);
     if (result->reason[0] != '\0')

@@ -23,6 +23,7 @@ struct result {
     char worker[WORKER_ID_SIZE]; /* "" if the scheduler wrote it */
     uint32_t attempts; /* leases that counted so far, as far as the writer knew; 0: not known */
     char reason[REASON_SIZE]; /* for people; "" for a grader's own */
+    bool is_silent;           /* the grader sent no output with it: neither stdout nor stderr */
     char digest[DIGEST_SIZE]; /* of result, success and logs as sent: tells a retry from another
                                  result */
     int64_t finished_ms;      /* database date */
@@ -41,8 +42,9 @@ struct result_commit {
     void *context;
 };
 
-enum bw_code result_store_open(struct database *database, struct result_store **store,
-                               struct bw_error *error) BW_CHECKED;
+/* `fence`: see group_commit.h. */
+enum bw_code result_store_open(struct database *database, struct fence fence,
+                               struct result_store **store, struct bw_error *error) BW_CHECKED;
 void result_store_close(struct result_store *store);
 
 /* Inserts with the next batch, trying for `try_ms`. finished_ms is filled with the database's date.

@@ -57,6 +57,7 @@ static struct {
     const char *refused;            /* an id that alone fails, with `refusal` */
     int refusal;
     size_t refusals;                  /* so often */
+    bool is_away;                     /* says whoever probes */
     size_t clientless;                /* so many tries find no client */
     size_t failing_finds, late_finds; /* so many fail, or do not see anything yet */
     size_t finds;
@@ -129,7 +130,11 @@ static inline struct fake_insert fake_insert_at(size_t number)
 
 static inline const char *fake_id(const bson_t *document, char id[FAKE_ID_SIZE])
 {
-    document_text(document, "_id", id, FAKE_ID_SIZE);
+    char hex[25];
+    if (document_oid(document, "_id", hex))
+        snprintf(id, FAKE_ID_SIZE, "%s", hex + 1); /* 23 digits tell them apart as well */
+    else
+        document_text(document, "_id", id, FAKE_ID_SIZE);
     return id;
 }
 
@@ -195,10 +200,19 @@ void mongoc_collection_destroy(mongoc_collection_t *collection)
     fake_borrow(-1);
 }
 
-bool database_is_transient(const bson_error_t *error, const bson_t *reply)
+bool database_is_away(const struct database *database)
 {
-    (void)reply;
-    return error->domain == MONGOC_ERROR_STREAM || error->code == FAKE_PASSING;
+    (void)database;
+    pthread_mutex_lock(&fake.mutex);
+    bool is_away = fake.is_away;
+    pthread_mutex_unlock(&fake.mutex);
+    return is_away;
+}
+
+bool database_is_refusal(const bson_error_t *error)
+{
+    return error->domain == MONGOC_ERROR_SERVER &&
+           (error->code == FAKE_FOR_GOOD || error->code == FAKE_TOO_LARGE);
 }
 
 /* What a projection that leaves fields out leaves of a document. */
@@ -213,10 +227,11 @@ static inline void fake_project(const bson_t *document, const bson_t *projection
 }
 
 /* A find that fails has reported some before. */
-enum bw_code database_find_ids(struct database *database, const char *collection,
-                               const char *const *ids, size_t count, const bson_t *projection,
-                               void (*each)(const bson_t *document, void *context), void *context,
-                               struct bw_error *error)
+enum bw_code database_find_same(struct database *database, const char *collection,
+                                const bson_t *const *documents, size_t count,
+                                const bson_t *projection,
+                                void (*each)(const bson_t *document, void *context), void *context,
+                                struct bw_error *error)
 {
     (void)database;
     (void)collection;
@@ -227,7 +242,8 @@ enum bw_code database_find_ids(struct database *database, const char *collection
     fake.failing_finds -= is_failing ? 1 : 0;
     fake.late_finds -= is_late ? 1 : 0;
     for (size_t i = 0; !is_late && i < count; i++) {
-        struct fake_document *stored = fake_find(ids[i]);
+        char id[FAKE_ID_SIZE];
+        struct fake_document *stored = fake_find(fake_id(documents[i], id));
         bson_t rest;
         if (stored == NULL)
             continue;

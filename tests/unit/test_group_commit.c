@@ -1,6 +1,7 @@
 #include "common/group_commit.h"
 
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
@@ -498,6 +499,72 @@ static void insert_that_did_not_last_finds_itself_and_has_succeeded(void **state
     assert_int_equal(fake.finds, 1);
 }
 
+static void object_id_finds_itself_like_any_other(void **state)
+{
+    struct fixture *fixture = *state;
+    fake.lost_every = 2;
+    bson_oid_t oid;
+    bson_oid_init(&oid, NULL);
+    open_commits(fixture);
+    submit_held(fixture, "x");
+    struct note *note = note_new(fixture, "", TRY_MS);
+    bson_reinit(note->item.document);
+    BSON_APPEND_OID(note->item.document, "_id", &oid);
+    BSON_APPEND_INT64(note->item.document, DOCUMENT_NONCE, 1);
+    group_commit_submit(fixture->commits, &note->item);
+    fake_hold(false);
+    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_int_equal(fake_insert_count(), 3);
+}
+
+static void hasty_instance_keeps_nothing_while_the_database_is_away(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings.is_hasty = true;
+    fake.is_away = true;
+    fake.clientless = SIZE_MAX;
+    open_commits(fixture);
+    int64_t begun_ms = clock_boot_ms();
+    submit_each(fixture, "abc");
+    assert_settled(fixture, COMMIT_UNKNOWN, NULL);
+    assert_true(clock_boot_ms() - begun_ms < TRY_MS / 2);
+    assert_inserts("");
+}
+
+static bool is_open(void *context)
+{
+    return atomic_load((atomic_bool *)context);
+}
+
+static void fence_that_closes_ends_all_trying_as_unknown(void **state)
+{
+    struct fixture *fixture = *state;
+    atomic_bool open = true;
+    fixture->settings.fence = (struct fence){is_open, &open};
+    fake.outage_end = FAKE_INSERTS;
+    open_commits(fixture);
+    submit_held(fixture, "x");
+    submit_each(fixture, "abc");
+    atomic_store(&open, false);
+    fake_hold(false);
+    assert_settled(fixture, COMMIT_UNKNOWN, NULL);
+    assert_inserts("x"); /* what was under way; nothing after it */
+}
+
+static void insert_that_was_under_way_when_the_fence_closed_is_done(void **state)
+{
+    struct fixture *fixture = *state;
+    atomic_bool open = true;
+    fixture->settings.fence = (struct fence){is_open, &open};
+    open_commits(fixture);
+    submit_held(fixture, "x");
+    struct note *late = submit(fixture, "a");
+    atomic_store(&open, false);
+    fake_hold(false);
+    assert_settled(fixture, COMMIT_DONE, late);
+    assert_int_equal(late->outcome, COMMIT_UNKNOWN);
+}
+
 static void what_stands_under_the_id_is_shown_without_its_heavy_fields(void **state)
 {
     struct fixture *fixture = *state;
@@ -770,6 +837,10 @@ int main(void)
         CASE(item_that_waits_behind_an_outage_hears_in_time),
         CASE(queue_is_whole_after_its_last_item_gave_up),
         CASE(insert_that_did_not_last_finds_itself_and_has_succeeded),
+        CASE(object_id_finds_itself_like_any_other),
+        CASE(hasty_instance_keeps_nothing_while_the_database_is_away),
+        CASE(fence_that_closes_ends_all_trying_as_unknown),
+        CASE(insert_that_was_under_way_when_the_fence_closed_is_done),
         CASE(what_stands_under_the_id_is_shown_without_its_heavy_fields),
         CASE(second_of_a_batch_under_one_id_is_shown_the_first),
         CASE(duplicate_is_not_read_where_nobody_asks),

@@ -13,7 +13,7 @@ from broadway_tools.stack import flags, operations, readiness
 from broadway_tools.stack.plan import Wishes
 from broadway_tools.stack.record import load
 
-PRESETS = ("release", "debug", "asan", "tsan")
+PRESETS = ("release", "debug", "asan", "tsan", "fault")
 
 state_option = click.option(
     "--state",
