@@ -20,10 +20,10 @@ enum client_access {
     CLIENTS_ARE_SHUT_OUT
 };
 
-/* A token, and the one that it replaces while both are valid. */
+/* A token, and one that is valid besides, while one replaces the other. */
 struct token_pair {
-    struct token_hash current, former;
-    bool has_former;
+    struct token_hash current, second;
+    bool has_second;
 };
 
 struct auth_keys {
@@ -32,19 +32,19 @@ struct auth_keys {
     struct failure_limit *failures;
 };
 
-static void token_pair_set_former(struct token_pair *pair, const char *token)
+static void token_pair_set_second(struct token_pair *pair, const char *token)
 {
-    pair->has_former = token != NULL;
+    pair->has_second = token != NULL;
     if (token != NULL)
-        token_hash_make(token, &pair->former);
+        token_hash_make(token, &pair->second);
 }
 
 /* Takes the same time whichever of the two it is. */
 static bool token_pair_matches(const struct token_pair *pair, const char *token)
 {
     bool is_current = token_hash_matches(&pair->current, token);
-    bool is_former = pair->has_former && token_hash_matches(&pair->former, token);
-    return is_current || is_former;
+    bool is_second = pair->has_second && token_hash_matches(&pair->second, token);
+    return is_current || is_second;
 }
 
 /* ---- Learning the tokens ---- */
@@ -175,9 +175,9 @@ enum bw_code auth_open(const struct api_options *options, struct setting_store *
     opened->clients = choose_client_access(options);
     if (options->client_token != NULL)
         token_hash_make(options->client_token, &opened->client.current);
-    token_pair_set_former(&opened->internal, options->former_internal_token);
-    token_pair_set_former(&opened->cluster, options->former_cluster_token);
-    token_pair_set_former(&opened->client, options->former_client_token);
+    token_pair_set_second(&opened->internal, options->second_internal_token);
+    token_pair_set_second(&opened->cluster, options->second_cluster_token);
+    token_pair_set_second(&opened->client, options->second_client_token);
     opened->failures = failure_limit_new();
     warn_if_short("--internal-token", options->internal_token);
     warn_if_short("--cluster-token", options->cluster_token);

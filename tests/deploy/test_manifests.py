@@ -134,6 +134,9 @@ def test_the_times_of_leaving_fit_together(name):
     assert pause >= 5, "proxies must have heard before the replica stops taking connections"
     assert grace >= 20, "a result may wait that long for the database"
     assert spec["terminationGracePeriodSeconds"] >= pause + grace + 5
+    spec = pod_spec(of_kind(found, "Deployment")["broadway-scheduler"])
+    grace = float(settings(found, "broadway-scheduler")["BROADWAY_GRACE"])
+    assert spec["terminationGracePeriodSeconds"] >= grace + 5
 
 
 @each_rendered

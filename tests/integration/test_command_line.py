@@ -18,7 +18,7 @@ FLAGS = {
 }
 SECRETS = {
     "broadway-api": ["mongodb-uri", "internal-token", "cluster-token", "client-token"]
-    + ["former-internal-token", "former-cluster-token", "former-client-token"],
+    + ["second-internal-token", "second-cluster-token", "second-client-token"],
     "broadway-scheduler": ["mongodb-uri", "internal-token"],
 }
 BINARIES = list(FLAGS)
