@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import re
 import selectors
 import tempfile
 import time
 from pathlib import Path
 
+import httpx
 from crowd import Crowd, Member
 from harness import Stack
 from pipelines import run_of
@@ -15,10 +17,12 @@ from raw import connect
 from waiting import wait_until
 
 CONNECTIONS = 32
+GRADERS = 48  # for each replica: who adds replicas has more graders to serve
+COUNTERS = {"callbacks": "broadway_scheduler_callbacks_total", "events": "broadway_scheduler_events_total"}
 
 
 class Meter:
-    """CPU seconds of each tier since it was made."""
+    """CPU seconds of each tier since it was made, and what the scheduler counted meanwhile."""
 
     def __init__(self, stack):
         self.pids = {
@@ -26,15 +30,19 @@ class Meter:
             "scheduler": [scheduler["pid"] for scheduler in stack.described["scheduler"]],
             "database": [stack.described["database_pid"]],
         }
+        self.scheduler = stack.described["scheduler"][0]["url"]
         self.begun = time.monotonic()
         self.before = self._now()
 
     def read(self):
-        """({tier: CPU seconds}, seconds)."""
+        """({tier: CPU seconds, counter: count}, seconds)."""
         return {tier: now - self.before[tier] for tier, now in self._now().items()}, time.monotonic() - self.begun
 
     def _now(self):
-        return {tier: sum(map(cpu_seconds, pids)) for tier, pids in self.pids.items()}
+        spent = {tier: sum(map(cpu_seconds, pids)) for tier, pids in self.pids.items()}
+        text = httpx.get(f"{self.scheduler}/metrics", trust_env=False).text
+        counts = {name: float(re.search(rf"^{full} (\S+)", text, re.M)[1]) for name, full in COUNTERS.items()}
+        return {**spent, **counts}
 
 
 def exchange_all(stack, count, request):
@@ -84,7 +92,7 @@ def polls(stack, count):
 def jobs(stack, count):
     """A run of so many students, graded at once by graders that wait at all replicas: a poll and a result each."""
     run = stack.api.submit_and_start(run_of(count))
-    with Crowd(stack.urls, stack.cluster_token, CONNECTIONS) as crowd:
+    with Crowd(stack.urls, stack.cluster_token, GRADERS * len(stack.urls)) as crowd:
         crowd.park()
         crowd.work(count)
     wait_until(lambda: stack.api.is_over(run), 60, "the run is over")
@@ -95,7 +103,7 @@ KINDS = {"submissions": submissions, "polls": polls, "jobs": jobs}
 
 
 def measure(replicas, counts):
-    """[(kind, requests per second, {tier: CPU ms per request})] with so many replicas, on a new database."""
+    """[(kind, requests per second, {tier or counter: per 1,000 requests})] with so many replicas, on a new database."""
     rows = []
     with tempfile.TemporaryDirectory() as directory:
         stack = Stack(Path(directory) / "stack", replicas=replicas).up()
@@ -105,7 +113,7 @@ def measure(replicas, counts):
                 meter = Meter(stack)
                 done = run(stack, counts[kind])
                 spent, seconds = meter.read()
-                rows.append((kind, done / seconds, {tier: 1000 * cpu / done for tier, cpu in spent.items()}))
+                rows.append((kind, done / seconds, {what: 1000 * count / done for what, count in spent.items()}))
         finally:
             stack.down()
     return rows
@@ -113,7 +121,8 @@ def measure(replicas, counts):
 
 def print_row(replicas, kind, rate, cost):
     print(
-        f"| {replicas} | {kind} | {rate:,.0f} | {cost['api']:.3f} | {cost['scheduler']:.3f} | {cost['database']:.2f} |",
+        f"| {replicas} | {kind} | {rate:,.0f} | {cost['api']:.3f} | {cost['scheduler']:.3f} | {cost['database']:.2f} "
+        f"| {cost['callbacks']:.0f} | {cost['events']:.0f} |",
         flush=True,
     )
 
@@ -128,12 +137,13 @@ def main():
     arguments = parser.parse_args()
     counts = {kind: getattr(arguments, kind) for kind in KINDS}
     figures = []
-    print("CPU seconds per 1,000 (of submissions, of polls, of jobs from poll to stored result):\n")
-    print("| replicas | of what | per second | api | scheduler | database |\n|---|---|---|---|---|---|")
+    print("CPU seconds of each tier, callbacks and events of the scheduler; each per 1,000:\n")
+    print("| replicas | of what | per second | api | scheduler | database | callbacks | events |")
+    print("|---|---|---|---|---|---|---|---|")
     for replicas in arguments.replicas:
         for kind, rate, cost in measure(replicas, counts):
             print_row(replicas, kind, rate, cost)
-            figures.append({"replicas": replicas, "kind": kind, "per_second": rate, "cpu_s_per_1000": cost})
+            figures.append({"replicas": replicas, "kind": kind, "per_second": rate, "per_1000": cost})
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     check_flat(figures)
@@ -141,7 +151,7 @@ def main():
 
 def check_flat(figures):
     """What the scheduler does per job must not grow with the replicas."""
-    costs = [each["cpu_s_per_1000"]["scheduler"] for each in figures if each["kind"] == "jobs"]
+    costs = [each["per_1000"]["scheduler"] for each in figures if each["kind"] == "jobs"]
     growth = costs[-1] / costs[0]
     print(f"\nThe scheduler's cost of a job with the most replicas is {growth:.2f} times that with the fewest.")
     assert growth < 1.5, "the scheduler's cost per job rises with the replicas"
