@@ -73,6 +73,7 @@ def check_again(directory):
 @click.option("--jobs", type=int, default=2, show_default=True, help="With --rows: how many at a time.")
 @click.option("--subset", is_flag=True, help="The rows of about ten minutes, one seed each.")
 @click.option("--mix", "mixes", is_flag=True, help="Random faults for --seconds, then counts.")
+@click.option("--soak", type=int, metavar="GRADERS", help="No faults, so many graders, for --seconds.")
 @click.option("--seconds", type=float, default=600, show_default=True)
 @click.option("--mutants", "with_mutants", is_flag=True, help="Takes guards out: the named row must fail for each.")
 @click.option("--mutant", help="With --row: without this guard.")
@@ -105,4 +106,6 @@ def main(row, seed, rows, seeds, jobs, subset, mixes, seconds, with_mutants, mut
         sys.exit(mutants.run(jobs))
     if mixes:
         sys.exit(mix.run(seconds, seed))
-    raise click.UsageError("say what to run: --row, --rows, --subset, --mix, --mutants or --check")
+    if how["soak"]:
+        sys.exit(mix.soak(seconds, seed, how["soak"]))
+    raise click.UsageError("say what to run: --row, --rows, --subset, --mix, --soak, --mutants or --check")

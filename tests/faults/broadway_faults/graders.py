@@ -54,6 +54,7 @@ class Grader:
         self.held = {}  # job id -> attempt, from the poll to the end of the delivery
         self.taken, self.accepted, self.refused = [], [], []
         self.id = None
+        self.answered_s = 0.0  # when its last poll was answered, with a job or without
         self.threads = []
         if starts:
             self.start()
@@ -132,6 +133,8 @@ class Grader:
         answer = self.caller.call(
             "poll", place, "GET", "/grading_job", query=query, timeout_s=self.poll_timeout_s, worker=self.id
         )
+        if answer.status in (200, 498):
+            self.answered_s = time.monotonic()
         if answer.status == 200:
             job = answer.json
             self.taken.append((job["job_id"], job.get("attempt", 1)))

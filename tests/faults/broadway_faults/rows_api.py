@@ -21,15 +21,27 @@ def all_over(runs):
     return all(run.is_over() for run in runs)
 
 
-@row(1, "API: kill -9 idle, two replicas")
+@row(1, "API: kill -9 idle, two replicas; and under load")
 def kill_idle(scene):
     scene.warm_up()
-    victim = f"api-{scene.random.randrange(2)}"
-    scene.kill(victim)
+    victim = scene.random.randrange(2)
+    scene.kill(f"api-{victim}")
     runs = scene.load(runs=3, students=12)
     scene.until(lambda: all_over(runs), 30, "the runs end through the other replica")
     scene.expect(strikes(scene) == 0, "nothing else changes: no lease was lost")
-    scene.restart(victim)
+    scene.restart(f"api-{victim}")
+    scene.cluster.wait_ready()
+    others = 1 - victim
+    runs = scene.load(runs=2, students=40)
+    scene.kill(f"api-{others}")
+    killed = time.monotonic()
+    scene.until(
+        lambda: all(grader.answered_s > killed for grader in scene.graders),
+        scene.plan.poll_wait + 2,
+        "all graders are answered again within one poll",
+    )
+    scene.until(lambda: all_over(runs), 30, "the runs end")
+    scene.restart(f"api-{others}")
 
 
 @row(2, "API: kill -9 after the run insert, before the answer")
@@ -60,18 +72,47 @@ def kill_after_result_insert(scene):
     scene.expect(not refused, "every retry hears 200", refused=refused[:3])
 
 
-@row(4, "API: kill -9 between log insert and result insert")
+@row(4, "API: kill -9 between log insert and result insert", Plan(scheduler={"orphan-age": 1}))
 def kill_after_log_insert(scene):
     scene.warm_up(logs_share=1.0)
     scene.arm("api-0", f"after_log_insert:kill@{1 + scene.random.randrange(4)}")
     runs = scene.load(runs=3, students=12)
     scene.died("api-0")
     scene.until(lambda: all_over(runs), 40, "the runs end")
-    wanted = {f"{d['_id']}.{d['digest']}" for d in scene.database.job_results.find({}, {"digest": 1}) if "digest" in d}
-    logs = {d["_id"] for d in scene.database.job_logs.find({}, {"_id": 1})}
-    graded = {key for key in wanted if key[:24] in {run.run for run in runs}}
-    scene.expect(graded <= logs, "the retry stores both", missing=len(graded - logs))
-    scene.measure("orphan logs", count=len(logs - wanted))
+    wanted, logs = named_logs(scene), stored_logs(scene)
+    scene.expect(wanted <= logs, "the retry stores both", missing=len(wanted - logs))
+    leave_orphan_log(scene)
+    scene.until(lambda: all_over(scene.instructors), 20, "the run ends by another")
+    scene.until(lambda: stored_logs(scene) == named_logs(scene), 25, "an orphan log is swept")
+
+
+def named_logs(scene):
+    """The logs that results name, if the grader sent any: here all do."""
+    ids = {"worker": {"$exists": True}, "digest": {"$exists": True}}
+    return {f"{d['_id']}.{d['digest']}" for d in scene.database.job_results.find(ids, {"digest": 1})}
+
+
+def stored_logs(scene):
+    return {d["_id"] for d in scene.database.job_logs.find({}, {"_id": 1})}
+
+
+def leave_orphan_log(scene):
+    """A grader whose log was stored, and who never comes back with its result."""
+    scene.restart("api-0")
+    scene.cluster.wait_ready()
+    for grader in scene.graders:
+        grader.gate.stop()
+    lost = scene.add_idle_grader(home=0)
+    run = scene.load(runs=1, students=1, pre=False, post=False)[0]
+    job = lost.take(replica=1)
+    scene.arm("api-0", "after_log_insert:kill@1")
+    lost.send(job, {"by": "lost"}, replica=0, logs={"stdout": "never seen again"})
+    scene.died("api-0")
+    orphans = stored_logs(scene) - named_logs(scene)
+    scene.expect(len(orphans) == 1, "there is a log that no result names", orphans=len(orphans))
+    for grader in scene.graders:
+        grader.gate.resume()
+    return run
 
 
 @row(5, "API: kill -9 after the lease, before the grader has the job", Plan(heartbeat=1))
