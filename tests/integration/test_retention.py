@@ -1,4 +1,4 @@
-"""What is removed for good: runs that ended long ago, if the operator says so, and what a dying process left half stored."""
+"""What is removed for good: runs that ended long ago, if the operator says so, and what was left half stored."""
 
 import bson
 import pytest
