@@ -106,14 +106,22 @@ class Nemesis:
         )
 
     def strike(self):
-        """One fault, from its beginning to its end."""
-        act = self.random.choices([act for _, act in self.acts], [weight for weight, _ in self.acts])[0]
+        """One fault, or two at once, from beginning to end."""
+        weights = [weight for weight, _ in self.acts]
+        chosen = self.random.choices([act for _, act in self.acts], weights, k=self.random.choice((1, 1, 2)))
+        threads = [threading.Thread(target=self._do, args=(act,), daemon=True) for act in chosen]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.mend()
+
+    def _do(self, act):
         self.done[act.__name__] = self.done.get(act.__name__, 0) + 1
         try:
             act()
-        except (ClusterError, pymongo.errors.PyMongoError) as trouble:
+        except (ClusterError, pymongo.errors.PyMongoError, OSError) as trouble:
             self.scene.history.note("nemesis", act=act.__name__, trouble=str(trouble)[:200])
-        self.mend()
 
     def mend(self):
         """Whatever died is started again, whatever is armed is disarmed."""
@@ -194,7 +202,7 @@ def counts(scene, nemesis):
     return {
         "runs": database.grading_runs.count_documents({}),
         "jobs": database.job_results.count_documents({}),
-        "faults injected": scene.faults,
+        "faults injected": sum(nemesis.done.values()),
         "leases expired": ended["lost"] + ended["expired"],
         "leases released": ended["released"],
         "results refused": refused,
@@ -212,7 +220,7 @@ def mixed(seconds, summary):
         scene.until(lambda: len(scene.graders) == GRADERS, 20, "all graders are there")
         while time.monotonic() < ends:
             nemesis.strike()
-            scene.pause(scene.random.uniform(0.2, 2.5))
+            scene.pause(nemesis.random.uniform(0.1, 1.5))
         load.stop()
         summary.update(counts(scene, nemesis))
 

@@ -8,7 +8,7 @@ from broadway_faults import resources
 from broadway_faults.caller import fetch
 from broadway_faults.cluster import Plan
 from broadway_faults.graders import Grader
-from broadway_faults.raw import Upload
+from broadway_faults.raw import ParkedPolls, Upload
 from broadway_faults.registry import row
 
 
@@ -195,30 +195,51 @@ def starve(scene):
     scene.expect(strikes(scene) == 0, "no mass death: no lease was lost", strikes=strikes(scene))
 
 
-@row(9, "API: its threads are all taken", Plan(links=("db:api-0",), heartbeat=1))
-def exhaust_threads(scene):
+@row(9, "API: connection or thread limit reached", Plan(links=("db:api-0",), heartbeat=1, api={"max-connections": 256}))
+def limits_reached(scene):
+    """First all places for polls are taken, then all threads that wait for the database."""
     scene.warm_up()
     holder = scene.add_idle_grader(home=0)
     run = scene.submit(students=6, pre=False, post=False)
+    job = holder.take(replica=0)
+    done = {"_id": {"$regex": f"^{run.run}"}}
+    scene.until(lambda: scene.database.job_results.count_documents(done) == 5, 15, "all other jobs are done")
+    crowd = ParkedPolls(scene, scene.add_idle_grader(home=0), replica=0, count=192)
+    scene.until(lambda: scene.cluster.metric("api-0", "broadway_api_parked_polls") >= 192, 15, "192 polls are parked")
+    begun = time.monotonic()
+    newcomer = scene.add_idle_grader(home=0)
+    statuses = {newcomer.poll_once(wait=5, replica=0) for _ in range(3)}
+    scene.expect(statuses <= {498, 503}, "new polls are told to come again", statuses=sorted(statuses))
+    scene.expect(time.monotonic() - begun < 6, "soon", seconds=time.monotonic() - begun)
+    gets_through(scene, holder, job)
+    crowd.close()
+    scene.until(lambda: scene.cluster.metric("api-0", "broadway_api_parked_polls") < 100, 10, "their places are free")
+    again = scene.submit(students=6, pre=False, post=False)
     job = holder.poll(wait=1, replica=0)
     scene.link("db:api-0", delay_s=0.25)
-    crowd = [threading.Thread(target=run.read, args=(0,), daemon=True) for _ in range(120)]
-    for thread in crowd:
-        thread.start()
+    readers = [threading.Thread(target=again.read, args=(0,), daemon=True) for _ in range(120)]
+    for reader in readers:
+        reader.start()
     scene.pause(0.3)
+    gets_through(scene, holder, job)
+    scene.link("db:api-0")
+    for reader in readers:
+        reader.join(20)
+    scene.expect(run.read() == "finished", "the run ends")
+
+
+def gets_through(scene, grader, job):
+    """Heartbeats, fast, and the result of `job`, if there is one."""
     slowest = 0
     for _ in range(10):
         begun = time.monotonic()
-        beat = holder.beat(replica=0)
+        beat = grader.beat(replica=0)
         slowest = max(slowest, time.monotonic() - begun)
         scene.expect(beat.status == 200, "a heartbeat gets through", status=beat.status)
     scene.expect(slowest < 1, "heartbeats do not wait behind other requests", slowest=slowest)
     if job:
-        answer = holder.send(job, {"by": "holder"}, replica=0)
+        answer = grader.send(job, {"by": "holder"}, replica=0)
         scene.expect(answer.status == 200, "a result gets through", status=answer.status)
-    scene.link("db:api-0")
-    for thread in crowd:
-        thread.join(20)
 
 
 @row(10, "API: unreachable for callbacks while graders wait on it", Plan(links=("callbacks:api-0",)))

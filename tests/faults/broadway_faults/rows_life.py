@@ -107,7 +107,7 @@ FORGETFUL = Plan(job_timeout=1, scheduler={"retain-runs": 1})
 
 @row(52, "life: retention removes a run while a grader works on it", FORGETFUL)
 def retention(scene):
-    """A run that ended goes while its lost grader still works on it; one that has not ended stays, however old it is."""
+    """A run that ended goes while its lost grader still works on it; one that has not ended stays, however old."""
     scene.warm_up(graders=2)
     for grader in scene.graders:
         grader.gate.stop()
