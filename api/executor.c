@@ -3,10 +3,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
+
+#include "common/clock.h"
 
 struct task {
     void (*function)(void *argument);
     void *argument;
+    int64_t due_ms; /* of one that was submitted for later: clock_boot_ms */
     struct task *next;
 };
 
@@ -19,6 +23,7 @@ struct executor {
     pthread_mutex_t mutex; /* guards all but the threads */
     pthread_cond_t work;
     struct queue urgent, calm;
+    struct task *later; /* the one that is due first comes first */
     int calm_running, calm_running_max;
     int running;
     bool is_closing;
@@ -43,9 +48,22 @@ static struct task *queue_take(struct queue *queue)
     return task;
 }
 
+/* What is due becomes urgent. */
+static void wake_later(struct executor *executor)
+{
+    int64_t now_ms = clock_boot_ms();
+    while (executor->later != NULL && (executor->is_closing || executor->later->due_ms <= now_ms)) {
+        struct task *task = executor->later;
+        LL_DELETE(executor->later, task);
+        task->next = NULL;
+        queue_add(&executor->urgent, task);
+    }
+}
+
 /* The next task that may run now, or NULL. */
 static struct task *next_task(struct executor *executor, bool *is_calm)
 {
+    wake_later(executor);
     *is_calm = executor->urgent.first == NULL;
     if (!*is_calm)
         return queue_take(&executor->urgent);
@@ -58,7 +76,7 @@ static struct task *next_task(struct executor *executor, bool *is_calm)
 static bool is_over(const struct executor *executor)
 {
     return executor->is_closing && executor->running == 0 && executor->urgent.count == 0 &&
-           executor->calm.count == 0;
+           executor->calm.count == 0 && executor->later == NULL;
 }
 
 static void run_task(struct executor *executor, struct task *task, bool is_calm)
@@ -75,6 +93,17 @@ static void run_task(struct executor *executor, struct task *task, bool is_calm)
         pthread_cond_broadcast(&executor->work);
 }
 
+static void wait_for_work(struct executor *executor)
+{
+    if (executor->later == NULL) {
+        pthread_cond_wait(&executor->work, &executor->mutex);
+        return;
+    }
+    int64_t wait_ms = executor->later->due_ms - clock_boot_ms();
+    struct timespec until = clock_deadline(wait_ms > 0 ? wait_ms : 0);
+    pthread_cond_timedwait(&executor->work, &executor->mutex, &until);
+}
+
 static void *run(void *context)
 {
     struct executor *executor = context;
@@ -85,7 +114,7 @@ static void *run(void *context)
         if (task != NULL)
             run_task(executor, task, is_calm);
         else
-            pthread_cond_wait(&executor->work, &executor->mutex);
+            wait_for_work(executor);
     }
     pthread_mutex_unlock(&executor->mutex);
     return NULL;
@@ -97,7 +126,11 @@ enum bw_code executor_open(int threads, struct executor **executor, struct bw_er
     if (self == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     pthread_mutex_init(&self->mutex, NULL);
-    pthread_cond_init(&self->work, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&self->work, &attributes);
+    pthread_condattr_destroy(&attributes);
     self->urgent.end = &self->urgent.first;
     self->calm.end = &self->calm.first;
     self->calm_running_max = threads > 1 ? threads - (threads + 3) / 4 : 1;
@@ -127,14 +160,20 @@ void executor_close(struct executor *executor)
     free(executor);
 }
 
-bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
-                     void *argument)
+static struct task *task_new(void (*function)(void *argument), void *argument)
 {
     struct task *task = calloc(1, sizeof *task);
     if (task == NULL)
         abort(); /* the caller's exchange could never be answered */
     task->function = function;
     task->argument = argument;
+    return task;
+}
+
+bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
+                     void *argument)
+{
+    struct task *task = task_new(function, argument);
     pthread_mutex_lock(&executor->mutex);
     bool has_room = is_urgent || executor->calm.count < EXECUTOR_QUEUE_MAX;
     if (has_room)
@@ -144,4 +183,20 @@ bool executor_submit(struct executor *executor, bool is_urgent, void (*function)
     if (!has_room)
         free(task);
     return has_room;
+}
+
+static int compare_due(const struct task *left, const struct task *right)
+{
+    return left->due_ms < right->due_ms ? -1 : left->due_ms > right->due_ms;
+}
+
+void executor_submit_later(struct executor *executor, int64_t delay_ms,
+                           void (*function)(void *argument), void *argument)
+{
+    struct task *task = task_new(function, argument);
+    task->due_ms = clock_boot_ms() + delay_ms;
+    pthread_mutex_lock(&executor->mutex);
+    LL_INSERT_INORDER(executor->later, task, compare_due);
+    pthread_cond_signal(&executor->work);
+    pthread_mutex_unlock(&executor->mutex);
 }

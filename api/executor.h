@@ -8,6 +8,7 @@
 #define API_EXECUTOR_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/error.h"
 
@@ -28,5 +29,10 @@ void executor_close(struct executor *executor);
  * limited. */
 bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
                      void *argument);
+
+/* Runs it as an urgent task in `delay_ms`, or at once when the executor is closed before: for what
+ * waits, and must not hold a thread meanwhile. */
+void executor_submit_later(struct executor *executor, int64_t delay_ms,
+                           void (*function)(void *argument), void *argument);
 
 #endif

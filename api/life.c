@@ -5,6 +5,9 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/log.h"
+
+enum { AWAY_PAUSE_MS = 250 }; /* from one look at a database that is away to the next */
 
 struct life {
     struct database *database;
@@ -18,11 +21,17 @@ struct life {
     bool is_stopping;
 };
 
+/* The probe is what tells everyone else here that the database is away, or back. */
 static bool live_a_round(struct life *life)
 {
-    struct bw_error error; /* the database's own module logs why */
-    return database_ping(life->database, &error) == BW_OK &&
-           replica_store_announce(life->store, &life->replica, &error) == BW_OK;
+    struct bw_error error;
+    bool was_away = database_is_away(life->database);
+    enum bw_code code = database_probe(life->database, &error);
+    if (code == BW_OK && was_away)
+        log_event(LOG_LEVEL_INFO, "the database is back");
+    if (code != BW_OK && !was_away)
+        log_error("the database is away", log_text("reason", error.message));
+    return code == BW_OK && replica_store_announce(life->store, &life->replica, &error) == BW_OK;
 }
 
 static bool sleep_until(struct life *life, int64_t next_ms)
@@ -42,11 +51,13 @@ static bool sleep_until(struct life *life, int64_t next_ms)
 static void *run(void *context)
 {
     struct life *life = context;
-    int64_t begun_ms;
+    int64_t next_ms;
     do {
-        begun_ms = clock_boot_ms();
-        atomic_store(&life->is_reachable, live_a_round(life));
-    } while (sleep_until(life, begun_ms + life->every_ms));
+        int64_t begun_ms = clock_boot_ms();
+        bool is_reachable = live_a_round(life);
+        atomic_store(&life->is_reachable, is_reachable);
+        next_ms = is_reachable ? begun_ms + life->every_ms : clock_boot_ms() + AWAY_PAUSE_MS;
+    } while (sleep_until(life, next_ms));
     return NULL;
 }
 

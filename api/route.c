@@ -3,9 +3,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/job.h"
+
 enum { ALLOWED_SIZE = 64 };
 
 static const char placeholder[] = "{id}";
+
+/* Is it the id of a run, and `behind` what follows it? In such places another protocol has names,
+ * so that nothing else is taken for an id. */
+static bool is_run_and(const char *text, const char *behind)
+{
+    size_t length = strspn(text, "0123456789abcdef");
+    return length == RUN_ID_LENGTH && strcmp(text + length, behind) == 0;
+}
 
 /* Does `path` have the form of `pattern`? *id is what stands for its placeholder, "" if it has
  * none. */
@@ -17,8 +27,10 @@ static bool path_matches(const char *pattern, const char *path, const char **id)
         return strcmp(pattern, path) == 0;
     }
     size_t length = (size_t)(open - pattern);
-    if (strncmp(pattern, path, length) != 0 || path[length] == '\0' ||
-        strchr(path + length, '/') != NULL)
+    const char *behind = open + sizeof placeholder - 1;
+    if (strncmp(pattern, path, length) != 0 || path[length] == '\0')
+        return false;
+    if (behind[0] != '\0' ? !is_run_and(path + length, behind) : strchr(path + length, '/') != NULL)
         return false;
     *id = path + length;
     return true;

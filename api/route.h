@@ -30,12 +30,14 @@ enum body_kind {
 enum route_flags {
     ROUTE_BLOCKING = 1, /* the handler may wait for the database: it runs on the executor */
     ROUTE_URGENT = 2,   /* heartbeats and results: keep room for them */
-    ROUTE_QUIET = 4     /* access log at debug level */
+    ROUTE_QUIET = 4,    /* access log at debug level */
+    ROUTE_LIFE = 8 /* a result, of the job in the path: while its body arrives, its sender lives */
 };
 
 struct route {
     const char *method;
-    const char *path; /* "/api/v1/grading_run/{id}": one placeholder at most, as the last part */
+    const char *path; /* "/api/v1/grading_run/{id}": one placeholder at most. Where a part follows
+                         it, as in "/api/v1/grading_run/{id}/cancel", it stands for a run's id */
     enum auth auth;
     enum body_kind body;
     unsigned flags;
@@ -51,7 +53,7 @@ extern const struct route internal_routes[];
 
 /* The route of a method and a decoded path, or NULL: then *allowed is a comma list of the methods
  * that the path takes ("" if the path is unknown). On success *path_id points at the {id} within
- * `path`. */
+ * `path`, where it is followed by whatever follows it there. */
 const struct route *route_find(const struct route *routes, const char *method, const char *path,
                                const char **path_id, char allowed[64]);
 

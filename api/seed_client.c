@@ -11,12 +11,13 @@
 #include "api/run_status.h"
 #include "common/clock.h"
 #include "common/definition.h"
+#include "common/secret.h"
 #include "common/store/definition_store.h"
 #include "common/store/run_store.h"
 
 /* A definition without a run is swept after a day; a run inserted later than this after its
  * definition might lose it. */
-enum { GIVE_UP_MS = 45000 };
+enum { GIVE_UP_MS = 45000, KEY_MAX = 255 };
 
 const struct json_field seed_create_fields[] = {
     {.name = "document", .kind = FIELD_ANY, .is_required = true}, /* definition_new checks it */
@@ -48,44 +49,96 @@ static void run_describe(const struct definition *definition, struct run *run)
     memcpy(run->all_timeouts, summary.all_timeouts, sizeof run->all_timeouts);
     if (summary.name != NULL)
         snprintf(run->name, sizeof run->name, "%s", summary.name);
-    run_id_new(run->id);
 }
 
-static enum bw_code store_definition(struct api *api, const struct definition *definition,
-                                     const char *run_id, struct bw_error *error)
+/* A run on its way into the database. */
+struct creation {
+    struct definition *definition;
+    char *text; /* of it, as it is stored */
+    size_t length;
+    struct run run;
+    char digest[SHA256_TEXT_SIZE]; /* of the text; "" without an Idempotency-Key */
+};
+
+static enum bw_code make_text(struct creation *creation, struct bw_error *error)
 {
-    char *text = definition_text(definition);
-    if (text == NULL)
+    creation->text = definition_text(creation->definition);
+    if (creation->text == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
-    enum bw_code code = BW_OK;
-    size_t length = strlen(text);
-    if (length > DEFINITION_MAX_BYTES)
-        code = bw_fail(error, BW_TOO_LARGE,
-                       "the grading run is too large: %zu bytes, and %d can be stored", length,
-                       (int)DEFINITION_MAX_BYTES);
+    creation->length = strlen(creation->text);
+    if (creation->length > DEFINITION_MAX_BYTES)
+        return bw_fail(error, BW_TOO_LARGE,
+                       "the grading run is too large: %zu bytes, and %d can be stored",
+                       creation->length, (int)DEFINITION_MAX_BYTES);
+    return BW_OK;
+}
+
+/* A fresh id, or the one that belongs to the request's key: all clients of this protocol are one
+ * caller. */
+static enum bw_code choose_id(const struct exchange *exchange, struct creation *creation,
+                              struct bw_error *error)
+{
+    static const char caller[] = "seed";
+    const char *key = exchange_header(exchange, "Idempotency-Key");
+    struct run *run = &creation->run;
+    char id[SHA256_TEXT_SIZE];
+    run_id_new(run->id);
+    if (key == NULL)
+        return BW_OK;
+    size_t length = strlen(key);
+    if (length == 0 || length > KEY_MAX)
+        return bw_fail(error, BW_BAD_REQUEST, "Idempotency-Key: must have 1 to %d characters",
+                       (int)KEY_MAX);
+    secret_digest((struct digest_part[]){{caller, sizeof caller - 1}, {key, length}}, 2, id);
+    snprintf(run->id, sizeof run->id, "%.24s", id);
+    secret_digest(&(struct digest_part){creation->text, creation->length}, 1, creation->digest);
+    return BW_OK;
+}
+
+static enum bw_code insert_definition(struct api *api, const struct creation *creation,
+                                      struct bw_error *error)
+{
+    return definition_store_insert(api->definition_store, creation->run.id, creation->text,
+                                   creation->length, creation->digest, error);
+}
+
+/* The key was used before, perhaps by an earlier try of this very request that nobody knows the end
+ * of. The first definition under a key stays: only its own run can follow. */
+static enum bw_code store_again(struct api *api, struct creation *creation, struct bw_error *error)
+{
+    char first[SHA256_TEXT_SIZE];
+    enum bw_code code = definition_store_read_digest(api->definition_store, creation->run.id, first,
+                                                     error);
+    if (code == BW_NOT_FOUND)
+        return bw_fail(error, BW_UNAVAILABLE, "the grading run could not be stored: send it again");
+    if (code == BW_OK && strcmp(first, creation->digest) != 0)
+        return bw_fail(error, BW_BAD_REQUEST,
+                       "Idempotency-Key: it was used before, with another grading run");
     if (code == BW_OK)
-        code = definition_store_insert(api->definition_store, run_id, text, length, error);
-    free(text);
-    return code;
+        code = run_store_insert(api->run_store, &creation->run, error);
+    if (code != BW_OK && code != BW_CONFLICT)
+        return code;
+    code = insert_definition(api, creation, error); /* if it was swept just now, as left alone */
+    return code == BW_CONFLICT ? BW_OK : code;
 }
 
 /* First the definition, then the run, whose insert is what makes it exist. */
-static enum bw_code store_run(struct api *api, struct definition *definition, struct run *run,
-                              struct bw_error *error)
+static enum bw_code store(struct api *api, struct creation *creation, struct bw_error *error)
 {
     int64_t begun_ms = clock_boot_ms();
-    enum bw_code code = store_definition(api, definition, run->id, error);
-    if (code != BW_OK)
-        return code;
-    if (clock_boot_ms() - begun_ms > GIVE_UP_MS)
+    bool has_key = creation->digest[0] != '\0';
+    enum bw_code code = insert_definition(api, creation, error);
+    if (code == BW_CONFLICT && has_key)
+        return store_again(api, creation, error);
+    if (code == BW_OK && clock_boot_ms() - begun_ms > GIVE_UP_MS)
         return bw_fail(error, BW_UNAVAILABLE,
                        "the grading run could not be stored in time: send it again");
-    code = run_store_insert(api->run_store, run, error);
-    if (code == BW_CONFLICT) /* a fresh id that is taken: as good as never, and another try gets
-                                another one */
-        return bw_fail(error, BW_UNAVAILABLE, "the grading run could not be stored: send it again");
     if (code == BW_OK)
-        definition_cache_put(api->definitions, run->id, definition);
+        code = run_store_insert(api->run_store, &creation->run, error);
+    if (code == BW_CONFLICT && has_key)
+        return BW_OK; /* the definition is ours: another try of the same request was faster */
+    if (code == BW_CONFLICT) /* another try gets another id */
+        return bw_fail(error, BW_UNAVAILABLE, "the grading run could not be stored: send it again");
     return code;
 }
 
@@ -93,16 +146,22 @@ enum bw_code seed_client_create(struct api *api, struct exchange *exchange, stru
 {
     const struct definition_limits limits = {.allow_privileged = api->options->allow_privileged};
     json_t *document = json_object_get(exchange_request(exchange)->arguments, "document");
-    struct definition *definition;
-    enum bw_code code = definition_new(document, &limits, &definition, error);
+    struct creation creation = {.text = NULL};
+    enum bw_code code = definition_new(document, &limits, &creation.definition, error);
     if (code != BW_OK)
         return code;
-    struct run run;
-    run_describe(definition, &run);
-    code = store_run(api, definition, &run, error);
-    definition_release(definition);
+    run_describe(creation.definition, &creation.run);
+    code = make_text(&creation, error);
     if (code == BW_OK)
-        exchange_answer_json(exchange, json_pack("{s:s}", "id", run.id));
+        code = choose_id(exchange, &creation, error);
+    if (code == BW_OK)
+        code = store(api, &creation, error);
+    if (code == BW_OK)
+        definition_cache_put(api->definitions, creation.run.id, creation.definition);
+    definition_release(creation.definition);
+    free(creation.text);
+    if (code == BW_OK)
+        exchange_answer_json(exchange, json_pack("{s:s}", "id", creation.run.id));
     return code;
 }
 
@@ -199,4 +258,23 @@ enum bw_code seed_client_start(struct api *api, struct exchange *exchange, struc
     if (code == BW_CONFLICT || code == BW_NOT_FOUND)
         return BW_BAD_REQUEST; /* the store's sentence says it: started already */
     return code;
+}
+
+/* One that is over stays as it is; asking twice is fine. */
+enum bw_code seed_client_cancel(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    char id[RUN_ID_SIZE];
+    enum run_phase phase = RUN_CANCELLED;
+    snprintf(id, sizeof id, "%.24s", exchange_request(exchange)->path_id);
+    enum bw_code code = run_store_cancel(api->run_store, id, &phase, error);
+    if (code == BW_OK)
+        exchange_answer_json(exchange, json_object());
+    if (code == BW_NOT_FOUND)
+        return bw_fail(error, BW_BAD_REQUEST, "there is no grading run '%s'", id);
+    if (code != BW_CONFLICT)
+        return code;
+    json_t *body = json_pack("{s:s, s:s}", "error", error->message, "state", run_phase_name(phase));
+    exchange_answer(exchange, 409, json_dumps(body, JSON_COMPACT), NULL);
+    json_decref(body);
+    return BW_OK;
 }

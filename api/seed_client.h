@@ -1,6 +1,7 @@
 /*
  * seed_client: the client's endpoints of the seed protocol: create a grading run, look at it, start
- * it. They wait for the database: ROUTE_BLOCKING. Called by dispatch alone, see api/route.h.
+ * or cancel it. They wait for the database: ROUTE_BLOCKING. Called by dispatch alone, see
+ * api/route.h.
  */
 #ifndef API_SEED_CLIENT_H
 #define API_SEED_CLIENT_H
@@ -18,5 +19,8 @@ enum bw_code seed_client_show(struct api *api, struct exchange *exchange, struct
 
 /* POST /api/v1/grading_run/{id} → {} */
 enum bw_code seed_client_start(struct api *api, struct exchange *exchange, struct bw_error *error);
+
+/* POST /api/v1/grading_run/{id}/cancel → {} */
+enum bw_code seed_client_cancel(struct api *api, struct exchange *exchange, struct bw_error *error);
 
 #endif

@@ -19,11 +19,13 @@ enum {
 struct database {
     mongoc_client_pool_t *pool;
     mongoc_client_pool_t *stream_pool;
+    mongoc_client_pool_t *probe_pool;
     mongoc_write_concern_t *durable; /* majority and journal */
     mongoc_read_concern_t *majority;
     mongoc_read_prefs_t *primary;
     char name[64];
     atomic_bool has_layout;
+    atomic_bool is_away;             /* the last probe failed */
     _Atomic int64_t clock_offset_ms; /* the database's date minus clock_boot_ms */
 };
 
@@ -91,24 +93,33 @@ static void set_default(mongoc_uri_t *uri, const char *option, int32_t value)
         mongoc_uri_set_option_as_int32(uri, option, value);
 }
 
+struct bounds {
+    int32_t selection_ms, connect_ms, socket_ms, pool_size;
+};
+
+/* The stream waits for changes within the socket's time; a probe is to be quick. */
+static const struct bounds operation_bounds = {4000, 2000, 6000, 64};
+static const struct bounds stream_bounds = {4000, 2000, 12000, 4};
+static const struct bounds probe_bounds = {1500, 1500, 3000, 2};
+
 /* Every wait gets a bound. */
-static void bound_waits(mongoc_uri_t *uri, int32_t socket_ms, int32_t pool_size)
+static void bound_waits(mongoc_uri_t *uri, const struct bounds *bounds)
 {
-    set_default(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, 4000);
-    set_default(uri, MONGOC_URI_CONNECTTIMEOUTMS, 2000);
-    set_default(uri, MONGOC_URI_SOCKETTIMEOUTMS, socket_ms);
-    set_default(uri, MONGOC_URI_WAITQUEUETIMEOUTMS, 4000);
+    set_default(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, bounds->selection_ms);
+    set_default(uri, MONGOC_URI_CONNECTTIMEOUTMS, bounds->connect_ms);
+    set_default(uri, MONGOC_URI_SOCKETTIMEOUTMS, bounds->socket_ms);
+    set_default(uri, MONGOC_URI_WAITQUEUETIMEOUTMS, bounds->selection_ms);
     set_default(uri, MONGOC_URI_HEARTBEATFREQUENCYMS, 2000);
-    set_default(uri, MONGOC_URI_MAXPOOLSIZE, pool_size);
+    set_default(uri, MONGOC_URI_MAXPOOLSIZE, bounds->pool_size);
     mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYWRITES, true);
     mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYREADS, true);
 }
 
-static mongoc_client_pool_t *open_pool(const mongoc_uri_t *base, int32_t socket_ms, int32_t size,
+static mongoc_client_pool_t *open_pool(const mongoc_uri_t *base, const struct bounds *bounds,
                                        const char *application, struct bw_error *error)
 {
     mongoc_uri_t *uri = mongoc_uri_copy(base);
-    bound_waits(uri, socket_ms, size);
+    bound_waits(uri, bounds);
     bson_error_t reason;
     mongoc_client_pool_t *pool = mongoc_client_pool_new_with_error(uri, &reason);
     mongoc_uri_destroy(uri);
@@ -149,9 +160,11 @@ enum bw_code database_open(const char *uri, const char *name, const char *applic
     if (opened == NULL)
         abort();
     snprintf(opened->name, sizeof opened->name, "%s", name);
-    opened->pool = open_pool(parsed, 8000, 64, application, error);
+    opened->pool = open_pool(parsed, &operation_bounds, application, error);
     if (opened->pool != NULL)
-        opened->stream_pool = open_pool(parsed, 12000, 4, application, error);
+        opened->stream_pool = open_pool(parsed, &stream_bounds, application, error);
+    if (opened->stream_pool != NULL)
+        opened->probe_pool = open_pool(parsed, &probe_bounds, application, error);
     mongoc_uri_destroy(parsed);
     opened->durable = mongoc_write_concern_new();
     mongoc_write_concern_set_wmajority(opened->durable, 8000);
@@ -160,7 +173,7 @@ enum bw_code database_open(const char *uri, const char *name, const char *applic
     mongoc_read_concern_set_level(opened->majority, MONGOC_READ_CONCERN_LEVEL_MAJORITY);
     opened->primary = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
     atomic_store(&opened->clock_offset_ms, clock_wall_ms() - clock_boot_ms());
-    if (opened->stream_pool == NULL) {
+    if (opened->probe_pool == NULL) {
         database_close(opened);
         return BW_BAD_REQUEST;
     }
@@ -176,6 +189,8 @@ void database_close(struct database *database)
         mongoc_client_pool_destroy(database->pool);
     if (database->stream_pool != NULL)
         mongoc_client_pool_destroy(database->stream_pool);
+    if (database->probe_pool != NULL)
+        mongoc_client_pool_destroy(database->probe_pool);
     mongoc_write_concern_destroy(database->durable);
     mongoc_read_concern_destroy(database->majority);
     mongoc_read_prefs_destroy(database->primary);
@@ -203,6 +218,10 @@ void database_return(struct database *database, mongoc_client_t *client)
 /* Before its first operation, each process sees to it that all collections are there. */
 mongoc_client_t *database_client(struct database *database, struct bw_error *error)
 {
+    if (database_is_away(database)) {
+        bw_fail(error, BW_UNAVAILABLE, "the database can't be reached");
+        return NULL;
+    }
     mongoc_client_t *client = pop(database->pool, error);
     if (client == NULL || atomic_load(&database->has_layout))
         return client;
@@ -251,23 +270,45 @@ static void sample_clock(struct database *database, const bson_t *reply, int64_t
     atomic_store(&database->clock_offset_ms, bson_iter_date_time(&field) - (sent_ms + back_ms) / 2);
 }
 
+static bool say_hello(struct database *database, mongoc_client_t *client, bson_error_t *reason)
+{
+    bson_t hello = BSON_INITIALIZER, reply;
+    BSON_APPEND_INT32(&hello, "hello", 1);
+    int64_t sent_ms = clock_boot_ms();
+    bool ok = mongoc_client_command_simple(client, "admin", &hello, database->primary, &reply,
+                                           reason);
+    if (ok)
+        sample_clock(database, &reply, sent_ms, clock_boot_ms());
+    bson_destroy(&reply);
+    bson_destroy(&hello);
+    return ok;
+}
+
 enum bw_code database_ping(struct database *database, struct bw_error *error)
 {
     mongoc_client_t *client = database_client(database, error);
     if (client == NULL)
         return BW_UNAVAILABLE;
-    bson_t hello = BSON_INITIALIZER, reply;
-    BSON_APPEND_INT32(&hello, "hello", 1);
     bson_error_t reason;
-    int64_t sent_ms = clock_boot_ms();
-    bool ok = mongoc_client_command_simple(client, "admin", &hello, database->primary, &reply,
-                                           &reason);
-    if (ok)
-        sample_clock(database, &reply, sent_ms, clock_boot_ms());
-    bson_destroy(&reply);
-    bson_destroy(&hello);
+    bool ok = say_hello(database, client, &reason);
     database_return(database, client);
     return ok ? BW_OK : unavailable(&reason, error);
+}
+
+enum bw_code database_probe(struct database *database, struct bw_error *error)
+{
+    bson_error_t reason = {.message = "its connection is busy"};
+    mongoc_client_t *client = pop(database->probe_pool, error);
+    bool ok = client != NULL && say_hello(database, client, &reason);
+    if (client != NULL)
+        mongoc_client_pool_push(database->probe_pool, client);
+    atomic_store(&database->is_away, !ok);
+    return ok ? BW_OK : unavailable(&reason, error);
+}
+
+bool database_is_away(const struct database *database)
+{
+    return atomic_load(&database->is_away);
 }
 
 int64_t database_now_ms(const struct database *database)
@@ -304,10 +345,10 @@ static enum bw_code drain_cursor(mongoc_cursor_t *cursor,
     return failed ? unavailable(&reason, error) : BW_OK;
 }
 
-enum bw_code database_find(struct database *database, const char *collection, const bson_t *filter,
-                           const bson_t *projection,
-                           void (*each)(const bson_t *document, void *context), void *context,
-                           struct bw_error *error)
+enum bw_code database_find_some(struct database *database, const char *collection,
+                                const bson_t *filter, const bson_t *projection, int64_t limit,
+                                void (*each)(const bson_t *document, void *context), void *context,
+                                struct bw_error *error)
 {
     mongoc_client_t *client = database_client(database, error);
     if (client == NULL)
@@ -316,12 +357,22 @@ enum bw_code database_find(struct database *database, const char *collection, co
     bson_t options = BSON_INITIALIZER;
     if (projection != NULL)
         BSON_APPEND_DOCUMENT(&options, "projection", projection);
+    if (limit > 0)
+        BSON_APPEND_INT64(&options, "limit", limit);
     enum bw_code code = drain_cursor(mongoc_collection_find_with_opts(from, filter, &options, NULL),
                                      each, context, error);
     bson_destroy(&options);
     mongoc_collection_destroy(from);
     database_return(database, client);
     return code;
+}
+
+enum bw_code database_find(struct database *database, const char *collection, const bson_t *filter,
+                           const bson_t *projection,
+                           void (*each)(const bson_t *document, void *context), void *context,
+                           struct bw_error *error)
+{
+    return database_find_some(database, collection, filter, projection, 0, each, context, error);
 }
 
 enum bw_code database_find_same(struct database *database, const char *collection,
@@ -375,6 +426,47 @@ enum bw_code database_find_ids(struct database *database, const char *collection
         bson_t filter = BSON_INITIALIZER;
         append_ids(&filter, ids + from, chunk);
         code = database_find(database, collection, &filter, projection, each, context, error);
+        bson_destroy(&filter);
+    }
+    return code;
+}
+
+static enum bw_code delete_matching(struct database *database, const char *collection,
+                                    const bson_t *filter, uint64_t *deleted, struct bw_error *error)
+{
+    mongoc_client_t *client = database_client(database, error);
+    if (client == NULL)
+        return BW_UNAVAILABLE;
+    mongoc_collection_t *from = database_collection(database, client, collection);
+    bson_t reply;
+    bson_error_t reason;
+    bson_iter_t field;
+    bool ok = mongoc_collection_delete_many(from, filter, NULL, &reply, &reason);
+    if (ok && deleted != NULL && bson_iter_init_find(&field, &reply, "deletedCount"))
+        *deleted += (uint64_t)bson_iter_as_int64(&field);
+    bson_destroy(&reply);
+    mongoc_collection_destroy(from);
+    database_return(database, client);
+    return ok ? BW_OK : unavailable(&reason, error);
+}
+
+enum bw_code database_delete(struct database *database, const char *collection,
+                             const bson_t *filter, struct bw_error *error)
+{
+    return delete_matching(database, collection, filter, NULL, error);
+}
+
+enum bw_code database_delete_ids(struct database *database, const char *collection,
+                                 const char *const *ids, size_t count, uint64_t *deleted,
+                                 struct bw_error *error)
+{
+    enum bw_code code = BW_OK;
+    if (deleted != NULL)
+        *deleted = 0;
+    for (size_t from = 0; code == BW_OK && from < count; from += FIND_CHUNK) {
+        bson_t filter = BSON_INITIALIZER;
+        append_ids(&filter, ids + from, count - from < FIND_CHUNK ? count - from : FIND_CHUNK);
+        code = delete_matching(database, collection, &filter, deleted, error);
         bson_destroy(&filter);
     }
     return code;

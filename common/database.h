@@ -21,9 +21,17 @@ enum bw_code database_open(const char *uri, const char *name, const char *applic
                            struct database **database, struct bw_error *error) BW_CHECKED;
 void database_close(struct database *database);
 
-/* Is the database reachable? Sends a command, bounded by about 3 s. Also samples the database's
- * clock. BW_OK or BW_UNAVAILABLE. */
+/* Is the database reachable? Sends a command. Also samples the database's clock. BW_OK or
+ * BW_UNAVAILABLE. */
 enum bw_code database_ping(struct database *database, struct bw_error *error) BW_CHECKED;
+
+/* The same within 3 s, over a connection of its own, and with consequences: after a failure every
+ * operation fails at once, until a probe succeeds. So whoever calls this once calls it again and
+ * again. */
+enum bw_code database_probe(struct database *database, struct bw_error *error) BW_CHECKED;
+
+/* Did the last probe fail? False if there never was one. */
+bool database_is_away(const struct database *database);
 
 /* The database's date, UTC ms, by its last sampled offset from this process's clock. */
 int64_t database_now_ms(const struct database *database);
@@ -31,7 +39,9 @@ int64_t database_now_ms(const struct database *database);
 /* ---- For the stores alone: BSON does not leave common/store. ---- */
 
 /* A client from the pool for one operation, and its way back. The first one makes the collections
- * and indices that are missing. NULL: none within the limit, *error filled. */
+ * and indices that are missing. NULL: none within the limit, or the database is away, *error
+ * filled.
+ */
 mongoc_client_t *database_client(struct database *database, struct bw_error *error);
 void database_return(struct database *database, mongoc_client_t *client);
 
@@ -70,6 +80,22 @@ enum bw_code database_find(struct database *database, const char *collection, co
                            const bson_t *projection,
                            void (*each)(const bson_t *document, void *context), void *context,
                            struct bw_error *error) BW_CHECKED;
+
+/* The same, `limit` documents at most. */
+enum bw_code database_find_some(struct database *database, const char *collection,
+                                const bson_t *filter, const bson_t *projection, int64_t limit,
+                                void (*each)(const bson_t *document, void *context), void *context,
+                                struct bw_error *error) BW_CHECKED;
+
+/* Deletes all documents that match `filter`. May be repeated. */
+enum bw_code database_delete(struct database *database, const char *collection,
+                             const bson_t *filter, struct bw_error *error) BW_CHECKED;
+
+/* Deletes the documents whose _id is among `count` texts, in bounded chunks; *deleted (may be NULL)
+ * counts them. May be repeated. BW_OK, BW_UNAVAILABLE: then some may be gone. */
+enum bw_code database_delete_ids(struct database *database, const char *collection,
+                                 const char *const *ids, size_t count, uint64_t *deleted,
+                                 struct bw_error *error) BW_CHECKED;
 
 /* One update by `filter`; `update` is a document or, as an array, a pipeline. *matched tells
  * whether it matched. Retried while that may help, 10 s at most: so `update` must be safe to

@@ -153,7 +153,7 @@ static bool insert_once(struct group_commit *self, mongoc_collection_t *into, st
     if (!ok && has_concern_error(&reply))
         judge(verdicts, count, VERDICT_AGAIN); /* written, but perhaps not to last */
     else if (!ok && !read_write_errors(&reply, verdicts, count)) {
-        judge(verdicts, count, VERDICT_AGAIN);
+        judge(verdicts, count, MUTANT("unknown_is_done") ? VERDICT_DONE : VERDICT_AGAIN);
         failed_whole = database_is_refusal(&reason);
     }
     bson_destroy(&reply);
@@ -236,6 +236,14 @@ static bool may_write(const struct group_commit *self)
     return fence->is_open == NULL || fence->is_open(fence->context);
 }
 
+/* Is there a point in keeping what was not stored? */
+static bool may_wait(const struct group_commit *self, const struct commit_item *item)
+{
+    if (!may_write(self) || clock_boot_ms() >= item->expires_ms)
+        return false;
+    return !self->settings.is_hasty || !database_is_away(self->database);
+}
+
 static void batch_try(struct group_commit *self, struct batch *batch)
 {
     memset(batch->existing, 0, sizeof *batch->existing * batch->count);
@@ -271,10 +279,9 @@ static bool batch_settle(struct group_commit *self, struct batch *batch)
 {
     struct commit_item *again = NULL, **tail = &again;
     unsigned settled = 0;
-    int64_t now_ms = clock_boot_ms();
     for (unsigned i = 0; i < batch->count; i++) {
         struct commit_item *item = batch->items[i];
-        if (batch->verdicts[i] == VERDICT_AGAIN && now_ms < item->expires_ms && may_write(self)) {
+        if (batch->verdicts[i] == VERDICT_AGAIN && may_wait(self, item)) {
             *tail = item;
             tail = &item->next;
             continue;
@@ -303,11 +310,10 @@ static void expire_queued(struct group_commit *self)
 {
     struct commit_item *expired = NULL, **tail = &expired;
     size_t count = 0;
-    int64_t now_ms = clock_boot_ms();
     pthread_mutex_lock(&self->mutex);
     for (struct commit_item **at = &self->head; *at != NULL;) {
         struct commit_item *item = *at;
-        if (now_ms < item->expires_ms && may_write(self)) {
+        if (may_wait(self, item)) {
             at = &item->next;
             continue;
         }

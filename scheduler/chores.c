@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "common/failpoint.h"
+#include "scheduler/deadline.h"
+#include "scheduler/retention.h"
 
 enum { THREADS = 4 };
 
@@ -35,8 +37,44 @@ static void save_run(struct chores *chores, struct chore *chore)
 static void mark_worker(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
-    chore->code = worker_store_mark(chores->settings.workers, chore->worker.id,
-                                    chore->worker.is_alive, chore->worker.last_seen_ms, &unused);
+    chore->code = worker_store_mark(chores->settings.workers, chore->worker.id, &chore->worker.mark,
+                                    &unused);
+}
+
+static void read_worker(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    chore->code = worker_store_read(chores->settings.workers, chore->read.worker.id,
+                                    &chore->read.worker, &unused);
+}
+
+static void find_runs(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    chore->code = run_store_read_active(chores->settings.runs, false, &chore->found.runs,
+                                        &chore->found.count, &unused);
+}
+
+struct search {
+    struct inbox *inbox;
+    int64_t generation;
+};
+
+static void post_result(const struct result *result, void *context)
+{
+    const struct search *search = context;
+    struct event *event = event_new(EVENT_RESULT, search->generation);
+    event->result = *result;
+    inbox_post(search->inbox, event);
+}
+
+static void find_results(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    struct search search = {chores->settings.inbox, chore->generation};
+    chore->code = result_store_read(chores->settings.results,
+                                    (const char(*)[JOB_ID_SIZE])chore->wanted.jobs,
+                                    chore->wanted.count, false, post_result, &search, &unused);
 }
 
 static void delete_worker(struct chores *chores, struct chore *chore)
@@ -45,11 +83,45 @@ static void delete_worker(struct chores *chores, struct chore *chore)
     chore->code = worker_store_delete(chores->settings.workers, chore->worker.id, &unused);
 }
 
+/* A late result may come as long as a replica remembers a hand-out: it must find its run. */
+static bool may_be_removed(const struct run *run, const struct chore *chore)
+{
+    enum { MEMORY_MS = 10000 };
+    int64_t quiet_ms = deadline_of_run(run, chore->removed.job_timeout_ms) + MEMORY_MS;
+    return run->finished_ms + quiet_ms < chore->removed.now_ms;
+}
+
+static void remove_runs(struct chores *chores, struct chore *chore)
+{
+    enum { AT_ONCE = 50 };
+    struct bw_error unused;
+    struct run *runs;
+    size_t count;
+    chore->code = run_store_read_ended(chores->settings.runs, chore->removed.before_ms, AT_ONCE,
+                                       &runs, &count, &unused);
+    for (size_t i = 0; i < count; i++) {
+        if (chore->code == BW_OK && may_be_removed(&runs[i], chore)) {
+            chore->code = retention_remove_run(chores->settings.retention, &runs[i], &unused);
+            chore->removed.count += chore->code == BW_OK;
+        }
+        run_clear(&runs[i]);
+    }
+    free(runs);
+}
+
+static void remove_orphans(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    chore->code = retention_remove_orphans(chores->settings.retention, &chore->removed.count,
+                                           &unused);
+}
+
 static void (*const doers[])(struct chores *chores, struct chore *chore) = {
-    [CHORE_END_LEASE] = end_lease,
-    [CHORE_SAVE_RUN] = save_run,
-    [CHORE_MARK_WORKER] = mark_worker,
-    [CHORE_DELETE_WORKER] = delete_worker,
+    [CHORE_END_LEASE] = end_lease,           [CHORE_SAVE_RUN] = save_run,
+    [CHORE_MARK_WORKER] = mark_worker,       [CHORE_DELETE_WORKER] = delete_worker,
+    [CHORE_READ_WORKER] = read_worker,       [CHORE_FIND_RUNS] = find_runs,
+    [CHORE_FIND_RESULTS] = find_results,     [CHORE_REMOVE_RUNS] = remove_runs,
+    [CHORE_REMOVE_ORPHANS] = remove_orphans,
 };
 
 /* The next chore, or NULL: closing, and nothing is left. */
@@ -134,6 +206,13 @@ void chore_free(struct chore *chore)
 {
     if (chore->kind == CHORE_SAVE_RUN)
         free(chore->run.summary);
+    if (chore->kind == CHORE_FIND_RESULTS)
+        free(chore->wanted.jobs);
+    if (chore->kind == CHORE_FIND_RUNS) {
+        for (size_t i = 0; i < chore->found.count; i++)
+            run_clear(&chore->found.runs[i]);
+        free(chore->found.runs);
+    }
     free(chore);
 }
 

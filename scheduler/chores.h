@@ -1,7 +1,7 @@
 /*
- * chores: the scheduler's rare writes, done by a few threads of their own so that the core never
- * waits for the database: ending a lease, recording a run's progress, marking a worker. Each comes
- * back to the inbox as EVENT_CHORE.
+ * chores: the scheduler's rare writes and reads, done by a few threads of their own so that the
+ * core never waits for the database: ending a lease, recording a run's progress, marking a worker,
+ * looking for what the change stream has not told. Each comes back to the inbox as EVENT_CHORE.
  */
 #ifndef SCHEDULER_CHORES_H
 #define SCHEDULER_CHORES_H
@@ -11,11 +11,22 @@
 
 #include "common/run.h"
 #include "common/store/lease_store.h"
+#include "common/store/result_store.h"
 #include "common/store/run_store.h"
 #include "common/store/worker_store.h"
 #include "scheduler/inbox.h"
 
-enum chore_kind { CHORE_END_LEASE, CHORE_SAVE_RUN, CHORE_MARK_WORKER, CHORE_DELETE_WORKER };
+enum chore_kind {
+    CHORE_END_LEASE,
+    CHORE_SAVE_RUN,
+    CHORE_MARK_WORKER,
+    CHORE_DELETE_WORKER,
+    CHORE_READ_WORKER,
+    CHORE_FIND_RUNS,    /* the active ones */
+    CHORE_FIND_RESULTS, /* of some jobs: each comes as an EVENT_RESULT of its own */
+    CHORE_REMOVE_RUNS,  /* that ended long ago */
+    CHORE_REMOVE_ORPHANS
+};
 
 struct chore {
     enum chore_kind kind;
@@ -37,20 +48,39 @@ struct chore {
         } run;
         struct {
             char id[WORKER_ID_SIZE];
-            bool is_alive;
-            int64_t last_seen_ms;
+            struct worker_mark mark;
         } worker;
+        struct {
+            char replica[WORKER_ID_SIZE]; /* through which it was heard of */
+            struct worker worker;         /* its id; once done, all of it */
+        } read;
+        struct {
+            struct run *runs; /* once done; owned, without summaries */
+            size_t count;
+        } found;
+        struct {
+            char (*jobs)[JOB_ID_SIZE]; /* owned */
+            size_t count;
+        } wanted;
+        struct {
+            int64_t now_ms, before_ms; /* database dates: runs that ended before the second */
+            int64_t job_timeout_ms;
+            size_t count; /* once done: how many */
+        } removed;
     };
     struct chore *next;
 };
 
 struct chores;
+struct retention;
 
 /* Where chores are done. Borrowed until chores_close. */
 struct chores_settings {
     struct run_store *runs;
     struct lease_store *leases;
     struct worker_store *workers;
+    struct result_store *results;
+    struct retention *retention;
     struct inbox *inbox;
     struct fence fence; /* closed: chores come back undone, as unknown */
 };

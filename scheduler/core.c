@@ -15,13 +15,14 @@ enum {
     GAP_MS = 1000, /* a tick or an answer of the stream later than that is a gap */
     STREAM_GAP_MS = 2000,
     RECOVER_PAUSE_MS = 200,
-    RECOVER_PAUSE_MAX_MS = 2000
+    RECOVER_PAUSE_MAX_MS = 2000,
+    WIND_DOWN_MS = 2000
 };
 
 void core_discard(struct event *event)
 {
     switch (event->kind) {
-    case EVENT_RUN_STARTED:
+    case EVENT_RUN_CHANGED:
         run_clear(&event->run);
         break;
     case EVENT_SIGNAL:
@@ -57,6 +58,8 @@ void core_reset(struct core *core)
     replica_table_init(&core->replicas);
     queue_init(&core->queue);
     worker_table_init(&core->workers, core->heartbeat_ms);
+    forget_asked_workers(core, INT64_MAX);
+    sweep_reset(&core->sweep);
     core->generation++;
     core->must_recover = false;
     core->status_is_stale = true;
@@ -64,18 +67,34 @@ void core_reset(struct core *core)
 
 static void chore_done(struct core *core, struct chore *chore)
 {
-    if (chore->kind == CHORE_END_LEASE)
+    switch (chore->kind) {
+    case CHORE_END_LEASE:
         lease_ended(core, chore);
-    if (chore->kind == CHORE_SAVE_RUN)
+        break;
+    case CHORE_SAVE_RUN:
         run_saved(core, chore);
+        break;
+    case CHORE_READ_WORKER:
+        worker_was_read(core, chore);
+        break;
+    case CHORE_FIND_RUNS:
+    case CHORE_FIND_RESULTS:
+    case CHORE_REMOVE_RUNS:
+    case CHORE_REMOVE_ORPHANS:
+        sweep_seen(core, chore);
+        break;
+    case CHORE_MARK_WORKER:
+    case CHORE_DELETE_WORKER:
+        break;
+    }
 }
 
 /* Handles one event of this generation, and frees it. */
 static void handle(struct core *core, struct event *event)
 {
     switch (event->kind) {
-    case EVENT_RUN_STARTED:
-        run_started(core, &event->run);
+    case EVENT_RUN_CHANGED:
+        run_changed(core, &event->run);
         break;
     case EVENT_RESULT:
         result_seen(core, &event->result);
@@ -173,6 +192,14 @@ static void publish_recovering(struct core *core)
     core->status_is_stale = true;
 }
 
+/* At once: until it knows who leads now, the database may have to be waited for. */
+static void publish_deposed(struct core *core)
+{
+    status_set_ready(core->status, false,
+                     strdup("{\"status\":\"no longer leading\",\"role\":\"standby\"}"));
+    core->status_is_stale = true;
+}
+
 static void publish_metrics(struct core *core)
 {
     size_t out_of_contact = 0;
@@ -188,6 +215,8 @@ static void publish_metrics(struct core *core)
     metric_set(core->metrics, SCHEDULER_RUNNING_JOBS, HASH_COUNT(core->leases.leases));
     metric_set(core->metrics, SCHEDULER_WAITING_POLLS, (int64_t)core->replicas.waiting);
     metric_set(core->metrics, SCHEDULER_WORKERS_ALIVE, core->workers.alive);
+    metric_set(core->metrics, SCHEDULER_WORKERS_PAUSED,
+               worker_table_paused(&core->workers, core->now_ms));
     metric_set(core->metrics, SCHEDULER_REPLICAS_OUT_OF_CONTACT, (int64_t)out_of_contact);
     metric_set(core->metrics, SCHEDULER_OLDEST_QUEUED_SECONDS, oldest_ms / 1000);
 }
@@ -201,20 +230,22 @@ static void tick(struct core *core)
     core->ticked_ms = core->now_ms;
     requeue_tick(core);
     progress_tick(core);
+    sweep_tick(core);
     publish_metrics(core);
 }
 
-/* All replicas that are in contact have announced: what is unconfirmed now stays so until its
- * worker asks. */
-static void open_offers(struct core *core)
+/* Nothing is handed out before every replica that lives has seen this term, so that no callback of
+ * a former leader does anything any more, and has announced: what is unconfirmed then stays so
+ * until its worker asks. Who can't be reached is not waited for for long. */
+static void open_hand_outs(struct core *core)
 {
     const struct known_replica *replica, *following;
-    if (core->now_ms >= core->offer_again_ms || core->replicas.replicas == NULL)
+    if (core->now_ms >= core->opens_ms || core->replicas.replicas == NULL)
         return;
     HASH_ITER (hh, core->replicas.replicas, replica, following)
-        if (!replica->has_announced)
+        if (!replica->in_contact || !replica->has_announced)
             return;
-    core->offer_again_ms = core->now_ms;
+    core->opens_ms = core->now_ms;
 }
 
 static bool goes_on(const struct core *core)
@@ -231,9 +262,31 @@ static void work(struct core *core)
         if (!goes_on(core))
             return;
         tick(core);
-        open_offers(core);
+        open_hand_outs(core);
         hand_out_round(core);
         publish_leading(core);
+    }
+}
+
+static bool has_hand_outs_under_way(const struct core *core)
+{
+    const struct live_lease *lease, *following;
+    HASH_ITER (hh, core->leases.leases, lease, following)
+        if (lease->state == LEASE_INSERTING || lease->state == LEASE_DELIVERING)
+            return true;
+    return false;
+}
+
+/* Before it leaves, it brings the hand-outs under way to their end: the next leader would have to
+ * wait for their workers. */
+static void wind_down(struct core *core)
+{
+    int64_t until_ms = clock_boot_ms() + WIND_DOWN_MS;
+    while (leadership_is_trusted(core->leadership) && !core->must_recover && core->is_stopping &&
+           has_hand_outs_under_way(core) && core->now_ms < until_ms) {
+        core->ticked_ms = core->now_ms;
+        handle_events(core);
+        hand_out_round(core);
     }
 }
 
@@ -264,6 +317,7 @@ void core_lead(struct core *core, int64_t term)
         if (core_recover(core, &error) == BW_OK) {
             pause_ms = RECOVER_PAUSE_MS;
             work(core);
+            wind_down(core);
             continue;
         }
         log_warning("recovery failed", log_text("reason", error.message));
@@ -271,5 +325,6 @@ void core_lead(struct core *core, int64_t term)
         pause_ms = pause_ms * 2 < RECOVER_PAUSE_MAX_MS ? pause_ms * 2 : RECOVER_PAUSE_MAX_MS;
     }
     metric_set(core->metrics, SCHEDULER_IS_LEADER, 0);
+    publish_deposed(core);
     core_reset(core);
 }

@@ -10,6 +10,7 @@
  *   hand_out.c  matching polls with jobs, inserting leases, callbacks and their answers
  *   requeue.c   the ends of leases: lost, expired, released; giving a job up
  *   progress.c  results, phases, and what is recorded of a run
+ *   sweep.c     what the change stream should have told, looked up now and then
  */
 #ifndef SCHEDULER_CORE_H
 #define SCHEDULER_CORE_H
@@ -30,6 +31,7 @@
 #include "scheduler/lease_table.h"
 #include "scheduler/queue.h"
 #include "scheduler/replica_table.h"
+#include "scheduler/sweep.h"
 #include "scheduler/tail.h"
 #include "scheduler/worker_table.h"
 
@@ -66,11 +68,13 @@ struct core {
     struct worker_table workers;
     struct replica_table replicas;
     struct lease_table leases;
-    int64_t now_ms;         /* clock_boot_ms as of the events at hand */
-    int64_t offer_again_ms; /* from when unconfirmed leases are offered again: once the replicas
-                               have announced */
+    int64_t now_ms;   /* clock_boot_ms as of the events at hand */
+    int64_t opens_ms; /* from when anything is handed out: once the replicas have seen this
+                         term and have announced */
     int64_t ticked_ms;
     int64_t purged_ms;
+    struct asked_worker *asked; /* workers that nobody told of, asked for a moment ago */
+    struct sweep sweep;
     bool must_recover; /* what this state says can't be trusted any longer */
     bool is_stopping;
     bool status_is_stale;
@@ -91,6 +95,10 @@ void core_discard(struct event *event);
 /* hearing.c */
 void hear_signal(struct core *core, const struct signal *signal);
 void hear_worker(struct core *core, const struct worker *worker);
+void worker_was_read(struct core *core, const struct chore *chore);
+void forget_asked_workers(struct core *core, int64_t before_ms);
+/* Records whether the worker is alive, and how it behaves. */
+void record_worker(struct core *core, const struct known_worker *worker);
 void hear_of_life(struct core *core, struct known_worker *worker, int64_t heard_ms,
                   const char *replica);
 
@@ -121,7 +129,8 @@ void job_settle(struct core *core, struct active_run *run, uint32_t slot, enum j
                 uint32_t attempts, const char *reason);
 
 /* progress.c */
-void run_started(struct core *core, struct run *run);
+/* A run was started or cancelled, or is merely found; takes what it owns. */
+void run_changed(struct core *core, struct run *run);
 void result_seen(struct core *core, const struct result *result);
 void run_advance(struct core *core, struct active_run *run);
 void run_note_result(struct active_run *run, uint32_t slot, enum job_outcome outcome,

@@ -6,6 +6,7 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "scheduler/core.h"
+#include "scheduler/deadline.h"
 #include "scheduler/scheduler_metrics.h"
 
 enum {
@@ -47,17 +48,13 @@ static void lease_settled(struct lease_commit *commit, enum commit_outcome outco
     inbox_post(pending->inbox, event);
 }
 
-/* How long a job of the run may take. */
-static int64_t job_deadline_ms(const struct core *core, const struct active_run *run, uint32_t slot)
+/* How long the job may take. */
+static int64_t limit_ms(const struct core *core, const struct active_run *run, uint32_t slot)
 {
-    enum { SLACK_MS = 60000 };
     enum job_kind kind;
     uint32_t index;
     run_slot_job(run->run.has_pre, run->run.students, slot, &kind, &index);
-    int64_t sum_ms = run->run.timeout_ms[kind];
-    if (run->run.all_timeouts[kind])
-        return sum_ms + SLACK_MS;
-    return sum_ms > core->job_timeout_ms ? sum_ms : core->job_timeout_ms;
+    return deadline_of_job(&run->run, kind, core->job_timeout_ms);
 }
 
 static void insert_lease(struct core *core, struct live_lease *lease,
@@ -90,16 +87,16 @@ static void hand_out(struct core *core, const struct offer *offer, struct parked
                                                offer->attempt, poll->worker, LEASE_INSERTING);
     lease->strikes = offer->strikes;
     lease->leased_ms = core->now_ms;
-    lease->deadline_ms = core->now_ms + job_deadline_ms(core, offer->run, offer->slot);
+    lease->deadline_ms = core->now_ms + limit_ms(core, offer->run, offer->slot);
     poll_match(&core->replicas, poll);
     queue_take(&core->queue, offer);
     insert_lease(core, lease, poll);
 }
 
 /* May this worker be given one more job? */
-static bool is_eligible(const struct known_worker *worker)
+static bool is_eligible(const struct core *core, const struct known_worker *worker)
 {
-    if (!worker->is_alive || worker->undelivered > 0)
+    if (!worker->is_alive || worker->undelivered > 0 || core->now_ms < worker->paused_until_ms)
         return false;
     return worker->concurrency == 0 || worker->held < (uint32_t)worker->concurrency;
 }
@@ -120,7 +117,7 @@ static struct parked_poll *choose_poll(const struct core *core, const char *avoi
 {
     struct parked_poll *poll, *avoided = NULL;
     DL_FOREACH (core->replicas.waiters, poll) {
-        if (!poll->replica->in_contact || !is_eligible(poll->worker))
+        if (!poll->replica->in_contact || !is_eligible(core, poll->worker))
             continue;
         if (avoid[0] == '\0' || strcmp(poll->worker->id, avoid) != 0)
             return newest_poll(poll->worker);
@@ -151,8 +148,6 @@ static void offer_again(struct core *core, struct live_lease *lease, struct park
 static void offer_unconfirmed(struct core *core)
 {
     struct parked_poll *waiter, *following;
-    if (core->now_ms < core->offer_again_ms)
-        return;
     DL_FOREACH_SAFE (core->replicas.waiters, waiter, following) {
         struct known_worker *worker = waiter->worker;
         struct live_lease *lease;
@@ -274,10 +269,12 @@ static void send_callbacks(struct core *core)
 
 void hand_out_round(struct core *core)
 {
-    offer_unconfirmed(core);
-    match_jobs(core);
-    offer_overdue(core);
-    answer_final(core);
+    if (core->now_ms >= core->opens_ms && !core->is_stopping) {
+        offer_unconfirmed(core);
+        match_jobs(core);
+        offer_overdue(core);
+        answer_final(core);
+    }
     send_callbacks(core);
 }
 

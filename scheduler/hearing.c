@@ -1,8 +1,21 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/log.h"
 #include "scheduler/core.h"
 #include "scheduler/scheduler_metrics.h"
+
+void record_worker(struct core *core, const struct known_worker *worker)
+{
+    struct chore *chore = chore_new(CHORE_MARK_WORKER, core->generation);
+    snprintf(chore->worker.id, sizeof chore->worker.id, "%s", worker->id);
+    chore->worker.mark = (struct worker_mark){.term = core->term,
+                                              .is_alive = worker->is_alive,
+                                              .beats_at_work = worker->beats_at_work,
+                                              .last_seen_ms = database_now_ms(core->database) -
+                                                              (core->now_ms - worker->heard_ms)};
+    chores_submit(core->chores, chore);
+}
 
 /* A worker was heard: perhaps it lives again. */
 void hear_of_life(struct core *core, struct known_worker *worker, int64_t heard_ms,
@@ -11,17 +24,62 @@ void hear_of_life(struct core *core, struct known_worker *worker, int64_t heard_
     if (!worker_heard(&core->workers, worker, heard_ms, replica))
         return;
     log_info("worker lives again", log_text("replica", replica));
-    struct chore *chore = chore_new(CHORE_MARK_WORKER, core->generation);
-    snprintf(chore->worker.id, sizeof chore->worker.id, "%s", worker->id);
-    chore->worker.is_alive = true;
-    chore->worker.last_seen_ms = database_now_ms(core->database);
-    chores_submit(core->chores, chore);
+    record_worker(core, worker);
 }
 
 void hear_worker(struct core *core, const struct worker *worker)
 {
-    worker_table_add(&core->workers, worker->id, worker->concurrency, worker->is_alive,
-                     core->now_ms);
+    struct known_worker *known = worker_table_add(&core->workers, worker->id, worker->concurrency,
+                                                  worker->is_alive, core->now_ms);
+    worker_describe(known, worker);
+}
+
+/* A worker that a replica speaks of and whose registration the stream has not told. */
+struct asked_worker {
+    char id[WORKER_ID_SIZE];
+    int64_t asked_ms;
+    UT_hash_handle hh;
+};
+
+/* Looks it up; then its replica is asked what it knows. */
+static void ask_for_worker(struct core *core, const char *id, const struct known_replica *replica)
+{
+    struct asked_worker *asked;
+    HASH_FIND_STR(core->asked, id, asked);
+    if (asked != NULL)
+        return;
+    asked = calloc(1, sizeof *asked);
+    if (asked == NULL)
+        abort();
+    snprintf(asked->id, sizeof asked->id, "%s", id);
+    asked->asked_ms = core->now_ms;
+    HASH_ADD_STR(core->asked, id, asked);
+    struct chore *chore = chore_new(CHORE_READ_WORKER, core->generation);
+    snprintf(chore->read.replica, sizeof chore->read.replica, "%s", replica->id);
+    snprintf(chore->read.worker.id, sizeof chore->read.worker.id, "%s", id);
+    chores_submit(core->chores, chore);
+}
+
+void worker_was_read(struct core *core, const struct chore *chore)
+{
+    if (chore->code != BW_OK)
+        return; /* there is no such worker, or it is asked for again */
+    metric_add(core->metrics, SCHEDULER_MISSED, 1);
+    hear_worker(core, &chore->read.worker);
+    struct known_replica *replica = replica_table_find(&core->replicas, chore->read.replica);
+    if (replica != NULL)
+        replica->wants_announcement = true;
+}
+
+void forget_asked_workers(struct core *core, int64_t before_ms)
+{
+    struct asked_worker *asked, *following;
+    HASH_ITER (hh, core->asked, asked, following) {
+        if (asked->asked_ms > before_ms)
+            continue;
+        HASH_DELETE(hh, core->asked, asked);
+        free(asked);
+    }
 }
 
 static void hear_polls(struct core *core, struct known_replica *replica,
@@ -31,8 +89,7 @@ static void hear_polls(struct core *core, struct known_replica *replica,
         const struct signal_poll *heard = &signal->polls[i];
         struct known_worker *worker = worker_table_find(&core->workers, heard->worker);
         if (worker == NULL) {
-            if (heard->is_final)
-                answer_empty(core, replica, heard->poll);
+            ask_for_worker(core, heard->worker, replica);
             continue;
         }
         hear_of_life(core, worker, core->now_ms, replica->id);
@@ -55,11 +112,13 @@ static void hear_heartbeats(struct core *core, struct known_replica *replica,
     for (size_t i = 0; i < signal->heard_count; i++) {
         const struct signal_heard *heard = &signal->heard[i];
         struct known_worker *worker = worker_table_find(&core->workers, heard->worker);
-        if (worker == NULL)
+        if (worker == NULL) {
+            ask_for_worker(core, heard->worker, replica);
             continue;
+        }
         hear_of_life(core, worker, core->now_ms - heard->age_ms, replica->id);
-        if (heard->kind == HEARD_HEARTBEAT)
-            worker_beat(&core->workers, worker);
+        if (heard->kind == HEARD_HEARTBEAT && worker_beat(worker))
+            record_worker(core, worker);
     }
 }
 

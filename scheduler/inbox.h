@@ -17,7 +17,7 @@
 
 enum event_kind {
     /* out of the change stream, in the database's order */
-    EVENT_RUN_STARTED,
+    EVENT_RUN_CHANGED, /* started or cancelled */
     EVENT_RESULT,
     EVENT_SIGNAL,
     EVENT_WORKER,

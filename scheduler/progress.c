@@ -7,8 +7,8 @@
 #include "scheduler/scheduler_metrics.h"
 
 enum {
-    SAVE_PAUSE_MS = 1000,   /* a run's summary is recorded no more often than that */
-    STAGELESS_AT_ONCE = 500 /* results for jobs without stages under way at once, of one run */
+    SAVE_PAUSE_MS = 1000, /* a run's summary is recorded no more often than that */
+    OWN_AT_ONCE = 500     /* results of the scheduler's own under way at once, of one run */
 };
 
 static enum job_outcome slot_outcome(const struct active_run *run, uint32_t slot)
@@ -24,6 +24,7 @@ enum run_phase run_current_phase(const struct active_run *run)
         .students = run->run.students,
         .is_started = true,
         .is_cancelled = run->run.cancelled_ms != 0,
+        .any_cancelled = run->students_cancelled > 0,
         .pre = run->run.has_pre ? slot_outcome(run, 0) : OUTCOME_NONE,
         .post = run->run.has_post ? slot_outcome(run, run->slots - 1) : OUTCOME_NONE,
         .students_done = run->students_done + (MUTANT("post_too_early") ? 1 : 0),
@@ -53,15 +54,20 @@ enum job_kind run_phase_kind(enum run_phase phase)
     return phase == RUN_PRE ? JOB_PRE : phase == RUN_POST ? JOB_POST : JOB_STUDENT;
 }
 
-/* A job without stages isn't handed out: it succeeds at once. */
-static void settle_stageless(struct core *core, struct active_run *run)
+/* A job without stages isn't handed out: it succeeds at once. One of a cancelled run is cancelled.
+ */
+static void settle_own(struct core *core, struct active_run *run)
 {
-    while (run->stageless_next < run->stageless_end && run->stageless_pending < STAGELESS_AT_ONCE) {
-        uint32_t slot = run->stageless_next++;
+    bool is_cancelled = run->run.cancelled_ms != 0;
+    while (run->own_next < run->own_end && run->own_pending < OWN_AT_ONCE) {
+        uint32_t slot = run->own_next++;
         if (slot_outcome(run, slot) != OUTCOME_NONE)
             continue;
-        run->stageless_pending++;
-        job_settle(core, run, slot, OUTCOME_SUCCEEDED, 0, "no stages");
+        run->own_pending++;
+        if (is_cancelled)
+            job_settle(core, run, slot, OUTCOME_CANCELLED, 0, "the grading run was cancelled");
+        else
+            job_settle(core, run, slot, OUTCOME_SUCCEEDED, 0, "no stages");
     }
 }
 
@@ -83,18 +89,23 @@ static void save_run(struct core *core, struct active_run *run)
     chores_submit(core->chores, chore);
 }
 
+/* The phase's jobs get their results from us. */
+static void open_own(struct active_run *run)
+{
+    run_phase_slots(run, run->phase, &run->own_next, &run->own_end);
+    queue_close(run);
+}
+
 /* Makes the jobs of the phase that has begun available. */
 static void open_phase(struct active_run *run)
 {
     uint32_t first, end;
-    run_phase_slots(run, run->phase, &first, &end);
-    if (run->run.has_stages[run_phase_kind(run->phase)]) {
-        queue_open_slots(run, first, end);
+    if (run->run.cancelled_ms != 0 || !run->run.has_stages[run_phase_kind(run->phase)]) {
+        open_own(run);
         return;
     }
-    queue_open_slots(run, end, end);
-    run->stageless_next = first;
-    run->stageless_end = end;
+    run_phase_slots(run, run->phase, &first, &end);
+    queue_open_slots(run, first, end);
 }
 
 void run_advance(struct core *core, struct active_run *run)
@@ -110,24 +121,44 @@ void run_advance(struct core *core, struct active_run *run)
         run->is_dirty = true;
         save_run(core, run);
     }
-    settle_stageless(core, run);
+    settle_own(core, run);
 }
 
-void run_started(struct core *core, struct run *run)
+static void run_started(struct core *core, struct run *run)
 {
-    if (run->started_ms == 0 || run->finished_ms != 0 || queue_find(&core->queue, run->id) != NULL)
-        return;
     log_info("run started", log_text("run_id", run->id), log_number("students", run->students));
     struct active_run *added = queue_add(&core->queue, run);
     added->phase = RUN_CREATED;
     run_advance(core, added);
 }
 
+/* The mark only asks: what makes jobs cancelled is their results. */
+static void run_cancelled(struct core *core, struct active_run *run, int64_t cancelled_ms)
+{
+    log_info("run is cancelled", log_text("run_id", run->run.id));
+    run->run.cancelled_ms = cancelled_ms;
+    open_own(run);
+    settle_own(core, run);
+}
+
+void run_changed(struct core *core, struct run *run)
+{
+    struct active_run *known = queue_find(&core->queue, run->id);
+    if (run->started_ms == 0 || run->finished_ms != 0)
+        return;
+    if (known == NULL)
+        run_started(core, run);
+    else if (run->cancelled_ms != 0 && known->run.cancelled_ms == 0)
+        run_cancelled(core, known, run->cancelled_ms);
+}
+
 void run_resume(struct core *core, struct active_run *run)
 {
     if (run->is_dirty)
         save_run(core, run);
-    settle_stageless(core, run);
+    if (run->run.cancelled_ms != 0)
+        open_own(run);
+    settle_own(core, run);
 }
 
 void run_note_result(struct active_run *run, uint32_t slot, enum job_outcome outcome,
@@ -138,7 +169,25 @@ void run_note_result(struct active_run *run, uint32_t slot, enum job_outcome out
     run_slot_job(run->run.has_pre, run->run.students, slot, &kind, &index);
     run->run.summary[slot] = summary_make(outcome, attempts);
     run->students_done += kind == JOB_STUDENT;
+    run->students_cancelled += kind == JOB_STUDENT && outcome == OUTCOME_CANCELLED;
     run->is_dirty = true;
+}
+
+/* How the job went says something of its worker. */
+static void judge_worker(struct core *core, const struct live_lease *lease,
+                         const struct result *result)
+{
+    struct known_worker *worker = lease->worker;
+    bool is_quick = core->now_ms - lease->leased_ms < WORKER_QUICK_MS;
+    bool is_broken = result->outcome == OUTCOME_FAILED && result->is_silent && is_quick;
+    if (strcmp(worker->id, result->worker) != 0 ||
+        !worker_note_result(worker, is_broken, core->now_ms))
+        return;
+    metric_add(core->metrics, SCHEDULER_PAUSES, 1);
+    log_error("worker paused: it fails every job at once, without any output",
+              log_text("hostname", worker->hostname),
+              log_number("failures", worker->quick_failures),
+              log_number("pause_ms", WORKER_PAUSE_MS));
 }
 
 /* The job needs no more attempts. Returns how many leases of it counted. */
@@ -149,6 +198,7 @@ static uint32_t drop_attempts(struct core *core, struct active_run *run, uint32_
     struct strikes strikes = {0};
     if (lease != NULL) {
         uint32_t counted = strikes_total(&lease->strikes) + 1;
+        judge_worker(core, lease, result);
         lease_table_remove(&core->leases, lease);
         return counted;
     }
@@ -173,8 +223,8 @@ void result_seen(struct core *core, const struct result *result)
     if (slot_outcome(run, slot) != OUTCOME_NONE)
         return;
     metric_add(core->metrics, SCHEDULER_RESULTS, 1);
-    if (run->stageless_pending > 0 && result->worker[0] == '\0')
-        run->stageless_pending--;
+    if (run->own_pending > 0 && result->worker[0] == '\0')
+        run->own_pending--;
     uint32_t attempts = drop_attempts(core, run, slot, result);
     run_note_result(run, slot, result->outcome, attempts);
     run_advance(core, run);

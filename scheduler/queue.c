@@ -138,6 +138,14 @@ void queue_open_slots(struct active_run *run, uint32_t next, uint32_t end)
     update_ready(run);
 }
 
+void queue_close(struct active_run *run)
+{
+    free_retries(run->due);
+    free_retries(run->delayed);
+    run->due = run->delayed = NULL;
+    queue_open_slots(run, run->end_slot, run->end_slot);
+}
+
 bool queue_peek(const struct queue *queue, struct offer *offer)
 {
     const struct course *course;

@@ -39,16 +39,18 @@ struct active_run {
     struct run run; /* as submitted; run.summary belongs to it: a byte per slot, kept up to date */
     enum run_phase phase;
     uint32_t slots; /* how many jobs it has */
-    uint32_t students_done;
+    uint32_t students_done, students_cancelled;
     uint32_t next_slot, end_slot; /* first attempts not yet handed out in this phase */
     uint32_t live;                /* jobs of it that are leased */
     struct retry *due, *delayed;  /* lists, oldest first */
     uint64_t order;               /* of start */
     bool is_dirty, is_saving; /* the summary has changed since it was saved; a save is under way */
     int64_t saved_ms;
-    uint32_t stageless_next, stageless_end; /* jobs without stages that still need their result */
-    uint32_t stageless_pending;             /* results under way for such jobs */
-    bool is_ready;                          /* it stands in its course's list */
+    /* Jobs that get their result from the scheduler: those without stages, and all of a run that is
+     * cancelled. */
+    uint32_t own_next, own_end;
+    uint32_t own_pending; /* results under way for such jobs */
+    bool is_ready;        /* it stands in its course's list */
     struct course *course;
     struct active_run *prev, *next; /* in that list */
     UT_hash_handle hh;
@@ -97,6 +99,9 @@ void queue_take(struct queue *queue, const struct offer *offer);
 
 /* Queues another attempt; `retry` is copied. Handed out once due. */
 void queue_retry(struct active_run *run, const struct retry *retry, int64_t now_ms);
+
+/* Nothing of the run is handed out any more: its range is empty, its retries are dropped. */
+void queue_close(struct active_run *run);
 
 /* Drops the retry of a slot, if there is one; *strikes (may be NULL) receives its strikes. True if
  * there was one. */

@@ -260,8 +260,8 @@ static enum bw_code read_run(struct run_reader *reader, struct bw_error *error)
     if (run_phase_is_over(phase))
         return BW_OK;
     if (!run->run.has_stages[run_phase_kind(phase)]) {
-        run->stageless_next = first;
-        run->stageless_end = end;
+        run->own_next = first;
+        run->own_end = end;
         return BW_OK;
     }
     return read_leases(reader, first, end, error);
@@ -272,31 +272,11 @@ static void count_summary(struct active_run *run)
 {
     uint32_t first, end;
     run_phase_slots(run, RUN_STUDENTS, &first, &end);
-    for (uint32_t slot = first; slot < end; slot++)
-        run->students_done += summary_outcome(run->run.summary[slot]) != OUTCOME_NONE;
-}
-
-struct run_list {
-    struct run *runs;
-    size_t count, room;
-};
-
-static void collect_run(const struct run *run, void *context)
-{
-    struct run_list *list = context;
-    if (list->count == list->room) {
-        list->room = list->room * 2 + 64;
-        list->runs = realloc(list->runs, list->room * sizeof *list->runs);
-        if (list->runs == NULL)
-            abort();
+    for (uint32_t slot = first; slot < end; slot++) {
+        enum job_outcome outcome = summary_outcome(run->run.summary[slot]);
+        run->students_done += outcome != OUTCOME_NONE;
+        run->students_cancelled += outcome == OUTCOME_CANCELLED;
     }
-    struct run *copy = &list->runs[list->count++];
-    *copy = *run;
-    copy->summary = malloc(run->summary_length + 1);
-    if (copy->summary == NULL)
-        abort();
-    if (run->summary_length > 0)
-        memcpy(copy->summary, run->summary, run->summary_length);
 }
 
 static enum bw_code enter_run(struct run_reader *reader, struct run *run, struct bw_error *error)
@@ -313,19 +293,20 @@ static enum bw_code enter_run(struct run_reader *reader, struct run *run, struct
 
 static enum bw_code read_runs(struct core *core, struct bw_error *error)
 {
-    struct run_list list = {0};
+    struct run *runs = NULL;
+    size_t count = 0;
     struct run_reader reader = {.core = core};
     reader.jobs = malloc(CHUNK * sizeof *reader.jobs);
     reader.facts = malloc(CHUNK * sizeof *reader.facts);
     if (reader.jobs == NULL || reader.facts == NULL)
         abort();
-    enum bw_code code = run_store_each_active(core->runs, collect_run, &list, error);
-    for (size_t i = 0; i < list.count; i++) {
+    enum bw_code code = run_store_read_active(core->runs, true, &runs, &count, error);
+    for (size_t i = 0; i < count; i++) {
         if (code == BW_OK)
-            code = enter_run(&reader, &list.runs[i], error);
-        run_clear(&list.runs[i]);
+            code = enter_run(&reader, &runs[i], error);
+        run_clear(&runs[i]);
     }
-    free(list.runs);
+    free(runs);
     free(reader.jobs);
     free(reader.facts);
     return code;
@@ -354,8 +335,9 @@ static void take_worker(const struct worker *worker, void *context)
     struct core *core = context;
     int64_t silent_ms = worker->is_alive ? 0
                                          : database_now_ms(core->database) - worker->last_seen_ms;
-    worker_table_add(&core->workers, worker->id, worker->concurrency, worker->is_alive,
-                     core->now_ms - silent_ms);
+    struct known_worker *known = worker_table_add(&core->workers, worker->id, worker->concurrency,
+                                                  worker->is_alive, core->now_ms - silent_ms);
+    worker_describe(known, worker);
 }
 
 static void take_replica(const struct replica *replica, void *context)
@@ -437,7 +419,7 @@ enum bw_code core_recover(struct core *core, struct bw_error *error)
     if (code != BW_OK)
         return code;
     int64_t now_ms = clock_boot_ms();
-    core->offer_again_ms = now_ms + ANNOUNCEMENT_WAIT_MS;
+    core->opens_ms = now_ms + ANNOUNCEMENT_WAIT_MS;
     worker_table_forgive(&core->workers, now_ms - began_ms, now_ms);
     resume_runs(core);
     metric_add(core->metrics, SCHEDULER_RECOVERIES, 1);

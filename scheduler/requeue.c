@@ -22,6 +22,7 @@ struct pending_result {
     struct inbox *inbox;
     int64_t generation;
     enum commit_outcome outcome;
+    struct result settled; /* what the job has: ours, or what was first */
 };
 
 void pending_result_free(struct pending_result *pending)
@@ -39,9 +40,9 @@ uint32_t run_max_attempts(const struct core *core, const struct active_run *run)
 static void result_settled(struct result_commit *commit, enum commit_outcome outcome,
                            const struct result *existing)
 {
-    (void)existing;
     struct pending_result *pending = (struct pending_result *)commit;
     pending->outcome = outcome;
+    pending->settled = existing != NULL ? *existing : commit->result;
     struct event *event = event_new(EVENT_GIVEN_UP, pending->generation);
     event->given_up = pending;
     inbox_post(pending->inbox, event);
@@ -69,8 +70,10 @@ void job_settle(struct core *core, struct active_run *run, uint32_t slot, enum j
 
 void given_up_settled(struct core *core, struct pending_result *pending)
 {
-    /* The stream brings the result itself, ours or, after a duplicate, the one that was first. */
-    if (pending->outcome != COMMIT_DONE && pending->outcome != COMMIT_DUPLICATE)
+    /* The stream brings the result as well; what is seen twice changes nothing. */
+    if (pending->outcome == COMMIT_DONE || pending->outcome == COMMIT_DUPLICATE)
+        result_seen(core, &pending->settled);
+    else
         core->must_recover = true;
     pending_result_free(pending);
 }
@@ -113,6 +116,8 @@ void job_try_again(struct core *core, struct active_run *run, uint32_t slot, uin
                    const struct strikes *strikes, const char *avoid)
 {
     uint32_t total = strikes_total(strikes);
+    if (run->run.cancelled_ms != 0)
+        return; /* its result is on the way */
     if (total >= run_max_attempts(core, run)) {
         char reason[REASON_SIZE];
         describe_strikes(strikes, reason, sizeof reason);
@@ -175,15 +180,12 @@ static void bury(struct core *core, struct known_worker *worker)
 {
     struct live_lease *lease, *following;
     worker_declare_dead(&core->workers, worker);
-    log_warning("worker dead", log_number("silent_ms", core->now_ms - worker->heard_ms),
+    log_warning("worker dead", log_text("hostname", worker->hostname),
+                log_number("silent_ms", core->now_ms - worker->heard_ms),
                 log_number("leases", worker->held));
     DL_FOREACH_SAFE2(worker->leases, lease, following, worker_next)
     lease_begin_end(core, lease, lease->state == LEASE_UNCONFIRMED ? LEASE_RELEASED : LEASE_LOST);
-    struct chore *chore = chore_new(CHORE_MARK_WORKER, core->generation);
-    snprintf(chore->worker.id, sizeof chore->worker.id, "%s", worker->id);
-    chore->worker.last_seen_ms = database_now_ms(core->database) -
-                                 (core->now_ms - worker->heard_ms);
-    chores_submit(core->chores, chore);
+    record_worker(core, worker);
 }
 
 /* How long the worker's replica has said nothing, beyond what is usual. */
@@ -237,9 +239,7 @@ static void check_replicas(struct core *core)
 {
     struct known_replica *replica, *following;
     HASH_ITER (hh, core->replicas.replicas, replica, following) {
-        replica_forget_answered(replica, MUTANT("stale_polls_forgotten")
-                                             ? INT64_MAX
-                                             : core->now_ms - ANSWERED_MEMORY_MS);
+        replica_forget_answered(replica, core->now_ms - ANSWERED_MEMORY_MS);
         if (core->now_ms - replica->heard_ms < REPLICA_MEMORY_MS || replica->is_busy)
             continue;
         if (replica->in_contact || replica->outbox != NULL)

@@ -30,6 +30,12 @@
       "Leases that ended without a result")                                                        \
     X(SCHEDULER_JOBS_GIVEN_UP, "broadway_scheduler_jobs_given_up_total", NULL, METRIC_COUNTER,     \
       "Jobs that failed because their attempts were used up")                                      \
+    X(SCHEDULER_PAUSES, "broadway_scheduler_worker_pauses_total", NULL, METRIC_COUNTER,            \
+      "Workers paused because they failed every job at once")                                      \
+    X(SCHEDULER_WORKERS_PAUSED, "broadway_scheduler_workers_paused", NULL, METRIC_GAUGE,           \
+      "Workers that get no job for a while because of that")                                       \
+    X(SCHEDULER_MISSED, "broadway_scheduler_missed_events_total", NULL, METRIC_COUNTER,            \
+      "Runs and workers of which the change stream did not tell")                                  \
     X(SCHEDULER_RESULTS, "broadway_scheduler_results_total", NULL, METRIC_COUNTER, "Results seen") \
     X(SCHEDULER_CALLBACKS, "broadway_scheduler_callbacks_total", NULL, METRIC_COUNTER,             \
       "Callbacks sent to replicas")                                                                \

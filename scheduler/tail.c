@@ -67,7 +67,9 @@ static void build_pipeline(bson_t *pipeline)
     BSON_APPEND_ARRAY_BEGIN(&match, "$or", &alternatives);
     append_inserts(&alternatives);
     append_update(&alternatives, "1", "grading_runs", "updateDescription.updatedFields.started_at");
-    append_update(&alternatives, "2", "leader", "updateDescription.updatedFields.mark");
+    append_update(&alternatives, "2", "grading_runs",
+                  "updateDescription.updatedFields.cancelled_at");
+    append_update(&alternatives, "3", "leader", "updateDescription.updatedFields.mark");
     bson_append_array_end(&match, &alternatives);
     bson_append_document_end(&stage, &match);
     bson_append_document_end(pipeline, &stage);
@@ -81,7 +83,7 @@ static void build_pipeline(bson_t *pipeline)
 
 static bool read_run(const bson_t *document, struct event *event)
 {
-    event->kind = EVENT_RUN_STARTED;
+    event->kind = EVENT_RUN_CHANGED;
     return run_from_document(document, &event->run);
 }
 
@@ -166,7 +168,7 @@ static struct event *read_change(const struct tail *tail, const bson_t *change)
 
 static void event_discard(struct event *event)
 {
-    if (event->kind == EVENT_RUN_STARTED)
+    if (event->kind == EVENT_RUN_CHANGED)
         run_clear(&event->run);
     if (event->kind == EVENT_SIGNAL)
         signal_clear(&event->signal);
@@ -183,10 +185,12 @@ static void *follow(void *context)
         atomic_store(&tail->heard_ms, clock_boot_ms());
         if (is_there) {
             struct event *event = read_change(tail, change);
-            if (event != NULL && event->kind != EVENT_MARK && event->kind != EVENT_SIGNAL &&
-                FAILPOINT_FAILS("drop_change_event"))
-                continue;
-            if (event != NULL && !inbox_post_bounded(tail->inbox, event))
+            bool is_dropped = event != NULL && event->kind != EVENT_MARK &&
+                              FAILPOINT_FAILS(event->kind == EVENT_SIGNAL ? "drop_signal"
+                                                                          : "drop_change_event");
+            if (is_dropped)
+                event_discard(event);
+            else if (event != NULL && !inbox_post_bounded(tail->inbox, event))
                 event_discard(event);
             continue;
         }

@@ -1,5 +1,6 @@
 #include "scheduler/worker_table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,11 +68,27 @@ bool worker_heard(struct worker_table *table, struct known_worker *worker, int64
     return true;
 }
 
-void worker_beat(struct worker_table *table, struct known_worker *worker)
+bool worker_beat(struct known_worker *worker)
 {
-    (void)table;
-    if (worker->held > 0)
-        worker->beats_at_work = true;
+    if (worker->held == 0 || worker->beats_at_work)
+        return false;
+    worker->beats_at_work = true;
+    return true;
+}
+
+void worker_describe(struct known_worker *worker, const struct worker *recorded)
+{
+    worker->beats_at_work = worker->beats_at_work || recorded->beats_at_work;
+    snprintf(worker->hostname, sizeof worker->hostname, "%s", recorded->hostname);
+}
+
+bool worker_note_result(struct known_worker *worker, bool is_quick_failure, int64_t now_ms)
+{
+    worker->quick_failures = is_quick_failure ? worker->quick_failures + 1 : 0;
+    if (worker->quick_failures < WORKER_QUICK_FAILURES)
+        return false;
+    worker->paused_until_ms = now_ms + WORKER_PAUSE_MS;
+    return true;
 }
 
 int64_t worker_patience_ms(const struct worker_table *table)
@@ -91,6 +108,15 @@ bool worker_is_overdue(const struct worker_table *table, const struct known_work
     int64_t most_ms = 2 * table->heartbeat_ms;
     int64_t stretch_ms = silence_ms < most_ms ? silence_ms : most_ms;
     return now_ms - worker->heard_ms > worker_patience_ms(table) + stretch_ms;
+}
+
+uint32_t worker_table_paused(const struct worker_table *table, int64_t now_ms)
+{
+    const struct known_worker *worker, *following;
+    uint32_t paused = 0;
+    HASH_ITER (hh, table->workers, worker, following)
+        paused += worker->is_alive && now_ms < worker->paused_until_ms;
+    return paused;
 }
 
 void worker_declare_dead(struct worker_table *table, struct known_worker *worker)

@@ -3,8 +3,9 @@
  *
  * A worker is dead two heartbeat intervals and max(1 s, half an interval) after it was last heard.
  * A worker that has said no concurrency and has never sent a heartbeat while it held a job is not
- * expected to: while it holds one, the job's deadline judges it. Belongs to the scheduler's core
- * thread. Pure: no I/O, no clock.
+ * expected to: while it holds one, the job's deadline judges it. A worker that fails one job after
+ * the other at once, without any output, is broken, not its jobs: it is paused for a while. Belongs
+ * to the scheduler's core thread. Pure: no I/O, no clock.
  */
 #ifndef SCHEDULER_WORKER_TABLE_H
 #define SCHEDULER_WORKER_TABLE_H
@@ -14,13 +15,21 @@
 #include <uthash.h>
 
 #include "common/job.h"
+#include "common/store/worker_store.h"
 
 struct live_lease;
 struct parked_poll;
 
+enum {
+    WORKER_QUICK_MS = 2000,
+    WORKER_QUICK_FAILURES = 5, /* in a row: it is paused */
+    WORKER_PAUSE_MS = 60000    /* then one job shows whether it works again */
+};
+
 struct known_worker {
     char id[WORKER_ID_SIZE];
-    int concurrency; /* 0: not said */
+    char hostname[64]; /* cut; "" if not said: for logs */
+    int concurrency;   /* 0: not said */
     bool is_alive;
     bool beats_at_work;           /* it has sent a heartbeat while it held a job */
     int64_t heard_ms;             /* clock_boot_ms when it was last heard */
@@ -29,6 +38,8 @@ struct known_worker {
     uint32_t held;                /* how many those are */
     uint32_t undelivered;         /* how many of them it may never have received */
     struct parked_poll *polls;    /* its waiting polls, newest first (parked_poll.worker_next) */
+    unsigned quick_failures;      /* jobs in a row that failed at once and without a word */
+    int64_t paused_until_ms;      /* clock_boot_ms until which it gets none because of that */
     UT_hash_handle hh;
 };
 
@@ -53,8 +64,15 @@ void worker_table_remove(struct worker_table *table, struct known_worker *worker
 bool worker_heard(struct worker_table *table, struct known_worker *worker, int64_t heard_ms,
                   const char *replica);
 
-/* Notes a heartbeat on top of that. */
-void worker_beat(struct worker_table *table, struct known_worker *worker);
+/* Notes a heartbeat on top of that. True if it is the first one at work. */
+bool worker_beat(struct known_worker *worker);
+
+/* Takes over what is recorded of a worker besides its life. */
+void worker_describe(struct known_worker *worker, const struct worker *recorded);
+
+/* Notes how a job of the worker ended. `is_quick_failure`: it failed within WORKER_QUICK_MS without
+ * any output. True if the worker is paused from now on. */
+bool worker_note_result(struct known_worker *worker, bool is_quick_failure, int64_t now_ms);
 
 /* How long a worker may be silent. */
 int64_t worker_patience_ms(const struct worker_table *table);
@@ -63,6 +81,9 @@ int64_t worker_patience_ms(const struct worker_table *table);
  * that stretches it, by two intervals at most. */
 bool worker_is_overdue(const struct worker_table *table, const struct known_worker *worker,
                        int64_t now_ms, int64_t silence_ms);
+
+/* How many are paused. */
+uint32_t worker_table_paused(const struct worker_table *table, int64_t now_ms);
 
 void worker_declare_dead(struct worker_table *table, struct known_worker *worker);
 

@@ -24,6 +24,7 @@ enum bw_code definition_store_open(struct database *database, struct definition_
         .collection = COLLECTION,
         .max_documents = 256,
         .max_bytes = 16 * 1024 * 1024,
+        .is_hasty = true,
         .fetches_duplicates = true,
         .heavy_fields = {"definition"},
     };
@@ -49,7 +50,8 @@ void definition_store_close(struct definition_store *store)
 }
 
 enum bw_code definition_store_insert(struct definition_store *store, const char *run_id,
-                                     const char *text, size_t length, struct bw_error *error)
+                                     const char *text, size_t length, const char *digest,
+                                     struct bw_error *error)
 {
     if (length > DEFINITION_MAX_BYTES)
         return bw_fail(error, BW_TOO_LARGE,
@@ -59,6 +61,8 @@ enum bw_code definition_store_insert(struct definition_store *store, const char 
     BSON_APPEND_UTF8(&document, "_id", run_id);
     BSON_APPEND_INT64(&document, DOCUMENT_NONCE, nonce_new());
     BSON_APPEND_DATE_TIME(&document, "created_at", database_now_ms(store->database));
+    if (digest[0] != '\0')
+        BSON_APPEND_UTF8(&document, "digest", digest);
     bson_append_utf8(&document, "definition", -1, text, (int)length);
     enum commit_outcome outcome = waiting_commit(store->commits, &document, TRY_MS);
     bson_destroy(&document);
@@ -102,4 +106,64 @@ enum bw_code definition_store_read(struct definition_store *store, const char *r
     *text = reading.text;
     *length = reading.length;
     return BW_OK;
+}
+
+struct digest_reading {
+    char *digest;
+    bool is_found;
+};
+
+static void take_digest(const bson_t *document, void *context)
+{
+    struct digest_reading *reading = context;
+    document_text(document, "digest", reading->digest, SHA256_TEXT_SIZE);
+    reading->is_found = true;
+}
+
+enum bw_code definition_store_read_digest(struct definition_store *store, const char *run_id,
+                                          char digest[SHA256_TEXT_SIZE], struct bw_error *error)
+{
+    struct digest_reading reading = {.digest = digest};
+    bson_t projection = BSON_INITIALIZER;
+    BSON_APPEND_INT32(&projection, "definition", 0);
+    enum bw_code code = database_find_ids(store->database, COLLECTION, &run_id, 1, &projection,
+                                          take_digest, &reading, error);
+    bson_destroy(&projection);
+    if (code == BW_OK && !reading.is_found)
+        return bw_fail(error, BW_NOT_FOUND, "there is no definition of the grading run '%s'",
+                       run_id);
+    return code;
+}
+
+struct visit {
+    void (*each)(const char *run_id, void *context);
+    void *context;
+};
+
+static void visit_id(const bson_t *document, void *context)
+{
+    struct visit *visit = context;
+    char id[RUN_ID_SIZE];
+    if (document_text(document, "_id", id, sizeof id))
+        visit->each(id, visit->context);
+}
+
+enum bw_code definition_store_each(struct definition_store *store,
+                                   void (*each)(const char *run_id, void *context), void *context,
+                                   struct bw_error *error)
+{
+    struct visit visit = {each, context};
+    bson_t everything = BSON_INITIALIZER, projection = BSON_INITIALIZER;
+    BSON_APPEND_INT32(&projection, "_id", 1);
+    enum bw_code code = database_find(store->database, COLLECTION, &everything, &projection,
+                                      visit_id, &visit, error);
+    bson_destroy(&everything);
+    bson_destroy(&projection);
+    return code;
+}
+
+enum bw_code definition_store_delete(struct definition_store *store, const char *run_id,
+                                     struct bw_error *error)
+{
+    return database_delete_ids(store->database, COLLECTION, &run_id, 1, NULL, error);
 }

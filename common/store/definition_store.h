@@ -9,6 +9,7 @@
 
 #include "common/database.h"
 #include "common/job.h"
+#include "common/secret.h"
 
 struct definition_store;
 
@@ -18,11 +19,26 @@ enum bw_code definition_store_open(struct database *database, struct definition_
                                    struct bw_error *error) BW_CHECKED;
 void definition_store_close(struct definition_store *store);
 
-/* Inserts the text of a run's definition and waits until that is durable, 10 s at most.
- * BW_TOO_LARGE, BW_UNAVAILABLE (unknown). */
+/* Inserts the text of a run's definition and waits until that is durable, 10 s at most. `digest` is
+ * kept with it, unless it is "". BW_CONFLICT: there is one; BW_TOO_LARGE; BW_UNAVAILABLE (unknown).
+ */
 enum bw_code definition_store_insert(struct definition_store *store, const char *run_id,
-                                     const char *text, size_t length, struct bw_error *error)
+                                     const char *text, size_t length, const char *digest,
+                                     struct bw_error *error) BW_CHECKED;
+
+/* Reads the digest that is kept with it, "" if none is. BW_NOT_FOUND, BW_UNAVAILABLE. */
+enum bw_code definition_store_read_digest(struct definition_store *store, const char *run_id,
+                                          char digest[SHA256_TEXT_SIZE], struct bw_error *error)
     BW_CHECKED;
+
+/* The ids of all definitions there are; `each` borrows. Looks at everything. */
+enum bw_code definition_store_each(struct definition_store *store,
+                                   void (*each)(const char *run_id, void *context), void *context,
+                                   struct bw_error *error) BW_CHECKED;
+
+/* Deletes one. May be repeated. */
+enum bw_code definition_store_delete(struct definition_store *store, const char *run_id,
+                                     struct bw_error *error) BW_CHECKED;
 
 /* Reads it. *text is new (free()). BW_NOT_FOUND, BW_UNAVAILABLE. */
 enum bw_code definition_store_read(struct definition_store *store, const char *run_id, char **text,

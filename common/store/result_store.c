@@ -62,6 +62,7 @@ bool result_from_document(const bson_t *document, struct result *result)
     document_text(document, "worker", result->worker, sizeof result->worker);
     document_text(document, "reason", result->reason, sizeof result->reason);
     document_text(document, "digest", result->digest, sizeof result->digest);
+    result->is_silent = document_boolean(document, "silent", false);
     result->attempts = (uint32_t)document_integer(document, "attempts", 0);
     result->finished_ms = document_date(document, "finished_at");
     return result->outcome != OUTCOME_NONE;
@@ -88,6 +89,8 @@ void result_store_insert(struct result_store *store, struct result_commit *commi
     BSON_APPEND_UTF8(document, "outcome", outcome_name(result->outcome));
     if (result->worker[0] != '\0')
         BSON_APPEND_UTF8(document, "worker", result->worker);
+    if (result->is_silent)
+        BSON_APPEND_BOOL(document, "silent", true);
     if (result->attempts > 0)
         BSON_APPEND_INT32(document, "attempts", (int32_t)result->attempts);
     if (result->reason[0] != '\0')
@@ -126,25 +129,39 @@ static void visit_result(const bson_t *document, void *context)
     bson_free(result.text);
 }
 
+/* free() */
+static const char **name_results(const char (*jobs)[JOB_ID_SIZE], size_t count)
+{
+    const char **ids = malloc((count + 1) * sizeof *ids);
+    if (ids == NULL)
+        abort();
+    for (size_t i = 0; i < count; i++)
+        ids[i] = jobs[i];
+    return ids;
+}
+
 enum bw_code result_store_read(struct result_store *store, const char (*jobs)[JOB_ID_SIZE],
                                size_t count, bool with_text,
                                void (*each)(const struct result *result, void *context),
                                void *context, struct bw_error *error)
 {
     struct visit visit = {each, context};
-    if (count == 0)
-        return BW_OK;
-    const char **ids = malloc(count * sizeof *ids);
-    if (ids == NULL)
-        abort();
-    for (size_t i = 0; i < count; i++)
-        ids[i] = jobs[i];
+    const char **ids = name_results(jobs, count);
     bson_t projection = BSON_INITIALIZER;
     if (!with_text)
         BSON_APPEND_INT32(&projection, "result", 0);
     enum bw_code code = database_find_ids(store->database, COLLECTION, ids, count, &projection,
                                           visit_result, &visit, error);
     bson_destroy(&projection);
+    free(ids);
+    return code;
+}
+
+enum bw_code result_store_delete(struct result_store *store, const char (*jobs)[JOB_ID_SIZE],
+                                 size_t count, struct bw_error *error)
+{
+    const char **ids = name_results(jobs, count);
+    enum bw_code code = database_delete_ids(store->database, COLLECTION, ids, count, NULL, error);
     free(ids);
     return code;
 }

@@ -23,6 +23,7 @@ struct result {
     char worker[WORKER_ID_SIZE]; /* "" if the scheduler wrote it */
     uint32_t attempts; /* leases that counted so far, as far as the writer knew; 0: not known */
     char reason[REASON_SIZE]; /* for people; "" for a grader's own */
+    bool is_silent;           /* the grader sent no output with it: neither stdout nor stderr */
     char digest[DIGEST_SIZE]; /* of result, success and logs as sent: tells a retry from another
                                  result */
     int64_t finished_ms;      /* database date */
@@ -55,6 +56,10 @@ enum bw_code result_store_read(struct result_store *store, const char (*jobs)[JO
                                size_t count, bool with_text,
                                void (*each)(const struct result *result, void *context),
                                void *context, struct bw_error *error) BW_CHECKED;
+
+/* Deletes the results of `count` jobs. May be repeated. */
+enum bw_code result_store_delete(struct result_store *store, const char (*jobs)[JOB_ID_SIZE],
+                                 size_t count, struct bw_error *error) BW_CHECKED;
 
 /* For the tail (text stays NULL). False if the document is no result. */
 bool result_from_document(const bson_t *document, struct result *result);

@@ -32,6 +32,7 @@ enum bw_code run_store_open(struct database *database, struct run_store **store,
         .collection = COLLECTION,
         .max_documents = 256,
         .max_bytes = 8 * 1024 * 1024,
+        .is_hasty = true,
         .fetches_duplicates = true,
         .heavy_fields = {"summary"},
     };
@@ -155,7 +156,7 @@ struct reading {
 static void take_run(const bson_t *document, void *context)
 {
     struct reading *reading = context;
-    if (reading->is_found)
+    if (reading->is_found || document_date(document, "removed_at") != 0)
         return;
     reading->is_found = run_from_document(document, reading->run);
     reading->start_nonce = document_integer(document, "start_nonce", 0);
@@ -218,7 +219,8 @@ static enum bw_code judge_start(struct run_store *store, const char *run_id, int
     run_clear(&run);
     if (reading.start_nonce == nonce)
         return BW_OK;
-    return bw_fail(error, BW_CONFLICT, "the grading run '%s' was started already", run_id);
+    return bw_fail(error, BW_CONFLICT, "the grading run '%s' was %s already", run_id,
+                   run.started_ms == 0 ? "cancelled" : "started");
 }
 
 enum bw_code run_store_start(struct run_store *store, const char *run_id, enum run_phase first,
@@ -232,6 +234,7 @@ enum bw_code run_store_start(struct run_store *store, const char *run_id, enum r
         return bw_fail(error, BW_NOT_FOUND, "there is no grading run '%.40s'", run_id);
     }
     append_exists(&filter, "started_at", false);
+    append_exists(&filter, "cancelled_at", false);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
     BSON_APPEND_UTF8(&set, "state", run_phase_name(first));
     BSON_APPEND_INT64(&set, "start_nonce", nonce);
@@ -246,6 +249,55 @@ enum bw_code run_store_start(struct run_store *store, const char *run_id, enum r
     if (code != BW_OK || matched)
         return code;
     return judge_start(store, run_id, nonce, error);
+}
+
+/* Marks a run that has not been started, or one that has. *matched: it was so, and is marked now.
+ */
+static enum bw_code mark_cancelled(struct run_store *store, const char *run_id, bool is_started,
+                                   bool *matched, struct bw_error *error)
+{
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set;
+    append_id(&filter, run_id);
+    append_exists(&filter, "started_at", is_started);
+    append_exists(&filter, "cancelled_at", false);
+    append_exists(&filter, "finished_at", false);
+    if (!is_started) {
+        BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
+        BSON_APPEND_UTF8(&set, "state", run_phase_name(RUN_CANCELLED));
+        bson_append_document_end(&update, &set);
+    }
+    append_current_dates(&update, "cancelled_at", is_started ? NULL : "finished_at");
+    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, matched,
+                                        error);
+    bson_destroy(&filter);
+    bson_destroy(&update);
+    return code;
+}
+
+enum bw_code run_store_cancel(struct run_store *store, const char *run_id, enum run_phase *phase,
+                              struct bw_error *error)
+{
+    struct run run = {0};
+    bool matched = false;
+    enum bw_code code = run_store_read(store, run_id, &run, error);
+    if (code != BW_OK)
+        return code;
+    bool is_started = run.started_ms != 0;
+    run_clear(&run);
+    code = mark_cancelled(store, run_id, is_started, &matched, error);
+    if (code == BW_OK && !matched && !is_started) /* it was started in between */
+        code = mark_cancelled(store, run_id, true, &matched, error);
+    if (code != BW_OK || matched)
+        return code;
+    code = run_store_read(store, run_id, &run, error);
+    if (code != BW_OK)
+        return code;
+    run_clear(&run);
+    if (run.cancelled_ms != 0)
+        return BW_OK;
+    *phase = run.phase;
+    return bw_fail(error, BW_CONFLICT, "the grading run '%s' is over: it is %s", run_id,
+                   run_phase_name(run.phase));
 }
 
 enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum run_phase phase,
@@ -273,30 +325,79 @@ enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum
     return code;
 }
 
-struct visit {
-    void (*each)(const struct run *run, void *context);
-    void *context;
+struct run_list {
+    struct run *runs;
+    size_t count, room;
 };
 
-static void visit_run(const bson_t *document, void *context)
+static void collect_run(const bson_t *document, void *context)
 {
-    struct visit *visit = context;
-    struct run run;
-    if (!run_from_document(document, &run))
-        return;
-    visit->each(&run, visit->context);
-    run_clear(&run);
+    struct run_list *list = context;
+    if (list->count == list->room) {
+        list->room = list->room * 2 + 64;
+        list->runs = realloc(list->runs, list->room * sizeof *list->runs);
+        if (list->runs == NULL)
+            abort();
+    }
+    if (run_from_document(document, &list->runs[list->count]))
+        list->count++;
 }
 
-enum bw_code run_store_each_active(struct run_store *store,
-                                   void (*each)(const struct run *run, void *context),
-                                   void *context, struct bw_error *error)
+enum bw_code run_store_read_active(struct run_store *store, bool with_summary, struct run **runs,
+                                   size_t *count, struct bw_error *error)
 {
-    struct visit visit = {each, context};
-    bson_t filter = BSON_INITIALIZER;
+    struct run_list list = {0};
+    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
     BSON_APPEND_BOOL(&filter, "active", true);
-    enum bw_code code = database_find(store->database, COLLECTION, &filter, NULL, visit_run, &visit,
-                                      error);
+    if (!with_summary)
+        BSON_APPEND_INT32(&projection, "summary", 0);
+    enum bw_code code = database_find(store->database, COLLECTION, &filter, &projection,
+                                      collect_run, &list, error);
+    bson_destroy(&filter);
+    bson_destroy(&projection);
+    *runs = list.runs;
+    *count = list.count;
+    return code;
+}
+
+enum bw_code run_store_read_ended(struct run_store *store, int64_t before_ms, int64_t limit,
+                                  struct run **runs, size_t *count, struct bw_error *error)
+{
+    struct run_list list = {0};
+    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER, condition;
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "finished_at", &condition);
+    BSON_APPEND_DATE_TIME(&condition, "$lt", before_ms);
+    bson_append_document_end(&filter, &condition);
+    BSON_APPEND_INT32(&projection, "summary", 0);
+    enum bw_code code = database_find_some(store->database, COLLECTION, &filter, &projection, limit,
+                                           collect_run, &list, error);
+    bson_destroy(&filter);
+    bson_destroy(&projection);
+    *runs = list.runs;
+    *count = list.count;
+    return code;
+}
+
+enum bw_code run_store_hide(struct run_store *store, const char *run_id, struct bw_error *error)
+{
+    bool matched;
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
+    append_id(&filter, run_id);
+    append_exists(&filter, "finished_at", true);
+    append_current_dates(&update, "removed_at", NULL);
+    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
+                                        error);
+    bson_destroy(&filter);
+    bson_destroy(&update);
+    return code;
+}
+
+enum bw_code run_store_delete(struct run_store *store, const char *run_id, struct bw_error *error)
+{
+    bson_t filter = BSON_INITIALIZER;
+    append_id(&filter, run_id);
+    append_exists(&filter, "removed_at", true);
+    enum bw_code code = database_delete(store->database, COLLECTION, &filter, error);
     bson_destroy(&filter);
     return code;
 }

@@ -7,6 +7,7 @@
 #define COMMON_STORE_RUN_STORE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/database.h"
@@ -52,9 +53,15 @@ enum bw_code run_store_read(struct run_store *store, const char *run_id, struct 
                             struct bw_error *error) BW_CHECKED;
 
 /* Starts it: one compare-and-set to `first`, the phase that follows from its facts. BW_OK once;
- * BW_CONFLICT: it was started before; BW_NOT_FOUND; BW_UNAVAILABLE: unknown. */
+ * BW_CONFLICT: it was started or cancelled before; BW_NOT_FOUND; BW_UNAVAILABLE: unknown. */
 enum bw_code run_store_start(struct run_store *store, const char *run_id, enum run_phase first,
                              struct bw_error *error) BW_CHECKED;
+
+/* Asks that it be cancelled: marks it, once. A run that was not started is over with that. BW_OK,
+ * also if it was asked before; BW_CONFLICT: it is over, and *phase says how; BW_NOT_FOUND;
+ * BW_UNAVAILABLE: unknown. */
+enum bw_code run_store_cancel(struct run_store *store, const char *run_id, enum run_phase *phase,
+                              struct bw_error *error) BW_CHECKED;
 
 /* Records phase and summary of an unfinished run; sets finished_at, once, when `phase` is over.
  * Idempotent. */
@@ -62,11 +69,26 @@ enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum
                                const uint8_t *summary, uint32_t summary_length,
                                struct bw_error *error) BW_CHECKED;
 
-/* Calls `each` for every started run that is not recorded as over; `run` is borrowed. For recovery.
+/* Reads every started run that is not recorded as over, with its summary if asked for. *runs is
+ * new, free(), after run_clear of each; also after a failure, when it holds those read until then.
  */
-enum bw_code run_store_each_active(struct run_store *store,
-                                   void (*each)(const struct run *run, void *context),
-                                   void *context, struct bw_error *error) BW_CHECKED;
+enum bw_code run_store_read_active(struct run_store *store, bool with_summary, struct run **runs,
+                                   size_t *count, struct bw_error *error) BW_CHECKED;
+
+/* Reads runs that ended before `before_ms` (a database date), `limit` at most, without summaries.
+ * *runs is new, free(). */
+enum bw_code run_store_read_ended(struct run_store *store, int64_t before_ms, int64_t limit,
+                                  struct run **runs, size_t *count, struct bw_error *error)
+    BW_CHECKED;
+
+/* Hides a run that has ended: from now on nobody finds it, whatever of it is still there. May be
+ * repeated. */
+enum bw_code run_store_hide(struct run_store *store, const char *run_id, struct bw_error *error)
+    BW_CHECKED;
+
+/* Deletes a run that was hidden, after everything else of it. May be repeated. */
+enum bw_code run_store_delete(struct run_store *store, const char *run_id, struct bw_error *error)
+    BW_CHECKED;
 
 /* For the tail: reads a run out of a change event's document. False if it is none. run_clear is
  * owed on true. */

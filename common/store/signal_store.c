@@ -2,11 +2,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/store/document.h"
 
 #define COLLECTION "signals"
+
+enum { RETRY_PAUSE_US = 50000 };
 
 struct signal_store {
     struct database *database;
@@ -163,8 +166,10 @@ enum bw_code signal_store_send(struct signal_store *store, const struct signal *
     int64_t until_ms = clock_boot_ms() + try_ms;
     signal_to_document(signal, database_now_ms(store->database), &document);
     bool ok = send_once(store, &document, error);
-    while (!ok && clock_boot_ms() < until_ms)
+    while (!ok && clock_boot_ms() < until_ms) {
+        usleep(RETRY_PAUSE_US);
         ok = send_once(store, &document, error);
+    }
     bson_destroy(&document);
     return ok ? BW_OK : BW_UNAVAILABLE;
 }

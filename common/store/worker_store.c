@@ -20,6 +20,7 @@ enum bw_code worker_store_open(struct database *database, struct worker_store **
         .collection = COLLECTION,
         .max_documents = 512,
         .max_bytes = 4 * 1024 * 1024,
+        .is_hasty = true,
         .fetches_duplicates = true,
     };
     struct worker_store *self = calloc(1, sizeof *self);
@@ -51,6 +52,7 @@ bool worker_from_document(const bson_t *document, struct worker *worker)
     document_text(document, "hostname", worker->hostname, sizeof worker->hostname);
     worker->concurrency = (int)document_integer(document, "concurrency", 0);
     worker->is_alive = document_boolean(document, "alive", true);
+    worker->beats_at_work = document_boolean(document, "beats_at_work", false);
     worker->registered_ms = document_date(document, "registered_at");
     worker->last_seen_ms = document_date(document, "last_seen");
     return true;
@@ -114,15 +116,37 @@ enum bw_code worker_store_read(struct worker_store *store, const char *id, struc
     return BW_OK;
 }
 
-enum bw_code worker_store_mark(struct worker_store *store, const char *id, bool is_alive,
-                               int64_t last_seen_ms, struct bw_error *error)
+/* {$or: [{term: absent}, {term: {$lte: TERM}}]} */
+static void append_term_filter(bson_t *filter, int64_t term)
+{
+    bson_t alternatives, row, condition;
+    BSON_APPEND_ARRAY_BEGIN(filter, "$or", &alternatives);
+    BSON_APPEND_DOCUMENT_BEGIN(&alternatives, "0", &row);
+    BSON_APPEND_DOCUMENT_BEGIN(&row, "term", &condition);
+    BSON_APPEND_BOOL(&condition, "$exists", false);
+    bson_append_document_end(&row, &condition);
+    bson_append_document_end(&alternatives, &row);
+    BSON_APPEND_DOCUMENT_BEGIN(&alternatives, "1", &row);
+    BSON_APPEND_DOCUMENT_BEGIN(&row, "term", &condition);
+    BSON_APPEND_INT64(&condition, "$lte", term);
+    bson_append_document_end(&row, &condition);
+    bson_append_document_end(&alternatives, &row);
+    bson_append_array_end(filter, &alternatives);
+}
+
+enum bw_code worker_store_mark(struct worker_store *store, const char *id,
+                               const struct worker_mark *mark, struct bw_error *error)
 {
     bool matched;
     bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set;
     BSON_APPEND_UTF8(&filter, "_id", id);
+    append_term_filter(&filter, mark->term);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
-    BSON_APPEND_BOOL(&set, "alive", is_alive);
-    BSON_APPEND_DATE_TIME(&set, "last_seen", last_seen_ms);
+    BSON_APPEND_INT64(&set, "term", mark->term);
+    BSON_APPEND_BOOL(&set, "alive", mark->is_alive);
+    if (mark->beats_at_work)
+        BSON_APPEND_BOOL(&set, "beats_at_work", true);
+    BSON_APPEND_DATE_TIME(&set, "last_seen", mark->last_seen_ms);
     bson_append_document_end(&update, &set);
     enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
                                         error);
@@ -133,20 +157,7 @@ enum bw_code worker_store_mark(struct worker_store *store, const char *id, bool 
 
 enum bw_code worker_store_delete(struct worker_store *store, const char *id, struct bw_error *error)
 {
-    mongoc_client_t *client = database_client(store->database, error);
-    if (client == NULL)
-        return BW_UNAVAILABLE;
-    mongoc_collection_t *from = database_collection(store->database, client, COLLECTION);
-    bson_t filter = BSON_INITIALIZER;
-    bson_error_t reason;
-    BSON_APPEND_UTF8(&filter, "_id", id);
-    bool ok = mongoc_collection_delete_one(from, &filter, NULL, NULL, &reason);
-    bson_destroy(&filter);
-    mongoc_collection_destroy(from);
-    database_return(store->database, client);
-    return ok ? BW_OK
-              : bw_fail(error, BW_UNAVAILABLE, "a worker could not be deleted: %.200s",
-                        reason.message);
+    return database_delete_ids(store->database, COLLECTION, &id, 1, NULL, error);
 }
 
 struct visit {

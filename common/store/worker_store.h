@@ -21,6 +21,7 @@ struct worker {
     char hostname[HOSTNAME_SIZE]; /* "" if not said */
     int concurrency;              /* 0: not said */
     bool is_alive;
+    bool beats_at_work;                  /* it has sent heartbeats while it held a job */
     int64_t registered_ms, last_seen_ms; /* database dates */
 };
 
@@ -43,9 +44,17 @@ void worker_store_insert(struct worker_store *store, struct worker_commit *commi
 enum bw_code worker_store_read(struct worker_store *store, const char *id, struct worker *worker,
                                struct bw_error *error) BW_CHECKED;
 
-/* Marks a worker dead or alive again, with its age since it was last heard. */
-enum bw_code worker_store_mark(struct worker_store *store, const char *id, bool is_alive,
-                               int64_t last_seen_ms, struct bw_error *error) BW_CHECKED;
+/* What the leader of a term thinks of a worker. */
+struct worker_mark {
+    int64_t term;
+    bool is_alive;
+    bool beats_at_work; /* false: whatever was known stays */
+    int64_t last_seen_ms;
+};
+
+/* Records it, unless the leader of a later term has recorded something. */
+enum bw_code worker_store_mark(struct worker_store *store, const char *id,
+                               const struct worker_mark *mark, struct bw_error *error) BW_CHECKED;
 
 enum bw_code worker_store_delete(struct worker_store *store, const char *id, struct bw_error *error)
     BW_CHECKED;

@@ -45,6 +45,12 @@ class Api:
         assert answer.status_code == 200, answer.text
         assert answer.json() == {}
 
+    def cancel(self, run):
+        """Asks that a run be cancelled."""
+        answer = self.request("POST", f"{ROUTE}/grading_run/{run}/cancel")
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == {}
+
     def submit_and_start(self, definition):
         run = self.submit(definition)
         self.start(run)

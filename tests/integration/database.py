@@ -1,10 +1,10 @@
-"""The database behind a stack, read the way an auditor would: nothing here writes."""
+"""The database behind a stack, read the way an auditor would; only `forget_run` writes."""
 
 import bson
 import pymongo
 
 # What passing of time alone may change.
-VOLATILE = {"workers": {"last_seen", "alive", "jobs_processed"}, "grading_runs": {"summary"}}
+VOLATILE = {"workers": {"last_seen", "alive", "jobs_processed", "term", "beats_at_work"}, "grading_runs": {"summary"}}
 FACTS = ("run_definitions", "grading_runs", "job_leases", "job_results", "job_logs", "workers")
 
 
@@ -35,6 +35,10 @@ class Database:
 
     def run(self, run):
         return self.db.grading_runs.find_one({"_id": bson.ObjectId(run)})
+
+    def forget_run(self, run):
+        """Takes the run away from its definition, as a replica leaves it that dies between the two inserts."""
+        self.db.grading_runs.delete_one({"_id": bson.ObjectId(run)})
 
     def leases(self, run):
         """All leases of a run, in the order of job and attempt."""

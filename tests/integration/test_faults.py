@@ -2,6 +2,7 @@
 job."""
 
 import contextlib
+import signal
 import threading
 import time
 
@@ -214,6 +215,37 @@ def test_attempts_are_counted_whoever_leads_when_the_result_comes(fault_stack):
     assert before == [1, 1, 1, 0]
     assert [job["attempts"] for job in status["student_statuses"]] == [1, 1, 1, 1]
     assert status["preprocessing_status"]["attempts"] == 1
+
+
+def test_while_the_database_stands_still_answers_come_in_bounded_time(fault_stack):
+    stack = fault_stack
+    grader, stranger = stack.grader(), stack.grader()
+    stack.api.submit_and_start(run_of(1))
+    job = grader.take()
+    run = job["job_id"][:24]
+    internal = httpx.Client(base_url=stack.described["api"][0]["internal_url"], timeout=30, trust_env=False)
+    stack.kill("database", signal.SIGSTOP)
+    try:
+        wait_until(lambda: internal.get("/readyz").status_code == 503, 15, "the replica has noticed")
+        for path, method in ((f"grading_run/{run}", "GET"), ("grading_run", "POST"), (f"grading_run/{run}", "POST")):
+            begun = time.monotonic()
+            answer = stack.api.request(method, f"{ROUTE}/{path}", json=run_of(1) if path == "grading_run" else None)
+            assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
+            assert time.monotonic() - begun < 1 * PATIENCE, "while the database is away, 503 comes at once"
+        begun = time.monotonic()
+        assert stranger.at(stack.urls[0]).beat().status_code == 200
+        assert grader.poll_response(wait=0).status_code == 498
+        assert time.monotonic() - begun < 4 * PATIENCE
+        waiting = [threading.Thread(target=grader.at(url).finish, args=(job, "held")) for url in stack.urls]
+        for thread in waiting:
+            thread.start()
+    finally:
+        stack.kill("database", signal.SIGCONT)
+    for thread in waiting:
+        thread.join(40)
+    wait_until(lambda: internal.get("/readyz").status_code == 200, 15, "the replica is ready again")
+    internal.close()
+    assert stack.api.wait_over(run, 20)["student_statuses"][0]["result"] == "held"
 
 
 def test_everything_killed_at_once_and_started_again(fault_stack):

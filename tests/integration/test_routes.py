@@ -8,6 +8,7 @@ from raw import connect, exchange
 KNOWN = {
     f"{ROUTE}/grading_run": {"POST"},
     f"{ROUTE}/grading_run/{'0' * 24}": {"GET", "POST"},
+    f"{ROUTE}/grading_run/{'0' * 24}/cancel": {"POST"},
     f"{ROUTE}/worker_register": {"GET"},
     f"{ROUTE}/grading_job": {"GET"},
     f"{ROUTE}/grading_job/{'0' * 32}": {"POST"},

@@ -57,6 +57,7 @@ static struct {
     const char *refused;            /* an id that alone fails, with `refusal` */
     int refusal;
     size_t refusals;                  /* so often */
+    bool is_away;                     /* says whoever probes */
     size_t clientless;                /* so many tries find no client */
     size_t failing_finds, late_finds; /* so many fail, or do not see anything yet */
     size_t finds;
@@ -197,6 +198,15 @@ void mongoc_collection_destroy(mongoc_collection_t *collection)
 {
     (void)collection;
     fake_borrow(-1);
+}
+
+bool database_is_away(const struct database *database)
+{
+    (void)database;
+    pthread_mutex_lock(&fake.mutex);
+    bool is_away = fake.is_away;
+    pthread_mutex_unlock(&fake.mutex);
+    return is_away;
 }
 
 bool database_is_refusal(const bson_error_t *error)

@@ -5,8 +5,11 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+
+#include "common/clock.h"
 
 enum { THREADS = 4, CALM_THREADS = 3, TASKS = 1000 };
 
@@ -146,6 +149,46 @@ static void a_task_may_submit_another_while_it_closes(void **state)
     assert_int_equal(atomic_load(&gate.done), TASKS);
 }
 
+static struct {
+    atomic_int runs;
+    int64_t at_ms[3];
+} noted;
+
+static void note_time(void *argument)
+{
+    (void)argument;
+    noted.at_ms[atomic_fetch_add(&noted.runs, 1)] = clock_boot_ms();
+}
+
+static void a_task_for_later_runs_when_it_is_due_and_holds_no_thread_before(void **state)
+{
+    (void)state;
+    int64_t begun_ms = clock_boot_ms();
+    atomic_store(&noted.runs, 0);
+    executor_submit_later(executor, 120, note_time, NULL);
+    executor_submit_later(executor, 40, note_time, NULL);
+    executor_submit_later(executor, 80, note_time, NULL);
+    for (int i = 0; i < THREADS; i++) /* all threads are free */
+        assert_true(executor_submit(executor, true, wait_at_gate, NULL));
+    await_waiting(THREADS);
+    open_gate();
+    while (atomic_load(&noted.runs) < 3)
+        sched_yield();
+    for (int i = 0; i < 3; i++)
+        assert_true(noted.at_ms[i] - begun_ms >= 40 * (i + 1));
+    executor_close(executor);
+}
+
+static void closing_runs_what_was_for_later_at_once(void **state)
+{
+    (void)state;
+    int64_t begun_ms = clock_boot_ms();
+    executor_submit_later(executor, 600000, count, &gate.done);
+    executor_close(executor);
+    assert_int_equal(atomic_load(&gate.done), 1);
+    assert_true(clock_boot_ms() - begun_ms < 60000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +196,9 @@ int main(void)
         cmocka_unit_test_setup(urgent_tasks_find_a_thread_while_others_wait, start),
         cmocka_unit_test_setup(a_full_queue_refuses_all_but_urgent_tasks, start),
         cmocka_unit_test_setup(tasks_of_one_lane_run_in_their_order, start),
+        cmocka_unit_test_setup(a_task_for_later_runs_when_it_is_due_and_holds_no_thread_before,
+                               start),
+        cmocka_unit_test_setup(closing_runs_what_was_for_later_at_once, start),
         cmocka_unit_test_setup(a_task_may_submit_another_while_it_closes, start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,12 +4,17 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 static const struct route routes[] = {
-    {.method = "GET", .path = "/api/v1/job"},      {.method = "POST", .path = "/api/v1/job/{id}"},
-    {.method = "GET", .path = "/api/v1/run/{id}"}, {.method = "POST", .path = "/api/v1/run/{id}"},
-    {.method = "POST", .path = "/api/v1/run"},     {.method = NULL},
+    {.method = "GET", .path = "/api/v1/job"},
+    {.method = "POST", .path = "/api/v1/job/{id}"},
+    {.method = "GET", .path = "/api/v1/run/{id}"},
+    {.method = "POST", .path = "/api/v1/run/{id}"},
+    {.method = "POST", .path = "/api/v1/run"},
+    {.method = "POST", .path = "/api/v1/run/{id}/stop"},
+    {.method = NULL},
 };
 
 /* Which route, or the methods that the path takes, or "". */
@@ -60,6 +65,37 @@ static void paths_match_as_a_whole(void **state)
         assert_string_equal(find("GET", unknown[i], &id), "");
 }
 
+static void a_part_behind_the_id_belongs_to_runs_alone(void **state)
+{
+    (void)state;
+    const char *id = NULL, *path = "/api/v1/run/0123456789abcdef01234567/stop";
+    assert_string_equal(find("POST", path, &id), "/api/v1/run/{id}/stop");
+    assert_memory_equal(id, "0123456789abcdef01234567", 24);
+    assert_string_equal(find("GET", path, &id), "POST");
+    static const char *const unknown[] = {
+        "/api/v1/run/cs241/stop",
+        "/api/v1/run/0123456789abcdef0123456/stop",
+        "/api/v1/run/0123456789ABCDEF01234567/stop",
+        "/api/v1/run/0123456789abcdef01234567/stop/",
+        "/api/v1/run/0123456789abcdef01234567/sto",
+        "/api/v1/run//stop",
+    };
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
+        assert_string_equal(find("POST", unknown[i], &id), "");
+}
+
+/* A path that the row matches. */
+static const char *example(const struct route *route)
+{
+    static char path[128];
+    const char *open = strchr(route->path, '{');
+    if (open == NULL)
+        return route->path;
+    snprintf(path, sizeof path, "%.*s%s%s", (int)(open - route->path), route->path,
+             "0123456789abcdef01234567", strchr(open, '}') + 1);
+    return path;
+}
+
 /* What the table of the process promises to dispatch. */
 static void each_row_can_be_found(void **state)
 {
@@ -69,7 +105,7 @@ static void each_row_can_be_found(void **state)
         for (const struct route *route = tables[i]; route->method != NULL; route++) {
             char allowed[64];
             const char *id;
-            assert_ptr_equal(route_find(tables[i], route->method, route->path, &id, allowed),
+            assert_ptr_equal(route_find(tables[i], route->method, example(route), &id, allowed),
                              route);
             assert_non_null(route->handle);
         }
@@ -81,6 +117,7 @@ int main(void)
         cmocka_unit_test(a_path_is_found_by_its_method),
         cmocka_unit_test(another_method_is_told_which_there_are),
         cmocka_unit_test(paths_match_as_a_whole),
+        cmocka_unit_test(a_part_behind_the_id_belongs_to_runs_alone),
         cmocka_unit_test(each_row_can_be_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -517,6 +517,20 @@ static void object_id_finds_itself_like_any_other(void **state)
     assert_int_equal(fake_insert_count(), 3);
 }
 
+static void hasty_instance_keeps_nothing_while_the_database_is_away(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings.is_hasty = true;
+    fake.is_away = true;
+    fake.clientless = SIZE_MAX;
+    open_commits(fixture);
+    int64_t begun_ms = clock_boot_ms();
+    submit_each(fixture, "abc");
+    assert_settled(fixture, COMMIT_UNKNOWN, NULL);
+    assert_true(clock_boot_ms() - begun_ms < TRY_MS / 2);
+    assert_inserts("");
+}
+
 static bool is_open(void *context)
 {
     return atomic_load((atomic_bool *)context);
@@ -824,6 +838,7 @@ int main(void)
         CASE(queue_is_whole_after_its_last_item_gave_up),
         CASE(insert_that_did_not_last_finds_itself_and_has_succeeded),
         CASE(object_id_finds_itself_like_any_other),
+        CASE(hasty_instance_keeps_nothing_while_the_database_is_away),
         CASE(fence_that_closes_ends_all_trying_as_unknown),
         CASE(insert_that_was_under_way_when_the_fence_closed_is_done),
         CASE(what_stands_under_the_id_is_shown_without_its_heavy_fields),

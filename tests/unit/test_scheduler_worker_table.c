@@ -221,7 +221,7 @@ static void worker_that_has_beaten_at_work_is_expected_to_go_on(void **state)
     struct worker_table *table = *state;
     struct known_worker *worker = worker_table_add(table, "w1", 0, true, NOW_MS);
     worker->held = 1;
-    worker_beat(table, worker);
+    worker_beat(worker);
     assert_true(is_overdue_after(table, worker, PATIENCE_MS + 1));
     worker->held = 2; /* also with the jobs that follow */
     assert_true(is_overdue_after(table, worker, PATIENCE_MS + 1));
@@ -231,9 +231,65 @@ static void beat_of_an_idle_worker_says_nothing_of_how_it_works(void **state)
 {
     struct worker_table *table = *state;
     struct known_worker *worker = worker_table_add(table, "w1", 0, true, NOW_MS);
-    worker_beat(table, worker);
+    worker_beat(worker);
     worker->held = 1;
     assert_false(is_overdue_after(table, worker, 100 * PATIENCE_MS));
+}
+
+static void first_beat_at_work_is_told_apart(void **state)
+{
+    struct worker_table *table = *state;
+    struct known_worker *worker = worker_table_add(table, "w1", 0, true, NOW_MS);
+    assert_false(worker_beat(worker));
+    worker->held = 1;
+    assert_true(worker_beat(worker));
+    assert_false(worker_beat(worker));
+}
+
+static void what_is_recorded_of_a_worker_is_taken_over_and_never_lost(void **state)
+{
+    struct worker_table *table = *state;
+    struct known_worker *worker = worker_table_add(table, "w1", 0, true, NOW_MS);
+    worker_describe(worker, &(struct worker){.beats_at_work = true, .hostname = "bench-7"});
+    assert_true(worker->beats_at_work);
+    assert_string_equal(worker->hostname, "bench-7");
+    worker_describe(worker, &(struct worker){.beats_at_work = false});
+    assert_true(worker->beats_at_work);
+}
+
+static void fail_quickly(struct known_worker *worker, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++)
+        assert_false(worker_note_result(worker, true, NOW_MS));
+}
+
+static void worker_that_fails_five_jobs_in_a_row_at_once_is_paused(void **state)
+{
+    struct worker_table *table = *state;
+    struct known_worker *worker = worker_table_add(table, "w1", 0, true, NOW_MS);
+    fail_quickly(worker, WORKER_QUICK_FAILURES - 1);
+    assert_int_equal(worker_table_paused(table, NOW_MS), 0);
+    assert_true(worker_note_result(worker, true, NOW_MS));
+    assert_int_equal(worker_table_paused(table, NOW_MS + WORKER_PAUSE_MS - 1), 1);
+    assert_int_equal(worker_table_paused(table, NOW_MS + WORKER_PAUSE_MS), 0);
+}
+
+static void any_other_end_of_a_job_ends_the_row(void **state)
+{
+    struct worker_table *table = *state;
+    struct known_worker *worker = worker_table_add(table, "w1", 0, true, NOW_MS);
+    fail_quickly(worker, WORKER_QUICK_FAILURES - 1);
+    assert_false(worker_note_result(worker, false, NOW_MS));
+    fail_quickly(worker, WORKER_QUICK_FAILURES - 1);
+}
+
+static void one_more_failure_after_the_pause_is_the_next_pause(void **state)
+{
+    struct worker_table *table = *state;
+    struct known_worker *worker = worker_table_add(table, "w1", 0, true, NOW_MS);
+    fail_quickly(worker, WORKER_QUICK_FAILURES - 1);
+    assert_true(worker_note_result(worker, true, NOW_MS));
+    assert_true(worker_note_result(worker, true, NOW_MS + WORKER_PAUSE_MS));
 }
 
 static void gap_in_hearing_is_forgiven_to_all(void **state)
@@ -281,6 +337,11 @@ int main(void)
         CASE(worker_with_concurrency_may_not_be_silent_while_it_works),
         CASE(worker_that_has_beaten_at_work_is_expected_to_go_on),
         CASE(beat_of_an_idle_worker_says_nothing_of_how_it_works),
+        CASE(first_beat_at_work_is_told_apart),
+        CASE(what_is_recorded_of_a_worker_is_taken_over_and_never_lost),
+        CASE(worker_that_fails_five_jobs_in_a_row_at_once_is_paused),
+        CASE(any_other_end_of_a_job_ends_the_row),
+        CASE(one_more_failure_after_the_pause_is_the_next_pause),
         CASE(gap_in_hearing_is_forgiven_to_all),
         CASE(forgiveness_never_reaches_into_the_future),
     };

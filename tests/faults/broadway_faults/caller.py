@@ -1,0 +1,86 @@
+"""One party that calls the API over HTTP, each call on a connection of its own, and each written into the history."""
+
+import http.client
+import json
+import re
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+ROUTE = "/api/v1"
+CANARY = re.compile(r"canary-[0-9a-z-]+-yranac")
+
+
+@dataclass
+class Answer:
+    """What came back. `status` 0: nothing did."""
+
+    status: int
+    text: str = ""
+    retry_after: str = None
+
+    @property
+    def json(self):
+        try:
+            return json.loads(self.text)
+        except ValueError:
+            return {}
+
+    @property
+    def kind(self):
+        """As the history has it. An empty poll (498) is a success."""
+        if self.status == 498 or 200 <= self.status < 300:
+            return "ok"
+        return "fail" if 400 <= self.status < 500 and self.status != 429 else "unknown"
+
+
+def fetch(url, method, path, body=None, headers=None, timeout_s=10):
+    """One request, without a history."""
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=timeout_s)
+    try:
+        connection.request(method, path, body=body, headers=headers or {})
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read().decode("utf-8", "replace"), answer.headers.get("Retry-After"))
+    except (TimeoutError, OSError, http.client.HTTPException):
+        return Answer(0)
+    finally:
+        connection.close()
+
+
+class Caller:
+    """Calls any of the replicas by its number. What `facts` says goes into the history with the call."""
+
+    def __init__(self, name, history, urls):
+        self.name, self.history, self.urls = name, history, urls
+
+    def call(self, op, replica, method, path, query=None, body=None, headers=None, timeout_s=10, **facts):
+        call = self.history.invoke(self.name, op, replica=replica, **facts)
+        headers = dict(headers or {})
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            body = json.dumps(body)
+        path = f"{ROUTE}{path}" + (f"?{urlencode(query)}" if query else "")
+        answer = fetch(self.urls[replica], method, path, body, headers, timeout_s)
+        self.history.settle(call, answer.kind, status=answer.status, **self._seen(op, answer))
+        return answer
+
+    @staticmethod
+    def _seen(op, answer):
+        """What of an answer the checker wants to know."""
+        seen = {}
+        canaries = sorted(set(CANARY.findall(answer.text)))
+        if canaries:
+            seen["canaries"] = canaries
+        if answer.kind != "ok":
+            seen["text"] = answer.text[:300]
+            return seen
+        content = answer.json if answer.text else {}
+        if op == "create":
+            seen["run"] = content.get("id")
+        if op == "poll" and answer.status == 200:
+            seen.update(job=content.get("job_id"), attempt=content.get("attempt"))
+        if op == "status":
+            seen.update(state=content.get("state"), progress=content.get("progress"))
+        if op == "register":
+            seen["worker"] = content.get("worker_id")
+        return seen

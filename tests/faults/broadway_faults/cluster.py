@@ -1,0 +1,312 @@
+"""The system under test: a private database, schedulers and replicas of the preset `fault`, each with links of its own
+that can be put through a proxy, failpoints that can be set while it runs, and a mutant to do without a guard."""
+
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pymongo
+from broadway_tools import processes
+from broadway_tools.files import BUILD, write_private
+from broadway_tools.stack.ports import free_ports
+
+from broadway_faults.caller import fetch
+from broadway_faults.proxy import Loop, Proxy
+
+DATABASE = "broadway"
+READY_S = 30
+TOKENS = {"cluster": "fault-cluster-token", "internal": "fault-internal-token"}
+STATE = 0
+
+
+class ClusterError(Exception):
+    """The system did not come up, or not back."""
+
+
+@dataclass
+class Plan:
+    """What a row wants to run against. Times in seconds."""
+
+    replicas: int = 2
+    schedulers: int = 1
+    heartbeat: float = 0.5
+    leader_lease: float = 1.5
+    job_timeout: float = 8
+    max_attempts: int = 3
+    poll_wait: float = 2
+    links: tuple = ()  # of "db:NAME" and "callbacks:NAME" and "public:NAME": those that go through a proxy
+    api: dict = field(default_factory=dict)  # more flags
+    scheduler: dict = field(default_factory=dict)
+    shimmed: tuple = ()  # names of members that run with the shim of the clocks
+    binaries: dict = field(default_factory=dict)  # member name -> directory, where not build/fault
+    test_commands: bool = False
+
+
+@dataclass
+class Member:
+    """One process: how it is started, and what it was when it ran."""
+
+    name: str
+    argv: list
+    env: dict
+    url: str = None
+    internal_url: str = None
+    pid: int = None
+    identity: str = None
+
+    def is_alive(self):
+        return self.pid is not None and processes.is_alive(self.pid, self.identity)
+
+    def is_stopped(self):
+        fields = processes._stat(self.pid)
+        return fields is not None and fields[STATE] in ("T", "t")
+
+
+class Cluster:
+    """Everything under test, in one directory."""
+
+    def __init__(self, directory, plan, mutant=None, shim=None):
+        self.directory, self.plan, self.mutant, self.shim = Path(directory), plan, mutant, shim
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.loop = Loop()
+        self.proxies = {}
+        self.members = {}
+        self._make_tokens()
+        self._make_members()
+        self.uri = f"mongodb://127.0.0.1:{self.db_port}/?directConnection=true"
+        self.client = pymongo.MongoClient(self.uri, serverSelectionTimeoutMS=5000, socketTimeoutMS=15000)
+
+    # ---- Planning ----
+
+    def _make_tokens(self):
+        for name, token in TOKENS.items():
+            write_private(self.directory / f"{name}-token", token + "\n")
+
+    def _make_members(self):
+        plan = self.plan
+        ports = iter(free_ports(1 + plan.schedulers + 2 * plan.replicas))
+        self.db_port = next(ports)
+        self._add("database", self._database_argv(self.db_port), {})
+        self.schedulers = [self._add_scheduler(f"scheduler-{n}", next(ports)) for n in range(plan.schedulers)]
+        self.replicas = [self._add_replica(f"api-{n}", next(ports), next(ports)) for n in range(plan.replicas)]
+
+    def _add(self, name, argv, env, **urls):
+        self.members[name] = Member(name, [str(word) for word in argv], env, **urls)
+        return self.members[name]
+
+    def _database_argv(self, port):
+        storage = self.directory / "database"
+        storage.mkdir(exist_ok=True)
+        server = os.path.join(sys.prefix, "bin", "secantusd-py")
+        argv = [sys.executable, server, "--host", "127.0.0.1", "--port", port, "--storage-path", storage]
+        argv += ["--oplog-max-entries", 20000, "--noop-heartbeat-seconds", 10]
+        return argv + (["--enable-test-commands"] if self.plan.test_commands else [])
+
+    def _binary(self, member, program):
+        return self.plan.binaries.get(member, BUILD / "fault") / program
+
+    def _common_flags(self, name):
+        link = f"db:{name}"
+        port = self._proxied(link, self.db_port)
+        return {
+            "mongodb-uri": f"mongodb://127.0.0.1:{port}/?directConnection=true",
+            "mongodb-database": DATABASE,
+            "internal-token-file": self.directory / "internal-token",
+            "heartbeat-interval": self.plan.heartbeat,
+        }
+
+    def _proxied(self, link, port):
+        """The port to call for `port`, by way of a proxy if the plan wants one on this link."""
+        if link not in self.plan.links:
+            return port
+        self.proxies[link] = Proxy(self.loop, link, port)
+        return self.proxies[link].port
+
+    def _env(self, name):
+        env = {"BROADWAY_FAILPOINT_FILE": str(self.directory / f"{name}.failpoints")}
+        if self.mutant:
+            env["BROADWAY_MUTANT"] = self.mutant
+        if name in self.plan.shimmed:
+            env["LD_PRELOAD"] = str(self.shim)
+            env["FAULT_CLOCK_FILE"] = str(self.directory / f"{name}.clock")
+        return env
+
+    def _add_scheduler(self, name, port):
+        flags = {
+            **self._common_flags(name),
+            "metrics-port": port,
+            "leader-lease": self.plan.leader_lease,
+            "max-attempts": self.plan.max_attempts,
+            "job-timeout": self.plan.job_timeout,
+            **self.plan.scheduler,
+        }
+        argv = command_line(self._binary(name, "broadway-scheduler"), flags)
+        return self._add(name, argv, self._env(name), url=f"http://127.0.0.1:{port}")
+
+    def _add_replica(self, name, port, internal_port):
+        called = self._proxied(f"callbacks:{name}", internal_port)
+        public = self._proxied(f"public:{name}", port)
+        flags = {
+            **self._common_flags(name),
+            "cluster-token-file": self.directory / "cluster-token",
+            "port": port,
+            "internal-port": internal_port,
+            "internal-url": f"http://127.0.0.1:{called}",
+            "poll-wait": self.plan.poll_wait,
+            **self.plan.api,
+        }
+        argv = command_line(self._binary(name, "broadway-api"), flags)
+        internal = f"http://127.0.0.1:{internal_port}"
+        return self._add(name, argv, self._env(name), url=f"http://127.0.0.1:{public}", internal_url=internal)
+
+    # ---- Running ----
+
+    def up(self):
+        """Starts everything; returns when it is ready."""
+        self.start("database")
+        self.wait_database()
+        for member in (*self.schedulers, *self.replicas):
+            self.start(member.name)
+        self.wait_ready()
+
+    def start(self, name):
+        """Starts a member (again)."""
+        member = self.members[name]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("BROADWAY_")}
+        member.pid = processes.spawn(
+            member.argv, self.directory / f"{name}.log", str(self.directory), {**kept, **member.env}
+        )
+        member.identity = processes.identity(member.pid)
+
+    def wait_database(self, seconds=READY_S):
+        def answers():
+            try:
+                return self.client.admin.command("ping")["ok"]
+            except pymongo.errors.PyMongoError:
+                return False
+
+        wait_until(answers, seconds, "the database answers")
+
+    def wait_ready(self, seconds=READY_S):
+        """Every running replica is ready, and one scheduler leads and is in contact with all of them."""
+        wait_until(self.is_ready, seconds, "all is ready")
+
+    def is_ready(self):
+        alive = [member for member in self.replicas if member.is_alive()]
+        leader = self.leading()
+        if leader is None or any(fetch(m.internal_url, "GET", "/readyz", timeout_s=2).status != 200 for m in alive):
+            return False
+        known = {replica["id"]: replica for replica in leader.get("replicas", [])}
+        return all(known.get(self._replica_id(m), {}).get("in_contact") for m in alive)
+
+    @staticmethod
+    def _replica_id(member):
+        return next(word.partition("=")[2] for word in member.argv if word.startswith("--internal-url="))
+
+    def readiness(self, member):
+        """What a scheduler says of itself."""
+        return fetch(member.url, "GET", "/readyz", timeout_s=2).json
+
+    def leading(self):
+        """What the leader that is ready says of itself; None if none is."""
+        for member in self.schedulers:
+            if not member.is_alive() or member.is_stopped():
+                continue
+            said = self.readiness(member)
+            is_leader = self.metric(member.name, "broadway_scheduler_is_leader") == 1
+            if is_leader and said.get("role") == "leader" and said.get("status") == "ready":
+                return {**said, "name": member.name}
+        return None
+
+    def leader_name(self, seconds=15):
+        return wait_until(self.leading, seconds, "somebody leads")["name"]
+
+    def standby_names(self, seconds=15):
+        leader = self.leader_name(seconds)
+        return [member.name for member in self.schedulers if member.name != leader]
+
+    # ---- Doing things to it ----
+
+    def signal(self, name, number):
+        member = self.members[name]
+        if not member.is_alive():
+            return
+        os.kill(member.pid, number)
+        if number == signal.SIGKILL:
+            wait_until(lambda: not member.is_alive(), 10, f"{name} is gone")
+
+    def set_failpoints(self, name, text):
+        """Sets a member's failpoints, now and for its next start; "" for none."""
+        write_private(self.directory / f"{name}.failpoints", text)
+
+    def set_clock(self, name, **offsets):
+        """Sets a shimmed member's clocks apart: realtime=, boottime= in seconds."""
+        text = "".join(f"{clock} {seconds}\n" for clock, seconds in offsets.items())
+        write_private(self.directory / f"{name}.clock", text)
+
+    def metric(self, name, metric):
+        """A metric of a member, or None."""
+        member = self.members[name]
+        answer = fetch(member.internal_url or member.url, "GET", "/metrics", timeout_s=3)
+        for line in answer.text.splitlines():
+            if line.startswith(metric + " ") or line.startswith(metric + "{"):
+                return float(line.rpartition(" ")[2])
+        return None
+
+    def log(self, name):
+        path = self.directory / f"{name}.log"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def heal(self):
+        """Takes every fault away and starts again what does not run."""
+        for proxy in self.proxies.values():
+            proxy.heal()
+        for name, member in self.members.items():
+            if (self.directory / f"{name}.failpoints").exists():
+                self.set_failpoints(name, "")
+            if member.is_alive() and member.is_stopped():
+                self.signal(name, signal.SIGCONT)
+            if not member.is_alive():
+                self.start(name)
+                if name == "database":
+                    self.wait_database()
+
+    def down(self):
+        """Stops everything, at once: what was to be seen has been seen."""
+        for member in reversed(list(self.members.values())):
+            if member.is_alive():
+                self.signal(member.name, signal.SIGKILL)
+        for proxy in self.proxies.values():
+            proxy.close()
+        self.client.close()
+        self.loop.close()
+
+
+def command_line(program, flags):
+    words = [program]
+    for name, value in flags.items():
+        words += [f"--{name}"] if value is True else [f"--{name}={value}"]
+    return words
+
+
+def wait_until(condition, seconds, what):
+    """The first true value of `condition()`; ClusterError with `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise ClusterError(f"after {seconds:g} s still not so: {what}")
+        time.sleep(0.02)
+
+
+def shuffled(names, seed):
+    """The names in an order that the seed decides."""
+    names = list(names)
+    random.Random(seed).shuffle(names)
+    return names

@@ -1,0 +1,16 @@
+"""Threads, descriptors and memory of the processes under test, as /proc has them."""
+
+import os
+from pathlib import Path
+
+
+def usage(pid):
+    """{threads, descriptors, resident_kb} of a process; None if it has gone."""
+    try:
+        threads = len(os.listdir(f"/proc/{pid}/task"))
+        descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    resident = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")), 0)
+    return {"threads": threads, "descriptors": descriptors, "resident_kb": resident}

@@ -1,0 +1,247 @@
+"""Rows 23 to 34: graders that die, sleep, repeat themselves, or are broken."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from broadway_faults.cluster import Plan
+from broadway_faults.graders import BEATING, VANISH
+from broadway_faults.registry import row
+from broadway_faults.rows_api import all_over, strikes
+
+ONE_JOB = {"students": 1, "pre": False, "post": True}
+
+
+def death_s(scene):
+    """How long a silent worker lives at most, when nothing else is wrong: two intervals, the slack, a sweep."""
+    interval = scene.plan.heartbeat
+    return 2 * interval + max(1, interval / 2) + 0.2
+
+
+def lose(scene, grader, job, attempt=1):
+    """The grader says nothing until its lease is lost."""
+    lease = f"{job['job_id']}.{attempt}"
+    ended = scene.until(
+        lambda: (scene.database.job_leases.find_one({"_id": lease}) or {}).get("ended"),
+        death_s(scene) + 6,
+        f"lease {lease} of the silent grader ends",
+    )
+    scene.expect(ended == "lost", "a silent grader's lease is lost", ended=ended)
+
+
+def keep_beating(scene, grader):
+    """Heartbeats from a thread of their own, until the returned event is set."""
+    done = threading.Event()
+
+    def beat():
+        while not done.wait(scene.plan.heartbeat * 0.4):
+            grader.beat()
+
+    threading.Thread(target=beat, daemon=True).start()
+    return done
+
+
+@row(23, "grader: kill -9 in a job", strict_deaths=True)
+def dies_in_job(scene):
+    scene.warm_up()
+    victim = scene.add_graders(1, grade=lambda job: VANISH)[0]
+    runs = scene.load(runs=2, students=20)
+    scene.until(victim.gone.is_set, 15, "the victim has a job and is gone")
+    job, attempt = victim.taken[0]
+    begun = time.monotonic()
+    scene.until(lambda: len(scene.leases(job)) == attempt + 1, death_s(scene) + 6, "the job is handed out again")
+    took = time.monotonic() - begun
+    scene.measure("requeued", seconds=took)
+    scene.expect(took < death_s(scene) + 1.5, "after two missed heartbeats", seconds=took)
+    scene.expect(scene.leases(job)[-1]["worker"] != victim.id, "attempt 2 is elsewhere")
+    scene.until(lambda: all_over(runs), 30, "the runs end")
+
+
+@row(24, "grader: SIGSTOP in a job, back while attempt 2 runs")
+def back_during_second(scene):
+    first, second = scene.add_idle_grader(), scene.add_idle_grader()
+    run = scene.submit(**ONE_JOB)
+    job = first.take()
+    lose(scene, first, job)
+    again = second.take()
+    scene.expect(again["attempt"] == 2 and again["job_id"] == job["job_id"], "attempt 2 runs", attempt=again["attempt"])
+    order = [(first, "late"), (second, "on time")]
+    if scene.seed % 3 == 0:
+        order.reverse()
+    beating = keep_beating(scene, second)
+    one = order[0][0].send(job, {"by": order[0][1]})
+    two = order[1][0].send(job, {"by": order[1][1]})
+    beating.set()
+    scene.expect(one.status == 200, "whoever's result is inserted first counts", status=one.status)
+    scene.expect(two.status == 400 and "already" in two.text, "the other is refused", status=two.status, text=two.text)
+    scene.add_graders(1)
+    scene.until(lambda: run.read() == "finished", 20, "the run ends")
+    posts = scene.leases(f"{run.run}20000000")
+    scene.expect(len(posts) == 1, "one post-processing", leases=len(posts))
+
+
+@row(25, "grader: the same, queued again but not yet handed out")
+def back_before_second(scene):
+    first = scene.add_idle_grader()
+    run = scene.submit(students=1, pre=False, post=False)
+    job = first.take()
+    lose(scene, first, job)
+    answer = first.send(job, {"by": "late"})
+    scene.expect(answer.status == 200, "its result counts", status=answer.status)
+    scene.expect(scene.add_idle_grader().poll(wait=1) is None, "the queued retry is dropped")
+    scene.until(lambda: run.read() == "finished", 15, "the run ends")
+
+
+@row(26, "grader: the same, job given up")
+def back_after_given_up(scene):
+    first = scene.add_idle_grader()
+    run = scene.submit(students=1, pre=False, post=False, max_attempts=1)
+    job = first.take()
+    scene.until(lambda: scene.result(job["job_id"]), death_s(scene) + 6, "the job is given up")
+    before = scene.result(job["job_id"])
+    answer = first.send(job, {"by": "too late"})
+    scene.expect(answer.status == 400 and "already" in answer.text, "refused", status=answer.status)
+    scene.expect(scene.result(job["job_id"]) == before, "the terminal state stays")
+    scene.expect(before.get("reason") == "grader lost 1 time", "with a reason", reason=before.get("reason"))
+    scene.until(lambda: run.read() == "finished", 15, "the run ends")
+
+
+@row(27, "grader: the same result twice, also at once through two replicas")
+def same_result_twice(scene):
+    grader = scene.add_idle_grader(concurrency=4)
+    scene.submit(students=3, pre=False, post=False)
+    for _ in range(3):
+        job = grader.take()
+        value = {"job": job["job_id"]}
+        statuses = send_at_once(grader, job, [value] * 4)
+        statuses.append(grader.send(job, value).status)
+        scene.expect(set(statuses) == {200}, "all hear 200", statuses=statuses)
+
+
+def send_at_once(grader, job, values):
+    """Each value in a thread of its own, through the replicas in turn; the statuses."""
+    replicas = len(grader.scene.urls)
+    with ThreadPoolExecutor(len(values)) as pool:
+        tries = [pool.submit(grader.send, job, value, replica=n % replicas) for n, value in enumerate(values)]
+    return [one.result().status for one in tries]
+
+
+@row(28, "grader: two different results for one job by one worker")
+def two_results(scene):
+    grader, stranger = scene.add_idle_grader(concurrency=4), scene.add_idle_grader()
+    scene.submit(students=2, pre=False, post=False)
+    job = grader.take()
+    first, second = grader.send(job, {"n": 1}), grader.send(job, {"n": 2}, replica=1)
+    scene.expect(
+        first.status == 200 and second.status == 400, "the first counts", statuses=[first.status, second.status]
+    )
+    job = grader.take()
+    strange = stranger.send(job, {"by": "a stranger"})
+    scene.expect(strange.status == 400, "whoever never had the job is refused", status=strange.status)
+    statuses = send_at_once(grader, job, [{"n": n} for n in range(6)])
+    scene.expect(sorted(statuses) == [200] + 5 * [400], "of several at once one counts", statuses=statuses)
+
+
+@row(29, "grader: two processes with one worker id (course protocol)")
+def one_id_twice(scene):
+    scene.need(scene.supports("POST", "/worker/nobody"), "the course protocol is not there yet")
+    scene.need(False, "the course protocol's registration is not known to the harness yet")
+
+
+@row(30, "grader: restarts in a job and registers anew", strict_deaths=True)
+def restarts_in_job(scene):
+    before = scene.add_idle_grader()
+    run = scene.submit(**ONE_JOB)
+    job = before.take()
+    scene.history.note("grader vanished", worker=before.id, number=before.number, holding=[job["job_id"]])
+    after = scene.add_graders(1)[0]
+    scene.until(lambda: after.id, 10, "it has registered again")
+    scene.expect(after.id != before.id, "a new id")
+    scene.until(lambda: scene.is_worker_alive(before) is False, death_s(scene) + 6, "the old one dies")
+    scene.until(lambda: run.read() == "finished", 20, "its job is queued again and graded")
+    scene.expect([lease.get("ended") for lease in scene.leases(job["job_id"])][:1] == ["lost"], "one strike")
+
+
+@row(31, "grader: registers, never heartbeats; polls count as life", strict_deaths=True)
+def never_beats(scene):
+    scene.warm_up(graders=2)
+    silent = scene.add_idle_grader()
+    scene.history.note("grader vanished", worker=silent.id, number=silent.number, holding=[])
+    polling = scene.add_graders(1, beats=False, wait=0.3)[0]
+    scene.until(
+        lambda: scene.is_worker_alive(silent) is False, death_s(scene) + 6, "the silent one is dead after two intervals"
+    )
+    ends = time.monotonic() + 3 * death_s(scene)
+    alive = True
+    while time.monotonic() < ends:
+        alive = alive and scene.is_worker_alive(polling) is not False
+        scene.pause(0.05)
+    scene.expect(alive, "one that polls lives")
+
+
+@row(32, "grader: heartbeats for ever, the job hangs", Plan(job_timeout=2))
+def hangs(scene):
+    hanging = scene.add_idle_grader()
+    run = scene.submit(**ONE_JOB)
+    job = hanging.take()
+    beating = keep_beating(scene, hanging)
+    scene.add_graders(2)
+    scene.until(lambda: run.read() == "finished", 20, "the run ends by another")
+    beating.set()
+    leases = scene.leases(job["job_id"])
+    scene.expect(leases[0].get("ended") == "expired", "the deadline ends the lease", ended=leases[0].get("ended"))
+    scene.expect(len(leases) == 2 and leases[1]["worker"] != hanging.id, "attempt 2 is elsewhere", leases=len(leases))
+
+
+@row(33, "grader: a job that kills every grader")
+def poison(scene):
+    run = scene.prepare(students=8, pre=False)
+
+    def grade(job):
+        if job["job_id"].endswith("10000000"):
+            return VANISH
+        time.sleep(0.02)
+        return {"job": job["job_id"]}
+
+    scene.add_graders(5, grade=grade)
+    run.create()
+    run.start()
+    poisoned = f"{run.run}10000000"
+    results = {"_id": {"$regex": f"^{run.run}1"}}
+    scene.until(lambda: scene.database.job_results.count_documents(results) >= 7, 15, "other jobs flow")
+    scene.until(lambda: scene.result(poisoned), 3 * death_s(scene) + 15, "the job is given up")
+    reason = scene.result(poisoned).get("reason")
+    leases = scene.leases(poisoned)
+    scene.expect(reason == "grader lost 3 times", "it fails with a reason", reason=reason)
+    scene.expect(len(leases) == 3, "after the last attempt", leases=len(leases))
+    gap = (leases[2]["leased_at"] - leases[1]["ended_at"]).total_seconds()
+    scene.expect(gap >= 4.5, "attempts are spaced", gap=gap)
+    scene.expect(len({lease["worker"] for lease in leases}) == 3, "each attempt has another worker")
+    scene.until(lambda: run.read() == "finished", 20, "the run ends")
+
+
+@row(34, "grader: a broken grader fails every job at once")
+def broken(scene):
+    steady = scene.add_graders(2, grade=lambda job: time.sleep(0.3) or {"job": job["job_id"]})
+    wreck = scene.add_idle_grader(temperament=BEATING)
+    run = scene.submit(students=40, pre=False, post=False)
+    failed, empty = 0, 0
+    ends = time.monotonic() + 4
+    while time.monotonic() < ends:
+        job = wreck.poll(wait=0.2)
+        if job is None:
+            empty += 1
+            continue
+        wreck.send(job, None, success=False)
+        failed += 1
+    scene.measure("broken grader", failed=failed, empty_polls=empty)
+    scene.expect(5 <= failed <= 7, "after five failures in a row it is paused", failed=failed)
+    shown = scene.database.workers.find_one({"_id": wreck.id}) or {}
+    metrics = [
+        scene.cluster.metric("scheduler-0", f"broadway_scheduler_{name}")
+        for name in ("paused_workers", "workers_paused")
+    ]
+    seen = any("paus" in key for key in shown) or any(metrics)
+    scene.expect(seen, "and that shows", worker=sorted(shown), metrics=metrics)
+    scene.until(lambda: run.read() == "finished", 30, "the others grade what is left")
+    scene.expect(strikes(scene) == 0 and steady, "no lease is lost")

@@ -1,0 +1,206 @@
+"""Rows 12 to 16, 19 to 22: schedulers that die, are cut off, or are two."""
+
+import signal
+import time
+
+from broadway_faults.cluster import Plan
+from broadway_faults.leaders import LeaderWatch
+from broadway_faults.registry import row
+from broadway_faults.rows_api import all_over, strikes
+from broadway_faults.rows_term import post_callback
+
+TWO = {"schedulers": 2}
+HAND_OUTS_RESUME_S = 2  # beyond the lease
+OVERLAP_S = 0.35  # two looks and the machine's moods
+
+
+def term(scene):
+    return (scene.database.leader.find_one() or {}).get("term", 0)
+
+
+def released_only(scene):
+    return strikes(scene) == 0
+
+
+@row(12, "scheduler: kill -9 idle", Plan(**TWO))
+def kill_leader(scene):
+    scene.warm_up()
+    before, leader = term(scene), scene.cluster.leader_name()
+    begun = time.monotonic()
+    scene.kill(leader)
+    new = scene.cluster.leader_name()
+    took = time.monotonic() - begun
+    scene.measure("take-over", seconds=took)
+    scene.expect(new != leader, "a standby leads", leader=new)
+    scene.expect(took < scene.plan.leader_lease + HAND_OUTS_RESUME_S, "within the lease and a tick", seconds=took)
+    scene.expect(term(scene) == before + 1, "the term rose by one", before=before, after=term(scene))
+    runs = scene.load(runs=2, students=12)
+    scene.until(lambda: all_over(runs), 30, "the runs end under the new leader")
+
+
+def dies_and_is_succeeded(scene, failpoint, students=14, runs=1, **more):
+    """A failpoint kills the leader while it works on `runs`; a standby ends them."""
+    leader = scene.cluster.leader_name()
+    scene.arm(leader, failpoint)
+    made = scene.load(runs=runs, students=students, **more)
+    scene.died(leader)
+    begun = time.monotonic()
+    scene.cluster.leader_name()
+    scene.measure("take-over", seconds=time.monotonic() - begun)
+    scene.until(lambda: all_over(made), 40, "the runs end under the new leader")
+    return made
+
+
+@row(13, "scheduler: kill -9 half-way through a bulk of leases", Plan(**TWO))
+def kill_in_bulk(scene):
+    scene.warm_up(graders=12, wait=2)
+    scene.pause(0.3)
+    dies_and_is_succeeded(scene, "half_of_bulk:kill@1", pre=False)
+    scene.expect(released_only(scene), "what nobody had is no strike", strikes=strikes(scene))
+
+
+@row(14, "scheduler: kill -9 after the leases, before the callbacks", Plan(**TWO))
+def kill_before_callbacks(scene):
+    scene.warm_up(graders=6, wait=2)
+    dies_and_is_succeeded(scene, f"before_callbacks:kill@{1 + scene.random.randrange(5)}", runs=2)
+    scene.expect(released_only(scene), "what nobody had is no strike", strikes=strikes(scene))
+
+
+@row(15, "scheduler: kill -9 before post-processing is queued", Plan(**TWO))
+def kill_before_post(scene):
+    scene.warm_up()
+    made = dies_and_is_succeeded(scene, "before_post_queued:kill@1", students=8)
+    posts = scene.database.job_leases.count_documents({"_id": {"$regex": f"^{made[0].run}2"}})
+    scene.expect(posts == 1, "the next leader queues it, once", leases=posts)
+
+
+@row(16, "scheduler: kill -9 while requeuing a dead worker's jobs", Plan(**TWO))
+def kill_in_requeue(scene):
+    victim = scene.add_idle_grader(concurrency=4)
+    scene.submit(students=4, pre=False, post=False)
+    jobs = [victim.take()["job_id"] for _ in range(4)]
+    leader = scene.cluster.leader_name()
+    scene.arm(leader, f"in_requeue:kill@{1 + scene.random.randrange(3)}")
+    victim.vanish()
+    scene.died(leader)
+    scene.add_graders(3)
+    scene.until(lambda: all(scene.result(job) for job in jobs), 30, "the rest is queued again and graded")
+    ends = [[lease.get("ended") for lease in scene.leases(job)] for job in jobs]
+    scene.expect(all(end[:-1] == ["lost"] for end in ends), "one strike each", ends=ends)
+
+
+@row(19, "scheduler: renewals take 0.9 of the lease", Plan(**TWO, leader_lease=1.5))
+def slow_renewals(scene):
+    scene.warm_up()
+    watch = LeaderWatch(scene)
+    before = term(scene)
+    for member in scene.cluster.schedulers:
+        scene.arm(member.name, "in_renewal:sleep=1350")
+    runs = scene.load(runs=2, students=20)
+    scene.pause(9)
+    changes = term(scene) - before
+    scene.until(lambda: all_over(runs), 40, "the runs end")
+    scene.expect(watch.stop() < OVERLAP_S, "never two leaders", overlap=watch.longest_overlap_s)
+    scene.measure("hand-overs in 9 s", count=changes)
+    scene.expect(changes <= 9 / scene.plan.leader_lease + 1, "no flapping", hand_overs=changes)
+
+
+@row(
+    20,
+    "scheduler: cut off from the database, the API, one-way",
+    Plan(**TWO, links=("db:scheduler-0", "db:scheduler-1")),
+)
+def cut_off(scene):
+    scene.warm_up()
+    watch = LeaderWatch(scene)
+    rules = [{"drop": ("up", "down")}, {"refuse": True}, {"drop": ("down",)}][scene.seed % 3]
+    leader = scene.cluster.leader_name()
+    runs = scene.load(runs=2, students=30)
+    begun = time.monotonic()
+    scene.link(f"db:{leader}", **rules)
+    if rules.get("refuse"):
+        scene.cluster.proxies[f"db:{leader}"].cut()
+    scene.until(lambda: scene.cluster.leading() and scene.cluster.leading()["name"] != leader, 15, "a standby leads")
+    scene.measure("take-over", seconds=time.monotonic() - begun)
+    scene.pause(3)
+    scene.link(f"db:{leader}")
+    scene.until(lambda: all_over(runs), 40, "the runs end")
+    overlap = watch.stop()
+    scene.expect(overlap < OVERLAP_S, "it stops acting by its own clock before its lease ends", overlap=overlap)
+
+
+@row(21, "scheduler: all of them down for a long time", Plan(**TWO, poll_wait=1, leader_lease=5, job_timeout=12))
+def all_down(scene):
+    """Sixteen heartbeats long; and once more the leader alone, stopped for less than its lease: it must not bury those
+    whom it did not hear meanwhile."""
+    scene.warm_up()
+    slow = scene.add_graders(3, grade=lambda job: time.sleep(4) or {"job": job["job_id"], "by": "slow"})
+    runs = scene.load(runs=2, students=30)
+    scene.until(lambda: all(grader.held for grader in slow), 15, "three graders have long jobs")
+    for member in scene.cluster.schedulers:
+        scene.kill(member.name)
+    before = [len(grader.accepted) for grader in slow]
+    scene.pause(8)
+    after = [len(grader.accepted) for grader in slow]
+    accepted = all(now > then for now, then in zip(after, before, strict=True))
+    scene.expect(accepted, "results are accepted", before=before, after=after)
+    for member in scene.cluster.schedulers:
+        scene.restart(member.name)
+    scene.until(lambda: all(grader.held for grader in slow), 25, "jobs are handed out again")
+    leader = scene.cluster.leader_name()
+    scene.stop(leader)
+    scene.pause(3.2)
+    scene.resume(leader)
+    scene.until(lambda: all_over(runs), 40, "the runs end")
+    scene.expect(strikes(scene) == 0, "nobody is declared dead because nobody looked", strikes=strikes(scene))
+
+
+@row(22, "scheduler: two leaders forced, under load", Plan(**TWO, max_attempts=1, job_timeout=14))
+def two_leaders(scene):
+    """The old one trusts itself for ever. First it hears nobody: it takes workers that live for dead, and must neither
+    end their leases nor give up their jobs. Then both hand out, again and again."""
+    scene.warm_up()
+    patient = scene.add_graders(4, grade=lambda job: time.sleep(8) or {"job": job["job_id"], "by": "patient"})
+    scene.submit(students=4, pre=False, post=False)
+    scene.load(runs=1, students=10)
+    scene.until(lambda: any(grader.held for grader in patient), 15, "long jobs are held")
+    old = one_more_leader(scene, "always_trusted:error,drop_signal:error,callback:error")
+    scene.pause(4)
+    scene.expect(strikes(scene) == 0, "what the old one believes has no effect", strikes=strikes(scene))
+    scene.arm(old, "")
+    runs = scene.load(runs=2, students=30)
+    for _ in range(2):
+        old = one_more_leader(scene, "always_trusted:error")
+        probe_old_term(scene)
+        scene.pause(2.5)
+        scene.arm(old, "")
+    scene.until(lambda: all_over(runs), 40, "the runs end")
+    refused = [text for grader in patient for _, text in grader.refused]
+    scene.expect(not refused, "nobody who lives loses a job", refused=refused[:2])
+
+
+def one_more_leader(scene, failpoints):
+    """Stops the leader until another leads, and lets it go on with its failpoints; returns its name."""
+    old = scene.cluster.leader_name()
+    scene.arm(old, failpoints)
+    scene.stop(old)
+    scene.until(lambda: (scene.cluster.leading() or {"name": old})["name"] != old, 15, "another leads too")
+    scene.resume(old)
+    return old
+
+
+def probe_old_term(scene):
+    """What a leader of the past would send is refused by every replica that has heard of the present one."""
+    for member in scene.cluster.replicas:
+        status = post_callback(scene, member, term(scene) - 1)
+        scene.expect(status == 409, "a callback of an earlier term is refused", member=member.name, status=status)
+
+
+@row(0, "hints taken away: change events, first tries, answers", Plan(**TWO))
+def hints_taken_away(scene):
+    for member in scene.cluster.schedulers:
+        scene.arm(member.name, "drop_change_event:error,callback_first_try:error,callback_answer:error")
+    scene.add_graders(4)
+    runs = scene.load(runs=2, students=8)
+    scene.until(lambda: all_over(runs), 50, "all goes on, slowly, by sweeps alone")
+    scene.cluster.signal(scene.cluster.leader_name(), signal.SIGKILL)

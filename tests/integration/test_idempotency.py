@@ -1,0 +1,79 @@
+"""Idempotency-Key: a submission of which the answer was lost is sent again, and is still one run."""
+
+import threading
+
+import httpx
+import pytest
+from broadway import ROUTE, error_of
+from pipelines import run_of
+
+
+def submit(api, key, definition, **more):
+    return api.request("POST", f"{ROUTE}/grading_run", json=definition, headers={"Idempotency-Key": key}, **more)
+
+
+def test_the_same_key_and_body_are_the_same_run_at_every_replica(stack):
+    answers = [submit(api, "night-1", run_of(3)) for api in stack.apis * 2]
+    assert {answer.status_code for answer in answers} == {200}
+    [run] = {answer.json()["id"] for answer in answers}
+    stack.api.start(run)
+    assert submit(stack.api, "night-1", run_of(3)).json()["id"] == run
+
+
+def test_a_form_and_a_json_body_of_one_run_are_the_same(stack):
+    first = submit(stack.api, "form-1", run_of(2))
+    payload = {"json_payload": httpx.Request("POST", "http://x", json=run_of(2)).content.decode()}
+    again = stack.api.request("POST", f"{ROUTE}/grading_run", data=payload, headers={"Idempotency-Key": "form-1"})
+    assert again.json() == first.json()
+
+
+def test_the_same_key_with_another_body_is_refused_and_changes_nothing(stack):
+    run = submit(stack.api, "other-1", run_of(3)).json()["id"]
+    answer = submit(stack.apis[1], "other-1", run_of(4))
+    assert answer.status_code == 400
+    assert "Idempotency-Key" in error_of(answer)
+    assert stack.api.status(run)["progress"]["total"] == 3
+
+
+def test_other_keys_and_no_key_are_other_runs(stack):
+    runs = {submit(stack.api, f"many-{n}", run_of(1)).json()["id"] for n in range(3)}
+    runs |= {stack.api.submit(run_of(1)) for _ in range(2)}
+    assert len(runs) == 5
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256], ids=["empty", "too long"])
+def test_a_key_that_can_not_be_one_is_refused(stack, key):
+    answer = submit(stack.api, key, run_of(1))
+    assert answer.status_code == 400
+    assert "Idempotency-Key" in error_of(answer)
+
+
+def test_a_refused_submission_does_not_use_up_its_key(stack):
+    assert submit(stack.api, "refused-1", {"students": []}).status_code == 400
+    assert submit(stack.api, "refused-1", run_of(1)).status_code == 200
+
+
+def test_many_at_once_with_one_key_are_one_run(stack):
+    answers = []
+    barrier = threading.Barrier(12)
+
+    def race(n):
+        with httpx.Client(base_url=stack.urls[n % len(stack.urls)], timeout=30, trust_env=False) as http:
+            barrier.wait()
+            answers.append(
+                http.post(f"{ROUTE}/grading_run", json=run_of(20), headers={"Idempotency-Key": "race-1"}).json()
+            )
+
+    threads = [threading.Thread(target=race, args=(n,)) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({answer["id"] for answer in answers}) == 1
+
+
+def test_what_was_left_half_done_is_finished_by_the_retry(stack):
+    run = submit(stack.api, "half-1", run_of(2)).json()["id"]
+    stack.database.forget_run(run)  # as if the replica had died between the definition and the run
+    assert submit(stack.apis[2], "half-1", run_of(2)).json()["id"] == run
+    assert stack.api.status(run)["progress"]["total"] == 2
