@@ -73,7 +73,7 @@ static json_t *job_result(const struct job_fact *fact, enum run_phase phase)
     if (!is_left_over(fact, phase))
         return json_null();
     return json_string(phase == RUN_FAILED ? "not run: the job before the students failed"
-                                           : "not run: the run was cancelled");
+                                           : "the grading run was cancelled");
 }
 
 /* Everything about one answer that its parts need. */
