@@ -17,7 +17,8 @@ FLAGS = {
     "broadway-scheduler": BOTH + ["max-attempts", "job-timeout", "leader-lease", "metrics-port"],
 }
 SECRETS = {
-    "broadway-api": ["mongodb-uri", "internal-token", "cluster-token", "client-token"],
+    "broadway-api": ["mongodb-uri", "internal-token", "cluster-token", "client-token"]
+    + ["second-internal-token", "second-cluster-token", "second-client-token"],
     "broadway-scheduler": ["mongodb-uri", "internal-token"],
 }
 BINARIES = list(FLAGS)
