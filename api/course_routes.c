@@ -38,7 +38,7 @@ const struct route course_routes[] = {
      course_grader_register},
     {"GET", PATH "grading_job/{worker}", AUTH_COURSE_WORKER, BODY_NONE, 0, NULL,
      course_grader_poll},
-    {"POST", PATH "grading_job/{worker}", AUTH_COURSE_WORKER, BODY_JSON, ROUTE_URGENT,
+    {"POST", PATH "grading_job/{worker}", AUTH_COURSE_WORKER, BODY_JSON, ROUTE_URGENT | ROUTE_LIFE,
      course_result_fields, course_grader_result},
     {"POST", PATH "heartbeat/{worker}", AUTH_COURSE_WORKER, BODY_NONE, ROUTE_URGENT | ROUTE_QUIET,
      NULL, course_grader_heartbeat},

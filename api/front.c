@@ -2,11 +2,13 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -218,6 +220,7 @@ static enum MHD_Result take_body(struct front *front, struct exchange *exchange,
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
     *length = 0;
+    dispatch_progress(exchange);
     bool is_complete = body->expected > 0 && body->length == body->expected;
     return is_complete || !has_left(exchange) ? MHD_YES : MHD_NO;
 }
@@ -500,12 +503,16 @@ static void find_library_functions(void)
     *(void **)&library_queue_response = dlsym(RTLD_NEXT, "MHD_queue_response");
 }
 
+/* "No" makes the server close the connection at once. To let it queue its own page all the same
+ * would crash it in the moment of its stop: it then queues nothing, and builds the page's headers.
+ */
 HOOK enum MHD_Result MHD_queue_response(struct MHD_Connection *connection, unsigned int status,
                                         struct MHD_Response *response)
 {
-    if (answering == NULL)
-        refuse_unreadable(connection, status);
-    return library_queue_response(connection, status, response);
+    if (answering != NULL)
+        return library_queue_response(connection, status, response);
+    refuse_unreadable(connection, status);
+    return MHD_NO;
 }
 
 /* ---- Start ---- */
@@ -528,7 +535,7 @@ static enum bw_code start_ulfius(struct front *front, struct bw_error *error)
         {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)begin_request, front},
         {MHD_OPTION_LISTEN_SOCKET, front->listener, NULL},
         {MHD_OPTION_THREAD_POOL_SIZE, front->settings.threads, NULL},
-        {MHD_OPTION_CONNECTION_LIMIT, FRONT_CONNECTIONS, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)front->settings.max_connections, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, FRONT_CONNECTION_BYTES, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, FRONT_IDLE_S, NULL},
         {MHD_OPTION_END, 0, NULL},
@@ -578,10 +585,8 @@ static enum bw_code start(struct front *front, struct bw_error *error)
 static void release(struct front *front)
 {
     if (front->is_started)
-        front_stop_accepting(front); /* so that the listener is ours to close */
-    if (front->is_started)
-        ulfius_stop_framework(&front->ulfius);
-    if (front->listener >= 0)
+        ulfius_stop_framework(&front->ulfius); /* closes the listener as well */
+    else if (front->listener >= 0)
         close(front->listener);
     if (front->has_instance)
         ulfius_clean_instance(&front->ulfius);
@@ -602,6 +607,8 @@ enum bw_code front_open(const struct front_settings *settings, struct front **fr
     self->host.cors_origin = settings->cors_origin;
     if (self->settings.threads == 0)
         self->settings.threads = FRONT_THREADS;
+    if (self->settings.max_connections == 0)
+        self->settings.max_connections = FRONT_CONNECTIONS;
     if (self->settings.name == NULL)
         self->settings.name = "front";
     enum bw_code code = start(self, error);
@@ -625,13 +632,18 @@ size_t front_in_flight(const struct front *front)
 
 /* ---- Stop ---- */
 
+/* The listening socket goes, its number stays, as a descriptor on which nothing ever happens: the
+ * server's threads go on looking at it. (MHD_quiesce_daemon takes it out of their epoll sets just
+ * as they do so themselves, and the second of the two aborts the process.) */
 void front_stop_accepting(struct front *front)
 {
     if (atomic_exchange(&front->is_stopping, true))
         return;
-    MHD_quiesce_daemon(front->ulfius.mhd_daemon);
-    shutdown(front->listener,
-             SHUT_RD); /* not closed yet: the server's threads may still look at it */
+    int quiet = eventfd(0, EFD_CLOEXEC);
+    if (quiet < 0 || dup3(quiet, front->listener, O_CLOEXEC) < 0)
+        log_error("the listening socket can't be closed", log_text("front", front->settings.name));
+    if (quiet >= 0)
+        close(quiet);
 }
 
 /* Waits until `counter` is 0. False: it did not become so in time. */

@@ -18,9 +18,11 @@ struct api_options {
     const char *course_config;  /* path; NULL: the stored courses stay */
     const char *cors_origin;
     int64_t course_poll_wait_ms;
+    const char *second_internal_token, *second_cluster_token,
+        *second_client_token; /* valid besides, while one replaces the other; NULL: none */
     bool anonymous_clients, allow_privileged;
     int64_t heartbeat_interval_ms, poll_wait_ms, grace_ms;
-    int64_t max_body_bytes, max_result_bytes, max_log_bytes;
+    int64_t max_body_bytes, max_result_bytes, max_log_bytes, max_connections;
     int log_level, log_format;  /* common/log.h */
     char own_internal_url[128]; /* where internal_url points if it was not given: so this is not to
                                    be copied */

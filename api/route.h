@@ -39,7 +39,8 @@ enum route_flags {
     ROUTE_BLOCKING = 1, /* the handler may wait for the database: it runs on the executor */
     ROUTE_URGENT = 2,   /* heartbeats and results: keep room for them */
     ROUTE_QUIET = 4,    /* access log at debug level */
-    ROUTE_CURRENT = 8   /* waits for what websockets here have under way; with ROUTE_BLOCKING */
+    ROUTE_LIFE = 8,     /* a result: while its body arrives, its sender lives */
+    ROUTE_CURRENT = 16  /* waits for what websockets here have under way; with ROUTE_BLOCKING */
 };
 
 struct route {

@@ -11,6 +11,8 @@ void record_worker(struct core *core, const struct known_worker *worker)
     struct chore *chore = chore_new(CHORE_MARK_WORKER, core->generation);
     snprintf(chore->worker.id, sizeof chore->worker.id, "%s", worker->id);
     chore->worker.mark = (struct worker_mark){.term = core->term,
+                                              .epoch = worker->epoch,
+                                              .jobs_processed = worker->jobs_processed,
                                               .is_alive = worker->is_alive,
                                               .beats_at_work = worker->beats_at_work,
                                               .last_seen_ms = database_now_ms(core->database) -
@@ -33,7 +35,7 @@ void hear_worker(struct core *core, const struct worker *worker)
     struct known_worker *known = worker_table_find(&core->workers, worker->id);
     if (known != NULL && known->epoch >= worker->epoch)
         return;
-    if (known != NULL) {
+    if (known != NULL && known->epoch > 0) { /* 0: known by a lease alone, so far */
         worker_registered_again(core, known, worker);
         return;
     }

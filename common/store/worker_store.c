@@ -205,10 +205,12 @@ enum bw_code worker_store_mark(struct worker_store *store, const char *id,
     bool matched;
     bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set;
     BSON_APPEND_UTF8(&filter, "_id", id);
+    BSON_APPEND_INT64(&filter, "epoch", mark->epoch);
     append_term_filter(&filter, mark->term);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
     BSON_APPEND_INT64(&set, "term", mark->term);
     BSON_APPEND_BOOL(&set, "alive", mark->is_alive);
+    BSON_APPEND_INT64(&set, "jobs_processed", mark->jobs_processed);
     if (mark->beats_at_work)
         BSON_APPEND_BOOL(&set, "beats_at_work", true);
     BSON_APPEND_DATE_TIME(&set, "last_seen", mark->last_seen_ms);
@@ -222,20 +224,7 @@ enum bw_code worker_store_mark(struct worker_store *store, const char *id,
 
 enum bw_code worker_store_delete(struct worker_store *store, const char *id, struct bw_error *error)
 {
-    mongoc_client_t *client = database_client(store->database, error);
-    if (client == NULL)
-        return BW_UNAVAILABLE;
-    mongoc_collection_t *from = database_collection(store->database, client, COLLECTION);
-    bson_t filter = BSON_INITIALIZER;
-    bson_error_t reason;
-    BSON_APPEND_UTF8(&filter, "_id", id);
-    bool ok = mongoc_collection_delete_one(from, &filter, NULL, NULL, &reason);
-    bson_destroy(&filter);
-    mongoc_collection_destroy(from);
-    database_return(store->database, client);
-    return ok ? BW_OK
-              : bw_fail(error, BW_UNAVAILABLE, "a worker could not be deleted: %.200s",
-                        reason.message);
+    return database_delete_ids(store->database, COLLECTION, &id, 1, NULL, error);
 }
 
 struct visit {

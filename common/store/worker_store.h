@@ -61,6 +61,8 @@ enum bw_code worker_store_renew(struct worker_store *store, struct worker *worke
 /* What the leader of a term thinks of a worker. */
 struct worker_mark {
     int64_t term;
+    int64_t epoch; /* a later registration is left alone */
+    int64_t jobs_processed;
     bool is_alive;
     bool beats_at_work; /* false: whatever was known stays */
     int64_t last_seen_ms;
