@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/course_config.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -19,7 +20,8 @@ struct course_table {
     bool is_closing;
 };
 
-enum bw_code course_table_load(struct course_table *table, struct bw_error *error)
+/* Reads what is stored, now. */
+static enum bw_code load(struct course_table *table, struct bw_error *error)
 {
     struct course_list read;
     enum bw_code code = course_store_read(table->store, &read, error);
@@ -35,6 +37,30 @@ enum bw_code course_table_load(struct course_table *table, struct bw_error *erro
     return BW_OK;
 }
 
+enum bw_code course_table_settle(struct course_table *table, const char *path,
+                                 struct bw_error *error)
+{
+    struct course_list list;
+    enum bw_code code = BW_OK;
+    if (path != NULL) {
+        code = course_config_read(path, &list, error);
+        if (code != BW_OK)
+            return code;
+        code = course_store_replace(table->store, &list, error);
+        course_list_clear(&list);
+    }
+    return code == BW_OK ? load(table, error) : code;
+}
+
+void course_table_reread(struct course_table *table, const char *path)
+{
+    struct bw_error error;
+    if (path == NULL)
+        log_event(LOG_LEVEL_WARNING, "there is no --course-config to read again");
+    else if (course_table_settle(table, path, &error) != BW_OK)
+        log_error("the courses stay as they were", log_text("reason", error.message));
+}
+
 /* Reads the courses if others are stored than those that are known. */
 static void look(struct course_table *table)
 {
@@ -45,7 +71,7 @@ static void look(struct course_table *table)
     pthread_mutex_lock(&table->mutex);
     bool is_known = version == table->courses.version;
     pthread_mutex_unlock(&table->mutex);
-    if (!is_known && course_table_load(table, &unused) != BW_OK)
+    if (!is_known && load(table, &unused) != BW_OK)
         return;
 }
 

@@ -1,7 +1,7 @@
 /*
  * course_table: the courses and their tokens as this replica knows them: what the collection holds,
  * looked at twice a second by a thread of its own, so that whatever one replica stored all of them
- * soon go by. Callers: main (open, load, close), course_route (judge). Safe from any thread;
+ * soon go by. Callers: main (open, settle, close), course_route (judge). Safe from any thread;
  * judging never waits.
  */
 #ifndef API_COURSE_TABLE_H
@@ -15,13 +15,19 @@ struct course_table;
 /* What a token is to a course. */
 enum course_standing { COURSE_UNKNOWN, COURSE_STRANGER, COURSE_MEMBER, COURSE_ADMIN };
 
-/* Knows nothing until course_table_load; begins to look. BW_INTERNAL: no thread. */
+/* Knows nothing until course_table_settle; begins to look. BW_INTERNAL: no thread. */
 enum bw_code course_table_open(struct course_store *store, struct course_table **table,
                                struct bw_error *error) BW_CHECKED;
 void course_table_close(struct course_table *table); /* NULL is fine */
 
-/* Reads what is stored, now. BW_UNAVAILABLE. */
-enum bw_code course_table_load(struct course_table *table, struct bw_error *error) BW_CHECKED;
+/* The file of --course-config, if there is one (NULL: none), takes the place of what is stored;
+ * then what is stored is read. BW_BAD_REQUEST: the file is wrong, and nothing has changed;
+ * BW_UNAVAILABLE. */
+enum bw_code course_table_settle(struct course_table *table, const char *path,
+                                 struct bw_error *error) BW_CHECKED;
+
+/* The same while serving: what goes wrong is logged, and the courses stay as they were. */
+void course_table_reread(struct course_table *table, const char *path);
 
 /* Takes about the same time whatever the course and whether the token is right. */
 enum course_standing course_table_judge(struct course_table *table, const char *course,

@@ -1,442 +1,26 @@
-#include "api/front.h"
+#include "api/front_internal.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <ulfius.h>
-
-#include "api/admission.h"
-#include "api/body.h"
-#include "api/course_route.h"
-#include "api/course_socket.h"
-#include "api/dispatch.h"
-#include "api/event_streams.h"
-#include "api/exchange_internal.h"
-#include "api/farewell.h"
 #include "api/listener.h"
-#include "api/socket_handshake.h"
-#include "api/sockets.h"
 #include "common/clock.h"
 #include "common/log.h"
 
-enum { CLOSE_WAIT_MS = 5000, CLOSE_LOOK_MS = 2, LOG_LINE_SIZE = 512, HEAD_SIZE = 256 };
-
-struct front {
-    struct front_settings settings;
-    struct exchange_host host;
-    struct farewell *farewell;
-    struct _u_instance ulfius;
-    bool has_instance, is_started;
-    int listener;
-    uint16_t port;
-    MHD_AccessHandlerCallback ulfius_handler; /* what stands behind ours */
-    void *ulfius_context;
-    atomic_size_t in_flight;
-    atomic_size_t upgraded;   /* connections that became websockets */
-    atomic_size_t unanswered; /* given to dispatch, not taken back: what must not be left when the
-                                 server is stopped */
-    atomic_size_t body_bytes;
-    atomic_bool is_stopping; /* no keep-alive any more */
-    atomic_bool is_closing;  /* nothing goes to dispatch any more */
-};
+enum { CLOSE_WAIT_MS = 5000, CLOSE_LOOK_MS = 2, LOG_LINE_SIZE = 512 };
 
 /* The library's own, found before a server is started. */
 static enum MHD_Result (*library_queue_response)(struct MHD_Connection *, unsigned int,
                                                  struct MHD_Response *);
-
-/* ---- Answering ---- */
-
-/* Ulfius calls back for an answer without saying for which of our exchanges: it does so on the
- * thread that called it. */
-static _Thread_local struct exchange *answering;
-
-/* For browsers: who may read the answer, and what they may ask. */
-static void allow_origin(const struct answer *answer, struct _u_map *headers)
-{
-    u_map_put(headers, "Access-Control-Allow-Origin", answer->cors);
-    if (strcmp(answer->cors, "*") != 0)
-        u_map_put(headers, "Vary", "Origin");
-    if (answer->status != MHD_HTTP_NO_CONTENT)
-        return;
-    u_map_put(headers, "Access-Control-Allow-Headers", "Authorization, Content-Type");
-    u_map_put(headers, "Access-Control-Allow-Methods", answer->allow);
-}
-
-static int write_answer(const struct _u_request *request, struct _u_response *response,
-                        void *context)
-{
-    struct answer *answer = &answering->answer;
-    char seconds[16];
-    (void)request;
-    (void)context;
-    response->status = answer->status;
-    if (answer->body != NULL) {
-        u_map_put(response->map_header, "Content-Type", answer->type);
-        response->binary_body_length = strlen(answer->body);
-        response->binary_body = answer->body; /* stolen: ulfius frees it */
-        answer->body = NULL;
-    }
-    if (answer->allow != NULL)
-        u_map_put(response->map_header, "Allow", answer->allow);
-    if (answer->cors != NULL)
-        allow_origin(answer, response->map_header);
-    if (answer->asks_for_token)
-        u_map_put(response->map_header, "WWW-Authenticate", "Bearer");
-    if (answer->closes)
-        u_map_put(response->map_header, "Connection", "close");
-    snprintf(seconds, sizeof seconds, "%d", answer->retry_after_s);
-    if (answer->retry_after_s > 0)
-        u_map_put(response->map_header, "Retry-After", seconds);
-    return U_CALLBACK_COMPLETE;
-}
-
-static void note_finished(struct front *front, const struct exchange *exchange)
-{
-    if (front->settings.finished != NULL)
-        front->settings.finished(&exchange->request, exchange->answer.status,
-                                 front->settings.context);
-}
-
-/* It is the server's again. */
-static void take_back(struct front *front, struct exchange *exchange)
-{
-    if (exchange->is_given)
-        atomic_fetch_sub(&front->unanswered, 1);
-    exchange->is_given = false;
-}
-
-/* A stream is written past ulfius, which has no way to let one wait. */
-static enum MHD_Result send_stream(struct front *front, struct exchange *exchange)
-{
-    struct answer *answer = &exchange->answer;
-    struct event_stream *stream = answer->stream;
-    answer->stream = NULL;
-    take_back(front, exchange);
-    note_finished(front, exchange);
-    struct MHD_Response *response = event_stream_response(stream, exchange->connection);
-    if (response == NULL)
-        return MHD_NO;
-    if (answer->cors != NULL)
-        MHD_add_response_header(response, "Access-Control-Allow-Origin", answer->cors);
-    enum MHD_Result result = library_queue_response(exchange->connection, MHD_HTTP_OK, response);
-    MHD_destroy_response(response);
-    return result;
-}
-
-/* Hands the request to ulfius, whose default endpoint is write_answer. It is told of the request
- * only now, so that it keeps nothing for those that wait; it wants two calls, one for the headers
- * and one for the end. */
-static enum MHD_Result send_answer(struct front *front, struct exchange *exchange)
-{
-    struct MHD_Connection *connection = exchange->connection;
-    const char *method = exchange->request.method;
-    size_t no_upload = 0;
-    if (exchange->answer.stream != NULL)
-        return send_stream(front, exchange);
-    /* The server does not see the end of a client that comes together with its request: it would
-     * keep the connection as idle. */
-    if (atomic_load(&front->is_stopping) || exchange_is_gone(exchange))
-        exchange->answer.closes = true;
-    take_back(front, exchange);
-    note_finished(front, exchange);
-    exchange->ulfius = ulfius_uri_logger(NULL, "/");
-    answering = exchange;
-    enum MHD_Result result = front->ulfius_handler(front->ulfius_context, connection, "/", method,
-                                                   MHD_HTTP_VERSION_1_1, NULL, &no_upload,
-                                                   &exchange->ulfius);
-    if (result == MHD_YES)
-        result = front->ulfius_handler(front->ulfius_context, connection, "/", method,
-                                       MHD_HTTP_VERSION_1_1, NULL, &no_upload, &exchange->ulfius);
-    answering = NULL;
-    return result;
-}
-
-/* An answer that is written past the server: status, reason, length, other headers or "", body. */
-#define RAW_ANSWER \
-    "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n%s"
-
-/* If the socket's buffer is full, the client reads nothing anyway. */
-static void send_raw(int fd, const char *text, int length)
-{
-    (void)!send(fd, text, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-/* In the middle of a body the server takes no answer: it is written past it, and the connection
- * closed. */
-static enum MHD_Result refuse_midway(struct front *front, struct exchange *exchange,
-                                     enum bw_code code, const struct bw_error *error)
-{
-    exchange_refuse(exchange, code, error);
-    note_finished(front, exchange);
-    farewell_take(front->farewell, exchange->fd);
-    const struct answer *answer = &exchange->answer;
-    const char *body = answer->body != NULL ? answer->body : "";
-    char text[2 * HEAD_SIZE + 2 * BW_ERROR_SIZE], more[HEAD_SIZE] = "";
-    int used = 0;
-    if (answer->cors != NULL)
-        used = snprintf(more, sizeof more, "Access-Control-Allow-Origin: %s\r\n", answer->cors);
-    if (answer->retry_after_s > 0 && used >= 0 && (size_t)used < sizeof more)
-        snprintf(more + used, sizeof more - (size_t)used, "Retry-After: %d\r\n",
-                 answer->retry_after_s);
-    int length = snprintf(text, sizeof text, RAW_ANSWER, answer->status,
-                          MHD_get_reason_phrase_for((unsigned)answer->status), strlen(body), more,
-                          body);
-    if (length > 0 && (size_t)length < sizeof text)
-        send_raw(exchange->fd, text, length);
-    return MHD_NO;
-}
-
-/* ---- The body ---- */
-
-/* Has the client gone, and was all read that it sent? Then the rest of the body will never come,
- * and the server need not notice by itself before the connection has been idle for long: by edges,
- * it does not see an end that comes together with data. */
-static bool has_left(const struct exchange *exchange)
-{
-    int unread = 0;
-    return exchange_is_gone(exchange) && ioctl(exchange->fd, FIONREAD, &unread) == 0 && unread == 0;
-}
-
-static enum MHD_Result take_body(struct front *front, struct exchange *exchange, const char *data,
-                                 size_t *length)
-{
-    struct bw_error error = {""};
-    struct body *body = &exchange->body;
-    enum bw_code code = body_append(body, data, *length, front->settings.max_body_bytes,
-                                    &front->body_bytes, &error);
-    if (code != BW_OK)
-        return refuse_midway(front, exchange, code, &error);
-    exchange->request.body = body->bytes;
-    exchange->request.body_length = body->length;
-    *length = 0;
-    dispatch_progress(exchange);
-    bool is_complete = body->expected > 0 && body->length == body->expected;
-    return is_complete || !has_left(exchange) ? MHD_YES : MHD_NO;
-}
-
-/* ---- Websockets ---- */
-
-/* On a server's thread, once the answer is out: the connection is ours until it is given back. */
-static void hand_over(void *context, struct MHD_Connection *connection, void *con_cls,
-                      const char *extra, size_t extra_length, MHD_socket fd,
-                      struct MHD_UpgradeResponseHandle *handle)
-{
-    struct front *front = context;
-    struct exchange *exchange = con_cls;
-    const struct socket_offer offer = {.handle = handle,
-                                       .fd = fd,
-                                       .name = exchange->request.parts[0],
-                                       .extra = extra,
-                                       .extra_length = extra_length,
-                                       .refusal = exchange->socket_refusal};
-    (void)connection;
-    exchange->is_begun = false; /* it is answered */
-    exchange->is_upgraded = true;
-    atomic_fetch_add(&front->upgraded, 1);
-    atomic_fetch_sub(&front->in_flight, 1);
-    sockets_take(front->settings.sockets, &offer);
-}
-
-/* Who may not come in is told so when the websocket is open: its clients understand nothing else.
- */
-static enum bw_code open_socket(struct front *front, struct exchange *exchange, const char *version,
-                                struct bw_error *error)
-{
-    char accept[SOCKET_ACCEPT_SIZE];
-    enum bw_code code = socket_handshake(exchange, version, accept, error);
-    if (code != BW_OK)
-        return code;
-    exchange->socket_refusal = course_socket_judge(front->host.api, exchange);
-    struct MHD_Response *response = MHD_create_response_for_upgrade(hand_over, front);
-    if (response == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
-    MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, "websocket");
-    MHD_add_response_header(response, "Sec-WebSocket-Accept", accept);
-    exchange->answer.status = MHD_HTTP_SWITCHING_PROTOCOLS;
-    note_finished(front, exchange);
-    enum MHD_Result result = library_queue_response(exchange->connection,
-                                                    MHD_HTTP_SWITCHING_PROTOCOLS, response);
-    MHD_destroy_response(response);
-    return result == MHD_YES ? BW_OK : bw_fail(error, BW_INTERNAL, "the upgrade is not possible");
-}
-
-/* ---- The first call: the headers are in ---- */
-
-static void read_address(const struct MHD_Connection *connection, char *text, size_t size)
-{
-    static const char mapped[] = "::ffff:";
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-        (struct MHD_Connection *)(uintptr_t)connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    text[0] = '\0';
-    if (info == NULL || info->client_addr == NULL)
-        return;
-    socklen_t length = info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                                : sizeof(struct sockaddr_in);
-    if (getnameinfo(info->client_addr, length, text, (socklen_t)size, NULL, 0, NI_NUMERICHOST) != 0)
-        text[0] = '\0';
-    if (strncmp(text, mapped, sizeof mapped - 1) == 0 && strchr(text, '.') != NULL)
-        memmove(text, text + sizeof mapped - 1, strlen(text + sizeof mapped - 1) + 1);
-}
-
-/* Finds the route of either protocol, and with it the form of refusals. */
-static enum bw_code find_route(struct front *front, struct exchange *exchange, const char *path,
-                               struct bw_error *error)
-{
-    struct request *request = &exchange->request;
-    char allowed[ROUTE_ALLOWED_SIZE], shown[128];
-    enum bw_code code = course_route_choose(&front->settings, exchange, path, allowed);
-    if (code == BW_OK)
-        return BW_OK;
-    if (code == BW_NOT_FOUND)
-        return bw_fail(error, BW_NOT_FOUND, "there is nothing at %s",
-                       text_show(path, shown, sizeof shown));
-    exchange->answer.allow = strdup(allowed);
-    if (code != BW_METHOD_NOT_ALLOWED)
-        return code;
-    return bw_fail(error, BW_METHOD_NOT_ALLOWED, "this path does not take the method %s, but %s",
-                   text_show(request->method, shown, sizeof shown), allowed);
-}
-
-/* All that can be known before the body. */
-static enum bw_code admit(struct front *front, struct exchange *exchange, const char *path,
-                          const struct framing *framing, struct bw_error *error)
-{
-    enum bw_code code = admission_path(exchange->uri, path, error);
-    if (code == BW_OK)
-        code = find_route(front, exchange, path, error);
-    if (code == BW_OK)
-        code = body_admit(framing->length, front->settings.max_body_bytes, &front->body_bytes,
-                          error);
-    if (code == BW_OK)
-        code = dispatch_admit(front->host.api, exchange, error);
-    if (code == BW_OK && atomic_load(&front->is_closing))
-        code = bw_fail(error, BW_UNAVAILABLE, "this server is stopping");
-    return code;
-}
-
-/* A refusal without a body behind it waits for the second call: an answer to the first one ends the
- * connection. With one, or when it is in doubt where the request ends, that is just what is wanted.
- */
-static enum MHD_Result begin(struct front *front, struct exchange *exchange, const char *path,
-                             const char *method, const char *version)
-{
-    struct bw_error error = {""};
-    struct framing framing = {.length = 0};
-    exchange->is_begun = true;
-    atomic_fetch_add(&front->in_flight, 1);
-    exchange->request.method = method;
-    read_address(exchange->connection, exchange->request.address, sizeof exchange->request.address);
-    exchange->fd = MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
-                       ->connect_fd;
-    enum bw_code code = admission_framing(exchange->connection, version, &framing, &error);
-    bool is_sound = code == BW_OK;
-    if (is_sound)
-        code = admit(front, exchange, path, &framing, &error);
-    exchange->body.expected = framing.length;
-    if (code == BW_OK && exchange->request.route->auth == AUTH_COURSE_SOCKET) {
-        code = framing_has_body(&framing)
-                   ? bw_fail(&error, BW_BAD_REQUEST, "a websocket's handshake has no body")
-                   : open_socket(front, exchange, version, &error);
-        if (code == BW_OK)
-            return MHD_YES;
-    }
-    if (code == BW_OK)
-        return MHD_YES;
-    exchange->answer.closes = !is_sound || framing_has_body(&framing);
-    exchange_refuse(exchange, code, &error);
-    if (!exchange->answer.closes)
-        return MHD_YES;
-    farewell_take(front->farewell, exchange->fd);
-    return send_answer(front, exchange);
-}
-
-/* ---- The last call: the request is complete ---- */
-
-/* Gives the request away. It may be answered at any moment from here on, but not freed before its
- * connection sleeps. */
-static enum MHD_Result handle(struct front *front, struct exchange *exchange)
-{
-    enum exchange_state handled = EXCHANGE_HANDLED;
-    exchange->is_given = true;
-    atomic_fetch_add(&front->unanswered, 1);
-    atomic_store(&exchange->state, EXCHANGE_HANDLED);
-    dispatch_request(exchange);
-    if (atomic_load(&exchange->state) != EXCHANGE_ANSWERED) {
-        struct MHD_Connection *connection = exchange->connection;
-        MHD_suspend_connection(connection);
-        if (atomic_compare_exchange_strong(&exchange->state, &handled, EXCHANGE_SUSPENDED))
-            return MHD_YES; /* whoever answers resumes it */
-        MHD_resume_connection(connection);
-        return MHD_YES;
-    }
-    return send_answer(front, exchange);
-}
-
-static enum MHD_Result access_handler(void *context, struct MHD_Connection *connection,
-                                      const char *url, const char *method, const char *version,
-                                      const char *upload_data, size_t *upload_data_size,
-                                      void **con_cls)
-{
-    struct front *front = context;
-    struct exchange *exchange = *con_cls;
-    (void)connection;
-    if (exchange == NULL)
-        return MHD_NO; /* memory was short */
-    if (!exchange->is_begun)
-        return begin(front, exchange, url, method, version);
-    if (*upload_data_size > 0)
-        return take_body(front, exchange, upload_data, upload_data_size);
-    switch (atomic_load(&exchange->state)) {
-    case EXCHANGE_READING:
-        return handle(front, exchange);
-    case EXCHANGE_ANSWERED:
-        return send_answer(front, exchange);
-    default:
-        return MHD_YES; /* asleep: not called */
-    }
-}
-
-/* ---- What the server calls ---- */
-
-static void *begin_request(void *context, const char *uri, struct MHD_Connection *connection)
-{
-    struct front *front = context;
-    return exchange_new(&front->host, connection, uri);
-}
-
-static void end_request(void *context, struct MHD_Connection *connection, void **con_cls,
-                        enum MHD_RequestTerminationCode code)
-{
-    struct front *front = context;
-    struct exchange *exchange = *con_cls;
-    if (exchange == NULL)
-        return;
-    *con_cls = NULL;
-    take_back(front,
-              exchange); /* answered, but the client had gone: then it is not asked to send */
-    if (exchange->ulfius != NULL)
-        mhd_request_completed(NULL, connection, &exchange->ulfius, code);
-    body_clear(&exchange->body, &front->body_bytes);
-    if (exchange->is_upgraded)
-        atomic_fetch_sub(&front->upgraded, 1);
-    if (exchange->answer.stream != NULL)
-        event_stream_drop(exchange->answer.stream);
-    bool is_begun = exchange->is_begun;
-    exchange_free(exchange);
-    if (is_begun)
-        atomic_fetch_sub(&front->in_flight, 1);
-}
 
 static void log_server_line(void *context, const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));
@@ -472,7 +56,7 @@ HOOK struct MHD_Daemon *MHD_start_daemon(unsigned int flags, uint16_t port,
     if (front != NULL) {
         front->ulfius_handler = handler;
         front->ulfius_context = context;
-        handler = access_handler;
+        handler = front_access;
     }
     va_list options;
     va_start(options, context);
@@ -494,7 +78,7 @@ static void refuse_unreadable(struct MHD_Connection *connection, unsigned int st
     snprintf(body, sizeof body, "{\"error\":\"this request can't be read: %s\"}", reason);
     int length = snprintf(text, sizeof text, RAW_ANSWER, (int)status, reason, strlen(body), "",
                           body);
-    send_raw(fd, text, length);
+    front_send_raw(fd, text, length);
     shutdown(fd, SHUT_WR);
 }
 
@@ -503,13 +87,19 @@ static void find_library_functions(void)
     *(void **)&library_queue_response = dlsym(RTLD_NEXT, "MHD_queue_response");
 }
 
+enum MHD_Result front_queue_response(struct MHD_Connection *connection, unsigned int status,
+                                     struct MHD_Response *response)
+{
+    return library_queue_response(connection, status, response);
+}
+
 /* "No" makes the server close the connection at once. To let it queue its own page all the same
  * would crash it in the moment of its stop: it then queues nothing, and builds the page's headers.
  */
 HOOK enum MHD_Result MHD_queue_response(struct MHD_Connection *connection, unsigned int status,
                                         struct MHD_Response *response)
 {
-    if (answering != NULL)
+    if (front_is_answering())
         return library_queue_response(connection, status, response);
     refuse_unreadable(connection, status);
     return MHD_NO;
@@ -531,8 +121,8 @@ static enum bw_code start_ulfius(struct front *front, struct bw_error *error)
 {
     struct MHD_OptionItem options[] = {
         {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)log_server_line, front}, /* first, says its manual */
-        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)end_request, front},
-        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)begin_request, front},
+        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)front_end_request, front},
+        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)front_begin_request, front},
         {MHD_OPTION_LISTEN_SOCKET, front->listener, NULL},
         {MHD_OPTION_THREAD_POOL_SIZE, front->settings.threads, NULL},
         {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)front->settings.max_connections, NULL},
@@ -545,7 +135,7 @@ static enum bw_code start_ulfius(struct front *front, struct bw_error *error)
     front->has_instance = true;
     front->ulfius.check_utf8 = 0;
     front->ulfius.allowed_post_processor = U_POST_PROCESS_NONE;
-    if (ulfius_set_default_endpoint(&front->ulfius, write_answer, NULL) != U_OK)
+    if (ulfius_set_default_endpoint(&front->ulfius, front_write_answer, NULL) != U_OK)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     static pthread_once_t is_found = PTHREAD_ONCE_INIT;
     pthread_once(&is_found, find_library_functions);

@@ -19,7 +19,6 @@
 #include "api/api.h"
 #include "api/api_metrics.h"
 #include "api/auth.h"
-#include "api/course_config.h"
 #include "api/course_table.h"
 #include "api/definition_cache.h"
 #include "api/executor.h"
@@ -225,29 +224,14 @@ static void stop_auth(struct service *service)
     auth_close(service->api.auth);
 }
 
-/* The file, if there is one, takes the place of what is stored; then what is stored is read. */
-static enum bw_code settle_courses(struct api *api, struct bw_error *error)
-{
-    struct course_list list;
-    enum bw_code code = BW_OK;
-    if (api->options->course_config != NULL) {
-        code = course_config_read(api->options->course_config, &list, error);
-        if (code != BW_OK)
-            return code;
-        code = course_store_replace(api->course_store, &list, error);
-        course_list_clear(&list);
-    }
-    return code == BW_OK ? course_table_load(api->courses, error) : code;
-}
-
 static enum bw_code start_courses(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
     enum bw_code code = course_table_open(api->course_store, &api->courses, error);
     if (code == BW_OK)
-        code = settle_courses(api, error);
+        code = course_table_settle(api->courses, api->options->course_config, error);
     while (code == BW_UNAVAILABLE && wait_for_signal(DATABASE_PAUSE_MS) == 0)
-        code = settle_courses(api, error);
+        code = course_table_settle(api->courses, api->options->course_config, error);
     if (code != BW_OK)
         course_table_close(api->courses);
     return code == BW_UNAVAILABLE ? BW_PENDING : code;
@@ -258,14 +242,10 @@ static void stop_courses(struct service *service)
     course_table_close(service->api.courses);
 }
 
-/* At SIGHUP. What can't be read changes nothing. */
+/* At SIGHUP. */
 static void reread_courses(struct api *api)
 {
-    struct bw_error error;
-    if (api->options->course_config == NULL)
-        log_warning("there is no --course-config to read again", log_number("signal", SIGHUP));
-    else if (settle_courses(api, &error) != BW_OK)
-        log_error("the courses stay as they were", log_text("reason", error.message));
+    course_table_reread(api->courses, api->options->course_config);
 }
 
 static enum bw_code start_executor(struct service *service, struct bw_error *error)

@@ -368,7 +368,7 @@ CASES = {
     "the root": Case("GET", "/", 404, ""),
     "another version": Case("GET", "/api/v2/grading_job", 404, ""),
     "a path in upper case": Case("GET", "/API/V1/grading_job", 404, ""),
-    "a part too many": Case("GET", f"{RUN}/<run>/students", 404, ""),
+    "a part too many": Case("GET", f"{RUN}/<run>/students/0", 404, ""),
     "a path with dots": Case("GET", f"{RUN}/%2e%2e/worker_register", 404, ""),
 }
 
