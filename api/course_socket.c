@@ -31,12 +31,16 @@ struct grader {
     int64_t epoch;
     int64_t poll;          /* with which it waits for work; 0: it does not */
     char job[JOB_ID_SIZE]; /* what it was pushed and has not finished; "": nothing */
+    unsigned pending;      /* messages that are being dealt with: they keep it, ended or not */
+    bool has_ended;
+    int64_t end_ticket; /* what it held counts as under way until its end is on record */
 };
 
 /* What goes to another thread and comes back. */
 struct errand {
     struct api *api;
     uint64_t socket;
+    struct grader *grader; /* of a message; for the sockets' thread alone */
     enum bw_code code;
     int64_t epoch;
     int64_t ticket;
@@ -116,7 +120,7 @@ static void end_is_on_record(enum bw_code code, const json_t *answer, void *cont
 }
 
 /* Tells the scheduler, which answers when what the worker held is on record as lost. */
-static void tell_end(struct api *api, const char *worker, int64_t epoch)
+static void tell_end(struct api *api, const char *worker, int64_t epoch, int64_t ticket)
 {
     struct errand *errand = errand_new(api, NULL);
     struct question question = {.kind = QUESTION_ENDED,
@@ -125,8 +129,20 @@ static void tell_end(struct api *api, const char *worker, int64_t epoch)
                                 .answered = end_is_on_record,
                                 .context = errand};
     snprintf(question.subject, sizeof question.subject, "%s", worker);
-    errand->ticket = under_way_begin(api->under_way);
+    errand->ticket = ticket;
     questions_ask(api->questions, &question);
+}
+
+/* Its end is told only behind the results that it sent before: these count. */
+static void grader_leave(struct grader *grader, const char *worker)
+{
+    if (!grader->has_ended || grader->pending > 0)
+        return;
+    if (grader->state == GRADER_REGISTERED)
+        tell_end(grader->api, worker, grader->epoch, grader->end_ticket);
+    else
+        under_way_end(grader->api->under_way, grader->end_ticket);
+    free(grader);
 }
 
 static void ended(struct socket *socket, void *context)
@@ -135,9 +151,17 @@ static void ended(struct socket *socket, void *context)
     struct grader *grader = socket_data(socket);
     if (grader->poll != 0)
         poll_table_leave(api->polls, grader->poll);
-    if (grader->state == GRADER_REGISTERED)
-        tell_end(api, socket_name(socket), grader->epoch);
-    free(grader);
+    grader->has_ended = true;
+    grader->end_ticket = under_way_begin(api->under_way);
+    grader_leave(grader, socket_name(socket));
+}
+
+/* A message has been dealt with. */
+static void finish_message(struct errand *errand)
+{
+    errand->grader->pending--;
+    grader_leave(errand->grader, errand->worker);
+    errand_free(errand);
 }
 
 /* ---- Registering ---- */
@@ -170,7 +194,8 @@ static void finish_registration(void *argument)
     struct errand *errand = argument;
     struct socket *socket = sockets_find(errand->api->sockets, errand->socket);
     if (socket == NULL && errand->code == BW_OK)
-        tell_end(errand->api, errand->worker, errand->epoch);
+        tell_end(errand->api, errand->worker, errand->epoch,
+                 under_way_begin(errand->api->under_way));
     else if (socket != NULL && errand->code == BW_OK)
         welcome(socket, socket_data(socket), errand->epoch);
     else if (socket != NULL)
@@ -222,7 +247,7 @@ static void finish_result(void *argument)
         else
             socket_close(socket, SOCKET_INTERNAL_ERROR, "internal error");
     }
-    errand_free(errand);
+    finish_message(errand);
 }
 
 static void result_settled(enum bw_code code, const struct bw_error *error, void *context)
@@ -286,50 +311,58 @@ static json_t *read_message(const char *text, size_t length)
     return NULL;
 }
 
-static void heed(struct socket *socket, struct grader *grader, struct errand *errand,
-                 const json_t *message)
+static void submit_message(struct errand *errand, json_t *arguments)
 {
+    errand->body = json_incref(arguments);
+    snprintf(errand->job, sizeof errand->job, "%s",
+             json_string_value(json_object_get(arguments, "grading_job_id")));
+    submit(errand);
+}
+
+/* A message of a socket that is open. False: it is a result, and submitted. */
+static bool heed(struct socket *socket, struct errand *errand, const json_t *message)
+{
+    struct grader *grader = errand->grader;
     json_t *arguments = json_object_get(message, "args");
     bool is_register = json_object_get(arguments, "grading_job_id") == NULL;
-    if (is_register && grader->state == GRADER_NEW) {
-        begin_registration(socket, grader, arguments);
-    } else if (is_register) {
+    if (message == NULL || (is_register && grader->state != GRADER_NEW)) {
         socket_close(socket, SOCKET_INTERNAL_ERROR, "internal error");
+    } else if (is_register) {
+        begin_registration(socket, grader, arguments);
     } else if (grader->state != GRADER_REGISTERED) {
         socket_close(socket, SOCKET_PROTOCOL_ERROR, "worker has not registered");
     } else {
-        errand->body = json_incref(arguments);
-        snprintf(errand->job, sizeof errand->job, "%s",
-                 json_string_value(json_object_get(arguments, "grading_job_id")));
-        submit(errand);
-        return;
+        submit_message(errand, arguments);
+        return false;
     }
-    under_way_end(errand->api->under_way, errand->ticket); /* the grader may be gone by now */
-    errand_free(errand);
+    return true;
 }
 
-/* Back from the executor, with the message read. */
-static void heed_large(void *argument)
+/* A message has been read. A result counts also if its socket has ended meanwhile. */
+static void heed_message(void *argument)
 {
     struct errand *errand = argument;
     struct socket *socket = sockets_find(errand->api->sockets, errand->socket);
     json_auto_t *message = errand->body;
+    json_t *arguments = json_object_get(message, "args");
+    bool is_late_result = socket == NULL && errand->grader->state == GRADER_REGISTERED &&
+                          json_object_get(arguments, "grading_job_id") != NULL;
     errand->body = NULL;
-    if (socket != NULL && message != NULL) {
-        heed(socket, socket_data(socket), errand, message);
+    if (is_late_result) {
+        submit_message(errand, arguments);
         return;
     }
-    if (socket != NULL)
-        socket_close(socket, SOCKET_INTERNAL_ERROR, "internal error");
+    if (socket != NULL && !heed(socket, errand, message))
+        return;
     under_way_end(errand->api->under_way, errand->ticket);
-    errand_free(errand);
+    finish_message(errand);
 }
 
 static void read_large(void *argument)
 {
     struct errand *errand = argument;
     errand->body = read_message(errand->text, errand->length);
-    come_back(errand, heed_large);
+    come_back(errand, heed_message);
 }
 
 /* A large message is read elsewhere, so that the others need not wait. */
@@ -338,9 +371,11 @@ static void take_message(struct socket *socket, const char *text, size_t length,
     struct api *api = context;
     struct errand *errand = errand_new(api, socket);
     errand->ticket = under_way_begin(api->under_way);
+    errand->grader = socket_data(socket);
+    errand->grader->pending++;
     if (length <= INLINE_MESSAGE_MAX) {
         errand->body = read_message(text, length);
-        heed_large(errand);
+        heed_message(errand);
         return;
     }
     errand->length = length;

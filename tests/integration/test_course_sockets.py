@@ -279,6 +279,17 @@ def test_the_end_of_a_socket_fails_its_job_at_once_where_there_is_one_attempt(st
         assert "grader lost" in course.log(job)["stderr"]
 
 
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_a_result_counts_that_was_sent_just_before_the_socket_ended(staff, size):
+    course = staff.course()
+    for _ in range(20):
+        grader = staff.socket_grader()
+        run = course.run(1)
+        grader.finish(grader.take(), results=[{"text": "x" * size}])
+        grader.close()
+        assert list(course.status(run)["student_jobs_state"].values()) == ["grading job was successful"]
+
+
 def test_both_kinds_of_graders_share_one_queue(staff):
     course = staff.course()
     polling, pushed = staff.grader(replica=1), staff.socket_grader()
