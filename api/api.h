@@ -45,6 +45,7 @@ struct api {
 
     char replica_id[WORKER_ID_SIZE]; /* stable name of this replica: its internal URL */
     char process_id[33];             /* 32 random hex digits, fresh each start */
+    atomic_bool is_serving;          /* the public port is open */
     atomic_bool is_draining;         /* SIGTERM has come: not ready, no poll parks */
     _Atomic int64_t highest_term;    /* callbacks of a lower term are refused */
 };

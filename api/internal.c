@@ -322,6 +322,8 @@ enum bw_code internal_readyz(struct api *api, struct exchange *exchange, struct 
     const char *trouble = NULL;
     if (!life_is_database_reachable(signals_life(api->signals)))
         trouble = "database unreachable";
+    if (!atomic_load(&api->is_serving))
+        trouble = "starting"; /* this port is open before the public one */
     if (atomic_load(&api->is_draining))
         trouble = "draining";
     json_t *body = json_pack("{s:s,s:s}", "status", trouble == NULL ? "ready" : trouble, "process",

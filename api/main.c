@@ -560,6 +560,7 @@ int main(int count, char **arguments)
     prepare(&service);
     enum bw_code code = start(&service, &error);
     if (code == BW_OK) {
+        atomic_store(&service.api.is_serving, true);
         log_started(&service);
         log_info("leaving", log_number("signal", wait_for_end(reread_courses, &service.api)));
         leave(&service);
