@@ -7,7 +7,7 @@
 #include "scheduler/queue_place.h"
 
 enum {
-    EVENTS_PER_MS = 5, /* told at most, once there are many */
+    EVENTS_PER_MS = 2, /* told at most, once there are many */
     LOOKS_PER_MS = 50, /* watches looked at, likewise */
     PROGRESS_MS = 250  /* between two words about how far a run has come */
 };

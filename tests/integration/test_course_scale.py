@@ -86,27 +86,27 @@ def test_a_small_run_goes_alternately_with_a_large_one_and_waits_about_twice_as_
 
 
 def test_a_thousand_watched_jobs_do_not_slow_the_hand_out(big_stack, courses):
-    jobs, part = 10_000, 1500
+    jobs, part = 10_000, 1000
     run = courses[0].run(jobs, SMALL)
-    rates, streams = [], []
+    rates = {False: [], True: []}
     with CourseCrowd(pollers(big_stack, 20)) as crowd:
         crowd.wait()
         crowd.work(500)
-        for is_watched in (False, True, False):
-            if is_watched:
-                paths = [f"/api/v1/stream/cs225/{job_id_of(run, 1, jobs - 1 - n)}" for n in range(1000)]
-                streams = [EventStream(big_stack.urls[0], COURSES["cs225"]["tokens"][0], path) for path in paths]
+        # In turns, since neither the machine nor the database stays as it is.
+        for is_watched in (False, True, True, False):
+            paths = [f"/api/v1/stream/cs225/{job_id_of(run, 1, jobs - 1 - n)}" for n in range(1000 * is_watched)]
+            streams = [EventStream(big_stack.urls[0], COURSES["cs225"]["tokens"][0], path) for path in paths]
             begun = time.monotonic()
             crowd.work(part)
-            rates.append(part / (time.monotonic() - begun))
+            rates[is_watched].append(part / (time.monotonic() - begun))
             for stream in streams:
                 event = stream.next()
                 assert event["type"] == "position" and event["data"] < jobs
                 stream.close()
-            streams = []
-    print("\njobs a second, unwatched, with 1,000 watched, unwatched: " + ", ".join(f"{rate:.0f}" for rate in rates))
+    unwatched, watched = (statistics.median(rates[kind]) for kind in (False, True))
+    print(f"\njobs a second: unwatched {unwatched:.0f}, with 1,000 watched {watched:.0f} (medians of {rates})")
     if not is_instrumented():
-        assert rates[1] >= 0.8 * min(rates[0], rates[2])
+        assert watched >= 0.8 * unwatched
 
 
 def test_a_thousand_streams_cost_little_memory(big_stack, courses):
