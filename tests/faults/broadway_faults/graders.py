@@ -10,7 +10,6 @@ import threading
 import time
 
 from broadway_faults.caller import Caller
-from broadway_faults.cluster import TOKENS
 from broadway_faults.dump import result_digest
 
 BEATING, OF_2018 = "beating", "of-2018"
@@ -113,7 +112,7 @@ class Grader:
 
     def register(self):
         """Until it has an id."""
-        query = {"token": TOKENS["cluster"], "hostname": self.caller.name}
+        query = {"token": self.scene.cluster.cluster_token, "hostname": self.caller.name}
         if self.temperament == BEATING:
             query["concurrency"] = self.concurrency
         while not self.leaving.is_set():
