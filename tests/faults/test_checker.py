@@ -232,6 +232,12 @@ def test_a_read_that_does_not_see_its_own_start():
     assert "I8" in found(story)
 
 
+def test_a_grader_that_does_not_see_its_own_result():
+    story = good_story()
+    story.call("grader", "own", run=RUN, job=FIRST, replica=1, answer={"status": 200, "job_status": "Running"})
+    assert found(story) == {"I8"}
+
+
 def test_a_worker_declared_dead_too_soon():
     story = good_story()
     story.call("grader", "beat", worker=WORKER)

@@ -47,6 +47,12 @@ def fetch(url, method, path, body=None, headers=None, timeout_s=10):
         connection.close()
 
 
+def job_status(run, job):
+    """What a run's status says of one of its jobs."""
+    listed = [*run.get("student_statuses", []), run.get("preprocessing_status"), run.get("postprocessing_status")]
+    return next((entry["status"] for entry in listed if entry and entry["job_id"] == job), None)
+
+
 class Caller:
     """Calls any of the replicas by its number. What `facts` says goes into the history with the call."""
 
@@ -61,11 +67,11 @@ class Caller:
             body = json.dumps(body)
         path = f"{ROUTE}{path}" + (f"?{urlencode(query)}" if query else "")
         answer = fetch(self.urls[replica], method, path, body, headers, timeout_s)
-        self.history.settle(call, answer.kind, status=answer.status, **self._seen(op, answer))
+        self.history.settle(call, answer.kind, status=answer.status, **self._seen(op, answer, facts))
         return answer
 
     @staticmethod
-    def _seen(op, answer):
+    def _seen(op, answer, facts):
         """What of an answer the checker wants to know."""
         seen = {}
         canaries = sorted(set(CANARY.findall(answer.text)))
@@ -81,6 +87,8 @@ class Caller:
             seen.update(job=content.get("job_id"), attempt=content.get("attempt"))
         if op == "status":
             seen.update(state=content.get("state"), progress=content.get("progress"))
+        if op == "own":
+            seen["job_status"] = job_status(content, facts["job"])
         if op == "register":
             seen["worker"] = content.get("worker_id")
         return seen

@@ -128,13 +128,19 @@ def _done(progress):
 
 
 def reads_never_go_back(evidence):
-    """I8: for each client and run, in the order of its calls; and after its own acknowledged start."""
+    """I8: for each client and run, in the order of its calls; and after its own acknowledged start or result."""
     by_reader = defaultdict(list)
     for call in evidence.of("status"):
         if call.kind == "ok" and call.get("state") in STATES:
             by_reader[call.process, call.facts["run"]].append(call)
     for (reader, run), reads in by_reader.items():
         yield from _reads_in_order(reader, run, sorted(reads, key=lambda call: call.begun))
+    for call in evidence.of("own"):
+        if call.kind == "ok" and call.get("job_status") != "Finished":
+            yield (
+                f"{call.process} had its result of {call.facts['job']} accepted, and replica {call.facts['replica']}"
+                f" says that the job is {call.get('job_status')!r}"
+            )
     started = {}
     for call in evidence.of("start"):
         if call.kind == "ok":

@@ -3,6 +3,7 @@ that can be put through a proxy, failpoints that can be set while it runs, and a
 
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ DATABASE = "broadway"
 READY_S = 30
 TOKENS = {"cluster": "fault-cluster-token", "internal": "fault-internal-token"}
 STATE = 0
+SHOWN = re.compile(r"shown this once: (\S+)")
 
 
 class ClusterError(Exception):
@@ -44,6 +46,7 @@ class Plan:
     shimmed: tuple = ()  # names of members that run with the shim of the clocks
     binaries: dict = field(default_factory=dict)  # member name -> directory, where not build/fault
     test_commands: bool = False
+    gives_tokens: bool = True  # False: the processes agree on tokens in the database
 
 
 @dataclass
@@ -115,9 +118,19 @@ class Cluster:
         return {
             "mongodb-uri": f"mongodb://127.0.0.1:{port}/?directConnection=true",
             "mongodb-database": DATABASE,
-            "internal-token-file": self.directory / "internal-token",
             "heartbeat-interval": self.plan.heartbeat,
+            **self._token_flag("internal"),
         }
+
+    def _token_flag(self, name):
+        return {f"{name}-token-file": self.directory / f"{name}-token"} if self.plan.gives_tokens else {}
+
+    @property
+    def cluster_token(self):
+        """What graders register with; one that was made is shown once, by whichever replica made it."""
+        if self.plan.gives_tokens:
+            return TOKENS["cluster"]
+        return SHOWN.search("".join(self.log(member.name) for member in self.replicas)).group(1)
 
     def _proxied(self, link, port):
         """The port to call for `port`, by way of a proxy if the plan wants one on this link."""
@@ -152,7 +165,7 @@ class Cluster:
         public = self._proxied(f"public:{name}", port)
         flags = {
             **self._common_flags(name),
-            "cluster-token-file": self.directory / "cluster-token",
+            **self._token_flag("cluster"),
             "port": port,
             "internal-port": internal_port,
             "internal-url": f"http://127.0.0.1:{called}",

@@ -10,7 +10,6 @@ import threading
 import time
 
 from broadway_faults.caller import Caller
-from broadway_faults.cluster import TOKENS
 from broadway_faults.dump import result_digest
 
 BEATING, OF_2018 = "beating", "of-2018"
@@ -18,6 +17,7 @@ VANISH = object()  # what `grade` returns for a grader that dies with its job
 POLL_TIMEOUT_S = 6
 CALL_TIMEOUT_S = 5
 DELIVER_S = 60
+OWN_SHARE = 0.15  # of the results that were accepted are read back
 
 
 class Gate:
@@ -70,7 +70,7 @@ class Grader:
 
     def grade_quickly(self, job):
         time.sleep(self.random.uniform(0.005, 0.06))
-        return {"job": job["job_id"], "by": self.number, "nonce": secrets.token_hex(4)}
+        return {"job": job["job_id"], "by": self.number, "nonce": secrets.token_hex(4), "env": job["stages"][0]["env"]}
 
     # ---- What others do to it ----
 
@@ -113,7 +113,7 @@ class Grader:
 
     def register(self):
         """Until it has an id."""
-        query = {"token": TOKENS["cluster"], "hostname": self.caller.name}
+        query = {"token": self.scene.cluster.cluster_token, "hostname": self.caller.name}
         if self.temperament == BEATING:
             query["concurrency"] = self.concurrency
         while not self.leaving.is_set():
@@ -205,6 +205,8 @@ class Grader:
             answer = self.send(job, value, logs=logs)
             if answer.kind == "ok":
                 self.accepted.append(job["job_id"])
+                if self.random.random() < OWN_SHARE:
+                    self.read_own(job)
                 return
             if answer.kind == "fail":
                 self.refused.append((job["job_id"], answer.text))
@@ -212,6 +214,19 @@ class Grader:
             self.elsewhere()
         if not self.gone.is_set():
             self.scene.history.note("result not delivered", worker=self.id, job=job["job_id"])
+
+    def read_own(self, job):
+        """What it has delivered must be seen at once, through any replica."""
+        run = job["job_id"][:24]
+        self.caller.call(
+            "own",
+            self.random.randrange(len(self.scene.urls)),
+            "GET",
+            f"/grading_run/{run}",
+            query={"results": "true"},
+            run=run,
+            job=job["job_id"],
+        )
 
     def _beat(self):
         pause = self.scene.plan.heartbeat * 0.4

@@ -32,6 +32,7 @@ MUTANTS = (
     Mutant("end_of_any_term", "a lease is ended only in the term that it carries", 22),
     Mutant("give_up_unended", "a job is given up only when one's own end of its lease is known", 22),
     Mutant("trust_from_answer", "trust in one's own lease counts from when the renewal was sent", 18),
+    Mutant("clock_without_suspend", "trust is measured on a clock that counts suspend", 50),
     Mutant("gaps_unforgiven", "nobody is dead because the scheduler stood still", 21),
 )
 

@@ -278,11 +278,13 @@ def huge_run(scene):
         scene.until(lambda: near.read() == "finished", 30, "and ends")
 
 
-@row(46, "database: several processes at the very first start", Plan(replicas=3, schedulers=3))
+@row(46, "database: several processes at the very first start", Plan(replicas=3, schedulers=3, gives_tokens=False))
 def first_start(scene):
     """The cluster starts all of them at once on an empty database."""
     pids = {name: member.pid for name, member in scene.cluster.members.items()}
     scene.expect(all(member.is_alive() for member in scene.cluster.members.values()), "no crash", pids=pids)
+    made = [m.name for m in scene.cluster.replicas if "shown this once" in scene.cluster.log(m.name)]
+    scene.expect(len(made) == 1, "one makes the token, the others read it", made=made)
     leads = [m.name for m in scene.cluster.schedulers if scene.cluster.metric(m.name, "broadway_scheduler_is_leader")]
     scene.expect(len(leads) == 1, "one wins", leads=leads)
     scene.expect(scene.database.leader.count_documents({}) == 1, "one leader document")

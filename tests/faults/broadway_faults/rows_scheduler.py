@@ -115,26 +115,37 @@ def slow_renewals(scene):
     scene.expect(changes <= 9 / scene.plan.leader_lease + 1, "no flapping", hand_overs=changes)
 
 
-@row(
-    20,
-    "scheduler: cut off from the database, the API, one-way",
-    Plan(**TWO, links=("db:scheduler-0", "db:scheduler-1")),
-)
+CUTS = ({"drop": ("up", "down")}, {"refuse": True}, {"drop": ("down",)})
+ALL_LINKS = ("db:scheduler-0", "db:scheduler-1", "callbacks:api-0", "callbacks:api-1")
+
+
+@row(20, "scheduler: cut off from the database, one-way, from the API", Plan(**TWO, links=ALL_LINKS))
 def cut_off(scene):
+    """From the database in one of three ways, by the seed; then from the API, which changes nobody's lease."""
     scene.warm_up()
     watch = LeaderWatch(scene)
-    rules = [{"drop": ("up", "down")}, {"refuse": True}, {"drop": ("down",)}][scene.seed % 3]
+    rules = CUTS[scene.seed % len(CUTS)]
     leader = scene.cluster.leader_name()
     runs = scene.load(runs=2, students=30)
     begun = time.monotonic()
     scene.link(f"db:{leader}", **rules)
     if rules.get("refuse"):
         scene.cluster.proxies[f"db:{leader}"].cut()
-    scene.until(lambda: scene.cluster.leading() and scene.cluster.leading()["name"] != leader, 15, "a standby leads")
+    scene.until(lambda: (scene.cluster.leading() or {"name": leader})["name"] != leader, 15, "a standby leads")
     scene.measure("take-over", seconds=time.monotonic() - begun)
     scene.pause(3)
     scene.link(f"db:{leader}")
     scene.until(lambda: all_over(runs), 40, "the runs end")
+    before = term(scene)
+    runs = scene.load(runs=2, students=30)
+    for replica in ("api-0", "api-1"):
+        scene.link(f"callbacks:{replica}", **rules)
+        scene.cluster.proxies[f"callbacks:{replica}"].cut()
+    scene.pause(3)
+    for replica in ("api-0", "api-1"):
+        scene.link(f"callbacks:{replica}")
+    scene.until(lambda: all_over(runs), 40, "the runs end once the replicas can be called")
+    scene.expect(term(scene) == before, "the leader goes on leading", before=before, after=term(scene))
     overlap = watch.stop()
     scene.expect(overlap < OVERLAP_S, "it stops acting by its own clock before its lease ends", overlap=overlap)
 
