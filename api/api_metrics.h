@@ -18,6 +18,8 @@
       "Time from a request's headers to its answer, polls left out")                              \
     X(API_PARKED_POLLS, "broadway_api_parked_polls", NULL, METRIC_GAUGE,                          \
       "Polls that wait for a job")                                                                \
+    X(API_POLLS_SHED, "broadway_api_polls_shed_total", NULL, METRIC_COUNTER,                      \
+      "Polls not kept because too many waited already")                                           \
     X(API_HAND_OUTS_DELIVERED, "broadway_api_hand_outs_total", "outcome=\"delivered\"",           \
       METRIC_COUNTER, "Hand-outs by what became of them")                                         \
     X(API_HAND_OUTS_GONE, "broadway_api_hand_outs_total", "outcome=\"gone\"", METRIC_COUNTER,     \

@@ -4,7 +4,11 @@
 #include "api/arguments.h"
 #include "api/auth.h"
 #include "api/executor.h"
+#include "api/hand_out_table.h"
+#include "api/options.h"
+#include "api/signals.h"
 #include "api/worker_cache.h"
+#include "common/clock.h"
 #include "common/database.h"
 #include "common/failpoint.h"
 
@@ -117,6 +121,20 @@ static void advance(struct exchange *exchange, bool may_wait)
 static void advance_on_executor(void *context)
 {
     advance(context, true);
+}
+
+/* Who sends a result is not known before it is there: it is taken for the one who has the job. */
+void dispatch_progress(struct exchange *exchange)
+{
+    const struct api *api = exchange->host->api;
+    char worker[WORKER_ID_SIZE];
+    int64_t now_ms = clock_boot_ms();
+    if ((exchange->request.route->flags & ROUTE_LIFE) == 0 ||
+        now_ms - exchange->told_ms < api->options->heartbeat_interval_ms / 4)
+        return;
+    exchange->told_ms = now_ms;
+    if (hand_out_table_holder(api->hand_outs, exchange->request.path_id, worker))
+        signals_heard(api->signals, worker, HEARD_RESULT);
 }
 
 void dispatch_request(struct exchange *exchange)

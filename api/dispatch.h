@@ -17,4 +17,8 @@ enum bw_code dispatch_admit(struct api *api, const struct exchange *exchange,
 /* The request is complete: it is answered, now or later. */
 void dispatch_request(struct exchange *exchange);
 
+/* Part of a request's body has arrived: of a result, that is a sign of life of whoever sends it.
+ * Cheap enough for every part. */
+void dispatch_progress(struct exchange *exchange);
+
 #endif

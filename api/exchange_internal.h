@@ -44,6 +44,7 @@ struct exchange {
     int fd;            /* the connection's */
     const char *query; /* within uri, behind its "?"; "" if there is none */
     struct body body;  /* request.body is a view of it */
+    int64_t told_ms;   /* clock_boot_ms when the scheduler was last told that it arrives */
     _Atomic enum exchange_state state;
     bool is_begun; /* its headers are in: it counts as in flight */
     bool is_given; /* to dispatch, and not back yet */

@@ -170,6 +170,7 @@ static enum MHD_Result take_body(struct front *front, struct exchange *exchange,
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
     *length = 0;
+    dispatch_progress(exchange);
     bool is_complete = body->expected > 0 && body->length == body->expected;
     return is_complete || !has_left(exchange) ? MHD_YES : MHD_NO;
 }
@@ -425,7 +426,7 @@ static enum bw_code start_ulfius(struct front *front, struct bw_error *error)
         {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)begin_request, front},
         {MHD_OPTION_LISTEN_SOCKET, front->listener, NULL},
         {MHD_OPTION_THREAD_POOL_SIZE, front->settings.threads, NULL},
-        {MHD_OPTION_CONNECTION_LIMIT, FRONT_CONNECTIONS, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)front->settings.max_connections, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, FRONT_CONNECTION_BYTES, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, FRONT_IDLE_S, NULL},
         {MHD_OPTION_END, 0, NULL},
@@ -496,6 +497,8 @@ enum bw_code front_open(const struct front_settings *settings, struct front **fr
     self->host.api = settings->api;
     if (self->settings.threads == 0)
         self->settings.threads = FRONT_THREADS;
+    if (self->settings.max_connections == 0)
+        self->settings.max_connections = FRONT_CONNECTIONS;
     if (self->settings.name == NULL)
         self->settings.name = "front";
     enum bw_code code = start(self, error);

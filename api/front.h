@@ -28,6 +28,7 @@ struct front_settings {
     uint16_t port;              /* 0: any that is free */
     int threads;                /* 0: FRONT_THREADS */
     size_t max_body_bytes;      /* more is refused with 413 */
+    unsigned max_connections;   /* 0: FRONT_CONNECTIONS; more are closed */
     const char *name;           /* in logs; NULL: "front" */
     /* Called once for each answered request, just before its answer is sent, from a thread of the
      * front; may be NULL. */

@@ -8,7 +8,7 @@
 
 #include "common/clock.h"
 
-enum { SLACK_MS = 60000, FINISHED_KEEP_MS = 60000, SWEEP_EVERY_MS = 10000 };
+enum { SLACK_MS = 5000, FINISHED_KEEP_MS = 5000, SWEEP_EVERY_MS = 10000 };
 
 struct entry {
     struct hand_out hand_out; /* as delivered last; its poll is 0 if it never was */
@@ -209,13 +209,27 @@ void hand_out_table_settle(struct hand_out_table *table, const struct hand_out *
 
 bool hand_out_table_has(struct hand_out_table *table, const char *id, const char *worker)
 {
+    int64_t now_ms = clock_boot_ms();
     pthread_mutex_lock(&table->mutex);
     const struct handed_job *job = find_job(table, id);
     const struct entry *entry = job == NULL ? NULL : job->entries;
-    while (entry != NULL && strcmp(entry->hand_out.worker, worker) != 0)
+    while (entry != NULL &&
+           (entry->expires_ms <= now_ms || strcmp(entry->hand_out.worker, worker) != 0))
         entry = entry->next;
     pthread_mutex_unlock(&table->mutex);
     return entry != NULL;
+}
+
+/* The latest comes first. */
+bool hand_out_table_holder(struct hand_out_table *table, const char *id,
+                           char worker[WORKER_ID_SIZE])
+{
+    pthread_mutex_lock(&table->mutex);
+    const struct handed_job *job = find_job(table, id);
+    if (job != NULL)
+        memcpy(worker, job->entries->hand_out.worker, WORKER_ID_SIZE);
+    pthread_mutex_unlock(&table->mutex);
+    return job != NULL;
 }
 
 void hand_out_table_finish(struct hand_out_table *table, const char *id)

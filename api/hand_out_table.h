@@ -1,8 +1,9 @@
 /*
  * hand_out_table: what this replica handed out, by job and attempt: so that a callback may be
  * repeated without harm, that a result is known to come from a worker which had the job, and that a
- * new leader can be told what was delivered. Entries are forgotten when they expire, or a minute
- * after the job's result. Safe from any thread.
+ * new leader can be told what was delivered. Entries are forgotten some seconds after their lease's
+ * deadline, or after the job's result (the scheduler's retention relies on that). Safe from any
+ * thread.
  *
  * A hand-out is begun before its poll leaves the poll_table and settled after it was answered: so
  * at no instant is it in neither table, and an announcement (which lists the polls first, then
@@ -47,6 +48,10 @@ void hand_out_table_settle(struct hand_out_table *table, const struct hand_out *
 
 /* Was this job, in whatever attempt, handed to this worker here, as far as is remembered? */
 bool hand_out_table_has(struct hand_out_table *table, const char *job, const char *worker);
+
+/* Who was handed this job last, here, as far as is remembered? False: nobody. */
+bool hand_out_table_holder(struct hand_out_table *table, const char *job,
+                           char worker[WORKER_ID_SIZE]);
 
 /* The job has a result: no longer listed, soon forgotten. */
 void hand_out_table_finish(struct hand_out_table *table, const char *job);

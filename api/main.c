@@ -301,6 +301,7 @@ static enum bw_code start_public_front(struct service *service, struct bw_error 
                                       .address = api->options->bind_address,
                                       .port = (uint16_t)api->options->port,
                                       .max_body_bytes = (size_t)api->options->max_body_bytes,
+                                      .max_connections = (unsigned)api->options->max_connections,
                                       .finished = note_finished,
                                       .context = api};
     return front_open(&settings, &api->public_front, error);

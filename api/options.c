@@ -54,6 +54,8 @@ static const struct config_option table[] = {
      "BYTES", "Longest result of a job"},
     {"max-log-bytes", CONFIG_INTEGER, AT(max_log_bytes), "4194304", 1024, 7 * MIB, NULL, "BYTES",
      "Where a job's stdout and stderr are cut, each"},
+    {"max-connections", CONFIG_INTEGER, AT(max_connections), "32768", 256, 1000000, NULL, "N",
+     "How many connections are kept open at most; three quarters of them for waiting polls"},
     {"grace", CONFIG_MILLISECONDS, AT(grace_ms), "10", 0, 600, NULL, "SECONDS",
      "How long requests under way may take after SIGTERM"},
     {"log-level", CONFIG_CHOICE, AT(log_level), "info", 0, 0, log_level_names, "LEVEL",

@@ -136,7 +136,7 @@ static void result_settled(struct result_commit *commit, enum commit_outcome out
                            const struct result *first)
 {
     struct submission *submission = commit->context;
-    if (outcome == COMMIT_DONE || (outcome == COMMIT_UNKNOWN && MUTANT("unknown_is_success")))
+    if (outcome == COMMIT_DONE)
         accept_result(submission, API_RESULTS_ACCEPTED);
     else if (outcome == COMMIT_DUPLICATE)
         settle_duplicate(submission, first);

@@ -345,10 +345,10 @@ static enum bw_code drain_cursor(mongoc_cursor_t *cursor,
     return failed ? unavailable(&reason, error) : BW_OK;
 }
 
-enum bw_code database_find(struct database *database, const char *collection, const bson_t *filter,
-                           const bson_t *projection,
-                           void (*each)(const bson_t *document, void *context), void *context,
-                           struct bw_error *error)
+enum bw_code database_find_some(struct database *database, const char *collection,
+                                const bson_t *filter, const bson_t *projection, int64_t limit,
+                                void (*each)(const bson_t *document, void *context), void *context,
+                                struct bw_error *error)
 {
     mongoc_client_t *client = database_client(database, error);
     if (client == NULL)
@@ -357,12 +357,22 @@ enum bw_code database_find(struct database *database, const char *collection, co
     bson_t options = BSON_INITIALIZER;
     if (projection != NULL)
         BSON_APPEND_DOCUMENT(&options, "projection", projection);
+    if (limit > 0)
+        BSON_APPEND_INT64(&options, "limit", limit);
     enum bw_code code = drain_cursor(mongoc_collection_find_with_opts(from, filter, &options, NULL),
                                      each, context, error);
     bson_destroy(&options);
     mongoc_collection_destroy(from);
     database_return(database, client);
     return code;
+}
+
+enum bw_code database_find(struct database *database, const char *collection, const bson_t *filter,
+                           const bson_t *projection,
+                           void (*each)(const bson_t *document, void *context), void *context,
+                           struct bw_error *error)
+{
+    return database_find_some(database, collection, filter, projection, 0, each, context, error);
 }
 
 enum bw_code database_find_same(struct database *database, const char *collection,
@@ -416,6 +426,47 @@ enum bw_code database_find_ids(struct database *database, const char *collection
         bson_t filter = BSON_INITIALIZER;
         append_ids(&filter, ids + from, chunk);
         code = database_find(database, collection, &filter, projection, each, context, error);
+        bson_destroy(&filter);
+    }
+    return code;
+}
+
+static enum bw_code delete_matching(struct database *database, const char *collection,
+                                    const bson_t *filter, uint64_t *deleted, struct bw_error *error)
+{
+    mongoc_client_t *client = database_client(database, error);
+    if (client == NULL)
+        return BW_UNAVAILABLE;
+    mongoc_collection_t *from = database_collection(database, client, collection);
+    bson_t reply;
+    bson_error_t reason;
+    bson_iter_t field;
+    bool ok = mongoc_collection_delete_many(from, filter, NULL, &reply, &reason);
+    if (ok && deleted != NULL && bson_iter_init_find(&field, &reply, "deletedCount"))
+        *deleted += (uint64_t)bson_iter_as_int64(&field);
+    bson_destroy(&reply);
+    mongoc_collection_destroy(from);
+    database_return(database, client);
+    return ok ? BW_OK : unavailable(&reason, error);
+}
+
+enum bw_code database_delete(struct database *database, const char *collection,
+                             const bson_t *filter, struct bw_error *error)
+{
+    return delete_matching(database, collection, filter, NULL, error);
+}
+
+enum bw_code database_delete_ids(struct database *database, const char *collection,
+                                 const char *const *ids, size_t count, uint64_t *deleted,
+                                 struct bw_error *error)
+{
+    enum bw_code code = BW_OK;
+    if (deleted != NULL)
+        *deleted = 0;
+    for (size_t from = 0; code == BW_OK && from < count; from += FIND_CHUNK) {
+        bson_t filter = BSON_INITIALIZER;
+        append_ids(&filter, ids + from, count - from < FIND_CHUNK ? count - from : FIND_CHUNK);
+        code = delete_matching(database, collection, &filter, deleted, error);
         bson_destroy(&filter);
     }
     return code;

@@ -81,6 +81,22 @@ enum bw_code database_find(struct database *database, const char *collection, co
                            void (*each)(const bson_t *document, void *context), void *context,
                            struct bw_error *error) BW_CHECKED;
 
+/* The same, `limit` documents at most. */
+enum bw_code database_find_some(struct database *database, const char *collection,
+                                const bson_t *filter, const bson_t *projection, int64_t limit,
+                                void (*each)(const bson_t *document, void *context), void *context,
+                                struct bw_error *error) BW_CHECKED;
+
+/* Deletes all documents that match `filter`. May be repeated. */
+enum bw_code database_delete(struct database *database, const char *collection,
+                             const bson_t *filter, struct bw_error *error) BW_CHECKED;
+
+/* Deletes the documents whose _id is among `count` texts, in bounded chunks; *deleted (may be NULL)
+ * counts them. May be repeated. BW_OK, BW_UNAVAILABLE: then some may be gone. */
+enum bw_code database_delete_ids(struct database *database, const char *collection,
+                                 const char *const *ids, size_t count, uint64_t *deleted,
+                                 struct bw_error *error) BW_CHECKED;
+
 /* One update by `filter`; `update` is a document or, as an array, a pipeline. *matched tells
  * whether it matched. Retried while that may help, 10 s at most: so `update` must be safe to
  * repeat. BW_UNAVAILABLE: unknown. */

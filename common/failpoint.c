@@ -37,6 +37,7 @@ static struct {
     pthread_mutex_t mutex; /* guards what follows */
     bool is_read;
     ino_t file;
+    struct timespec written; /* inode numbers come again */
     struct rule rules[RULES];
     size_t count;
 } set = {.mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -104,9 +105,11 @@ static void refresh(void)
         read_rules(text);
     }
     set.is_read = true;
-    if (path == NULL || stat(path, &now) != 0 || now.st_ino == set.file)
+    if (path == NULL || stat(path, &now) != 0 ||
+        (now.st_ino == set.file && memcmp(&now.st_mtim, &set.written, sizeof set.written) == 0))
         return;
     set.file = now.st_ino;
+    set.written = now.st_mtim;
     read_file(path);
 }
 

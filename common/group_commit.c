@@ -153,7 +153,7 @@ static bool insert_once(struct group_commit *self, mongoc_collection_t *into, st
     if (!ok && has_concern_error(&reply))
         judge(verdicts, count, VERDICT_AGAIN); /* written, but perhaps not to last */
     else if (!ok && !read_write_errors(&reply, verdicts, count)) {
-        judge(verdicts, count, VERDICT_AGAIN);
+        judge(verdicts, count, MUTANT("unknown_is_done") ? VERDICT_DONE : VERDICT_AGAIN);
         failed_whole = database_is_refusal(&reason);
     }
     bson_destroy(&reply);

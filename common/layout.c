@@ -17,6 +17,7 @@ static const struct index {
 } indices[] = {
     {"signals", "at", "signals_ttl", SIGNAL_TTL_SECONDS, false},
     {"grading_runs", "active", "runs_active", 0, true},
+    {"grading_runs", "finished_at", "runs_finished_at", 0, true},
 };
 
 static bool make_collection(mongoc_client_t *client, const char *name, const char *collection,

@@ -131,7 +131,8 @@ static void *work(void *context)
             return NULL;
         while (callback != NULL) {
             struct callback *following = callback->next;
-            if (callback->is_first_try && FAILPOINT_FAILS("callback_first_try"))
+            if (FAILPOINT_FAILS("callback") ||
+                (callback->is_first_try && FAILPOINT_FAILS("callback_first_try")))
                 give_back(callbacks, callback);
             else
                 begin(callbacks, callback);

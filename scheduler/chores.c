@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "common/failpoint.h"
+#include "scheduler/deadline.h"
+#include "scheduler/retention.h"
 
 enum { THREADS = 4 };
 
@@ -81,11 +83,45 @@ static void delete_worker(struct chores *chores, struct chore *chore)
     chore->code = worker_store_delete(chores->settings.workers, chore->worker.id, &unused);
 }
 
+/* A late result may come as long as a replica remembers a hand-out: it must find its run. */
+static bool may_be_removed(const struct run *run, const struct chore *chore)
+{
+    enum { MEMORY_MS = 10000 };
+    int64_t quiet_ms = deadline_of_run(run, chore->removed.job_timeout_ms) + MEMORY_MS;
+    return run->finished_ms + quiet_ms < chore->removed.now_ms;
+}
+
+static void remove_runs(struct chores *chores, struct chore *chore)
+{
+    enum { AT_ONCE = 50 };
+    struct bw_error unused;
+    struct run *runs;
+    size_t count;
+    chore->code = run_store_read_ended(chores->settings.runs, chore->removed.before_ms, AT_ONCE,
+                                       &runs, &count, &unused);
+    for (size_t i = 0; i < count; i++) {
+        if (chore->code == BW_OK && may_be_removed(&runs[i], chore)) {
+            chore->code = retention_remove_run(chores->settings.retention, &runs[i], &unused);
+            chore->removed.count += chore->code == BW_OK;
+        }
+        run_clear(&runs[i]);
+    }
+    free(runs);
+}
+
+static void remove_orphans(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    chore->code = retention_remove_orphans(chores->settings.retention, &chore->removed.count,
+                                           &unused);
+}
+
 static void (*const doers[])(struct chores *chores, struct chore *chore) = {
-    [CHORE_END_LEASE] = end_lease,       [CHORE_SAVE_RUN] = save_run,
-    [CHORE_MARK_WORKER] = mark_worker,   [CHORE_DELETE_WORKER] = delete_worker,
-    [CHORE_READ_WORKER] = read_worker,   [CHORE_FIND_RUNS] = find_runs,
-    [CHORE_FIND_RESULTS] = find_results,
+    [CHORE_END_LEASE] = end_lease,           [CHORE_SAVE_RUN] = save_run,
+    [CHORE_MARK_WORKER] = mark_worker,       [CHORE_DELETE_WORKER] = delete_worker,
+    [CHORE_READ_WORKER] = read_worker,       [CHORE_FIND_RUNS] = find_runs,
+    [CHORE_FIND_RESULTS] = find_results,     [CHORE_REMOVE_RUNS] = remove_runs,
+    [CHORE_REMOVE_ORPHANS] = remove_orphans,
 };
 
 /* The next chore, or NULL: closing, and nothing is left. */

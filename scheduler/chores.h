@@ -22,8 +22,10 @@ enum chore_kind {
     CHORE_MARK_WORKER,
     CHORE_DELETE_WORKER,
     CHORE_READ_WORKER,
-    CHORE_FIND_RUNS,   /* the active ones */
-    CHORE_FIND_RESULTS /* of some jobs: each comes as an EVENT_RESULT of its own */
+    CHORE_FIND_RUNS,    /* the active ones */
+    CHORE_FIND_RESULTS, /* of some jobs: each comes as an EVENT_RESULT of its own */
+    CHORE_REMOVE_RUNS,  /* that ended long ago */
+    CHORE_REMOVE_ORPHANS
 };
 
 struct chore {
@@ -60,11 +62,17 @@ struct chore {
             char (*jobs)[JOB_ID_SIZE]; /* owned */
             size_t count;
         } wanted;
+        struct {
+            int64_t now_ms, before_ms; /* database dates: runs that ended before the second */
+            int64_t job_timeout_ms;
+            size_t count; /* once done: how many */
+        } removed;
     };
     struct chore *next;
 };
 
 struct chores;
+struct retention;
 
 /* Where chores are done. Borrowed until chores_close. */
 struct chores_settings {
@@ -72,6 +80,7 @@ struct chores_settings {
     struct lease_store *leases;
     struct worker_store *workers;
     struct result_store *results;
+    struct retention *retention;
     struct inbox *inbox;
     struct fence fence; /* closed: chores come back undone, as unknown */
 };

@@ -79,6 +79,8 @@ static void chore_done(struct core *core, struct chore *chore)
         break;
     case CHORE_FIND_RUNS:
     case CHORE_FIND_RESULTS:
+    case CHORE_REMOVE_RUNS:
+    case CHORE_REMOVE_ORPHANS:
         sweep_seen(core, chore);
         break;
     case CHORE_MARK_WORKER:

@@ -6,6 +6,7 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "scheduler/core.h"
+#include "scheduler/deadline.h"
 #include "scheduler/scheduler_metrics.h"
 
 enum {
@@ -47,17 +48,13 @@ static void lease_settled(struct lease_commit *commit, enum commit_outcome outco
     inbox_post(pending->inbox, event);
 }
 
-/* How long a job of the run may take. */
-static int64_t job_deadline_ms(const struct core *core, const struct active_run *run, uint32_t slot)
+/* How long the job may take. */
+static int64_t limit_ms(const struct core *core, const struct active_run *run, uint32_t slot)
 {
-    enum { SLACK_MS = 60000 };
     enum job_kind kind;
     uint32_t index;
     run_slot_job(run->run.has_pre, run->run.students, slot, &kind, &index);
-    int64_t sum_ms = run->run.timeout_ms[kind];
-    if (run->run.all_timeouts[kind])
-        return sum_ms + SLACK_MS;
-    return sum_ms > core->job_timeout_ms ? sum_ms : core->job_timeout_ms;
+    return deadline_of_job(&run->run, kind, core->job_timeout_ms);
 }
 
 static void insert_lease(struct core *core, struct live_lease *lease,
@@ -90,7 +87,7 @@ static void hand_out(struct core *core, const struct offer *offer, struct parked
                                                offer->attempt, poll->worker, LEASE_INSERTING);
     lease->strikes = offer->strikes;
     lease->leased_ms = core->now_ms;
-    lease->deadline_ms = core->now_ms + job_deadline_ms(core, offer->run, offer->slot);
+    lease->deadline_ms = core->now_ms + limit_ms(core, offer->run, offer->slot);
     poll_match(&core->replicas, poll);
     queue_take(&core->queue, offer);
     insert_lease(core, lease, poll);

@@ -21,6 +21,7 @@
 #include "common/store/setting_store.h"
 #include "scheduler/core.h"
 #include "scheduler/options.h"
+#include "scheduler/retention.h"
 #include "scheduler/scheduler_metrics.h"
 #include "scheduler/status.h"
 
@@ -29,6 +30,9 @@ enum { DATABASE_PAUSE_MS = 500, EXIT_USAGE = 2, TOKEN_BYTES = 32 };
 struct scheduler {
     struct core core;
     struct setting_store *settings;
+    struct definition_store *definitions;
+    struct log_store *logs;
+    struct retention *retention;
     char internal_token[SETTING_SIZE];
     pthread_t signal_thread;
 };
@@ -100,7 +104,19 @@ static enum bw_code open_stores(struct scheduler *scheduler, struct bw_error *er
         code = replica_store_open(core->database, &core->replica_store, error);
     if (code == BW_OK)
         code = setting_store_open(core->database, &scheduler->settings, error);
-    return code;
+    if (code == BW_OK)
+        code = definition_store_open(core->database, &scheduler->definitions, error);
+    if (code == BW_OK)
+        code = log_store_open(core->database, 0, &scheduler->logs, error);
+    if (code != BW_OK)
+        return code;
+    scheduler->retention = retention_new(
+        &(struct retention_stores){.definitions = scheduler->definitions,
+                                   .runs = core->runs,
+                                   .leases = core->lease_store,
+                                   .results = core->results,
+                                   .logs = scheduler->logs});
+    return BW_OK;
 }
 
 /* A stop is the only event that anyone could post before the core leads. True: stop. */
@@ -207,6 +223,9 @@ static void close_stores(struct scheduler *scheduler)
     leadership_free(core->leadership); /* the stores' fence */
     leader_store_close(core->leader_store);
     setting_store_close(scheduler->settings);
+    retention_free(scheduler->retention);
+    definition_store_close(scheduler->definitions);
+    log_store_close(scheduler->logs);
 }
 
 static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
@@ -227,6 +246,7 @@ static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
                                   .leases = core->lease_store,
                                   .workers = core->worker_store,
                                   .results = core->results,
+                                  .retention = scheduler->retention,
                                   .inbox = core->inbox,
                                   .fence = leadership_fence(core->leadership)});
     core_reset(core);

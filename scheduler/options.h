@@ -11,7 +11,8 @@ struct scheduler_options {
     const char *internal_token; /* NULL: agreed upon in the database */
     const char *metrics_bind_address;
     int64_t metrics_port;
-    int64_t heartbeat_interval_ms, job_timeout_ms, leader_lease_ms, grace_ms;
+    int64_t heartbeat_interval_ms, job_timeout_ms, leader_lease_ms, grace_ms, retain_runs_ms,
+        orphan_age_ms;
     int64_t max_attempts;
     int log_level, log_format; /* common/log.h */
 };

@@ -239,9 +239,7 @@ static void check_replicas(struct core *core)
 {
     struct known_replica *replica, *following;
     HASH_ITER (hh, core->replicas.replicas, replica, following) {
-        replica_forget_answered(replica, MUTANT("stale_polls_forgotten")
-                                             ? INT64_MAX
-                                             : core->now_ms - ANSWERED_MEMORY_MS);
+        replica_forget_answered(replica, core->now_ms - ANSWERED_MEMORY_MS);
         if (core->now_ms - replica->heard_ms < REPLICA_MEMORY_MS || replica->is_busy)
             continue;
         if (replica->in_contact || replica->outbox != NULL)

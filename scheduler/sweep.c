@@ -5,9 +5,10 @@
 
 #include "common/log.h"
 #include "scheduler/core.h"
+#include "scheduler/options.h"
 #include "scheduler/scheduler_metrics.h"
 
-enum { SHORTEST_MS = 500, LONGEST_MS = 5000, LEASES_AT_ONCE = 512 };
+enum { AGE_PAUSE_MS = 60000, SHORTEST_MS = 500, LONGEST_MS = 5000, LEASES_AT_ONCE = 512 };
 
 void sweep_reset(struct sweep *sweep)
 {
@@ -55,6 +56,33 @@ static void look_for_results(struct core *core)
     chores_submit(core->chores, chore);
 }
 
+/* Old runs: every minute, or more often where they are kept for less than ten. */
+static void look_for_old_runs(struct core *core)
+{
+    int64_t retain_ms = core->options->retain_runs_ms;
+    int64_t pause_ms = retain_ms / 10 < AGE_PAUSE_MS ? retain_ms / 10 : AGE_PAUSE_MS;
+    if (retain_ms == 0 || core->now_ms - core->sweep.aged_ms < pause_ms)
+        return;
+    core->sweep.aged_ms = core->now_ms;
+    struct chore *chore = chore_new(CHORE_REMOVE_RUNS, core->generation);
+    chore->removed.now_ms = database_now_ms(core->database);
+    chore->removed.before_ms = chore->removed.now_ms - retain_ms;
+    chore->removed.job_timeout_ms = core->job_timeout_ms;
+    core->sweep.under_way++;
+    chores_submit(core->chores, chore);
+}
+
+static void look_for_orphans(struct core *core)
+{
+    if (core->sweep.orphaned_ms == 0)
+        core->sweep.orphaned_ms = core->now_ms; /* the start is busy enough */
+    if (core->now_ms - core->sweep.orphaned_ms < core->options->orphan_age_ms)
+        return;
+    core->sweep.orphaned_ms = core->now_ms;
+    core->sweep.under_way++;
+    chores_submit(core->chores, chore_new(CHORE_REMOVE_ORPHANS, core->generation));
+}
+
 void sweep_tick(struct core *core)
 {
     if (core->sweep.under_way > 0 || core->now_ms - core->sweep.begun_ms < interval_ms(core))
@@ -63,6 +91,8 @@ void sweep_tick(struct core *core)
     forget_asked_workers(core, core->now_ms - interval_ms(core));
     look_for_runs(core);
     look_for_results(core);
+    look_for_old_runs(core);
+    look_for_orphans(core);
 }
 
 static bool was_missed(const struct sweep *sweep, const char *run_id)
@@ -101,6 +131,12 @@ static void take_runs(struct core *core, struct chore *chore)
 void sweep_seen(struct core *core, struct chore *chore)
 {
     core->sweep.under_way--;
-    if (chore->kind == CHORE_FIND_RUNS && chore->code == BW_OK)
+    if (chore->code != BW_OK)
+        return; /* the next look is as good */
+    if (chore->kind == CHORE_FIND_RUNS)
         take_runs(core, chore);
+    if (chore->kind == CHORE_REMOVE_RUNS && chore->removed.count > 0)
+        log_info("old runs removed", log_number("runs", (int64_t)chore->removed.count));
+    if (chore->kind == CHORE_REMOVE_ORPHANS && chore->removed.count > 0)
+        log_info("orphans removed", log_number("documents", (int64_t)chore->removed.count));
 }

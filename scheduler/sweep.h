@@ -1,7 +1,8 @@
 /*
  * sweep: what the change stream should have told and perhaps did not, looked up now and then: runs
  * that were started or cancelled, results of jobs that are leased. A lost event costs seconds,
- * never a run. Belongs to the scheduler's core thread; the looking is a chore.
+ * never a run. And, more rarely, what is to be removed (retention.h). Belongs to the scheduler's
+ * core thread; the looking is a chore.
  */
 #ifndef SCHEDULER_SWEEP_H
 #define SCHEDULER_SWEEP_H
@@ -20,6 +21,7 @@ struct sweep {
     size_t first_lease;          /* where the next look at leased jobs begins */
     char (*missed)[RUN_ID_SIZE]; /* active runs that the last look found and the queue lacks */
     size_t missed_count;
+    int64_t aged_ms, orphaned_ms; /* when it was last looked for old runs, and for orphans */
 };
 
 /* Begins a look when it is time. */

@@ -185,10 +185,12 @@ static void *follow(void *context)
         atomic_store(&tail->heard_ms, clock_boot_ms());
         if (is_there) {
             struct event *event = read_change(tail, change);
-            if (event != NULL && event->kind != EVENT_MARK && event->kind != EVENT_SIGNAL &&
-                FAILPOINT_FAILS("drop_change_event"))
-                continue;
-            if (event != NULL && !inbox_post_bounded(tail->inbox, event))
+            bool is_dropped = event != NULL && event->kind != EVENT_MARK &&
+                              FAILPOINT_FAILS(event->kind == EVENT_SIGNAL ? "drop_signal"
+                                                                          : "drop_change_event");
+            if (is_dropped)
+                event_discard(event);
+            else if (event != NULL && !inbox_post_bounded(tail->inbox, event))
                 event_discard(event);
             continue;
         }

@@ -134,3 +134,36 @@ enum bw_code definition_store_read_digest(struct definition_store *store, const 
                        run_id);
     return code;
 }
+
+struct visit {
+    void (*each)(const char *run_id, void *context);
+    void *context;
+};
+
+static void visit_id(const bson_t *document, void *context)
+{
+    struct visit *visit = context;
+    char id[RUN_ID_SIZE];
+    if (document_text(document, "_id", id, sizeof id))
+        visit->each(id, visit->context);
+}
+
+enum bw_code definition_store_each(struct definition_store *store,
+                                   void (*each)(const char *run_id, void *context), void *context,
+                                   struct bw_error *error)
+{
+    struct visit visit = {each, context};
+    bson_t everything = BSON_INITIALIZER, projection = BSON_INITIALIZER;
+    BSON_APPEND_INT32(&projection, "_id", 1);
+    enum bw_code code = database_find(store->database, COLLECTION, &everything, &projection,
+                                      visit_id, &visit, error);
+    bson_destroy(&everything);
+    bson_destroy(&projection);
+    return code;
+}
+
+enum bw_code definition_store_delete(struct definition_store *store, const char *run_id,
+                                     struct bw_error *error)
+{
+    return database_delete_ids(store->database, COLLECTION, &run_id, 1, NULL, error);
+}

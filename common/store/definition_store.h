@@ -31,6 +31,15 @@ enum bw_code definition_store_read_digest(struct definition_store *store, const 
                                           char digest[SHA256_TEXT_SIZE], struct bw_error *error)
     BW_CHECKED;
 
+/* The ids of all definitions there are; `each` borrows. Looks at everything. */
+enum bw_code definition_store_each(struct definition_store *store,
+                                   void (*each)(const char *run_id, void *context), void *context,
+                                   struct bw_error *error) BW_CHECKED;
+
+/* Deletes one. May be repeated. */
+enum bw_code definition_store_delete(struct definition_store *store, const char *run_id,
+                                     struct bw_error *error) BW_CHECKED;
+
 /* Reads it. *text is new (free()). BW_NOT_FOUND, BW_UNAVAILABLE. */
 enum bw_code definition_store_read(struct definition_store *store, const char *run_id, char **text,
                                    size_t *length, struct bw_error *error) BW_CHECKED;

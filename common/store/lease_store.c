@@ -241,24 +241,49 @@ static void visit_lease(const bson_t *document, void *context)
         visit->each(&lease, visit->context);
 }
 
+/* The ids of attempts first .. first+window-1 of the jobs: `ids` points into `texts`; free both. */
+static size_t name_leases(const char (*jobs)[JOB_ID_SIZE], size_t count, uint32_t first,
+                          uint32_t window, char (**texts)[LEASE_ID_SIZE], const char ***ids)
+{
+    size_t total = count * window;
+    *texts = malloc((total + 1) * sizeof **texts);
+    *ids = malloc((total + 1) * sizeof **ids);
+    if (*texts == NULL || *ids == NULL)
+        abort();
+    for (size_t i = 0; i < total; i++)
+        (*ids)[i] = lease_id(jobs[i / window], first + (uint32_t)(i % window), (*texts)[i]);
+    return total;
+}
+
 enum bw_code lease_store_read(struct lease_store *store, const char (*jobs)[JOB_ID_SIZE],
                               size_t count, uint32_t first, uint32_t window,
                               void (*each)(const struct lease *lease, void *context), void *context,
                               struct bw_error *error)
 {
     struct visit visit = {each, context};
-    size_t total = count * window;
-    if (total == 0)
-        return BW_OK;
-    char(*ids)[LEASE_ID_SIZE] = malloc(total * sizeof *ids);
-    const char **pointers = malloc(total * sizeof *pointers);
-    if (ids == NULL || pointers == NULL)
-        abort();
-    for (size_t i = 0; i < total; i++)
-        pointers[i] = lease_id(jobs[i / window], first + (uint32_t)(i % window), ids[i]);
-    enum bw_code code = database_find_ids(store->database, COLLECTION, pointers, total, NULL,
+    char(*texts)[LEASE_ID_SIZE];
+    const char **ids;
+    size_t total = name_leases(jobs, count, first, window, &texts, &ids);
+    enum bw_code code = database_find_ids(store->database, COLLECTION, ids, total, NULL,
                                           visit_lease, &visit, error);
-    free(pointers);
     free(ids);
+    free(texts);
+    return code;
+}
+
+enum bw_code lease_store_delete(struct lease_store *store, const char (*jobs)[JOB_ID_SIZE],
+                                size_t count, struct bw_error *error)
+{
+    enum { WINDOW = 4 };
+    enum bw_code code = BW_OK;
+    uint64_t deleted = 1;
+    for (uint32_t first = 1; code == BW_OK && deleted > 0; first += WINDOW) {
+        char(*texts)[LEASE_ID_SIZE];
+        const char **ids;
+        size_t total = name_leases(jobs, count, first, WINDOW, &texts, &ids);
+        code = database_delete_ids(store->database, COLLECTION, ids, total, &deleted, error);
+        free(ids);
+        free(texts);
+    }
     return code;
 }

@@ -67,6 +67,10 @@ enum bw_code lease_store_read(struct lease_store *store, const char (*jobs)[JOB_
                               void (*each)(const struct lease *lease, void *context), void *context,
                               struct bw_error *error) BW_CHECKED;
 
+/* Deletes all leases of `count` jobs. May be repeated. */
+enum bw_code lease_store_delete(struct lease_store *store, const char (*jobs)[JOB_ID_SIZE],
+                                size_t count, struct bw_error *error) BW_CHECKED;
+
 /* For the tail. False if the document is no lease. */
 bool lease_from_document(const bson_t *document, struct lease *lease);
 

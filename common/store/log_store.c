@@ -10,6 +10,8 @@
 
 #define COLLECTION "job_logs"
 
+enum { LOG_ID_SIZE = JOB_ID_SIZE + DIGEST_SIZE };
+
 struct log_store {
     struct database *database;
     struct group_commit *commits;
@@ -89,7 +91,7 @@ static void append_log(bson_t *document, const char *field, const char *text, si
 
 void log_store_insert(struct log_store *store, struct log_commit *commit, int64_t try_ms)
 {
-    char id[JOB_ID_SIZE + DIGEST_SIZE + 1];
+    char id[LOG_ID_SIZE];
     snprintf(id, sizeof id, "%s.%s", commit->job, commit->digest);
     bson_t *document = bson_new();
     BSON_APPEND_UTF8(document, "_id", id);
@@ -102,4 +104,54 @@ void log_store_insert(struct log_store *store, struct log_commit *commit, int64_
         .settled = settled,
     };
     group_commit_submit(store->commits, &commit->item);
+}
+
+struct visit {
+    void (*each)(const struct log_name *name, void *context);
+    void *context;
+};
+
+static void visit_name(const bson_t *document, void *context)
+{
+    struct visit *visit = context;
+    struct log_name name;
+    memset(&name, 0, sizeof name);
+    char id[LOG_ID_SIZE];
+    if (!document_text(document, "_id", id, sizeof id) || strlen(id) <= JOB_ID_LENGTH ||
+        id[JOB_ID_LENGTH] != '.')
+        return;
+    memcpy(name.job, id, JOB_ID_LENGTH);
+    snprintf(name.digest, sizeof name.digest, "%.64s", id + JOB_ID_LENGTH + 1);
+    visit->each(&name, visit->context);
+}
+
+enum bw_code log_store_each(struct log_store *store,
+                            void (*each)(const struct log_name *name, void *context), void *context,
+                            struct bw_error *error)
+{
+    struct visit visit = {each, context};
+    bson_t everything = BSON_INITIALIZER, projection = BSON_INITIALIZER;
+    BSON_APPEND_INT32(&projection, "_id", 1);
+    enum bw_code code = database_find(store->database, COLLECTION, &everything, &projection,
+                                      visit_name, &visit, error);
+    bson_destroy(&everything);
+    bson_destroy(&projection);
+    return code;
+}
+
+enum bw_code log_store_delete(struct log_store *store, const struct log_name *names, size_t count,
+                              struct bw_error *error)
+{
+    char(*texts)[LOG_ID_SIZE] = malloc((count + 1) * sizeof *texts);
+    const char **ids = malloc((count + 1) * sizeof *ids);
+    if (texts == NULL || ids == NULL)
+        abort();
+    for (size_t i = 0; i < count; i++) {
+        snprintf(texts[i], sizeof texts[i], "%s.%s", names[i].job, names[i].digest);
+        ids[i] = texts[i];
+    }
+    enum bw_code code = database_delete_ids(store->database, COLLECTION, ids, count, NULL, error);
+    free(ids);
+    free(texts);
+    return code;
 }

@@ -28,6 +28,21 @@ enum bw_code log_store_open(struct database *database, size_t max_bytes, struct 
                             struct bw_error *error) BW_CHECKED;
 void log_store_close(struct log_store *store);
 
+/* A log's name: what its _id is made of. */
+struct log_name {
+    char job[JOB_ID_SIZE];
+    char digest[DIGEST_SIZE];
+};
+
+/* The names of all logs there are; `each` borrows. Looks at everything. */
+enum bw_code log_store_each(struct log_store *store,
+                            void (*each)(const struct log_name *name, void *context), void *context,
+                            struct bw_error *error) BW_CHECKED;
+
+/* Deletes `count` logs. May be repeated. */
+enum bw_code log_store_delete(struct log_store *store, const struct log_name *names, size_t count,
+                              struct bw_error *error) BW_CHECKED;
+
 /* Inserts with the next batch; each text is cut to the store's max_bytes, at a character, with a
  * mark that says how much is missing. */
 void log_store_insert(struct log_store *store, struct log_commit *commit, int64_t try_ms);

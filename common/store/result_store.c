@@ -129,25 +129,39 @@ static void visit_result(const bson_t *document, void *context)
     bson_free(result.text);
 }
 
+/* free() */
+static const char **name_results(const char (*jobs)[JOB_ID_SIZE], size_t count)
+{
+    const char **ids = malloc((count + 1) * sizeof *ids);
+    if (ids == NULL)
+        abort();
+    for (size_t i = 0; i < count; i++)
+        ids[i] = jobs[i];
+    return ids;
+}
+
 enum bw_code result_store_read(struct result_store *store, const char (*jobs)[JOB_ID_SIZE],
                                size_t count, bool with_text,
                                void (*each)(const struct result *result, void *context),
                                void *context, struct bw_error *error)
 {
     struct visit visit = {each, context};
-    if (count == 0)
-        return BW_OK;
-    const char **ids = malloc(count * sizeof *ids);
-    if (ids == NULL)
-        abort();
-    for (size_t i = 0; i < count; i++)
-        ids[i] = jobs[i];
+    const char **ids = name_results(jobs, count);
     bson_t projection = BSON_INITIALIZER;
     if (!with_text)
         BSON_APPEND_INT32(&projection, "result", 0);
     enum bw_code code = database_find_ids(store->database, COLLECTION, ids, count, &projection,
                                           visit_result, &visit, error);
     bson_destroy(&projection);
+    free(ids);
+    return code;
+}
+
+enum bw_code result_store_delete(struct result_store *store, const char (*jobs)[JOB_ID_SIZE],
+                                 size_t count, struct bw_error *error)
+{
+    const char **ids = name_results(jobs, count);
+    enum bw_code code = database_delete_ids(store->database, COLLECTION, ids, count, NULL, error);
     free(ids);
     return code;
 }

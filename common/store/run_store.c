@@ -156,7 +156,7 @@ struct reading {
 static void take_run(const bson_t *document, void *context)
 {
     struct reading *reading = context;
-    if (reading->is_found)
+    if (reading->is_found || document_date(document, "removed_at") != 0)
         return;
     reading->is_found = run_from_document(document, reading->run);
     reading->start_nonce = document_integer(document, "start_nonce", 0);
@@ -357,5 +357,47 @@ enum bw_code run_store_read_active(struct run_store *store, bool with_summary, s
     bson_destroy(&projection);
     *runs = list.runs;
     *count = list.count;
+    return code;
+}
+
+enum bw_code run_store_read_ended(struct run_store *store, int64_t before_ms, int64_t limit,
+                                  struct run **runs, size_t *count, struct bw_error *error)
+{
+    struct run_list list = {0};
+    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER, condition;
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "finished_at", &condition);
+    BSON_APPEND_DATE_TIME(&condition, "$lt", before_ms);
+    bson_append_document_end(&filter, &condition);
+    BSON_APPEND_INT32(&projection, "summary", 0);
+    enum bw_code code = database_find_some(store->database, COLLECTION, &filter, &projection, limit,
+                                           collect_run, &list, error);
+    bson_destroy(&filter);
+    bson_destroy(&projection);
+    *runs = list.runs;
+    *count = list.count;
+    return code;
+}
+
+enum bw_code run_store_hide(struct run_store *store, const char *run_id, struct bw_error *error)
+{
+    bool matched;
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
+    append_id(&filter, run_id);
+    append_exists(&filter, "finished_at", true);
+    append_current_dates(&update, "removed_at", NULL);
+    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
+                                        error);
+    bson_destroy(&filter);
+    bson_destroy(&update);
+    return code;
+}
+
+enum bw_code run_store_delete(struct run_store *store, const char *run_id, struct bw_error *error)
+{
+    bson_t filter = BSON_INITIALIZER;
+    append_id(&filter, run_id);
+    append_exists(&filter, "removed_at", true);
+    enum bw_code code = database_delete(store->database, COLLECTION, &filter, error);
+    bson_destroy(&filter);
     return code;
 }

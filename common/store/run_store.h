@@ -75,6 +75,21 @@ enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum
 enum bw_code run_store_read_active(struct run_store *store, bool with_summary, struct run **runs,
                                    size_t *count, struct bw_error *error) BW_CHECKED;
 
+/* Reads runs that ended before `before_ms` (a database date), `limit` at most, without summaries.
+ * *runs is new, free(). */
+enum bw_code run_store_read_ended(struct run_store *store, int64_t before_ms, int64_t limit,
+                                  struct run **runs, size_t *count, struct bw_error *error)
+    BW_CHECKED;
+
+/* Hides a run that has ended: from now on nobody finds it, whatever of it is still there. May be
+ * repeated. */
+enum bw_code run_store_hide(struct run_store *store, const char *run_id, struct bw_error *error)
+    BW_CHECKED;
+
+/* Deletes a run that was hidden, after everything else of it. May be repeated. */
+enum bw_code run_store_delete(struct run_store *store, const char *run_id, struct bw_error *error)
+    BW_CHECKED;
+
 /* For the tail: reads a run out of a change event's document. False if it is none. run_clear is
  * owed on true. */
 bool run_from_document(const bson_t *document, struct run *run);

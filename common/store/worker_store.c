@@ -157,20 +157,7 @@ enum bw_code worker_store_mark(struct worker_store *store, const char *id,
 
 enum bw_code worker_store_delete(struct worker_store *store, const char *id, struct bw_error *error)
 {
-    mongoc_client_t *client = database_client(store->database, error);
-    if (client == NULL)
-        return BW_UNAVAILABLE;
-    mongoc_collection_t *from = database_collection(store->database, client, COLLECTION);
-    bson_t filter = BSON_INITIALIZER;
-    bson_error_t reason;
-    BSON_APPEND_UTF8(&filter, "_id", id);
-    bool ok = mongoc_collection_delete_one(from, &filter, NULL, NULL, &reason);
-    bson_destroy(&filter);
-    mongoc_collection_destroy(from);
-    database_return(store->database, client);
-    return ok ? BW_OK
-              : bw_fail(error, BW_UNAVAILABLE, "a worker could not be deleted: %.200s",
-                        reason.message);
+    return database_delete_ids(store->database, COLLECTION, &id, 1, NULL, error);
 }
 
 struct visit {

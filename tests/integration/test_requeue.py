@@ -1,9 +1,13 @@
 """Jobs whose grader is lost: handed out again, to others, up to the limit; and what late results are worth."""
 
+import json
+import time
+
 import pytest
-from broadway import BackgroundGrader, error_of, soon
+from broadway import ROUTE, BackgroundGrader, error_of, soon
 from harness import run_stack
 from pipelines import run_of
+from raw import connect
 from waiting import PATIENCE, holds_for, wait_until
 
 # With a heartbeat of 1 s: dead after 2 intervals + 1 s, and the first retry comes at once.
@@ -161,3 +165,20 @@ def test_the_runs_own_max_attempts_wins_up_to_the_flags(hasty_stack):
     (failed,) = stack.api.wait_over(run, deadline_s + 3)["student_statuses"]
     assert (failed["outcome"], failed["attempts"]) == ("failed", 2)
     assert failed["result"] == "deadline passed 2 times"
+
+
+def test_an_upload_under_way_is_a_sign_of_life(stack):
+    run = stack.api.submit_and_start(run_of(1))
+    grader = stack.grader(concurrency=1)
+    job = grader.take()
+    body = json.dumps({"worker_id": grader.id, "result": "x" * 2000}).encode()
+    with connect(stack.urls[0]) as link:
+        link.send(
+            f"POST {ROUTE}/grading_job/{job['job_id']} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        for n in range(0, len(body), len(body) // 12):
+            link.send(body[n : n + len(body) // 12])
+            time.sleep(0.4)  # a slow line, not a wait
+        assert link.read_answer().status == 200
+    assert [lease.get("ended") for lease in stack.database.leases(run)] == [None]
+    assert stack.api.wait_over(run)["student_statuses"][0]["attempts"] == 1

@@ -6,8 +6,10 @@ import time
 
 import pytest
 from broadway import ROUTE, SeedGrader, error_of, soon
+from crowd import Crowd
 from pipelines import run_of
 from raw import connect
+from test_health import sample_values
 from waiting import PATIENCE, wait_until
 
 REGISTER = f"{ROUTE}/worker_register"
@@ -239,3 +241,25 @@ def test_a_token_is_in_no_log(stack):
     stack.api.request("POST", REGISTER, data={"token": stack.cluster_token})
     stack.check_logs()
     assert "canary-3f9c" not in stack.log_text()
+
+
+def test_where_too_many_polls_wait_more_are_held_for_a_moment_and_all_else_gets_through(stack, make_replica):
+    small = make_replica(stack, "--max-connections=256", "--heartbeat-interval=1").wait_ready()
+    grader = stack.grader().at(small.url)
+    with Crowd([small.url], stack.cluster_token, 192) as crowd:
+        crowd.park()
+        wait_until(lambda: parked_polls(small) == 192, 10, "three quarters of the connections wait")
+        begun = time.monotonic()
+        assert grader.poll_response(wait=20).status_code == 498
+        assert 0.9 <= time.monotonic() - begun < 5 * PATIENCE
+        assert grader.beat().status_code == 200
+        assert crowd.ready(0) == []
+    wait_until(lambda: parked_polls(small) == 0, 10, "their places are free again")
+    run = stack.api.submit_and_start(run_of(1))
+    grader.finish(grader.take())
+    assert stack.api.wait_over(run)["state"] == "finished"
+
+
+def parked_polls(replica):
+    text = replica.internal.request("GET", "/metrics").text
+    return sample_values(text)["broadway_api_parked_polls"]

@@ -1,4 +1,4 @@
-"""What the rows run: the preset `fault`, an older version of both binaries (row 53), and the shim of the clocks (rows 48, 50)."""
+"""What the rows run: the preset `fault`, older binaries (row 53), and the shim of the clocks (rows 48 and 50)."""
 
 import fcntl
 import subprocess

@@ -105,7 +105,7 @@ def answers_agree_with_effects(evidence):
         if call.kind == "fail" and call.facts["name"] in names and call.facts["name"] not in done:
             yield f"create of {call.facts['name']!r} was refused ({call.get('status')}) and the run is there"
         elif call.kind == "fail" and call.get("status") in (409, 500) and call.facts["name"] in names:
-            yield f"create of {call.facts['name']!r} was refused as a conflict ({call.get('text')}), though it was its own"
+            yield f"create of {call.facts['name']!r} was refused ({call.get('text')}), and what conflicts is its own"
     for call in evidence.of("start"):
         run = runs.get(call.facts["run"])
         if call.kind == "ok" and run is not None and not run.get("started_at"):
@@ -138,7 +138,7 @@ def reads_never_go_back(evidence):
     for key, ended in started.items():
         for read in by_reader[key]:
             if read.begun >= ended and read.get("state") == "created":
-                yield f"{key[0]} started {key[1]}, heard 200, and read 'created' through replica {read.facts['replica']}"
+                yield f"{key[0]} started {key[1]}, heard 200, and read 'created' of replica {read.facts['replica']}"
 
 
 def _reached(read):

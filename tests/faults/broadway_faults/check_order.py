@@ -123,7 +123,7 @@ def everything_ends(evidence):
         return
     for note in evidence.noted("drained"):
         if not note["done"]:
-            yield f"{note['took_s']:.1f} s after the last fault not everything had ended ({note['allowed_s']:.1f} s allowed)"
+            yield f"{note['took_s']:.1f} s after the last fault not all had ended ({note['allowed_s']:.1f} s allowed)"
     for run, document in evidence.dump["runs"].items():
         if document.get("started_at") and document.get("state") not in TERMINAL:
             yield f"run {run} was started and is {document.get('state')!r} at the end"

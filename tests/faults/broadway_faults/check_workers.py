@@ -30,7 +30,7 @@ def deaths_are_true(evidence):
 def _too_soon(worker, died, heard, interval_ms):
     last = max((ended for begun, ended in heard if begun < died - SEEN_SLACK_MS), default=None)
     if last is not None and died - last < 2 * interval_ms - SEEN_SLACK_MS:
-        yield f"worker {worker} was declared dead {died - last} ms after it was heard, two intervals are {2 * interval_ms} ms"
+        yield f"worker {worker} was declared dead {died - last} ms after it was heard, not after {2 * interval_ms} ms"
 
 
 def _too_late(evidence, deaths, heard, interval_ms):

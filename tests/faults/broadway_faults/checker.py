@@ -1,5 +1,5 @@
-"""Holds a history and the final dump against the invariants I1 to I12. A checker knows nothing of the row: what it says is
-true of any experiment. `R` is a claim of the row itself that did not come true."""
+"""Holds a history and the final dump against the invariants I1 to I12. A check knows nothing of the row: what it says
+is true of any experiment. `R` is a claim of the row itself that did not come true."""
 
 from dataclasses import dataclass
 

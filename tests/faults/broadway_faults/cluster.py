@@ -1,5 +1,5 @@
-"""The system under test: a private database, schedulers and replicas of the preset `fault`, each with links of its own that
-can be put through a proxy, failpoints that can be set while it runs, and a mutant to do without a guard."""
+"""The system under test: a private database, schedulers and replicas of the preset `fault`, each with links of its own
+that can be put through a proxy, failpoints that can be set while it runs, and a mutant to do without a guard."""
 
 import os
 import random

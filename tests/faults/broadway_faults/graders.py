@@ -1,7 +1,7 @@
 """Simulated graders: threads that register, poll, work and deliver as real ones do, without grading anything.
 
-Two temperaments: BEATING ones have said their concurrency and send heartbeats all the time; those of 2018 have said nothing,
-and send none while they work. Every call is in the history; what a grader does with a job is decided by its `grade`.
+Two temperaments: BEATING ones have said their concurrency and send heartbeats all the time; those of 2018 have said
+nothing, and send none while they work. Every call is in the history; what becomes of a job is decided by `grade`.
 """
 
 import random

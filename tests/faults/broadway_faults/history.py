@@ -1,7 +1,7 @@
 """The history: every call of every client and grader, and everything that was done to the system, as JSON lines.
 
-A call is two lines with one id: `invoke`, then `ok` (2xx), `fail` (4xx: it was not done) or `unknown` (5xx or no answer: it
-may have been done). A note is one line. Times are milliseconds of the monotonic clock, which all of it shares.
+A call is two lines with one id: `invoke`, then `ok` (2xx), `fail` (4xx: it was not done) or `unknown` (5xx, or no
+answer: it may have been done). A note is one line. Times are milliseconds of the monotonic clock, for all of it.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What happens in the database, in its own order: a change stream of the harness's own, past all proxies, as JSON lines."""
+"""What happens in the database, in its own order: a change stream of the harness's own, past all proxies, as lines."""
 
 import datetime
 import json
@@ -14,6 +14,7 @@ from broadway_faults.history import now_ms
 FILE = "events.jsonl"
 FOLLOWED = ["grading_runs", "job_leases", "job_results", "workers", "leader"]
 HEAVY = {"result", "summary", "_nonce", "nonce"}
+REFUSALS = 20  # in a row, until the place in the stream is given up
 PIPELINE = [
     {"$match": {"ns.coll": {"$in": FOLLOWED}}},
     {"$project": {"fullDocument.result": 0, "fullDocument.summary": 0}},
@@ -64,20 +65,23 @@ class Observer:
 
     def _run(self):
         client = pymongo.MongoClient(self.uri, serverSelectionTimeoutMS=1000, socketTimeoutMS=30000)
+        failures = 0
         while not self.is_stopping.is_set():
             try:
                 self._follow(client[self.database])
+                failures = 0
             except pymongo.errors.PyMongoError as trouble:
-                code = getattr(trouble, "code", None)
-                if (
-                    code is not None
-                    and self.token is not None
-                    and not trouble.has_error_label("ResumableChangeStreamError")
-                ):
+                failures = failures + 1 if self._is_refused(trouble) else 0
+                if failures > REFUSALS and self.token is not None:
                     self._write({"gap": str(trouble)[:200]})
                     self.token = None
                 self.is_stopping.wait(0.1)
         client.close()
+
+    @staticmethod
+    def _is_refused(trouble):
+        """The database answered, and will not go on from the token; or a row made it say so."""
+        return getattr(trouble, "code", None) is not None and not trouble.has_error_label("ResumableChangeStreamError")
 
     def _follow(self, database):
         with database.watch(PIPELINE, resume_after=self.token, max_await_time_ms=200) as stream:

@@ -42,8 +42,18 @@ class Loop:
         return self.run(wrapped())
 
     def close(self):
+        self.run(self._cancel_all())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(5)
+        self.loop.close()
+
+    @staticmethod
+    async def _cancel_all():
+        """Whoever still waits for something is told not to."""
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 class Connection:

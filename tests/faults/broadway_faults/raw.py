@@ -1,4 +1,4 @@
-"""A result that is uploaded as slowly as a row wants, byte by byte past any HTTP client, and written into the history."""
+"""A result that is uploaded as slowly as a row wants, past any HTTP client, and written into the history."""
 
 import json
 import socket

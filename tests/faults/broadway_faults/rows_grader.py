@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from broadway_faults.cluster import Plan
 from broadway_faults.graders import BEATING, VANISH
@@ -111,17 +112,18 @@ def same_result_twice(scene):
     scene.submit(students=3, pre=False, post=False)
     for _ in range(3):
         job = grader.take()
-        value, statuses = {"job": job["job_id"]}, []
-        senders = [
-            threading.Thread(target=lambda n=n, job=job, value=value: statuses.append(grader.send(job, value, replica=n % 2).status))
-            for n in range(4)
-        ]
-        for sender in senders:
-            sender.start()
-        for sender in senders:
-            sender.join(20)
+        value = {"job": job["job_id"]}
+        statuses = send_at_once(grader, job, [value] * 4)
         statuses.append(grader.send(job, value).status)
         scene.expect(set(statuses) == {200}, "all hear 200", statuses=statuses)
+
+
+def send_at_once(grader, job, values):
+    """Each value in a thread of its own, through the replicas in turn; the statuses."""
+    replicas = len(grader.scene.urls)
+    with ThreadPoolExecutor(len(values)) as pool:
+        tries = [pool.submit(grader.send, job, value, replica=n % replicas) for n, value in enumerate(values)]
+    return [one.result().status for one in tries]
 
 
 @row(28, "grader: two different results for one job by one worker")
@@ -130,18 +132,13 @@ def two_results(scene):
     scene.submit(students=2, pre=False, post=False)
     job = grader.take()
     first, second = grader.send(job, {"n": 1}), grader.send(job, {"n": 2}, replica=1)
-    scene.expect(first.status == 200 and second.status == 400, "the first counts", statuses=[first.status, second.status])
-    job, statuses = grader.take(), []
+    scene.expect(
+        first.status == 200 and second.status == 400, "the first counts", statuses=[first.status, second.status]
+    )
+    job = grader.take()
     strange = stranger.send(job, {"by": "a stranger"})
     scene.expect(strange.status == 400, "whoever never had the job is refused", status=strange.status)
-    senders = [
-        threading.Thread(target=lambda n=n: statuses.append(grader.send(job, {"n": n}, replica=n % 2).status))
-        for n in range(6)
-    ]
-    for sender in senders:
-        sender.start()
-    for sender in senders:
-        sender.join(20)
+    statuses = send_at_once(grader, job, [{"n": n} for n in range(6)])
     scene.expect(sorted(statuses) == [200] + 5 * [400], "of several at once one counts", statuses=statuses)
 
 
@@ -171,7 +168,9 @@ def never_beats(scene):
     silent = scene.add_idle_grader()
     scene.history.note("grader vanished", worker=silent.id, number=silent.number, holding=[])
     polling = scene.add_graders(1, beats=False, wait=0.3)[0]
-    scene.until(lambda: scene.is_worker_alive(silent) is False, death_s(scene) + 6, "the silent one is dead after two intervals")
+    scene.until(
+        lambda: scene.is_worker_alive(silent) is False, death_s(scene) + 6, "the silent one is dead after two intervals"
+    )
     ends = time.monotonic() + 3 * death_s(scene)
     alive = True
     while time.monotonic() < ends:
@@ -238,7 +237,10 @@ def broken(scene):
     scene.measure("broken grader", failed=failed, empty_polls=empty)
     scene.expect(5 <= failed <= 7, "after five failures in a row it is paused", failed=failed)
     shown = scene.database.workers.find_one({"_id": wreck.id}) or {}
-    metrics = [scene.cluster.metric("scheduler-0", f"broadway_scheduler_{name}") for name in ("paused_workers", "workers_paused")]
+    metrics = [
+        scene.cluster.metric("scheduler-0", f"broadway_scheduler_{name}")
+        for name in ("paused_workers", "workers_paused")
+    ]
     seen = any("paus" in key for key in shown) or any(metrics)
     scene.expect(seen, "and that shows", worker=sorted(shown), metrics=metrics)
     scene.until(lambda: run.read() == "finished", 30, "the others grade what is left")

@@ -1,1 +1,137 @@
-"""Rows."""
+"""Rows 48 to 53: clocks, the host, and the life of runs."""
+
+import signal
+import subprocess
+import threading
+
+from broadway_faults import build
+from broadway_faults.cluster import Plan, shuffled
+from broadway_faults.registry import row
+from broadway_faults.rows_api import all_over, strikes
+from broadway_faults.rows_grader import lose
+
+EVERYTHING = ("api-0", "api-1", "scheduler-0", "scheduler-1")
+HOUR_S = 3600
+
+
+@row(48, "clocks: an hour off on a replica, on the leader", Plan(schedulers=2, shimmed=EVERYTHING))
+def clocks(scene):
+    scene.warm_up()
+    leader = scene.cluster.leader_name()
+    runs = scene.load(runs=3, students=30)
+    for name, hours in ((leader, 1), ("api-0", -1), (leader, -1), ("api-0", 1)):
+        scene.fault("clock", member=name, hours=hours)
+        scene.cluster.set_clock(name, realtime=hours * HOUR_S * (1 if scene.seed % 2 else -1))
+        scene.pause(1.2)
+    scene.until(lambda: all_over(runs), 40, "the runs end")
+    scene.expect(strikes(scene) == 0, "no lease is ended by it", strikes=strikes(scene))
+    deadlines = [(lease["deadline"] - lease["leased_at"]).total_seconds() for lease in scene.database.job_leases.find()]
+    longest = max(deadlines)
+    scene.expect(longest < scene.plan.job_timeout + 1, "no lease is stretched by it", longest=longest)
+    scene.until(lambda: True, 1, "")
+
+
+@row(49, "host: all processes killed at once, started in any order", Plan(schedulers=2))
+def everything_killed(scene):
+    scene.warm_up()
+    runs = scene.load(runs=3, students=30)
+    scene.until(lambda: scene.results_count() > 35, 20, "results come")
+    names = shuffled(scene.cluster.members, f"kill/{scene.seed}")
+    scene.fault("all killed", members=names)
+    for name in names:
+        scene.cluster.signal(name, signal.SIGKILL)
+    for name in shuffled(names, f"start/{scene.seed}"):
+        scene.cluster.start(name)
+        scene.pause(scene.random.random() * 0.5)
+    scene.healed("all started")
+    scene.cluster.wait_database()
+    scene.until(lambda: all_over(runs), 40, "everything resumes")
+
+
+@row(50, "host: suspended for two minutes", Plan(schedulers=2, shimmed=EVERYTHING, heartbeat=1))
+def suspended(scene):
+    """All stands still, and when it goes on, the clock that counts suspend says that two minutes have passed."""
+    scene.warm_up()
+    term = scene.database.leader.find_one()["term"]
+    held = scene.add_graders(3, grade=lambda job: scene.pause(1.5) or {"job": job["job_id"]})
+    runs = scene.load(runs=2, students=30)
+    scene.until(lambda: all(grader.held for grader in held), 15, "jobs are held")
+    scene.fault("suspended")
+    names = list(scene.cluster.members)
+    for grader in scene.graders:
+        grader.gate.stop()
+    for name in names:
+        scene.cluster.signal(name, signal.SIGSTOP)
+    for name in EVERYTHING:
+        scene.cluster.set_clock(name, boottime=120, realtime=120)
+    scene.pause(3)
+    for name in shuffled(names, scene.seed):
+        scene.cluster.signal(name, signal.SIGCONT)
+    scene.pause(0.5)
+    for grader in scene.graders:
+        grader.gate.resume()
+    scene.healed("resumed")
+    scene.until(lambda: all_over(runs), 40, "the runs end")
+    scene.expect(scene.database.leader.find_one()["term"] > term, "the leader distrusts itself")
+    lost = scene.database.job_leases.count_documents({"ended": "lost"})
+    scene.expect(lost == 0, "workers get a grace", lost=lost)
+
+
+@row(51, "life: cancel in the same instant as the last result, as a requeue")
+def cancel(scene):
+    scene.need(scene.supports("POST", f"/grading_run/{'0' * 24}/cancel"), "runs can't be cancelled yet")
+    scene.add_graders(2)
+    for _ in range(4):
+        run = scene.submit(students=4, pre=False, post=False)
+        scene.until(lambda run=run: len(scene.leases(f"{run.run}10000003")) > 0, 10, "the last job is handed out")
+        scene.pause(scene.random.random() * 0.08)
+        run.cancel()
+        scene.until(lambda run=run: run.read() in ("finished", "cancelled"), 20, "one order wins")
+    for grader in scene.graders:
+        grader.leave()
+    for grader in scene.graders:
+        grader.join()
+    first = scene.add_idle_grader()
+    run = scene.submit(students=1, pre=False, post=False)
+    job = first.take()
+    killer = threading.Timer(2 * scene.plan.heartbeat + 1 + scene.random.uniform(-0.1, 0.2), run.cancel)
+    killer.start()
+    scene.until(lambda: run.read() in ("finished", "cancelled"), 20, "terminal once")
+    scene.pause(1)
+    scene.expect(len(scene.leases(job["job_id"])) == 1, "a cancelled job is not requeued")
+    scene.expect(scene.add_idle_grader().poll(wait=1) is None, "nor handed out")
+
+
+@row(52, "life: retention removes a run while a grader works on it")
+def retention(scene):
+    binary = build.BUILD / "fault" / "broadway-api"
+    scheduler = build.BUILD / "fault" / "broadway-scheduler"
+    said = "".join(
+        subprocess.run([b, "--help"], capture_output=True, text=True, check=False).stdout for b in (binary, scheduler)
+    )
+    scene.need("--retain-runs" in said, "runs are not removed yet (--retain-runs)")
+    scene.need(False, "the harness does not know --retain-runs yet")
+
+
+OLDER = {"api-0": build.OLDER, "scheduler-1": build.OLDER}
+
+
+@row(53, "life: binaries of two versions together", Plan(schedulers=2, binaries=OLDER))
+def two_versions(scene):
+    """An older replica and an older scheduler with the present ones; leadership goes from one version to the other."""
+    scene.warm_up()
+    for _ in range(3):
+        runs = scene.load(runs=2, students=15)
+        scene.pause(0.4)
+        leader = scene.cluster.leader_name()
+        scene.kill(leader)
+        scene.cluster.leader_name()
+        scene.restart(leader)
+        scene.until(lambda runs=runs: all_over(runs), 40, "the runs end under either version")
+    first = scene.add_idle_grader()
+    scene.submit(students=1, pre=False, post=False)
+    for grader in scene.graders[:4]:
+        grader.leave()
+    job = first.poll(wait=1)
+    if job:
+        lose(scene, first, job)

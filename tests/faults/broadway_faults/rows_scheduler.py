@@ -4,7 +4,6 @@ import signal
 import time
 
 from broadway_faults.cluster import Plan
-from broadway_faults.graders import VANISH
 from broadway_faults.leaders import LeaderWatch
 from broadway_faults.registry import row
 from broadway_faults.rows_api import all_over, strikes
@@ -130,54 +129,64 @@ def cut_off(scene):
     scene.expect(overlap < OVERLAP_S, "it stops acting by its own clock before its lease ends", overlap=overlap)
 
 
-@row(21, "scheduler: all of them down for a long time", Plan(**TWO, poll_wait=1))
+@row(21, "scheduler: all of them down for a long time", Plan(**TWO, poll_wait=1, leader_lease=5, job_timeout=12))
 def all_down(scene):
+    """Sixteen heartbeats long; and once more the leader alone, stopped for less than its lease: it must not bury those
+    whom it did not hear meanwhile."""
     scene.warm_up()
-    down_s = 8
-    slow = [
-        scene.add_graders(1, grade=lambda job: time.sleep(4) or {"job": job["job_id"], "by": "slow"})[0]
-        for _ in range(3)
-    ]
-    scene.load(runs=2, students=30)
+    slow = scene.add_graders(3, grade=lambda job: time.sleep(4) or {"job": job["job_id"], "by": "slow"})
+    runs = scene.load(runs=2, students=30)
     scene.until(lambda: all(grader.held for grader in slow), 15, "three graders have long jobs")
     for member in scene.cluster.schedulers:
         scene.kill(member.name)
-    accepted = [len(grader.accepted) for grader in slow]
-    scene.pause(down_s)
-    more = [len(grader.accepted) for grader in slow]
-    scene.expect(
-        all(now > then for now, then in zip(more, accepted, strict=True)), "their results are accepted", accepted=more
-    )
+    before = [len(grader.accepted) for grader in slow]
+    scene.pause(8)
+    after = [len(grader.accepted) for grader in slow]
+    accepted = all(now > then for now, then in zip(after, before, strict=True))
+    scene.expect(accepted, "results are accepted", before=before, after=after)
     for member in scene.cluster.schedulers:
         scene.restart(member.name)
-    scene.until(lambda: all_over(scene.instructors), 40, "the runs end")
+    scene.until(lambda: all(grader.held for grader in slow), 25, "jobs are handed out again")
+    leader = scene.cluster.leader_name()
+    scene.stop(leader)
+    scene.pause(3.2)
+    scene.resume(leader)
+    scene.until(lambda: all_over(runs), 40, "the runs end")
     scene.expect(strikes(scene) == 0, "nobody is declared dead because nobody looked", strikes=strikes(scene))
 
 
-@row(22, "scheduler: two leaders forced, under load", Plan(**TWO, max_attempts=2, job_timeout=6))
+@row(22, "scheduler: two leaders forced, under load", Plan(**TWO, max_attempts=1, job_timeout=14))
 def two_leaders(scene):
+    """The old one trusts itself for ever. First it hears nobody: it takes workers that live for dead, and must neither
+    end their leases nor give up their jobs. Then both hand out, again and again."""
     scene.warm_up()
-    dying = {"left": 3}
-
-    def dies_now_and_then(job):
-        if dying["left"] > 0 and scene.random.random() < 0.05:
-            dying["left"] -= 1
-            return VANISH
-        time.sleep(0.02)
-        return {"job": job["job_id"]}
-
-    scene.add_graders(6, grade=dies_now_and_then)
-    runs = scene.load(runs=3, students=40)
-    for _ in range(3):
-        old = scene.cluster.leader_name()
-        scene.arm(old, "always_trusted:error")
-        scene.stop(old)
-        scene.until(lambda old=old: (scene.cluster.leading() or {"name": old})["name"] != old, 15, "another leads too")
-        scene.resume(old)
+    patient = scene.add_graders(4, grade=lambda job: time.sleep(8) or {"job": job["job_id"], "by": "patient"})
+    scene.submit(students=4, pre=False, post=False)
+    scene.load(runs=1, students=10)
+    scene.until(lambda: any(grader.held for grader in patient), 15, "long jobs are held")
+    old = one_more_leader(scene, "always_trusted:error,drop_signal:error,callback:error")
+    scene.pause(4)
+    scene.expect(strikes(scene) == 0, "what the old one believes has no effect", strikes=strikes(scene))
+    scene.arm(old, "")
+    runs = scene.load(runs=2, students=30)
+    for _ in range(2):
+        old = one_more_leader(scene, "always_trusted:error")
         probe_old_term(scene)
-        scene.pause(4)
+        scene.pause(2.5)
         scene.arm(old, "")
     scene.until(lambda: all_over(runs), 40, "the runs end")
+    refused = [text for grader in patient for _, text in grader.refused]
+    scene.expect(not refused, "nobody who lives loses a job", refused=refused[:2])
+
+
+def one_more_leader(scene, failpoints):
+    """Stops the leader until another leads, and lets it go on with its failpoints; returns its name."""
+    old = scene.cluster.leader_name()
+    scene.arm(old, failpoints)
+    scene.stop(old)
+    scene.until(lambda: (scene.cluster.leading() or {"name": old})["name"] != old, 15, "another leads too")
+    scene.resume(old)
+    return old
 
 
 def probe_old_term(scene):

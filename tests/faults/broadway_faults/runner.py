@@ -26,6 +26,11 @@ def directory_of(number, seed, mutant=None):
 def run_row(number, seed, mutant=None, keep=False):
     """One row with one seed, in this process: {result, violations, seconds, directory}."""
     row = load_rows()[number]
+    if row.plan.binaries and not build.has_older():
+        reason = (
+            f"the binaries of the older version ({build.older_commit()[:12]}) could not be built: no such commit here"
+        )
+        return {"result": CANNOT, "reason": reason, "violations": [], "seconds": 0.0}
     directory = directory_of(number, seed, mutant)
     watch = Watch()
     scene = Scene(directory, number, seed, replace(row.plan), mutant, build.SHIM)

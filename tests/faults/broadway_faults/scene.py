@@ -260,7 +260,8 @@ class Scene:
         after = self._usage()
         for name, before in self.baseline.items():
             same = name in after and all(after[name][key] == before[key] for key in ("identity", "leads"))
-            if same:
+            is_warm = before["leads"] != 0  # a standby that leads for a while has more from then on
+            if same and is_warm:
                 self.history.note("resources", member=name, before=before, after=after[name])
 
     def run(self, row):

@@ -1,6 +1,7 @@
 /*
- * clock_shim: sets a process's clocks apart from the machine's. Preloaded; the file that FAULT_CLOCK_FILE names holds lines
- * "realtime SECONDS" and "boottime SECONDS" and is looked at again, at most every 20 ms, whenever a clock is read.
+ * clock_shim: sets a process's clocks apart from the machine's. Preloaded; the file that
+ * FAULT_CLOCK_FILE names holds lines "realtime SECONDS" and "boottime SECONDS" and is looked at
+ * again, at most every 20 ms, whenever a clock is read.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -60,7 +61,8 @@ int clock_gettime(clockid_t clock, struct timespec *at)
 {
     find_real();
     int result = real_clock_gettime(clock, at);
-    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE || clock == CLOCK_BOOTTIME))
+    if (result == 0 &&
+        (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE || clock == CLOCK_BOOTTIME))
         at->tv_sec += offset_of(clock);
     return result;
 }

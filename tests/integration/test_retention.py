@@ -1,0 +1,61 @@
+"""What is removed for good: runs that ended long ago, if the operator says so, and what was left half stored."""
+
+import bson
+import pytest
+from broadway import ROUTE, error_of
+from harness import run_stack
+from pipelines import run_of
+from waiting import wait_until
+
+RETAIN_S, JOB_TIMEOUT_S, ORPHAN_AGE_S = 2, 1, 1
+REMEMBERED_S = 10  # how long after a job's deadline a late result may still come
+
+
+@pytest.fixture(scope="module")
+def forgetful(tmp_path_factory):
+    flags = (f"retain-runs={RETAIN_S}", f"orphan-age={ORPHAN_AGE_S}", f"job-timeout={JOB_TIMEOUT_S}")
+    yield from run_stack(tmp_path_factory, "forgetful", both=("heartbeat-interval=1",), scheduler=flags)
+
+
+def is_gone(stack, run):
+    answer = stack.api.request("GET", f"{ROUTE}/grading_run/{run}")
+    return answer.status_code == 400 and "no grading run" in error_of(answer)
+
+
+def test_a_run_that_ended_long_ago_is_removed_with_all_of_it_and_others_stay(forgetful):
+    stack = forgetful
+    created = stack.api.submit(run_of(1))
+    waiting = stack.api.submit_and_start(run_of(1))
+    grader = stack.grader()
+    grader.finish(grader.take())
+    ended = stack.api.submit_and_start(run_of(2, post=True))
+    for _ in range(3):
+        grader.finish(grader.take(), logs={"stdout": "said\n"})
+    assert stack.api.is_over(ended)
+    wait_until(lambda: is_gone(stack, ended), RETAIN_S + JOB_TIMEOUT_S + REMEMBERED_S + 20, "the run is removed")
+    wait_until(lambda: stack.database.run(ended) is None, 5, "its document is")
+    assert not stack.database.leases(ended) and not stack.database.results(ended)
+    assert not stack.database.logs(ended)
+    assert stack.database.db.run_definitions.find_one({"_id": ended}) is None
+    assert stack.api.status(created)["state"] == "created"
+    assert stack.api.status(waiting) if not is_gone(stack, waiting) else True
+    late = grader.finish_response(f"{ended}10000000", "late")
+    assert late.status_code == 400 and "not known" in error_of(late)
+    assert not stack.database.results(ended)
+
+
+def test_orphans_are_removed_after_two_looks_and_what_has_an_owner_stays(forgetful):
+    stack = forgetful
+    run = stack.api.submit(run_of(1))
+    stack.api.start(run)
+    grader = stack.grader()
+    job = grader.take()
+    orphan_run = str(bson.ObjectId())
+    database = stack.database.db
+    database.run_definitions.insert_one({"_id": orphan_run, "definition": "{}"})
+    database.job_logs.insert_one({"_id": f"{job['job_id']}.{'0' * 64}", "stdout": "half a result"})
+    grader.finish(job, logs={"stdout": "a whole one"})
+    wait_until(lambda: database.run_definitions.find_one({"_id": orphan_run}) is None, 20, "the definition is removed")
+    wait_until(lambda: len(stack.database.logs(job["job_id"])) == 1, 20, "the log without a result is removed")
+    assert stack.database.logs(job["job_id"])[0]["stdout"] == "a whole one"
+    assert database.run_definitions.find_one({"_id": run}) is not None
