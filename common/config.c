@@ -129,9 +129,10 @@ static enum bw_code take_text(const struct config_option *option, const char *te
         return refuse_value(option, text,
                             "is the placeholder of a sample: make a secret of your own", error);
     if (option->choices != NULL && !begins_well(option, text))
-        return refuse_value(option, text,
-                            list_choices(option, "must go on after one of", wanted, sizeof wanted),
-                            error);
+        return refuse_value(
+            option, text,
+            list_choices(option, "must begin, and go on, with one of", wanted, sizeof wanted),
+            error);
     *(const char **)member(values, option) = text;
     return BW_OK;
 }
