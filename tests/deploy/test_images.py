@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from broadway import Api
@@ -23,9 +24,11 @@ JOBS = 200
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def built(request, tmp_path_factory):
     """(directory with the root file systems, what scripts/images said)."""
     assert os.geteuid() == 0, "chroot needs root"
+    if earlier := request.config.getoption("--images-from"):
+        return Path(earlier), (Path(earlier) / "images.log").read_text(encoding="utf-8")
     tools("buildah", "debootstrap")
     directory = tmp_path_factory.mktemp("images")
     argv = [ROOT / "scripts/images", "--engine", "buildah", "--local-base", "--twice", "--rootfs", directory]
