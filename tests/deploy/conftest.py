@@ -7,7 +7,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--images-from",
         metavar="DIR",
-        help="with --images: don't build; DIR has what scripts/images --rootfs DIR made, and its output as DIR/images.log",
+        help="with --images: don't build; DIR is of scripts/images --rootfs DIR, with its output as DIR/images.log",
     )
 
 

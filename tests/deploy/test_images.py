@@ -28,13 +28,18 @@ def built(request, tmp_path_factory):
     """(directory with the root file systems, what scripts/images said)."""
     assert os.geteuid() == 0, "chroot needs root"
     if earlier := request.config.getoption("--images-from"):
-        return Path(earlier), (Path(earlier) / "images.log").read_text(encoding="utf-8")
+        return Path(earlier), sayings((Path(earlier) / "images.log").read_text(encoding="utf-8"))
     tools("buildah", "debootstrap")
     directory = tmp_path_factory.mktemp("images")
     argv = [ROOT / "scripts/images", "--engine", "buildah", "--local-base", "--twice", "--rootfs", directory]
     status, said = run(argv, stdin=subprocess.DEVNULL)
     assert status == 0, said[-4000:]
-    return directory, "\n".join(line for line in said.splitlines() if line.startswith("images: "))
+    return directory, sayings(said)
+
+
+def sayings(text):
+    """What scripts/images itself said, among all that builders say."""
+    return "\n".join(line for line in text.splitlines() if line.startswith("images: "))
 
 
 class Inside:
