@@ -74,6 +74,9 @@ class ApiServer:
         argv = [self.tools / "bin/kubectl", f"--kubeconfig={self.kubeconfig}", *arguments]
         return run(argv, input=text)
 
+    def version(self):
+        return json.loads(self.kubectl("get", "--raw=/version")[1])["gitVersion"]
+
     def dry_run(self, text):
         """What the server says to these documents; it keeps none of them."""
         return self.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", text=text)

@@ -4,6 +4,11 @@
 def pytest_addoption(parser):
     parser.addoption("--cluster", action="store_true", help="with a real kube-apiserver")
     parser.addoption("--images", action="store_true", help="build the images, twice, and run what is in them")
+    parser.addoption(
+        "--images-from",
+        metavar="DIR",
+        help="with --images: don't build; DIR is of scripts/images --rootfs DIR, with its output as DIR/images.log",
+    )
 
 
 def pytest_collection_modifyitems(config, items):

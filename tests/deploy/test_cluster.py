@@ -35,7 +35,7 @@ def test_the_server_accepts_every_document(server, name, capsys):
     count = len(documents(name))
     assert said.count("serverside-applied (server dry run)") == count, said
     with capsys.disabled():
-        print(f"\n{name}: {count} documents accepted by {server.kubectl('version')[1].splitlines()[-1]}")
+        print(f"\n{name}: {count} documents accepted by kube-apiserver {server.version()}")
 
 
 @pytest.mark.parametrize("kind", MISSPELT)

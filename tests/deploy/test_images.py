@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from broadway import Api
@@ -23,15 +24,22 @@ JOBS = 200
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def built(request, tmp_path_factory):
     """(directory with the root file systems, what scripts/images said)."""
     assert os.geteuid() == 0, "chroot needs root"
+    if earlier := request.config.getoption("--images-from"):
+        return Path(earlier), sayings((Path(earlier) / "images.log").read_text(encoding="utf-8"))
     tools("buildah", "debootstrap")
     directory = tmp_path_factory.mktemp("images")
     argv = [ROOT / "scripts/images", "--engine", "buildah", "--local-base", "--twice", "--rootfs", directory]
     status, said = run(argv, stdin=subprocess.DEVNULL)
     assert status == 0, said[-4000:]
-    return directory, "\n".join(line for line in said.splitlines() if line.startswith("images: "))
+    return directory, sayings(said)
+
+
+def sayings(text):
+    """What scripts/images itself said, among all that builders say."""
+    return "\n".join(line for line in text.splitlines() if line.startswith("images: "))
 
 
 class Inside:

@@ -1,5 +1,6 @@
 """A roll-out of three replicas and two schedulers under load loses nothing, refuses nothing, fails nobody for good."""
 
+import subprocess
 import threading
 import time
 
@@ -157,6 +158,26 @@ def is_ready(port):
 def grade(_job):
     time.sleep(JOB_S)  # the work
     return "graded"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param("trap '' TERM; while true; do sleep 0.1; done", id="stays"),
+        pytest.param("exec sleep 60", id="ends without a word"),
+    ],
+)
+def test_a_pod_that_does_not_leave_in_order_fails_the_roll_out(script, monkeypatch):
+    monkeypatch.setattr(rollout, "NEWS_S", 0)
+    times = rollout.Times(min_ready=0, pre_stop=0.3, termination=1.3, startup=1, flags=())
+    child = subprocess.Popen(["bash", "-c", script])
+    pod = rollout.Pod("stubborn", child.pid, None, lambda: child.poll() is None, lambda: "leaving\n")
+    try:
+        with pytest.raises(AssertionError, match=r"has left by itself|did not close in order"):
+            rollout.terminate(pod, times, lambda: None)
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_a_roll_out_under_load_loses_and_refuses_nothing(stack, started, times, capsys):

@@ -8,11 +8,15 @@ const tls = "tls=true&tlsCAFile=/run/secrets/authority/ca.crt";
 const connect = (userinfo, more) =>
   Mongo(`mongodb://${userinfo}localhost:27017/admin?directConnection=true&serverSelectionTimeoutMS=5000&${tls}${more}`);
 
+const AUTHENTICATION_FAILED = 18;
+
 function connectAsRoot() {
   try {
-    return connect(`root:${encodeURIComponent(secret("root-password"))}@`, "&authSource=admin");
+    const connection = connect(`root:${encodeURIComponent(secret("root-password"))}@`, "&authSource=admin");
+    connection.getDB("admin").hello(); // so that a refusal comes inside of this try: mongosh waits in its own way
+    return connection;
   } catch (error) {
-    if (error.codeName !== "AuthenticationFailed") throw error;
+    if (error.code !== AUTHENTICATION_FAILED) throw error;
     return null;
   }
 }
