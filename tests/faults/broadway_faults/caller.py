@@ -82,9 +82,11 @@ class Caller:
             return seen
         content = answer.json if answer.text else {}
         if op == "create":
-            seen["run"] = content.get("id")
+            seen["run"] = content.get("id") or content.get("data", {}).get("grading_run_id")
         if op == "poll" and answer.status == 200:
             seen.update(job=content.get("job_id"), attempt=content.get("attempt"))
+        if op == "course-poll" and answer.status == 200:
+            seen["job"] = content["data"]["grading_job_id"]
         if op == "status":
             seen.update(state=content.get("state"), progress=content.get("progress"))
         if op == "own":

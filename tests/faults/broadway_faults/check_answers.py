@@ -16,6 +16,11 @@ STATES = {
 }
 
 
+def name_of(run):
+    """What its creator called it; of a course's run, the course and the assignment."""
+    return run.get("name") or f"{run.get('course')}-{run.get('assignment')}"
+
+
 def started_runs(evidence):
     started = {call.facts["run"] for call in evidence.of("start") if call.kind == "ok"}
     return started | {note["run"] for note in evidence.noted("run started")}
@@ -43,11 +48,11 @@ def _unattempted_runs(evidence, creates, runs):
     keys = defaultdict(set)
     for call in creates:
         keys[call.facts["name"]].add(call.facts["key"])
-    there = Counter(document.get("name") for document in runs.values())
+    there = Counter(name_of(document) for document in runs.values())
     for name, count in there.items():
         if name not in tries:
             yield f"run {name!r} is there and was never attempted, or was refused"
-        elif evidence.config.get("is_idempotent") and count > len(keys[name]):
+        elif evidence.config.get("is_idempotent") and None not in keys[name] and count > len(keys[name]):
             yield f"{count} runs are there for the {len(keys[name])} idempotency key(s) of {name!r}"
         elif count > tries[name]:
             yield f"{count} runs {name!r} are there after {tries[name]} tries"
@@ -58,7 +63,7 @@ def _unattempted_runs(evidence, creates, runs):
 def _keys_with_two_ids(creates):
     ids = defaultdict(set)
     for call in creates:
-        if call.kind == "ok":
+        if call.kind == "ok" and call.facts["key"] is not None:
             ids[call.facts["key"]].add(call.get("run"))
     for key, found in ids.items():
         if len(found) > 1:
@@ -103,7 +108,7 @@ def _judge_senders(job, calls, result):
 def answers_agree_with_effects(evidence):
     """I7: 2xx → done; 4xx → never done."""
     runs, workers = evidence.dump["runs"], evidence.dump["workers"]
-    names = {document.get("name") for document in runs.values()}
+    names = {name_of(document) for document in runs.values()}
     done = {call.facts["name"] for call in evidence.of("create") if call.kind != "fail"}
     for call in evidence.of("create"):
         if call.kind == "fail" and call.facts["name"] in names and call.facts["name"] not in done:
@@ -177,7 +182,7 @@ def _reads_in_order(reader, run, reads):
 
 def nothing_leaks(evidence):
     """I11: an answer about a run carries that run's canary and no other's."""
-    names = {run: document.get("name") for run, document in evidence.dump["runs"].items()}
+    names = {run: name_of(document) for run, document in evidence.dump["runs"].items()}
     for call in evidence.calls:
         if "canaries" not in call.answer:
             continue
@@ -186,7 +191,9 @@ def nothing_leaks(evidence):
         if run in evidence.removed:
             continue
         own = f"canary-{names.get(run)}-yranac"
+        course = call.facts.get("owner")  # whoever asks for a course may see all of that course
         for canary in call.answer["canaries"]:
-            if canary != own:
+            is_own = canary.startswith(f"canary-{course}-") if course else canary == own
+            if not is_own:
                 what = f"{call.op} of {run}" if run else call.op
                 yield f"the answer to {what} ({kind_of(job) if job else 'run'}) held {canary!r} of another"

@@ -1,6 +1,7 @@
 """The system under test: a private database, schedulers and replicas of the preset `fault`, each with links of its own
 that can be put through a proxy, failpoints that can be set while it runs, and a mutant to do without a guard."""
 
+import json
 import os
 import random
 import re
@@ -20,6 +21,7 @@ from broadway_faults.proxy import Loop, Proxy
 
 DATABASE = "broadway"
 READY_S = 30
+COURSES = {name: {"tokens": [f"admin-of-{name}"], "query_tokens": []} for name in ("cs-a", "cs-b")}
 TOKENS = {"cluster": "fault-cluster-token", "internal": "fault-internal-token"}
 STATE = 0
 SHOWN = re.compile(r"shown this once: (\S+)")
@@ -46,6 +48,7 @@ class Plan:
     shimmed: tuple = ()  # names of members that run with the shim of the clocks
     binaries: dict = field(default_factory=dict)  # member name -> directory, where not build/fault
     test_commands: bool = False
+    has_courses: bool = False
     gives_tokens: bool = True  # False: the processes agree on tokens in the database
 
 
@@ -88,6 +91,7 @@ class Cluster:
     def _make_tokens(self):
         for name, token in TOKENS.items():
             write_private(self.directory / f"{name}-token", token + "\n")
+        write_private(self.directory / "courses.json", json.dumps(COURSES))
 
     def _make_members(self):
         plan = self.plan
@@ -170,6 +174,7 @@ class Cluster:
             "internal-port": internal_port,
             "internal-url": f"http://127.0.0.1:{called}",
             "poll-wait": self.plan.poll_wait,
+            **({"course-config": self.directory / "courses.json"} if self.plan.has_courses else {}),
             **self.plan.api,
         }
         argv = command_line(self._binary(name, "broadway-api"), flags)

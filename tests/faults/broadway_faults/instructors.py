@@ -43,6 +43,7 @@ class Instructor:
         self.scene, self.key, self.definition = scene, key, definition
         self.random = random.Random(f"{scene.seed}/{key}")
         self.caller = Caller(f"client-{key}", scene.history, scene.urls)
+        self.has_key = True  # says Idempotency-Key
         self.run = None
         self.state = None
         self.thread = None
@@ -75,15 +76,15 @@ class Instructor:
             replica = (replica + 1) % len(self.scene.urls)
         return False
 
-    def create_once(self, replica, key=None):
-        key = key or self.key
+    def create_once(self, replica):
+        key = self.key if self.has_key else None
         return self.caller.call(
             "create",
             replica,
             "POST",
             "/grading_run",
             body=self.definition,
-            headers={"Idempotency-Key": key},
+            headers={"Idempotency-Key": key} if key else {},
             timeout_s=CALL_TIMEOUT_S,
             key=key,
             name=self.definition["name"],

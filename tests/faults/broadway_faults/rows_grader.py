@@ -4,7 +4,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from bson import ObjectId
+
 from broadway_faults.cluster import Plan
+from broadway_faults.courses import CourseWorker, Staff
 from broadway_faults.graders import BEATING, VANISH
 from broadway_faults.registry import row
 from broadway_faults.rows_api import all_over, strikes
@@ -142,10 +145,38 @@ def two_results(scene):
     scene.expect(sorted(statuses) == [200] + 5 * [400], "of several at once one counts", statuses=statuses)
 
 
-@row(29, "grader: two processes with one worker id (course protocol)")
+@row(29, "grader: two processes with one worker id (course protocol)", Plan(has_courses=True))
 def one_id_twice(scene):
-    scene.need(scene.supports("POST", "/worker/nobody"), "the course protocol is not there yet")
-    scene.need(False, "the course protocol's registration is not known to the harness yet")
+    """And two courses, neither of which may see anything of the other."""
+    first, second = CourseWorker(scene, "shared-id"), CourseWorker(scene, "shared-id")
+    ours, theirs = Staff(scene, "cs-a"), Staff(scene, "cs-b")
+    run = ours.run("essay", 2)
+    scene.expect(first.register().status == 200, "the first is registered")
+    job = first.take()
+    for replica in (0, 1, 0, 1):
+        first.beat(replica)
+        answer = second.register(replica)
+        told = answer.status == 400 and "already exists" in answer.text
+        scene.expect(told, "the second is refused while the first lives", status=answer.status, text=answer.text[:120])
+    scene.expect(set(theirs.pry(run, job["grading_job_id"])) <= {200, 400, 404}, "another course is told nothing")
+    scene.until(lambda: second.register(1).status == 200, death_s(scene) + 6, "a dead id may come back")
+    end = scene.until(lambda: scene.leases(job["grading_job_id"])[0].get("ended"), 10, "its job is queued again")
+    scene.expect(end == "lost", "not resumed", ended=end)
+    other = theirs.run("report", 1)
+    over = {"_id": {"$in": [ObjectId(run), ObjectId(other)]}, "state": "finished"}
+    scene.until(
+        lambda: scene.database.grading_runs.count_documents(over) == 2 or (work_on(second) and False),
+        20,
+        "both runs end by the second",
+    )
+    ours.pry(run, job["grading_job_id"])
+    scene.expect(set(theirs.pry(run, job["grading_job_id"])) <= {200, 400, 404}, "another course is told nothing")
+
+
+def work_on(worker, replica=0):
+    """One job, if there is one; was there?"""
+    job = worker.poll(replica)
+    return job is not None and worker.send(job, replica).status == 200
 
 
 @row(30, "grader: restarts in a job and registers anew", strict_deaths=True)

@@ -3,12 +3,15 @@
 import threading
 import time
 
-from broadway_faults.caller import fetch
+from bson import ObjectId
+
+from broadway_faults import resources
 from broadway_faults.cluster import Plan
+from broadway_faults.courses import CourseWorker, SocketWorker, Staff
 from broadway_faults.raw import Upload
 from broadway_faults.registry import row
 from broadway_faults.rows_api import all_over, strikes
-from broadway_faults.rows_grader import death_s
+from broadway_faults.rows_grader import death_s, work_on
 
 PUBLIC = ("public:api-0",)
 
@@ -100,8 +103,36 @@ def slow_upload(scene):
     dripping.answer()
 
 
-@row(38, "grader link: half-open websocket")
+@row(38, "grader link: half-open websocket", Plan(links=PUBLIC, has_courses=True))
 def half_open(scene):
-    answer = fetch(scene.urls[0], "GET", "/api/v1/worker_ws/nobody")
-    scene.need(answer.status not in (0, 404, 405), "there are no websockets yet (the course protocol brings them)")
-    scene.need(False, "the course protocol's websocket is not known to the harness yet")
+    """The connection is there for TCP, and nothing passes any more."""
+    staff = Staff(scene, "cs-a")
+    silent = SocketWorker(scene, "half-open")
+    scene.expect(silent.register() == {"success": True}, "it is registered")
+    before = resources.usage(scene.cluster.members["api-0"].pid)
+    run = staff.run("essay", 1)
+    job = silent.receive()
+    scene.expect(job is not None, "a job is pushed")
+    lease = f"{job['grading_job_id']}.1"
+    ends = time.monotonic() + 2 * death_s(scene)
+    while time.monotonic() < ends:
+        silent.ping()
+        scene.pause(scene.plan.heartbeat * 0.4)
+    scene.expect("ended" not in scene.leases(job["grading_job_id"])[0], "pings are heartbeats")
+    scene.link("public:api-0", drop=("up", "down"))
+    cut = time.monotonic()
+    ended = {"_id": lease, "ended": {"$exists": True}}
+    scene.until(lambda: scene.database.job_leases.count_documents(ended), death_s(scene) + 6, "its lease ends")
+    took = time.monotonic() - cut
+    scene.measure("lease ended", seconds=took)
+    scene.expect(took < death_s(scene) + 3, "heartbeats decide, not TCP", seconds=took)
+    now = resources.usage(scene.cluster.members["api-0"].pid)
+    scene.expect(now["threads"] <= before["threads"] + 2, "no thread is held", before=before, now=now)
+    other = CourseWorker(scene, "other")
+    other.register(1)
+    scene.until(lambda: work_on(other, 1), 15, "another grader gets the job")
+    scene.until(
+        lambda: scene.database.grading_runs.count_documents({"_id": ObjectId(run), "state": "finished"}), 15, "ends"
+    )
+    scene.link("public:api-0")
+    silent.abort()

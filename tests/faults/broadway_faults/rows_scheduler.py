@@ -84,7 +84,7 @@ def kill_before_post(scene):
     scene.expect(posts == 1, "the next leader queues it, once", leases=posts)
 
 
-@row(16, "scheduler: kill -9 while requeuing a dead worker's jobs", Plan(**TWO))
+@row(16, "scheduler: kill -9 while requeuing a dead worker's jobs", Plan(**TWO, job_timeout=20))
 def kill_in_requeue(scene):
     victim = scene.add_idle_grader(concurrency=4)
     scene.submit(students=4, pre=False, post=False)

@@ -1,0 +1,146 @@
+"""Parties of the course protocol: staff of a course, graders that poll, graders with a websocket. Each call is in the
+history; a run's name is its course and assignment, and its canary is in its environment and its results."""
+
+import asyncio
+import json
+import warnings
+
+from broadway_faults.caller import ROUTE, Caller
+from broadway_faults.cluster import COURSES
+from broadway_faults.dump import result_digest
+from broadway_faults.instructors import canary
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from websockets.legacy.client import connect
+
+from websockets.exceptions import ConnectionClosed
+
+CALL_TIMEOUT_S = 8
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+class Staff:
+    """Those who own a course."""
+
+    def __init__(self, scene, course):
+        self.scene, self.course = scene, course
+        self.caller = Caller(f"staff-{course}", scene.history, scene.urls)
+        self.headers = bearer(COURSES[course]["tokens"][0])
+
+    def ask(self, op, method, path, body=None, replica=0, **facts):
+        headers = self.headers
+        return self.caller.call(
+            op, replica, method, path, body=body, headers=headers, timeout_s=CALL_TIMEOUT_S, **facts
+        )
+
+    def run(self, assignment, students):
+        """Stores a config and starts a run of it; returns the run's id."""
+        name = f"{self.course}-{assignment}"
+        config = {"student_pipeline": [{"image": "alpine:3.20"}], "env": {"KEY": canary(name)}}
+        self.ask("configure", "POST", f"/grading_config/{self.course}/{assignment}", config)
+        body = {"students_env": [{"netid": f"s{n}"} for n in range(students)]}
+        path = f"/grading_run/{self.course}/{assignment}"
+        answer = self.ask("create", "POST", path, body, name=name, key=name)
+        return answer.json["data"]["grading_run_id"]
+
+    def pry(self, run, job):
+        """Asks for everything of a run that may be another course's; the statuses. What it hears must be its own."""
+        paths = (f"grading_run_status/{self.course}/{run}", f"grading_run_env/{self.course}/{run}")
+        paths += (f"grading_job_log/{self.course}/{job}", f"queue/{self.course}/{job}/position")
+        paths += (f"worker/{self.course}/all", f"queue/{self.course}/length")
+        return [
+            self.ask("pry", "GET", f"/{path}", replica=replica, owner=self.course).status
+            for path in paths
+            for replica in range(len(self.scene.urls))
+        ]
+
+
+class CourseWorker:
+    """A grader that polls, with an id that it chose."""
+
+    def __init__(self, scene, worker):
+        self.scene, self.id = scene, worker
+        self.caller = Caller(f"course-grader-{worker}", scene.history, scene.urls)
+        self.headers = bearer(scene.cluster.cluster_token)
+
+    def ask(self, op, method, path, body=None, replica=0, **facts):
+        return self.caller.call(
+            op,
+            replica,
+            method,
+            f"/{path}/{self.id}",
+            body=body,
+            headers=self.headers,
+            timeout_s=CALL_TIMEOUT_S,
+            **facts,
+        )
+
+    def register(self, replica=0):
+        return self.ask("course-register", "POST", "worker", {"hostname": self.id}, replica)
+
+    def beat(self, replica=0):
+        return self.ask("course-beat", "POST", "heartbeat", {}, replica)
+
+    def poll(self, replica=0):
+        """A job, or None."""
+        answer = self.ask("course-poll", "GET", "grading_job", None, replica)
+        return answer.json["data"] if answer.status == 200 else None
+
+    def take(self, replica=0, seconds=15):
+        return self.scene.until(lambda: self.poll(replica), seconds, f"course grader {self.id} gets a job")
+
+    def send(self, job, replica=0):
+        """A result that holds what the job's environment held."""
+        results = [{"echo": job["stages"][0]["env"]}]
+        body = {
+            "grading_job_id": job["grading_job_id"],
+            "success": True,
+            "results": results,
+            "logs": {"stdout": "ok\n"},
+        }
+        facts = {"worker": self.id, "job": job["grading_job_id"], "value": result_digest(results)}
+        return self.ask("result", "POST", "grading_job", body, replica, **facts)
+
+
+class SocketWorker:
+    """A grader with a websocket, whose pings are its heartbeats. Its frames are notes in the history, since nothing
+    acknowledges them."""
+
+    def __init__(self, scene, worker, replica=0):
+        self.scene, self.id = scene, worker
+        self.address = f"ws{scene.urls[replica][4:]}{ROUTE}/worker_ws/{worker}"
+        self.loop = scene.cluster.loop
+        headers = bearer(scene.cluster.cluster_token)
+        self.socket = self.loop.run(self._connect(headers))
+
+    async def _connect(self, headers):
+        return await connect(self.address, extra_headers=headers, ping_interval=None, close_timeout=1)
+
+    def register(self):
+        self.loop.run(self.socket.send(json.dumps({"type": "register", "args": {"hostname": self.id}})))
+        return self.receive()
+
+    def receive(self, seconds=8):
+        """The next message, or None."""
+        try:
+            return json.loads(self.loop.run(asyncio.wait_for(self.socket.recv(), seconds)))
+        except (asyncio.TimeoutError, ConnectionClosed):
+            return None
+
+    def send(self, job):
+        results = [{"by": self.id}]
+        args = {"grading_job_id": job["grading_job_id"], "success": True, "results": results, "logs": {}}
+        facts = {"worker": self.id, "job": job["grading_job_id"], "value": result_digest(results), "replica": 0}
+        self.scene.history.invoke(f"socket-{self.id}", "result", **facts)
+        self.loop.run(self.socket.send(json.dumps({"type": "job_result", "args": args})))
+
+    def ping(self):
+        """A heartbeat; waits for no pong."""
+        self.loop.run(self.socket.ping())
+
+    def abort(self):
+        self.loop.call(self.socket.transport.abort)
