@@ -20,11 +20,32 @@ enum client_access {
     CLIENTS_ARE_SHUT_OUT
 };
 
+/* A token, and one that is valid besides, while one replaces the other. */
+struct token_pair {
+    struct token_hash current, second;
+    bool has_second;
+};
+
 struct auth_keys {
     enum client_access clients;
-    struct token_hash client, cluster, internal;
+    struct token_pair client, cluster, internal;
     struct failure_limit *failures;
 };
+
+static void token_pair_set_second(struct token_pair *pair, const char *token)
+{
+    pair->has_second = token != NULL;
+    if (token != NULL)
+        token_hash_make(token, &pair->second);
+}
+
+/* Takes the same time whichever of the two it is. */
+static bool token_pair_matches(const struct token_pair *pair, const char *token)
+{
+    bool is_current = token_hash_matches(&pair->current, token);
+    bool is_second = pair->has_second && token_hash_matches(&pair->second, token);
+    return is_current || is_second;
+}
 
 /* ---- Learning the tokens ---- */
 
@@ -114,8 +135,8 @@ static enum bw_code learn_cluster_token(struct auth_keys *keys, const char *give
                                         struct setting_store *settings, struct bw_error *error)
 {
     if (given == NULL)
-        return agree_on_cluster_token(settings, &keys->cluster, error);
-    token_hash_make(given, &keys->cluster);
+        return agree_on_cluster_token(settings, &keys->cluster.current, error);
+    token_hash_make(given, &keys->cluster.current);
     return BW_OK;
 }
 
@@ -132,7 +153,7 @@ static enum bw_code learn_internal_token(struct auth_keys *keys, const char *giv
             return code;
         given = agreed;
     }
-    token_hash_make(given, &keys->internal);
+    token_hash_make(given, &keys->internal.current);
     return BW_OK;
 }
 
@@ -153,7 +174,10 @@ enum bw_code auth_open(const struct api_options *options, struct setting_store *
     }
     opened->clients = choose_client_access(options);
     if (options->client_token != NULL)
-        token_hash_make(options->client_token, &opened->client);
+        token_hash_make(options->client_token, &opened->client.current);
+    token_pair_set_second(&opened->internal, options->second_internal_token);
+    token_pair_set_second(&opened->cluster, options->second_cluster_token);
+    token_pair_set_second(&opened->client, options->second_client_token);
     opened->failures = failure_limit_new();
     warn_if_short("--internal-token", options->internal_token);
     warn_if_short("--cluster-token", options->cluster_token);
@@ -207,7 +231,7 @@ enum bw_code auth_client(struct auth_keys *keys, const struct exchange *exchange
     if (token == NULL)
         return bw_fail(error, BW_UNAUTHORIZED,
                        "the header 'Authorization: Bearer <client token>' is missing");
-    if (token_hash_matches(&keys->client, token))
+    if (token_pair_matches(&keys->client, token))
         return BW_OK;
     return refuse_token(keys, exchange_request(exchange)->address, token, BW_UNAUTHORIZED,
                         "the client token is wrong", error);
@@ -218,7 +242,7 @@ enum bw_code auth_cluster(struct auth_keys *keys, const char *token, const char 
 {
     if (token == NULL)
         return bw_fail(error, BW_BAD_REQUEST, "argument 'token' is missing");
-    if (token_hash_matches(&keys->cluster, token))
+    if (token_pair_matches(&keys->cluster, token))
         return BW_OK;
     return refuse_token(keys, address, token, BW_BAD_REQUEST, "the cluster token is wrong", error);
 }
@@ -230,7 +254,7 @@ enum bw_code auth_internal(struct auth_keys *keys, const struct exchange *exchan
     if (token == NULL)
         return bw_fail(error, BW_UNAUTHORIZED,
                        "the header 'Authorization: Bearer <internal token>' is missing");
-    if (!token_hash_matches(&keys->internal, token))
+    if (!token_pair_matches(&keys->internal, token))
         return bw_fail(error, BW_UNAUTHORIZED, "the internal token is wrong");
     return BW_OK;
 }

@@ -6,7 +6,8 @@
  * Client endpoints are open while the public port is bound to loopback, or with
  * --anonymous-clients; else they take the client token, and without one they are closed. The
  * cluster token is given, or made at the first start, shown once, and its hash kept in the
- * database. The internal token is given, or agreed upon in the database, for one machine.
+ * database. The internal token is given, or agreed upon in the database, for one machine. Beside
+ * each of the three a second one may be valid, so that tokens can be replaced without a stop.
  */
 #ifndef API_AUTH_H
 #define API_AUTH_H

@@ -2,11 +2,13 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -398,12 +400,16 @@ static void find_library_functions(void)
     *(void **)&library_queue_response = dlsym(RTLD_NEXT, "MHD_queue_response");
 }
 
+/* "No" makes the server close the connection at once. To let it queue its own page all the same
+ * would crash it in the moment of its stop: it then queues nothing, and builds the page's headers.
+ */
 HOOK enum MHD_Result MHD_queue_response(struct MHD_Connection *connection, unsigned int status,
                                         struct MHD_Response *response)
 {
-    if (answering == NULL)
-        refuse_unreadable(connection, status);
-    return library_queue_response(connection, status, response);
+    if (answering != NULL)
+        return library_queue_response(connection, status, response);
+    refuse_unreadable(connection, status);
+    return MHD_NO;
 }
 
 /* ---- Start ---- */
@@ -474,10 +480,8 @@ static enum bw_code start(struct front *front, struct bw_error *error)
 static void release(struct front *front)
 {
     if (front->is_started)
-        front_stop_accepting(front); /* so that the listener is ours to close */
-    if (front->is_started)
-        ulfius_stop_framework(&front->ulfius);
-    if (front->listener >= 0)
+        ulfius_stop_framework(&front->ulfius); /* closes the listener as well */
+    else if (front->listener >= 0)
         close(front->listener);
     if (front->has_instance)
         ulfius_clean_instance(&front->ulfius);
@@ -522,13 +526,18 @@ size_t front_in_flight(const struct front *front)
 
 /* ---- Stop ---- */
 
+/* The listening socket goes, its number stays, as a descriptor on which nothing ever happens: the
+ * server's threads go on looking at it. (MHD_quiesce_daemon takes it out of their epoll sets just
+ * as they do so themselves, and the second of the two aborts the process.) */
 void front_stop_accepting(struct front *front)
 {
     if (atomic_exchange(&front->is_stopping, true))
         return;
-    MHD_quiesce_daemon(front->ulfius.mhd_daemon);
-    shutdown(front->listener,
-             SHUT_RD); /* not closed yet: the server's threads may still look at it */
+    int quiet = eventfd(0, EFD_CLOEXEC);
+    if (quiet < 0 || dup3(quiet, front->listener, O_CLOEXEC) < 0)
+        log_error("the listening socket can't be closed", log_text("front", front->settings.name));
+    if (quiet >= 0)
+        close(quiet);
 }
 
 /* Waits until `counter` is 0. False: it did not become so in time. */

@@ -15,6 +15,8 @@ struct api_options {
     const char *internal_token; /* NULL: agreed upon in the database */
     const char *cluster_token;  /* NULL: made at first start */
     const char *client_token;   /* NULL: none */
+    const char *second_internal_token, *second_cluster_token,
+        *second_client_token; /* valid besides, while one replaces the other; NULL: none */
     bool anonymous_clients, allow_privileged;
     int64_t heartbeat_interval_ms, poll_wait_ms, grace_ms;
     int64_t max_body_bytes, max_result_bytes, max_log_bytes, max_connections;

@@ -54,10 +54,26 @@ static enum status job_status(const struct job_fact *fact, enum run_phase phase,
     return fact->is_live ? STATUS_RUNNING : STATUS_QUEUED;
 }
 
+/* Never handed out, since its run was over before. */
+static bool is_left_over(const struct job_fact *fact, enum run_phase phase)
+{
+    return fact->outcome == OUTCOME_NONE && run_phase_is_over(phase);
+}
+
 static enum job_outcome job_outcome(const struct job_fact *fact, enum run_phase phase)
 {
-    bool is_left_over = fact->outcome == OUTCOME_NONE && run_phase_is_over(phase);
-    return is_left_over ? OUTCOME_CANCELLED : fact->outcome;
+    return is_left_over(fact, phase) ? OUTCOME_CANCELLED : fact->outcome;
+}
+
+/* What the grader sent, or why there is nothing of the kind. New reference. */
+static json_t *job_result(const struct job_fact *fact, enum run_phase phase)
+{
+    if (fact->result != NULL)
+        return json_incref(fact->result);
+    if (!is_left_over(fact, phase))
+        return json_null();
+    return json_string(phase == RUN_FAILED ? "not run: the job before the students failed"
+                                           : "the grading run was cancelled");
 }
 
 /* Everything about one answer that its parts need. */
@@ -88,8 +104,7 @@ static json_t *job_answer(const struct answer *answer, uint32_t slot, json_t *st
     json_object_set_new(job, "outcome", outcome == NULL ? json_null() : json_string(outcome));
     json_object_set_new(job, "attempts", json_integer(fact->attempts));
     if (answer->view->with_results)
-        json_object_set_new(job, "result",
-                            fact->result == NULL ? json_null() : json_incref(fact->result));
+        json_object_set_new(job, "result", job_result(fact, answer->phase));
     return job;
 }
 

@@ -93,7 +93,7 @@ static bool begins_well(const struct config_option *option, const char *text)
 }
 
 /* Words that stand in samples for a secret that someone has yet to make. */
-static bool is_placeholder(const char *text)
+static bool begins_as_placeholder(const char *text)
 {
     static const char *const words[] = {"change-me",  "change_me",  "changeme",
                                         "replace-me", "replace_me", "placeholder"};
@@ -101,6 +101,18 @@ static bool is_placeholder(const char *text)
         if (strncasecmp(text, words[i], strlen(words[i])) == 0)
             return true;
     return false;
+}
+
+/* Also as a part of a URI: its user, its password, a host. */
+static bool is_placeholder(const char *text)
+{
+    static const char separators[] = ":/@,";
+    while (!begins_as_placeholder(text)) {
+        text += strcspn(text, separators);
+        if (*text++ == '\0')
+            return false;
+    }
+    return true;
 }
 
 static enum bw_code take_text(const struct config_option *option, const char *text, void *values,
@@ -117,9 +129,10 @@ static enum bw_code take_text(const struct config_option *option, const char *te
         return refuse_value(option, text,
                             "is the placeholder of a sample: make a secret of your own", error);
     if (option->choices != NULL && !begins_well(option, text))
-        return refuse_value(option, text,
-                            list_choices(option, "must go on after one of", wanted, sizeof wanted),
-                            error);
+        return refuse_value(
+            option, text,
+            list_choices(option, "must begin, and go on, with one of", wanted, sizeof wanted),
+            error);
     *(const char **)member(values, option) = text;
     return BW_OK;
 }

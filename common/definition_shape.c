@@ -1,8 +1,8 @@
 #include "common/definition_shape.h"
 
-#include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/env.h"
@@ -13,6 +13,7 @@ enum {
     MAX_STAGES = 100,
     MAX_ENV = 1000,
     MAX_ENTRYPOINT = 1000,
+    MAX_CPU_DIGITS = 5,
     MAX_TIMEOUT_SECONDS = 7 * 24 * 3600,
     MAX_EXPANDED_BYTES = 1024 * 1024, /* of all environments of one job */
     WHERE_SIZE = 96
@@ -77,12 +78,30 @@ static enum bw_code check_memory(const json_t *value, const char *path, const vo
     return BW_OK;
 }
 
+/* N or N-M, at the beginning of `text`: what is behind it, or NULL if there is none. */
+static const char *skip_cpu_range(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > MAX_CPU_DIGITS)
+        return NULL;
+    unsigned long first = strtoul(text, NULL, 10);
+    text += digits;
+    if (*text != '-')
+        return text;
+    digits = strspn(++text, "0123456789");
+    bool is_range = digits > 0 && digits <= MAX_CPU_DIGITS && strtoul(text, NULL, 10) >= first;
+    return is_range ? text + digits : NULL;
+}
+
 static enum bw_code check_cpus(const json_t *value, const char *path, const void *context,
                                struct bw_error *error)
 {
     (void)context;
     const char *text = json_string_value(value);
-    if (strspn(text, "0123456789,-") != strlen(text) || !isdigit((unsigned char)text[0]))
+    do
+        text = skip_cpu_range(text);
+    while (text != NULL && *text++ == ',');
+    if (text == NULL || text[-1] != '\0')
         return bw_fail(error, BW_BAD_REQUEST, "%s: must be a list of processors, like 0-2 or 0,1",
                        path);
     return BW_OK;

@@ -177,8 +177,8 @@ static enum bw_code check_number(const json_t *value, const struct json_field *f
     double number = json_number_value(value);
     if (!isfinite(number) ||
         (has_limits(field) && (number < field->minimum || number > field->maximum)))
-        return bw_fail(error, BW_BAD_REQUEST, "%s: must be between %g and %g, not %g", path,
-                       field->minimum, field->maximum, number);
+        return bw_fail(error, BW_BAD_REQUEST, "%s: must be between %.15g and %.15g, not %.15g",
+                       path, field->minimum, field->maximum, number);
     return BW_OK;
 }
 

@@ -256,6 +256,15 @@ static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
     return BW_OK;
 }
 
+static enum bw_code open_database(struct core *core, const struct scheduler_options *options,
+                                  struct bw_error *error)
+{
+    struct bw_error reason;
+    enum bw_code code = database_open(options->mongodb_uri, options->mongodb_database,
+                                      "broadway-scheduler", &core->database, &reason);
+    return code == BW_OK ? BW_OK : bw_fail(error, code, "--mongodb-uri: %s", reason.message);
+}
+
 int main(int count, char **arguments)
 {
     static struct scheduler scheduler;
@@ -274,8 +283,7 @@ int main(int count, char **arguments)
     take_flags(core, &options);
     core->inbox = inbox_new();
     core->metrics = scheduler_metrics_new();
-    enum bw_code code = database_open(options.mongodb_uri, options.mongodb_database,
-                                      "broadway-scheduler", &core->database, &error);
+    enum bw_code code = open_database(core, &options, &error);
     if (code == BW_OK)
         code = open_stores(&scheduler, &error);
     if (code == BW_OK &&

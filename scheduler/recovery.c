@@ -85,6 +85,55 @@ static void name_jobs(struct run_reader *reader, uint32_t first, uint32_t count)
     }
 }
 
+/* Keeps the jobs among `count` whose attempts 1 to `last` are all there: they may have more. */
+static uint32_t keep_longer(struct run_reader *reader, uint32_t count, uint32_t last)
+{
+    uint32_t kept = 0, slot;
+    for (uint32_t i = 0; i < count; i++)
+        if (reader_slot(reader, reader->jobs[i], &slot) &&
+            reader->facts[slot - reader->first].attempt == last)
+            memmove(reader->jobs[kept++], reader->jobs[i], JOB_ID_SIZE);
+    return kept;
+}
+
+/* Of the first `count` jobs keeps those whose result is there but not how many attempts it took. */
+static uint32_t keep_uncounted(struct run_reader *reader, uint32_t count)
+{
+    uint32_t kept = 0, slot;
+    for (uint32_t i = 0; i < count; i++)
+        if (reader_slot(reader, reader->jobs[i], &slot) &&
+            summary_outcome(reader->run->run.summary[slot]) != OUTCOME_NONE &&
+            summary_attempts(reader->run->run.summary[slot]) == 0)
+            memmove(reader->jobs[kept++], reader->jobs[i], JOB_ID_SIZE);
+    return kept;
+}
+
+/* A grader's result does not say how many attempts the job took; its leases do, those that were
+ * released aside. */
+static enum bw_code count_attempts(struct run_reader *reader, uint32_t count,
+                                   struct bw_error *error)
+{
+    uint8_t *summary = reader->run->run.summary;
+    memset(reader->facts, 0, CHUNK * sizeof *reader->facts);
+    count = keep_uncounted(reader, count);
+    for (uint32_t first = 1; count > 0; first += WINDOW) {
+        enum bw_code code = lease_store_read(reader->core->lease_store,
+                                             (const char(*)[JOB_ID_SIZE])reader->jobs, count, first,
+                                             WINDOW, take_lease, reader, error);
+        if (code != BW_OK)
+            return code;
+        count = keep_longer(reader, count, first + WINDOW - 1);
+    }
+    for (uint32_t i = 0; i < reader->count; i++) {
+        const struct job_fact *fact = &reader->facts[i];
+        uint8_t *job = &summary[reader->first + i];
+        uint32_t live = fact->last.end == LEASE_LIVE ? 1 : 0;
+        if (fact->attempt > 0)
+            *job = summary_make(summary_outcome(*job), strikes_total(&fact->strikes) + live);
+    }
+    return BW_OK;
+}
+
 /* The results that the summary does not know yet. Jobs of phases that have not begun have none. */
 static enum bw_code read_results(struct run_reader *reader, uint32_t first, uint32_t end,
                                  struct bw_error *error)
@@ -98,6 +147,8 @@ static enum bw_code read_results(struct run_reader *reader, uint32_t first, uint
         enum bw_code code = result_store_read(reader->core->results,
                                               (const char(*)[JOB_ID_SIZE])reader->jobs, wanted,
                                               false, take_result, reader, error);
+        if (code == BW_OK)
+            code = count_attempts(reader, wanted, error);
         if (code != BW_OK)
             return code;
     }

@@ -52,11 +52,27 @@ static int serve_ready(const struct _u_request *request, struct _u_response *res
     return U_CALLBACK_COMPLETE;
 }
 
+static const char *const paths[] = {"/metrics", "/healthz", "/readyz"};
+
+static bool is_known(const char *path)
+{
+    for (size_t i = 0; path != NULL && i < sizeof paths / sizeof *paths; i++)
+        if (strcmp(path, paths[i]) == 0)
+            return true;
+    return false;
+}
+
 static int serve_nothing(const struct _u_request *request, struct _u_response *response,
                          void *context)
 {
-    (void)request, (void)context;
-    ulfius_set_string_body_response(response, 404, "{\"error\":\"there is nothing at this path\"}");
+    (void)context;
+    bool is_method = is_known(request->url_path);
+    ulfius_set_string_body_response(response, is_method ? 405 : 404,
+                                    is_method
+                                        ? "{\"error\":\"this path takes only the method GET\"}"
+                                        : "{\"error\":\"there is nothing at this path\"}");
+    if (is_method)
+        u_map_put(response->map_header, "Allow", "GET");
     u_map_put(response->map_header, "Content-Type", "application/json");
     return U_CALLBACK_COMPLETE;
 }
@@ -65,9 +81,9 @@ static int start(struct status *status)
 {
     struct _u_instance *instance = &status->instance;
     instance->timeout = IDLE_SECONDS;
-    ulfius_add_endpoint_by_val(instance, "GET", NULL, "/metrics", 0, serve_metrics, status);
-    ulfius_add_endpoint_by_val(instance, "GET", NULL, "/healthz", 0, serve_health, status);
-    ulfius_add_endpoint_by_val(instance, "GET", NULL, "/readyz", 0, serve_ready, status);
+    ulfius_add_endpoint_by_val(instance, "GET", NULL, paths[0], 0, serve_metrics, status);
+    ulfius_add_endpoint_by_val(instance, "GET", NULL, paths[1], 0, serve_health, status);
+    ulfius_add_endpoint_by_val(instance, "GET", NULL, paths[2], 0, serve_ready, status);
     ulfius_set_default_endpoint(instance, serve_nothing, status);
     return ulfius_start_framework(instance);
 }

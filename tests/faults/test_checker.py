@@ -71,6 +71,16 @@ def test_a_started_run_that_never_ends():
     assert "I1" in found(story)
 
 
+def test_a_run_that_is_removed_after_its_end_is_no_loss_and_one_before_is():
+    story = good_story()
+    for collection in ("runs", "leases", "results"):
+        story.dump[collection] = {}
+    story.event("grading_runs", "delete", RUN)
+    assert found(story) == set()
+    story.events[-2] = {**story.events[-2], "set": {"state": "students"}}
+    assert found(story) == {"I1"}
+
+
 # ---- I2 ----
 
 

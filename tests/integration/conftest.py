@@ -1,8 +1,12 @@
 """Stacks for the tests. One with three replicas is shared by most; each test leaves its queue empty."""
 
+import os
+
 import harness
 import pytest
-from harness import Replica, run_stack
+from harness import ROOT, Replica, run_stack
+
+os.environ.setdefault("TSAN_OPTIONS", f"suppressions={ROOT / 'tests' / 'tsan.supp'}")
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ FLAGS = {
     "broadway-scheduler": BOTH + ["max-attempts", "job-timeout", "leader-lease", "metrics-port"],
 }
 SECRETS = {
-    "broadway-api": ["mongodb-uri", "internal-token", "cluster-token", "client-token"],
+    "broadway-api": ["mongodb-uri", "internal-token", "cluster-token", "client-token"]
+    + ["second-internal-token", "second-cluster-token", "second-client-token"],
     "broadway-scheduler": ["mongodb-uri", "internal-token"],
 }
 BINARIES = list(FLAGS)
@@ -128,9 +129,11 @@ def test_a_secret_and_its_file_together_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("option", ["tlsInsecure=true", "tlsAllowInvalidCertificates=true", "retrywrits=true"])
-def test_a_weakening_or_unknown_option_of_the_uri_is_refused_by_name(option):
-    status, text = run("broadway-api", f"--mongodb-uri=mongodb://u:canary-pass@127.0.0.1:1/?{option}")
-    assert status > 0 and option.partition("=")[0].lower() in text.lower() and "canary-pass" not in text
+@pytest.mark.parametrize("binary", ["broadway-api", "broadway-scheduler"])
+def test_a_weakening_or_unknown_option_of_the_uri_is_refused_by_name(binary, option):
+    status, text = run(binary, f"--mongodb-uri=mongodb://u:canary-pass@127.0.0.1:1/?{option}")
+    assert status > 0 and f"{binary}: --mongodb-uri: " in text
+    assert option.partition("=")[0].lower() in text.lower() and "canary-pass" not in text
 
 
 def test_an_occupied_port_is_refused_with_a_sentence(stack):

@@ -199,6 +199,24 @@ def test_while_the_database_is_away_nothing_drives_graders_off(fault_stack):
     assert result == "waited for the database"
 
 
+def test_attempts_are_counted_whoever_leads_when_the_result_comes(fault_stack):
+    stack = fault_stack
+    grader = stack.grader()
+    run = stack.api.submit_and_start(run_of(4, pre=True))
+    grader.finish(grader.take())
+    jobs = [grader.take() for _ in range(3)]
+    stack.kill("scheduler-0")
+    for job in jobs:
+        grader.finish(job)
+    before = [job["attempts"] for job in stack.api.status(run)["student_statuses"]]
+    stack.restart("scheduler-0")
+    grader.finish(grader.take())
+    status = stack.api.wait_over(run)
+    assert before == [1, 1, 1, 0]
+    assert [job["attempts"] for job in status["student_statuses"]] == [1, 1, 1, 1]
+    assert status["preprocessing_status"]["attempts"] == 1
+
+
 def test_while_the_database_stands_still_answers_come_in_bounded_time(fault_stack):
     stack = fault_stack
     grader, stranger = stack.grader(), stack.grader()

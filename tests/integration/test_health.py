@@ -55,6 +55,16 @@ def test_a_replica_is_alive_and_ready(internal):
         assert answer.status_code == 200 and answer.headers["content-type"].startswith("application/json")
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("method", ["POST", "HEAD", "DELETE"])
+def test_another_method_than_get_is_405_there_and_at_the_scheduler(internal, scheduler, method, path):
+    for api in (internal, scheduler):
+        answer = api.request(method, path)
+        assert answer.status_code == 405 and answer.headers["allow"] == "GET"
+        assert method == "HEAD" or "GET" in answer.json()["error"]
+    assert scheduler.request(method, path + "x").status_code == 404
+
+
 def test_the_scheduler_is_alive_and_says_whom_it_leads(stack, scheduler):
     assert scheduler.request("GET", "/healthz").status_code == 200
     answer = scheduler.request("GET", "/readyz")

@@ -81,7 +81,7 @@ def test_a_failed_pre_processing_job_fails_the_run_and_cancels_the_rest(stack):
     run = stack.api.submit_and_start(run_of(3, pre=True, post=True))
     grader.finish(grader.take(), "no such file", success=False)
     for api in stack.apis:
-        status = api.status(run)
+        status = api.status(run, results="true")
         assert status["state"] == "failed" and status["finished_at"] is not None
         assert (status["preprocessing_status"]["status"], status["preprocessing_status"]["outcome"]) == (
             "Finished",
@@ -89,6 +89,8 @@ def test_a_failed_pre_processing_job_fails_the_run_and_cancels_the_rest(stack):
         )
         rest = [*status["student_statuses"], status["postprocessing_status"]]
         assert {(job["status"], job["outcome"], job["attempts"]) for job in rest} == {("Finished", "cancelled", 0)}
+        assert {job["result"] for job in rest} == {"not run: the job before the students failed"}
+        assert status["preprocessing_status"]["result"] == "no such file"
         assert status["progress"]["cancelled"] == 4 and status["progress"]["failed"] == 1
     assert grader.poll(wait=0) is None
 

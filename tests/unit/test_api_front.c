@@ -211,9 +211,9 @@ struct reply {
     size_t length;
 };
 
-static int dial(void)
+static int dial_port(uint16_t port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(front_port(front))};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct timeval patience = {.tv_sec = PATIENCE_S};
     inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -223,6 +223,11 @@ static int dial(void)
         return fd;
     close(fd);
     return -1;
+}
+
+static int dial(void)
+{
+    return dial_port(front_port(front));
 }
 
 static bool send_bytes(int fd, const char *bytes, size_t length)
@@ -658,6 +663,52 @@ static void two_fronts_live_side_by_side(void **state)
     assert_int_equal(answer_to("GET /now HTTP/1.1\r\nHost: x\r\n\r\n", false).status, 200);
 }
 
+struct mumble {
+    uint16_t port;
+    atomic_bool is_over;
+};
+
+/* A client that says what can't be read, again and again. */
+static void *mumble(void *context)
+{
+    struct mumble *how = context;
+    static const char nonsense[] = "POST /item/x HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n";
+    char answer[256];
+    while (!atomic_load(&how->is_over)) {
+        int fd = dial_port(how->port);
+        if (fd < 0)
+            continue;
+        if (send(fd, nonsense, sizeof nonsense - 1, MSG_NOSIGNAL) > 0)
+            (void)!recv(fd, answer, sizeof answer, 0);
+        close(fd);
+    }
+    return NULL;
+}
+
+static void a_front_that_closes_amid_nonsense_ends_well_and_leaves_no_descriptor(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 20, CLIENTS = 4 };
+    struct front *first = front;
+    struct bw_error error;
+    pthread_t clients[CLIENTS];
+    int before = count_descriptors();
+    for (int round = 0; round < ROUNDS; round++) {
+        struct mumble how = {.is_over = false};
+        assert_int_equal(front_open(&settings, &front, &error), BW_OK);
+        how.port = front_port(front);
+        for (int i = 0; i < CLIENTS; i++)
+            assert_int_equal(pthread_create(&clients[i], NULL, mumble, &how), 0);
+        usleep(3000);
+        front_close(front);
+        atomic_store(&how.is_over, true);
+        for (int i = 0; i < CLIENTS; i++)
+            pthread_join(clients[i], NULL);
+    }
+    front = first;
+    assert_int_equal(count_descriptors(), before);
+}
+
 static void when_it_stops_accepting_open_connections_get_one_more_answer(void **state)
 {
     (void)state;
@@ -790,6 +841,7 @@ int main(void)
         FRONT_TEST(the_connections_of_clients_that_left_are_closed_soon),
         FRONT_TEST(says_why_it_can_not_listen),
         FRONT_TEST(two_fronts_live_side_by_side),
+        FRONT_TEST(a_front_that_closes_amid_nonsense_ends_well_and_leaves_no_descriptor),
         FRONT_TEST(when_it_stops_accepting_open_connections_get_one_more_answer),
         FRONT_TEST(a_storm_of_clients_that_come_wait_and_leave),
     };

@@ -189,6 +189,39 @@ static void callbacks_need_the_internal_token(void **state)
     auth_close(keys);
 }
 
+static void second_tokens_are_valid_besides(void **state)
+{
+    (void)state;
+    struct api_options options = given("0.0.0.0", "the-client-token");
+    options.second_client_token = "second-client";
+    options.second_cluster_token = "second-cluster";
+    options.second_internal_token = "second-internal";
+    struct auth_keys *keys = open_keys(options);
+    struct exchange current = from("192.0.2.1", "Bearer the-internal-token"),
+                    second = from("192.0.2.1", "Bearer second-internal"),
+                    other = from("192.0.2.1", "Bearer second-cluster");
+    assert_int_equal(ask_client(keys, "Bearer the-client-token"), BW_OK);
+    assert_int_equal(ask_client(keys, "Bearer second-client"), BW_OK);
+    assert_int_equal(ask_client(keys, "Bearer second-cluster"), BW_UNAUTHORIZED);
+    assert_int_equal(auth_cluster(keys, "the-cluster-token", "192.0.2.1", &error), BW_OK);
+    assert_int_equal(auth_cluster(keys, "second-cluster", "192.0.2.1", &error), BW_OK);
+    assert_int_equal(auth_cluster(keys, "second-client", "192.0.2.1", &error), BW_BAD_REQUEST);
+    assert_int_equal(auth_internal(keys, &current, &error), BW_OK);
+    assert_int_equal(auth_internal(keys, &second, &error), BW_OK);
+    assert_int_equal(auth_internal(keys, &other, &error), BW_UNAUTHORIZED);
+    auth_close(keys);
+}
+
+static void second_client_token_alone_opens_nothing(void **state)
+{
+    (void)state;
+    struct api_options options = given("0.0.0.0", NULL);
+    options.second_client_token = "second-client";
+    struct auth_keys *keys = open_keys(options);
+    assert_int_equal(ask_client(keys, "Bearer second-client"), BW_UNAUTHORIZED);
+    auth_close(keys);
+}
+
 static void database_is_not_asked_for_tokens_that_are_given(void **state)
 {
     (void)state;
@@ -273,6 +306,8 @@ int main(void)
         cmocka_unit_test_setup(only_the_cluster_token_registers, reset),
         cmocka_unit_test_setup(guessers_are_slowed_down_and_the_right_token_still_passes, reset),
         cmocka_unit_test_setup(callbacks_need_the_internal_token, reset),
+        cmocka_unit_test_setup(second_tokens_are_valid_besides, reset),
+        cmocka_unit_test_setup(second_client_token_alone_opens_nothing, reset),
         cmocka_unit_test_setup(database_is_not_asked_for_tokens_that_are_given, reset),
         cmocka_unit_test_setup(made_cluster_token_is_shown_once_and_kept_as_a_hash, reset),
         cmocka_unit_test_setup(tokens_that_the_database_keeps_must_be_there_and_readable, reset),

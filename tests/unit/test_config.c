@@ -129,6 +129,17 @@ static void secret_may_come_from_a_file(void **state)
     unlink(path);
 }
 
+static void secret_may_have_the_word_of_a_sample_inside(void **state)
+{
+    (void)state;
+    static const char *const fine[] = {"7f3a-change-me-not", "mongodb://u:p@db/?appName=x",
+                                       "mongodb://u:exchange-me@my-placeholder/"};
+    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
+        assert_int_equal(read_flags("--some-token", fine[i], NULL, NULL), BW_OK);
+        assert_string_equal(values.secret, fine[i]);
+    }
+}
+
 static void assert_refused(const char *a, const char *b, const char *words)
 {
     assert_int_equal(read_flags(a, b, NULL, NULL), BW_BAD_REQUEST);
@@ -159,11 +170,18 @@ static void what_is_wrong_is_refused_by_the_name_of_its_flag(void **state)
         {"--some-name=bad/name", "--some-name"},
         {"--some-address=nowhere", "--some-address nowhere: must be a numeric address"},
         {"--some-address=127.0.0.256", "--some-address"},
-        {"--some-url=ftp://x", "--some-url ftp://x: must go on after one of http://, https://"},
+        {"--some-url=ftp://x",
+         "--some-url ftp://x: must begin, and go on, with one of http://, https://"},
         {"--some-url=http://", "--some-url"},
         {"--some-token=", "--some-token (not shown): must not be empty"},
         {"--some-token=canary secret", "--some-token (not shown)"},
         {"--some-token=REPLACE_ME", "--some-token (not shown): is the placeholder of a sample"},
+        {"--some-token=change-me-cluster-token",
+         "--some-token (not shown): is the placeholder of a sample"},
+        {"--some-token=mongodb://broadway:change-me@db1,db2/broadway",
+         "--some-token (not shown): is the placeholder of a sample"},
+        {"--some-token=mongodb://broadway:canary@db1,placeholder/",
+         "--some-token (not shown): is the placeholder of a sample"},
         {"--some-token-file=/nonexistent/token",
          "--some-token-file /nonexistent/token: No such file"},
         {"--some-token-file=/tmp", "--some-token-file /tmp: Is a directory"},
@@ -250,6 +268,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(flag_goes_before_environment_and_that_before_the_default,
                                         NULL, clear_environment),
         cmocka_unit_test_setup_teardown(secret_may_come_from_a_file, NULL, clear_environment),
+        cmocka_unit_test(secret_may_have_the_word_of_a_sample_inside),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_refused_by_the_name_of_its_flag, NULL,
                                         clear_environment),
         cmocka_unit_test_setup_teardown(secret_is_refused_twice_over_or_with_a_nul, NULL,

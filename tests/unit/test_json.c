@@ -229,6 +229,7 @@ static void what_does_not_fit_is_named_by_its_path(void **state)
         {"{'must':1,'text':'a\\u0000'}", "text: must not contain a NUL character"},
         {"{'must':1,'text':1}", "text: must be a string, not a number"},
         {"{'must':1,'count':3}", "count: must be between -2 and 2, not 3"},
+        {"{'must':1,'count':2147483648}", "count: must be between -2 and 2, not 2147483648"},
         {"{'must':1,'ratio':-0.5}", "ratio: must be between 0 and 1, not -0.5"},
         {"{'must':1,'ratio':'1'}", "ratio: must be a number, not a string"},
         {"{'must':1,'flag':0}", "flag: must be true or false, not a number"},

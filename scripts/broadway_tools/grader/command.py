@@ -82,8 +82,9 @@ def choose_runner(wanted):
     engines = [engine for engine in ([wanted] if wanted else ENGINES) if is_usable(engine)]
     if engines:
         return partial(ContainerRunner, engines[0])
+    trouble = f"{wanted} is not usable here" if wanted else "neither docker nor podman is usable here"
     raise click.UsageError(
-        f"{wanted or 'neither docker nor podman'} is usable here; install one, or, to try things out with nothing"
+        f"{trouble}: install it (`{wanted or ENGINES[0]} info` must succeed), or, to try things out with nothing"
         " isolated, give --runner process"
     )
 

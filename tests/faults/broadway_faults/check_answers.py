@@ -23,10 +23,13 @@ def started_runs(evidence):
 
 def no_run_is_lost(evidence):
     """I1: answered 200 → there, terminal once started; nothing there that nobody attempted; one run per key."""
-    runs = evidence.dump["runs"]
+    runs, removed = evidence.dump["runs"], evidence.removed
     creates = evidence.of("create")
+    for run, state in removed.items():
+        if state not in TERMINAL:
+            yield f"run {run} was removed while it was {state!r}"
     for call in creates:
-        if call.kind == "ok" and call.get("run") not in runs:
+        if call.kind == "ok" and call.get("run") not in runs and call.get("run") not in removed:
             yield f"run {call.get('run')} was answered 200 and is not there"
     for run in started_runs(evidence):
         if run in runs and evidence.config.get("settles", True) and runs[run].get("state") not in TERMINAL:
@@ -64,13 +67,14 @@ def _keys_with_two_ids(creates):
 
 def one_result_per_job(evidence):
     """I2: the result that is there is of a sender who had the job and heard 200, or nothing."""
-    results, leases = evidence.dump["results"], evidence.dump["leases"]
+    results, leases, removed = evidence.dump["results"], evidence.dump["leases"], evidence.removed
     holders = defaultdict(set)
     for lease, document in leases.items():
         holders[lease.partition(".")[0]].add(document.get("worker"))
     sent = defaultdict(list)
     for call in evidence.of("result"):
-        sent[call.facts["job"]].append(call)
+        if call.facts["job"][:24] not in removed:
+            sent[call.facts["job"]].append(call)
     for job, calls in sent.items():
         yield from _judge_senders(job, calls, results.get(job))
     for job, result in results.items():
@@ -173,6 +177,8 @@ def nothing_leaks(evidence):
             continue
         job = call.get("job")
         run = call.facts.get("run") or (job[:24] if job else None) or call.get("run")
+        if run in evidence.removed:
+            continue
         own = f"canary-{names.get(run)}-yranac"
         for canary in call.answer["canaries"]:
             if canary != own:

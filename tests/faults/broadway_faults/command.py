@@ -9,9 +9,6 @@ import click
 from broadway_faults import build, checker, mix, mutants, runner
 from broadway_faults.registry import load_rows
 
-# About ten minutes, two at a time: what scripts/test runs.
-SUBSET = (2, 3, 5, 7, 12, 13, 14, 15, 16, 17, 18, 21, 23, 24, 25, 26, 27, 33, 35, 39, 41, 42, 46, 49, 50)
-
 
 def numbers_of(text):
     """ "all", or numbers and ranges: 1,5,8-12."""
@@ -71,8 +68,9 @@ def check_again(directory):
 @click.option("--rows", help="Several: all, or 1,5,8-12. Prints a table.")
 @click.option("--seeds", type=int, default=3, show_default=True, help="With --rows: seeds 1 to N for each.")
 @click.option("--jobs", type=int, default=2, show_default=True, help="With --rows: how many at a time.")
-@click.option("--subset", is_flag=True, help="The rows of about ten minutes, one seed each.")
+@click.option("--subset", is_flag=True, help="Every row with one seed: under ten minutes, two at a time.")
 @click.option("--mix", "mixes", is_flag=True, help="Random faults for --seconds, then counts.")
+@click.option("--soak", type=int, metavar="GRADERS", help="No faults, so many graders, for --seconds.")
 @click.option("--seconds", type=float, default=600, show_default=True)
 @click.option("--mutants", "with_mutants", is_flag=True, help="Takes guards out: the named row must fail for each.")
 @click.option("--mutant", help="With --row: without this guard.")
@@ -100,9 +98,11 @@ def main(row, seed, rows, seeds, jobs, subset, mixes, seconds, with_mutants, mut
     if rows:
         run_rows(numbers_of(rows), seeds, jobs)
     if subset:
-        run_rows([number for number in SUBSET if number in load_rows()], 1, jobs)
+        run_rows(list(load_rows()), 1, jobs)
     if with_mutants:
         sys.exit(mutants.run(jobs))
     if mixes:
         sys.exit(mix.run(seconds, seed))
-    raise click.UsageError("say what to run: --row, --rows, --subset, --mix, --mutants or --check")
+    if how["soak"]:
+        sys.exit(mix.soak(seconds, seed, how["soak"]))
+    raise click.UsageError("say what to run: --row, --rows, --subset, --mix, --soak, --mutants or --check")

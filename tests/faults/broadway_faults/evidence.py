@@ -66,6 +66,20 @@ class Evidence:
         """False where the observer lost its place: then nothing is said about the database's order."""
         return not any("gap" in event for event in self.events)
 
+    @property
+    def removed(self):
+        """Runs that were removed from the database, and the state in which each was."""
+        states = {}
+        removed = {}
+        for event in self.events:
+            if event.get("coll") != "grading_runs":
+                continue
+            if "state" in event.get("set", {}):
+                states[event["_id"]] = event["set"]["state"]
+            if event["op"] == "delete":
+                removed[event["_id"]] = states.get(event["_id"], "created")
+        return removed
+
     def jobs_of(self, run):
         """The ids of the jobs of a run in the dump, by kind."""
         document = self.dump["runs"][run]

@@ -54,6 +54,7 @@ class Grader:
         self.held = {}  # job id -> attempt, from the poll to the end of the delivery
         self.taken, self.accepted, self.refused = [], [], []
         self.id = None
+        self.answered_s = 0.0  # when its last poll was answered, with a job or without
         self.threads = []
         if starts:
             self.start()
@@ -124,14 +125,23 @@ class Grader:
                 return
             self.elsewhere()
 
-    def poll(self, wait=None, replica=None):
-        """A job, or None; goes elsewhere if nobody answers."""
+    def _ask(self, wait, replica):
         self.gate.is_open.wait()
         query = {"worker_id": self.id, "wait": self.wait if wait is None else wait}
         place = self.where() if replica is None else replica
-        answer = self.caller.call(
+        return self.caller.call(
             "poll", place, "GET", "/grading_job", query=query, timeout_s=self.poll_timeout_s, worker=self.id
         )
+
+    def poll_once(self, wait, replica):
+        """The status of a poll that is not to bring a job."""
+        return self._ask(wait, replica).status
+
+    def poll(self, wait=None, replica=None):
+        """A job, or None; goes elsewhere if nobody answers."""
+        answer = self._ask(wait, replica)
+        if answer.status in (200, 498):
+            self.answered_s = time.monotonic()
         if answer.status == 200:
             job = answer.json
             self.taken.append((job["job_id"], job.get("attempt", 1)))

@@ -106,14 +106,22 @@ class Nemesis:
         )
 
     def strike(self):
-        """One fault, from its beginning to its end."""
-        act = self.random.choices([act for _, act in self.acts], [weight for weight, _ in self.acts])[0]
+        """One fault, or two at once, from beginning to end."""
+        weights = [weight for weight, _ in self.acts]
+        chosen = self.random.choices([act for _, act in self.acts], weights, k=self.random.choice((1, 1, 2)))
+        threads = [threading.Thread(target=self._do, args=(act,), daemon=True) for act in chosen]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.mend()
+
+    def _do(self, act):
         self.done[act.__name__] = self.done.get(act.__name__, 0) + 1
         try:
             act()
-        except (ClusterError, pymongo.errors.PyMongoError) as trouble:
+        except (ClusterError, pymongo.errors.PyMongoError, OSError) as trouble:
             self.scene.history.note("nemesis", act=act.__name__, trouble=str(trouble)[:200])
-        self.mend()
 
     def mend(self):
         """Whatever died is started again, whatever is armed is disarmed."""
@@ -194,7 +202,7 @@ def counts(scene, nemesis):
     return {
         "runs": database.grading_runs.count_documents({}),
         "jobs": database.job_results.count_documents({}),
-        "faults injected": scene.faults,
+        "faults injected": sum(nemesis.done.values()),
         "leases expired": ended["lost"] + ended["expired"],
         "leases released": ended["released"],
         "results refused": refused,
@@ -212,27 +220,62 @@ def mixed(seconds, summary):
         scene.until(lambda: len(scene.graders) == GRADERS, 20, "all graders are there")
         while time.monotonic() < ends:
             nemesis.strike()
-            scene.pause(scene.random.uniform(0.2, 2.5))
+            scene.pause(nemesis.random.uniform(0.1, 1.5))
         load.stop()
         summary.update(counts(scene, nemesis))
 
     return row
 
 
-def run(seconds, seed):
-    """Returns 0 if no invariant was violated."""
-    directory = RESULTS / f"mix-seed-{seed}"
-    summary, begun = {}, time.monotonic()
-    scene = Scene(directory, "mix", seed, PLAN, shim=build.SHIM)
-    violations = scene.run(mixed(seconds, summary))
+def soak(seconds, seed, graders):
+    """No faults at all, many graders: nobody is declared dead who lives. Returns 0 if so."""
+
+    def row(scene):
+        slow = random_work(scene)
+        for number in range(graders):
+            scene.add_graders(1, grade=slow, wait=2)
+            scene.pause(0.02 if number % 10 else 0.2)
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            if sum(not i.is_over() for i in scene.instructors) < 3:
+                scene.load(runs=1, students=scene.random.choice((20, 60, 150)))
+            scene.pause(0.2)
+        alive = scene.database.workers.count_documents({"alive": True})
+        scene.expect(alive == graders, "all graders are alive", alive=alive)
+        summary.update(counts(scene, Nemesis(scene)))
+
+    scene = Scene(RESULTS / f"soak-seed-{seed}", "soak", seed, Plan(replicas=2, heartbeat=1, leader_lease=2))
+    scene.strict_deaths = True
+    summary = {}
+    violations = scene.run(row)
+    return report("soak", scene, summary, violations)
+
+
+def random_work(scene):
+    def grade(job):
+        time.sleep(scene.random.uniform(0.5, 4))
+        return {"job": job["job_id"]}
+
+    return grade
+
+
+def report(what, scene, summary, violations):
     for name, value in summary.items():
         click.echo(f"{name:<16} {value}")
-    click.echo(f"{'seconds':<16} {time.monotonic() - begun:.0f}")
     for violation in violations[:40]:
         click.echo(f"  {violation}")
-    click.echo(f"mix, seed {seed}: {len(violations)} violation(s)")
+    click.echo(f"{what}, seed {scene.seed}: {len(violations)} violation(s)")
     if violations:
-        click.echo(f"kept in {directory}; check it again with --check")
+        click.echo(f"kept in {scene.directory}; check it again with --check")
         return 1
-    shutil.rmtree(directory, ignore_errors=True)
+    shutil.rmtree(scene.directory, ignore_errors=True)
     return 0
+
+
+def run(seconds, seed):
+    """Returns 0 if no invariant was violated."""
+    summary, begun = {}, time.monotonic()
+    scene = Scene(RESULTS / f"mix-seed-{seed}", "mix", seed, PLAN, shim=build.SHIM)
+    violations = scene.run(mixed(seconds, summary))
+    summary["seconds"] = round(time.monotonic() - begun)
+    return report("mix", scene, summary, violations)

@@ -1,6 +1,7 @@
 """Guards taken out, one at a time: for each, the named row must fail. They stand in the sources as MUTANT("name"); only
 the preset `fault` compiles them, and BROADWAY_MUTANT chooses one."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -42,6 +43,8 @@ def run(jobs):
     def one(mutant):
         found[mutant.name] = runner.run_apart(mutant.row, mutant.seed, mutant.name)
         outcome = found[mutant.name]
+        if outcome["result"] == runner.FAILED:
+            shutil.rmtree(runner.directory_of(mutant.row, mutant.seed, mutant.name), ignore_errors=True)
         verdict = "found out" if outcome["result"] == runner.FAILED else "NOT NOTICED"
         click.echo(f"{mutant.name}: {verdict} ({outcome['seconds']:.1f} s)", err=True)
 

@@ -52,3 +52,20 @@ class Upload:
         kind = "ok" if status == 200 else "fail" if 400 <= status < 500 else "unknown"
         self.scene.history.settle(self.call, kind, status=status)
         return status
+
+
+class ParkedPolls:
+    """Many polls of one worker, each on a connection of its own that is read by nobody."""
+
+    def __init__(self, scene, grader, replica, count, wait=30):
+        place = urlsplit(scene.urls[replica])
+        head = f"GET {ROUTE}/grading_job?worker_id={grader.id}&wait={wait} HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n"
+        self.sockets = []
+        for _ in range(count):
+            link = socket.create_connection((place.hostname, place.port), timeout=TIMEOUT_S)
+            link.sendall(head.encode())
+            self.sockets.append(link)
+
+    def close(self):
+        for link in self.sockets:
+            link.close()

@@ -8,7 +8,7 @@ from broadway_faults import resources
 from broadway_faults.caller import fetch
 from broadway_faults.cluster import Plan
 from broadway_faults.graders import Grader
-from broadway_faults.raw import Upload
+from broadway_faults.raw import ParkedPolls, Upload
 from broadway_faults.registry import row
 
 
@@ -21,15 +21,27 @@ def all_over(runs):
     return all(run.is_over() for run in runs)
 
 
-@row(1, "API: kill -9 idle, two replicas")
+@row(1, "API: kill -9 idle, two replicas; and under load")
 def kill_idle(scene):
     scene.warm_up()
-    victim = f"api-{scene.random.randrange(2)}"
-    scene.kill(victim)
+    victim = scene.random.randrange(2)
+    scene.kill(f"api-{victim}")
     runs = scene.load(runs=3, students=12)
     scene.until(lambda: all_over(runs), 30, "the runs end through the other replica")
     scene.expect(strikes(scene) == 0, "nothing else changes: no lease was lost")
-    scene.restart(victim)
+    scene.restart(f"api-{victim}")
+    scene.cluster.wait_ready()
+    others = 1 - victim
+    runs = scene.load(runs=2, students=40)
+    scene.kill(f"api-{others}")
+    killed = time.monotonic()
+    scene.until(
+        lambda: all(grader.answered_s > killed for grader in scene.graders),
+        scene.plan.poll_wait + 2,
+        "all graders are answered again within one poll",
+    )
+    scene.until(lambda: all_over(runs), 30, "the runs end")
+    scene.restart(f"api-{others}")
 
 
 @row(2, "API: kill -9 after the run insert, before the answer")
@@ -60,18 +72,47 @@ def kill_after_result_insert(scene):
     scene.expect(not refused, "every retry hears 200", refused=refused[:3])
 
 
-@row(4, "API: kill -9 between log insert and result insert")
+@row(4, "API: kill -9 between log insert and result insert", Plan(scheduler={"orphan-age": 1}))
 def kill_after_log_insert(scene):
     scene.warm_up(logs_share=1.0)
     scene.arm("api-0", f"after_log_insert:kill@{1 + scene.random.randrange(4)}")
     runs = scene.load(runs=3, students=12)
     scene.died("api-0")
     scene.until(lambda: all_over(runs), 40, "the runs end")
-    wanted = {f"{d['_id']}.{d['digest']}" for d in scene.database.job_results.find({}, {"digest": 1}) if "digest" in d}
-    logs = {d["_id"] for d in scene.database.job_logs.find({}, {"_id": 1})}
-    graded = {key for key in wanted if key[:24] in {run.run for run in runs}}
-    scene.expect(graded <= logs, "the retry stores both", missing=len(graded - logs))
-    scene.measure("orphan logs", count=len(logs - wanted))
+    wanted, logs = named_logs(scene), stored_logs(scene)
+    scene.expect(wanted <= logs, "the retry stores both", missing=len(wanted - logs))
+    leave_orphan_log(scene)
+    scene.until(lambda: all_over(scene.instructors), 20, "the run ends by another")
+    scene.until(lambda: stored_logs(scene) == named_logs(scene), 25, "an orphan log is swept")
+
+
+def named_logs(scene):
+    """The logs that results name, if the grader sent any: here all do."""
+    ids = {"worker": {"$exists": True}, "digest": {"$exists": True}}
+    return {f"{d['_id']}.{d['digest']}" for d in scene.database.job_results.find(ids, {"digest": 1})}
+
+
+def stored_logs(scene):
+    return {d["_id"] for d in scene.database.job_logs.find({}, {"_id": 1})}
+
+
+def leave_orphan_log(scene):
+    """A grader whose log was stored, and who never comes back with its result."""
+    scene.restart("api-0")
+    scene.cluster.wait_ready()
+    for grader in scene.graders:
+        grader.gate.stop()
+    lost = scene.add_idle_grader(home=0)
+    run = scene.load(runs=1, students=1, pre=False, post=False)[0]
+    job = lost.take(replica=1)
+    scene.arm("api-0", "after_log_insert:kill@1")
+    lost.send(job, {"by": "lost"}, replica=0, logs={"stdout": "never seen again"})
+    scene.died("api-0")
+    orphans = stored_logs(scene) - named_logs(scene)
+    scene.expect(len(orphans) == 1, "there is a log that no result names", orphans=len(orphans))
+    for grader in scene.graders:
+        grader.gate.resume()
+    return run
 
 
 @row(5, "API: kill -9 after the lease, before the grader has the job", Plan(heartbeat=1))
@@ -154,30 +195,51 @@ def starve(scene):
     scene.expect(strikes(scene) == 0, "no mass death: no lease was lost", strikes=strikes(scene))
 
 
-@row(9, "API: its threads are all taken", Plan(links=("db:api-0",), heartbeat=1))
-def exhaust_threads(scene):
+@row(9, "API: connection or thread limit reached", Plan(links=("db:api-0",), heartbeat=1, api={"max-connections": 256}))
+def limits_reached(scene):
+    """First all places for polls are taken, then all threads that wait for the database."""
     scene.warm_up()
     holder = scene.add_idle_grader(home=0)
     run = scene.submit(students=6, pre=False, post=False)
+    job = holder.take(replica=0)
+    done = {"_id": {"$regex": f"^{run.run}"}}
+    scene.until(lambda: scene.database.job_results.count_documents(done) == 5, 15, "all other jobs are done")
+    crowd = ParkedPolls(scene, scene.add_idle_grader(home=0), replica=0, count=192)
+    scene.until(lambda: scene.cluster.metric("api-0", "broadway_api_parked_polls") >= 192, 15, "192 polls are parked")
+    begun = time.monotonic()
+    newcomer = scene.add_idle_grader(home=0)
+    statuses = {newcomer.poll_once(wait=5, replica=0) for _ in range(3)}
+    scene.expect(statuses <= {498, 503}, "new polls are told to come again", statuses=sorted(statuses))
+    scene.expect(time.monotonic() - begun < 6, "soon", seconds=time.monotonic() - begun)
+    gets_through(scene, holder, job)
+    crowd.close()
+    scene.until(lambda: scene.cluster.metric("api-0", "broadway_api_parked_polls") < 100, 10, "their places are free")
+    again = scene.submit(students=6, pre=False, post=False)
     job = holder.poll(wait=1, replica=0)
     scene.link("db:api-0", delay_s=0.25)
-    crowd = [threading.Thread(target=run.read, args=(0,), daemon=True) for _ in range(120)]
-    for thread in crowd:
-        thread.start()
+    readers = [threading.Thread(target=again.read, args=(0,), daemon=True) for _ in range(120)]
+    for reader in readers:
+        reader.start()
     scene.pause(0.3)
+    gets_through(scene, holder, job)
+    scene.link("db:api-0")
+    for reader in readers:
+        reader.join(20)
+    scene.expect(run.read() == "finished", "the run ends")
+
+
+def gets_through(scene, grader, job):
+    """Heartbeats, fast, and the result of `job`, if there is one."""
     slowest = 0
     for _ in range(10):
         begun = time.monotonic()
-        beat = holder.beat(replica=0)
+        beat = grader.beat(replica=0)
         slowest = max(slowest, time.monotonic() - begun)
         scene.expect(beat.status == 200, "a heartbeat gets through", status=beat.status)
     scene.expect(slowest < 1, "heartbeats do not wait behind other requests", slowest=slowest)
     if job:
-        answer = holder.send(job, {"by": "holder"}, replica=0)
+        answer = grader.send(job, {"by": "holder"}, replica=0)
         scene.expect(answer.status == 200, "a result gets through", status=answer.status)
-    scene.link("db:api-0")
-    for thread in crowd:
-        thread.join(20)
 
 
 @row(10, "API: unreachable for callbacks while graders wait on it", Plan(links=("callbacks:api-0",)))

@@ -1,8 +1,9 @@
 """Rows 48 to 53: clocks, the host, and the life of runs."""
 
 import signal
-import subprocess
 import threading
+
+from bson import ObjectId
 
 from broadway_faults import build
 from broadway_faults.cluster import Plan, shuffled
@@ -28,7 +29,6 @@ def clocks(scene):
     deadlines = [(lease["deadline"] - lease["leased_at"]).total_seconds() for lease in scene.database.job_leases.find()]
     longest = max(deadlines)
     scene.expect(longest < scene.plan.job_timeout + 1, "no lease is stretched by it", longest=longest)
-    scene.until(lambda: True, 1, "")
 
 
 @row(49, "host: all processes killed at once, started in any order", Plan(schedulers=2))
@@ -102,15 +102,33 @@ def cancel(scene):
     scene.expect(scene.add_idle_grader().poll(wait=1) is None, "nor handed out")
 
 
-@row(52, "life: retention removes a run while a grader works on it")
+FORGETFUL = Plan(job_timeout=1, scheduler={"retain-runs": 1})
+
+
+@row(52, "life: retention removes a run while a grader works on it", FORGETFUL)
 def retention(scene):
-    binary = build.BUILD / "fault" / "broadway-api"
-    scheduler = build.BUILD / "fault" / "broadway-scheduler"
-    said = "".join(
-        subprocess.run([b, "--help"], capture_output=True, text=True, check=False).stdout for b in (binary, scheduler)
-    )
-    scene.need("--retain-runs" in said, "runs are not removed yet (--retain-runs)")
-    scene.need(False, "the harness does not know --retain-runs yet")
+    """A run that ended goes while its lost grader still works on it; one that has not ended stays, however old."""
+    scene.warm_up(graders=2)
+    for grader in scene.graders:
+        grader.gate.stop()
+    lost = scene.add_idle_grader()
+    old = scene.submit(students=1, pre=False, post=False)
+    job = lost.take()
+    for grader in scene.graders:
+        grader.gate.resume()
+    scene.until(lambda: old.read() == "finished", 20, "another grader ends the run")
+    kept = scene.prepare(students=1)
+    kept.create()
+    old.gives_up.set()
+    missing = {"_id": ObjectId(old.run)}
+    scene.until(lambda: scene.database.grading_runs.count_documents(missing) == 0, 35, "the run is removed")
+    answer = lost.send(job, {"by": "late"})
+    scene.expect(answer.status == 400, "a late result is refused", status=answer.status)
+    scene.expect(scene.result(job["job_id"]) is None, "and does not resurrect it")
+    there = scene.database.grading_runs.count_documents({"_id": ObjectId(kept.run)})
+    scene.expect(there == 1, "only terminal runs go")
+    kept.start()
+    scene.until(lambda: kept.read() == "finished", 20, "and what is kept can be started")
 
 
 OLDER = {"api-0": build.OLDER, "scheduler-1": build.OLDER}

@@ -22,7 +22,7 @@ def released_only(scene):
     return strikes(scene) == 0
 
 
-@row(12, "scheduler: kill -9 idle", Plan(**TWO))
+@row(12, "scheduler: kill -9 idle, and under load", Plan(**TWO))
 def kill_leader(scene):
     scene.warm_up()
     before, leader = term(scene), scene.cluster.leader_name()
@@ -34,8 +34,18 @@ def kill_leader(scene):
     scene.expect(new != leader, "a standby leads", leader=new)
     scene.expect(took < scene.plan.leader_lease + HAND_OUTS_RESUME_S, "within the lease and a tick", seconds=took)
     scene.expect(term(scene) == before + 1, "the term rose by one", before=before, after=term(scene))
-    runs = scene.load(runs=2, students=12)
-    scene.until(lambda: all_over(runs), 30, "the runs end under the new leader")
+    scene.restart(leader)
+    runs = scene.load(runs=3, students=60)
+    scene.until(lambda: scene.cluster.metric(new, "broadway_scheduler_queued_jobs"), 15, "jobs wait")
+    before = term(scene)
+    begun = time.monotonic()
+    scene.kill(new)
+    again = {"term": {"$gt": before}}
+    scene.until(lambda: scene.database.job_leases.count_documents(again), 20, "jobs are handed out again")
+    took = time.monotonic() - begun
+    scene.measure("hand-outs resume", seconds=took)
+    scene.expect(took < scene.plan.leader_lease + HAND_OUTS_RESUME_S, "within the lease and 2 s", seconds=took)
+    scene.until(lambda: all_over(runs), 40, "the runs end under the new leader")
 
 
 def dies_and_is_succeeded(scene, failpoint, students=14, runs=1, **more):

@@ -1,0 +1,18 @@
+#!/bin/bash
+# Beside mongod, in every pod; only the first one's does anything: it tries until the set has its members and its users.
+# What is done already is left as it is, so that a restart does nothing.
+set -uo pipefail
+
+trap 'exit 0' TERM INT
+if [[ $HOSTNAME == *-0 ]]; then
+    until mongosh --quiet --nodb --norc /scripts/initiate.js; do
+        echo "mongodb: the replica set is not complete yet; the next try is in 5 s" >&2
+        sleep 5 &
+        wait $!
+    done
+    echo "mongodb: the replica set is complete"
+fi
+while true; do
+    sleep infinity &
+    wait $!
+done

@@ -1,0 +1,278 @@
+"""What deploy/kubernetes renders to: valid, complete, consistent in itself and with the binaries."""
+
+import copy
+import re
+
+import jsonschema
+import kubernetes_validate
+import manifests
+import pytest
+import schemas
+from manifests import ROOT, containers, documents, of_kind, pod_spec, render, settings, title, workloads
+from tools import run, tools
+
+each_rendered = pytest.mark.parametrize("name", manifests.RENDERED)
+each_overlay = pytest.mark.parametrize("name", manifests.OVERLAYS)
+INVALID = (kubernetes_validate.ValidationError, jsonschema.ValidationError, schemas.Unknown)
+
+# kube-score's checks that we don't follow, and why.
+LET_BE = {
+    "container-image-pull-policy": "images have versions or digests, which name one image for ever",
+}
+
+
+def seconds(container):
+    """Of its preStop hook."""
+    command = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert command[0] == "/bin/sleep", "the images have no shell to count on, but this"
+    return float(command[1])
+
+
+@pytest.mark.parametrize("version", schemas.VERSIONS)
+@each_rendered
+def test_every_document_is_valid_by_the_strict_schemas(name, version):
+    found = documents(name)
+    assert len(found) > 15
+    for document in found:
+        try:
+            schemas.check(document, version)
+        except INVALID as error:
+            pytest.fail(f"{title(document)}, Kubernetes {version}: {error}")
+
+
+MISSPELT = {
+    "Deployment": ("spec", "template", "spec", "terminationGracePeriodSecond"),
+    "StatefulSet": ("spec", "serviceNames"),
+    "HorizontalPodAutoscaler": ("spec", "maxReplica"),
+    "PodDisruptionBudget": ("spec", "maxUnavailabel"),
+    "NetworkPolicy": ("spec", "policyType"),
+    "Ingress": ("spec", "rule"),
+    "Service": ("spec", "clusterIp"),
+    "ScaledObject": ("spec", "maxReplicasCount"),
+    "PrometheusRule": ("spec", "group"),
+    "ServiceMonitor": ("spec", "endpoint"),
+}
+
+
+@pytest.mark.parametrize("kind", MISSPELT)
+def test_a_misspelt_field_is_found(kind):
+    document = copy.deepcopy(next(iter(of_kind(documents("overlays/production"), kind).values())))
+    *path, field = MISSPELT[kind]
+    place = document
+    for step in path:
+        place = place[step]
+    place[field] = 1
+    with pytest.raises(INVALID, match=field):
+        schemas.check(document, schemas.VERSIONS[-1])
+
+
+def test_a_kind_without_a_schema_is_not_taken_for_valid():
+    with pytest.raises(schemas.Unknown):
+        schemas.check({"apiVersion": "v1", "kind": "Podd", "metadata": {"name": "x"}}, schemas.VERSIONS[-1])
+
+
+@each_rendered
+def test_the_linter_has_no_errors(name):
+    linter = tools("kube-score") / "bin/kube-score"
+    argv = [linter, "score", "--output-format=ci", "--ignore-container-cpu-limit", "--kubernetes-version=v1.28"]
+    argv += [f"--ignore-test={check}" for check in LET_BE]
+    status, said = run([*argv, "-"], input=render(name))
+    complaints = [line for line in said.splitlines() if line.startswith("[CRITICAL]")]
+    assert status == 0 and not complaints, "\n".join(complaints) or said
+
+
+def test_the_linter_can_find_something():
+    broken = render("base").replace("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false")
+    status, said = run([tools("kube-score") / "bin/kube-score", "score", "-"], input=broken)
+    assert status != 0 and "ReadOnly" in said.replace(" ", "")
+
+
+@each_rendered
+def test_everything_that_must_be_there_is(name):
+    found = documents(name)
+    kinds = {document["kind"] for document in found}
+    assert {
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+        "Service",
+        "Secret",
+    } <= kinds
+    assert {"broadway-api", "broadway-scheduler"} <= set(of_kind(found, "Deployment"))
+    assert {"broadway-api", "broadway-scheduler"} <= set(of_kind(found, "PodDisruptionBudget"))
+    assert of_kind(found, "Deployment")["broadway-scheduler"]["spec"]["replicas"] == 2
+    for workload in workloads(found):
+        assert workload["metadata"]["name"] in of_kind(found, "PodDisruptionBudget"), title(workload)
+
+
+def test_production_has_what_a_night_needs():
+    found = documents("overlays/production")
+    kinds = {document["kind"] for document in found}
+    assert {"Ingress", "ServiceMonitor", "PrometheusRule", "ScaledObject", "StatefulSet"} <= kinds
+    database = of_kind(found, "StatefulSet")["mongodb"]
+    assert database["spec"]["replicas"] == 3
+    arguments = " ".join(database["spec"]["template"]["spec"]["containers"][0]["args"])
+    assert "--tlsMode=requireTLS" in arguments and "--keyFile=" in arguments
+    metrics = of_kind(found, "HorizontalPodAutoscaler")["broadway-api"]["spec"]["metrics"]
+    named = {metric.get("pods", metric.get("resource")).get("metric", {"name": "cpu"})["name"] for metric in metrics}
+    assert named == {"cpu", "broadway_api_parked_polls", "broadway_api_requests_per_second"}
+
+
+@each_rendered
+def test_roll_outs_take_no_pod_away_before_another_is_ready(name):
+    for deployment in of_kind(documents(name), "Deployment").values():
+        assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0, title(deployment)
+        assert deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"] >= 1, title(deployment)
+
+
+@each_rendered
+def test_the_times_of_leaving_fit_together(name):
+    found = documents(name)
+    spec = pod_spec(of_kind(found, "Deployment")["broadway-api"])
+    pause, grace = seconds(spec["containers"][0]), float(settings(found, "broadway-api")["BROADWAY_GRACE"])
+    assert pause >= 5, "proxies must have heard before the replica stops taking connections"
+    assert grace >= 20, "a result may wait that long for the database"
+    assert spec["terminationGracePeriodSeconds"] >= pause + grace + 5
+    spec = pod_spec(of_kind(found, "Deployment")["broadway-scheduler"])
+    grace = float(settings(found, "broadway-scheduler")["BROADWAY_GRACE"])
+    assert spec["terminationGracePeriodSeconds"] >= grace + 5
+
+
+@each_rendered
+def test_readiness_does_not_depend_on_the_database(name):
+    container = pod_spec(of_kind(documents(name), "Deployment")["broadway-api"])["containers"][0]
+    assert container["readinessProbe"]["tcpSocket"]["port"] == "public"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container["startupProbe"]["httpGet"]["path"] == "/readyz"
+
+
+@each_rendered
+def test_all_but_graders_are_restricted(name):
+    found = documents(name)
+    for workload in workloads(found):
+        if workload["metadata"]["namespace"] == "broadway-graders":
+            continue
+        spec = pod_spec(workload)
+        assert spec["securityContext"]["runAsNonRoot"] is True, title(workload)
+        assert spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+        assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False
+        for container in containers(workload):
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False and context["readOnlyRootFilesystem"] is True
+            assert context["capabilities"] == {"drop": ["ALL"]}
+    enforced = of_kind(found, "Namespace")["broadway"]["metadata"]["labels"]
+    assert enforced["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@each_rendered
+def test_nobody_may_talk_but_who_is_allowed_to(name):
+    found = documents(name)
+    policies = [document for document in found if document["kind"] == "NetworkPolicy"]
+    for namespace in of_kind(found, "Namespace"):
+        closed = [
+            policy
+            for policy in policies
+            if policy["metadata"]["namespace"] == namespace
+            and policy["spec"]["podSelector"] == {}
+            and set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+            and "ingress" not in policy["spec"]
+        ]
+        assert closed, f"{namespace} has no default deny"
+    labels = [workload["spec"]["template"]["metadata"]["labels"] for workload in workloads(found)]
+    names = {each["app.kubernetes.io/name"] for each in labels} | {"mongodb"}
+    for policy in policies:
+        for selector in selectors(policy["spec"]):
+            assert selector in names, f"{title(policy)} is about {selector}, which does not exist"
+
+
+def selectors(value):
+    """All names of applications that a policy selects pods by."""
+    if isinstance(value, list):
+        return [name for item in value for name in selectors(item)]
+    if not isinstance(value, dict):
+        return []
+    named = [value["app.kubernetes.io/name"]] if "app.kubernetes.io/name" in value else []
+    named += value["values"] if value.get("key") == "app.kubernetes.io/name" else []
+    return named + [name for item in value.values() for name in selectors(item)]
+
+
+@each_rendered
+def test_what_is_referred_to_exists(name):
+    found = documents(name)
+    exists = {(d["kind"], d["metadata"].get("namespace"), d["metadata"]["name"]): d for d in found}
+    for workload in workloads(found):
+        namespace = workload["metadata"]["namespace"]
+        spec = pod_spec(workload)
+        mounted = {volume["name"] for volume in spec.get("volumes", [])}
+        mounted |= {claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])}
+        for volume in spec.get("volumes", []):
+            if "secret" in volume:
+                assert ("Secret", namespace, volume["secret"]["secretName"]) in exists, volume
+            if "configMap" in volume:
+                assert ("ConfigMap", namespace, volume["configMap"]["name"]) in exists, volume
+        for container in containers(workload):
+            for source in container.get("envFrom", []):
+                assert ("ConfigMap", namespace, source["configMapRef"]["name"]) in exists, source
+            for mount in container.get("volumeMounts", []):
+                assert mount["name"] in mounted, f"{title(workload)} mounts {mount['name']}, which is no volume"
+
+
+@each_rendered
+def test_services_find_pods_by_their_ports(name):
+    found = documents(name)
+    for service in of_kind(found, "Service").values():
+        selector = service["spec"]["selector"]
+        chosen = [
+            workload
+            for workload in workloads(found)
+            if selector.items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+        ]
+        assert len(chosen) == 1, f"{title(service)} selects {len(chosen)} workloads"
+        ports = {port["name"] for container in containers(chosen[0]) for port in container.get("ports", [])}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+
+
+@each_rendered
+def test_files_of_secrets_are_where_the_settings_say(name):
+    found = documents(name)
+    for workload in ("broadway-api", "broadway-scheduler"):
+        deployment = of_kind(found, "Deployment")[workload]
+        container, volumes = pod_spec(deployment)["containers"][0], pod_spec(deployment)["volumes"]
+        where = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        secrets = {volume["name"]: volume["secret"]["secretName"] for volume in volumes}
+        paths = [entry["value"] for entry in container["env"] if entry["name"].endswith("_FILE")]
+        assert paths
+        for path in paths:
+            directory, _, key = path.rpartition("/")
+            assert key in of_kind(found, "Secret")[secrets[where[directory]]]["data"], path
+
+
+@each_rendered
+def test_every_setting_is_a_flag_of_its_binary(name):
+    found = documents(name)
+    shared = settings(found, "broadway-shared")
+    for folder, binary in (("api", "broadway-api"), ("scheduler", "broadway-scheduler")):
+        source = (ROOT / folder / "options.c").read_text(encoding="utf-8")
+        flags = {flag.upper().replace("-", "_") for flag in re.findall(r'^    \{"([a-z-]+)", CONFIG_', source, re.M)}
+        container = pod_spec(of_kind(found, "Deployment")[binary])["containers"][0]
+        given = {*shared, *settings(found, binary), *(entry["name"] for entry in container["env"])} - {"POD_IP"}
+        for variable in given:
+            assert variable.removeprefix("BROADWAY_").removesuffix("_FILE") in flags, f"{binary}: {variable}"
+
+
+@each_overlay
+def test_images_carry_the_version_of_the_source(name):
+    version = re.search(r"project\(broadway VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))[1]
+    for workload in workloads(documents(name)):
+        for container in containers(workload):
+            image, _, tag = container["image"].partition(":")
+            assert tag == (version if image.startswith("broadway-") else "7.0"), container["image"]
+
+
+def test_graders_may_finish_the_longest_job():
+    found = documents("overlays/production")
+    source = (ROOT / "scheduler/options.c").read_text(encoding="utf-8")
+    job_timeout = float(re.search(r'"job-timeout".*?"(\d+)"', source)[1])
+    spec = pod_spec(of_kind(found, "Deployment")["broadway-grader"])
+    assert spec["terminationGracePeriodSeconds"] >= job_timeout + 30

@@ -1,0 +1,137 @@
+"""No deployment starts with the secrets of a sample, and a site of one's own has none of them."""
+
+import base64
+import os
+import subprocess
+
+import manifests
+import pytest
+import schemas
+import yaml
+from harness import BUILD, clean_environment
+from manifests import KUBERNETES, documents, of_kind, parse, pod_spec, render_directory, title
+from tools import run
+
+BINARIES = ("broadway-api", "broadway-scheduler")
+
+
+def secret_files(found, deployment):
+    """{variable: content} of the files that a deployment's settings name."""
+    spec = pod_spec(deployment)
+    where = {mount["mountPath"]: mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
+    names = {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"]}
+    secrets = of_kind(found, "Secret")
+    files = {}
+    for entry in spec["containers"][0]["env"]:
+        if entry["name"].endswith("_FILE"):
+            directory, _, key = entry["value"].rpartition("/")
+            files[entry["name"]] = base64.b64decode(secrets[names[where[directory]]]["data"][key]).decode()
+    return files
+
+
+def start(binary, files, directory):
+    """(exit status, what it said) of a start with these secrets; a start that goes on is ended."""
+    environment = {}
+    for name, content in files.items():
+        path = directory / name
+        path.write_text(content, encoding="utf-8")
+        environment[name] = str(path)
+    try:
+        done = subprocess.run(
+            [str(BUILD / binary), "--help" if not files else "--log-level=error"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+            env=clean_environment(**environment),
+        )
+    except subprocess.TimeoutExpired:
+        return None, ""
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("binary", BINARIES)
+@pytest.mark.parametrize("name", manifests.RENDERED)
+def test_each_placeholder_alone_stops_the_start_with_a_sentence(name, binary, tmp_path):
+    found = documents(name)
+    files = secret_files(found, of_kind(found, "Deployment")[binary])
+    assert len(files) >= 2
+    good = dict.fromkeys(files, "a-secret-that-somebody-made-up")
+    good["BROADWAY_MONGODB_URI_FILE"] = "mongodb://broadway:made-up@127.0.0.1:1/?replicaSet=rs0"
+    for variable, placeholder in files.items():
+        status, said = start(binary, {**good, variable: placeholder}, tmp_path)
+        flag = variable.removeprefix("BROADWAY_").removesuffix("_FILE").lower().replace("_", "-")
+        assert status == 2, f"{variable}={placeholder}: {status}"
+        # The last line, since the database's driver may have something to say at its start.
+        sentence = said.splitlines()[-1]
+        assert f"--{flag}" in sentence and "placeholder of a sample" in sentence, said
+
+
+@pytest.mark.parametrize("overlay", [name.removeprefix("overlays/") for name in manifests.OVERLAYS])
+def test_a_site_of_ones_own_renders_without_any_placeholder(overlay, tmp_path):
+    site = tmp_path / "site"
+    argv = [KUBERNETES / "make-site", site, "--overlay", overlay, "--registry", "registry.example/broadway"]
+    if overlay == "external-mongodb":
+        argv += ["--mongodb-uri", "mongodb://broadway:made-up@db1.example.org/?replicaSet=rs0&tls=true"]
+    status, said = run(argv)
+    assert status == 0, said
+    found = parse(render_directory(site))
+    for name, secret in of_kind(found, "Secret").items():
+        for key, value in secret["data"].items():
+            assert b"change-me" not in base64.b64decode(value), f"{name}: {key}"
+    for deployment in of_kind(found, "Deployment").values():
+        image = pod_spec(deployment)["containers"][0]["image"]
+        assert image.startswith("registry.example/broadway/broadway-"), f"{title(deployment)}: {image}"
+    again, said = run(argv)
+    assert again == 2 and "nothing was changed" in said
+
+
+def test_tokens_are_replaced_by_a_second_set_beside_the_first(tmp_path):
+    site = tmp_path / "site"
+    assert run([KUBERNETES / "make-site", site])[0] == 0
+    for kind in ("internal", "cluster", "client"):
+        (site / f"secrets/second-{kind}-token").write_text(f"the-second-{kind}-token", encoding="utf-8")
+    kustomization = yaml.safe_load((site / "kustomization.yaml").read_text(encoding="utf-8"))
+    kustomization["components"] = [os.path.relpath(KUBERNETES / "components/second-tokens", site)]
+    kustomization["secretGenerator"].append(
+        {
+            "name": "broadway-second",
+            "namespace": "broadway",
+            "files": [f"secrets/second-{kind}-token" for kind in ("internal", "cluster", "client")],
+        }
+    )
+    (site / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+    found = parse(render_directory(site))
+    api = of_kind(found, "Deployment")["broadway-api"]
+    schemas.check(api, schemas.VERSIONS[0])
+    files = secret_files(found, api)
+    assert files["BROADWAY_SECOND_CLIENT_TOKEN_FILE"] == "the-second-client-token"
+    assert files["BROADWAY_CLIENT_TOKEN_FILE"] == (site / "secrets/client-token").read_text(encoding="utf-8")
+    assert pod_spec(api)["containers"][0]["lifecycle"], "the rest of the container is as it was"
+    status, said = start("broadway-api", {**files, "BROADWAY_SECOND_CLIENT_TOKEN_FILE": "change-me"}, tmp_path)
+    assert status == 2 and "--second-client-token" in said
+
+
+def test_what_a_site_needs_is_said(tmp_path):
+    for arguments, words in (
+        ([], "which directory"),
+        ([tmp_path / "a", "--overlay", "none"], "no overlay 'none'"),
+        ([tmp_path / "b", "--overlay", "external-mongodb"], "needs --mongodb-uri"),
+        ([tmp_path / "c", "--mongodb-uri", "mongodb://x"], "only"),
+        ([tmp_path / "d", "--overlays", "production"], "no flag"),
+    ):
+        status, said = run([KUBERNETES / "make-site", *arguments])
+        assert status == 2 and words in said, said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_databases_certificate_is_good_for_its_members(tmp_path):
+    site = tmp_path / "site"
+    assert run([KUBERNETES / "make-site", site])[0] == 0
+    secrets = site / "secrets"
+    for host in ("mongodb-2.mongodb.broadway.svc.cluster.local", "localhost"):
+        check = ["openssl", "verify", "-CAfile", secrets / "ca.crt", "-verify_hostname", host, secrets / "tls.pem"]
+        status, said = run(check)
+        assert status == 0, said
+    assert oct(secrets.stat().st_mode & 0o777) == "0o700"
+    assert not [path for path in secrets.iterdir() if path.stat().st_mode & 0o077]
