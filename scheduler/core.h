@@ -73,6 +73,8 @@ struct core {
                          term and have announced */
     int64_t ticked_ms;
     int64_t purged_ms;
+    int64_t published_ms;       /* when the metrics were counted last */
+    int64_t looked_ms;          /* when the workers were looked at last */
     struct asked_worker *asked; /* workers that nobody told of, asked for a moment ago */
     struct sweep sweep;
     bool must_recover; /* what this state says can't be trusted any longer */
