@@ -31,7 +31,8 @@ static void save_run(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
     chore->code = run_store_advance(chores->settings.runs, chore->run.id, chore->run.phase,
-                                    chore->run.summary, chore->run.summary_length, &unused);
+                                    chore->run.ended_ms, chore->run.summary,
+                                    chore->run.summary_length, &unused);
 }
 
 static void mark_worker(struct chores *chores, struct chore *chore)

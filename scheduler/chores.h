@@ -43,6 +43,7 @@ struct chore {
         struct {
             char id[RUN_ID_SIZE];
             enum run_phase phase;
+            int64_t ended_ms; /* database date of the end, or 0: now; where the phase is over */
             uint8_t *summary; /* owned */
             uint32_t summary_length;
         } run;

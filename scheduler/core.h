@@ -135,7 +135,7 @@ void job_settle(struct core *core, struct active_run *run, uint32_t slot, enum j
 void run_changed(struct core *core, struct run *run);
 void result_seen(struct core *core, const struct result *result);
 void run_advance(struct core *core, struct active_run *run);
-void run_note_result(struct active_run *run, uint32_t slot, enum job_outcome outcome,
+void run_note_result(struct active_run *run, uint32_t slot, const struct result *result,
                      uint32_t attempts);
 enum run_phase run_current_phase(const struct active_run *run);
 void run_phase_slots(const struct active_run *run, enum run_phase phase, uint32_t *first,

@@ -79,6 +79,7 @@ static void save_run(struct core *core, struct active_run *run)
     struct chore *chore = chore_new(CHORE_SAVE_RUN, core->generation);
     snprintf(chore->run.id, sizeof chore->run.id, "%s", run->run.id);
     chore->run.phase = run->phase;
+    chore->run.ended_ms = run->last_result_ms;
     chore->run.summary = malloc(run->slots + 1);
     if (chore->run.summary == NULL)
         abort();
@@ -161,11 +162,14 @@ void run_resume(struct core *core, struct active_run *run)
     settle_own(core, run);
 }
 
-void run_note_result(struct active_run *run, uint32_t slot, enum job_outcome outcome,
+void run_note_result(struct active_run *run, uint32_t slot, const struct result *result,
                      uint32_t attempts)
 {
+    enum job_outcome outcome = result->outcome;
     enum job_kind kind;
     uint32_t index;
+    if (result->finished_ms > run->last_result_ms)
+        run->last_result_ms = result->finished_ms;
     run_slot_job(run->run.has_pre, run->run.students, slot, &kind, &index);
     run->run.summary[slot] = summary_make(outcome, attempts);
     run->students_done += kind == JOB_STUDENT;
@@ -226,7 +230,7 @@ void result_seen(struct core *core, const struct result *result)
     if (run->own_pending > 0 && result->worker[0] == '\0')
         run->own_pending--;
     uint32_t attempts = drop_attempts(core, run, slot, result);
-    run_note_result(run, slot, result->outcome, attempts);
+    run_note_result(run, slot, result, attempts);
     run_advance(core, run);
 }
 

@@ -46,6 +46,7 @@ struct active_run {
     uint64_t order;               /* of start */
     bool is_dirty, is_saving; /* the summary has changed since it was saved; a save is under way */
     int64_t saved_ms;
+    int64_t last_result_ms; /* database date of its latest result that was seen; 0: none was */
     /* Jobs that get their result from the scheduler: those without stages, and all of a run that is
      * cancelled. */
     uint32_t own_next, own_end;

@@ -53,7 +53,7 @@ static void take_result(const struct result *result, void *context)
     if (!reader_slot(reader, result->job, &slot) ||
         summary_outcome(reader->run->run.summary[slot]) != OUTCOME_NONE)
         return;
-    run_note_result(reader->run, slot, result->outcome, result->attempts);
+    run_note_result(reader->run, slot, result, result->attempts);
 }
 
 static void take_lease(const struct lease *lease, void *context)

@@ -228,9 +228,11 @@ static void check_leases(struct core *core)
 {
     struct live_lease *lease, *following;
     HASH_ITER (hh, core->leases.leases, lease, following) {
-        if (lease->state == LEASE_UNCONFIRMED && core->now_ms >= lease->hold_ms)
+        bool is_over = core->now_ms >= lease->deadline_ms;
+        /* Whoever may never have received a job has not failed it. */
+        if (lease->state == LEASE_UNCONFIRMED && (is_over || core->now_ms >= lease->hold_ms))
             lease_begin_end(core, lease, LEASE_RELEASED);
-        else if (core->now_ms >= lease->deadline_ms)
+        else if (is_over)
             lease_begin_end(core, lease, LEASE_EXPIRED);
     }
 }

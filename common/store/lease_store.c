@@ -69,11 +69,6 @@ void lease_store_close(struct lease_store *store)
     free(store);
 }
 
-struct group_commit *lease_store_commits(struct lease_store *store)
-{
-    return store->commits;
-}
-
 static const char *lease_id(const char *job, uint32_t attempt, char id[LEASE_ID_SIZE])
 {
     snprintf(id, LEASE_ID_SIZE, "%.32s.%u", job, MUTANT("no_attempt_in_lease_id") ? 1 : attempt);

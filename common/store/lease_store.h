@@ -74,6 +74,4 @@ enum bw_code lease_store_delete(struct lease_store *store, const char (*jobs)[JO
 /* For the tail. False if the document is no lease. */
 bool lease_from_document(const bson_t *document, struct lease *lease);
 
-struct group_commit *lease_store_commits(struct lease_store *store); /* for metrics */
-
 #endif

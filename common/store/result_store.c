@@ -46,11 +46,6 @@ void result_store_close(struct result_store *store)
     free(store);
 }
 
-struct group_commit *result_store_commits(struct result_store *store)
-{
-    return store->commits;
-}
-
 bool result_from_document(const bson_t *document, struct result *result)
 {
     memset(result, 0, sizeof *result);

@@ -64,6 +64,4 @@ enum bw_code result_store_delete(struct result_store *store, const char (*jobs)[
 /* For the tail (text stays NULL). False if the document is no result. */
 bool result_from_document(const bson_t *document, struct result *result);
 
-struct group_commit *result_store_commits(struct result_store *store); /* for metrics */
-
 #endif

@@ -301,7 +301,7 @@ enum bw_code run_store_cancel(struct run_store *store, const char *run_id, enum 
 }
 
 enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum run_phase phase,
-                               const uint8_t *summary, uint32_t summary_length,
+                               int64_t ended_ms, const uint8_t *summary, uint32_t summary_length,
                                struct bw_error *error)
 {
     bool is_over = run_phase_is_over(phase), matched;
@@ -311,13 +311,16 @@ enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
     BSON_APPEND_UTF8(&set, "state", run_phase_name(phase));
     BSON_APPEND_BINARY(&set, "summary", BSON_SUBTYPE_BINARY, summary, summary_length);
+    if (is_over && ended_ms != 0)
+        BSON_APPEND_DATE_TIME(&set, "finished_at", ended_ms);
     bson_append_document_end(&update, &set);
     if (is_over) {
         BSON_APPEND_DOCUMENT_BEGIN(&update, "$unset", &unset);
         BSON_APPEND_UTF8(&unset, "active", "");
         bson_append_document_end(&update, &unset);
-        append_current_dates(&update, "finished_at", NULL);
     }
+    if (is_over && ended_ms == 0)
+        append_current_dates(&update, "finished_at", NULL);
     enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
                                         error);
     bson_destroy(&filter);

@@ -63,10 +63,10 @@ enum bw_code run_store_start(struct run_store *store, const char *run_id, enum r
 enum bw_code run_store_cancel(struct run_store *store, const char *run_id, enum run_phase *phase,
                               struct bw_error *error) BW_CHECKED;
 
-/* Records phase and summary of an unfinished run; sets finished_at, once, when `phase` is over.
- * Idempotent. */
+/* Records phase and summary of an unfinished run; sets finished_at, once, when `phase` is over: to
+ * `ended_ms`, the date of its last result, or to the present if that is 0. Idempotent. */
 enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum run_phase phase,
-                               const uint8_t *summary, uint32_t summary_length,
+                               int64_t ended_ms, const uint8_t *summary, uint32_t summary_length,
                                struct bw_error *error) BW_CHECKED;
 
 /* Reads every started run that is not recorded as over, with its summary if asked for. *runs is

@@ -8,6 +8,7 @@ import time
 import pytest
 from broadway import error_of
 from pipelines import kind_of, run_of, stage, students
+from waiting import wait_until
 
 
 def statuses(status):
@@ -219,3 +220,14 @@ def test_jobs_of_the_kinds_have_their_own_ids(stack):
     assert kind_of(status["preprocessing_status"]["job_id"]) == 0
     assert [kind_of(job["job_id"]) for job in status["student_statuses"]] == [1, 1]
     assert kind_of(status["postprocessing_status"]["job_id"]) == 2
+
+
+def test_the_date_of_the_end_is_the_same_whenever_it_is_asked(stack):
+    run = stack.api.submit_and_start(run_of(3))
+    grader = stack.grader()
+    for _ in range(3):
+        grader.finish(grader.take())
+    at_once = [api.status(run)["finished_at"] for api in stack.apis]
+    wait_until(lambda: "finished_at" in stack.database.run(run), 10, "the scheduler has recorded the end")
+    later = [api.status(run)["finished_at"] for api in stack.apis]
+    assert len({*at_once, *later}) == 1 and at_once[0] is not None
