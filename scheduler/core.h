@@ -10,6 +10,7 @@
  *   hand_out.c  matching polls with jobs, inserting leases, callbacks and their answers
  *   requeue.c   the ends of leases: lost, expired, released; giving a job up
  *   progress.c  results, phases, and what is recorded of a run
+ *   untouched.c runs that recovery need not read
  *   sweep.c     what the change stream should have told, looked up now and then
  */
 #ifndef SCHEDULER_CORE_H
@@ -87,6 +88,9 @@ void core_lead(struct core *core, int64_t term);
 
 /* Brings the state up from the database. BW_UNAVAILABLE: try again. */
 enum bw_code core_recover(struct core *core, struct bw_error *error) BW_CHECKED;
+
+/* Recovery: marks the active runs of which no job of their phase was ever handed out. */
+enum bw_code untouched_find(struct core *core, struct bw_error *error) BW_CHECKED;
 
 /* Forgets everything. */
 void core_reset(struct core *core);

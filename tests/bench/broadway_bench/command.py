@@ -9,7 +9,7 @@ import click
 from broadway_tools import processes
 from broadway_tools.files import ROOT, SCRIPTS
 
-from broadway_bench import machine, report
+from broadway_bench import curves, machine, report
 from broadway_bench.backlog import backlog
 from broadway_bench.floor import floor
 from broadway_bench.handout import handout
@@ -31,10 +31,20 @@ HELP = "\n\n".join(f"  {name}  {function.__doc__}" for name, function in EXPERIM
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write everything here.")
 @click.option("--mongodb-uri", help="Measure on this database instead of private ones.")
 @click.option("--rounds", type=click.IntRange(1, 99), default=3, show_default=True)
+@click.option(
+    "--draw",
+    "draw_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Measure nothing: draw the curves of docs/performance from such a JSON file.",
+)
 @click.option("--quick", is_flag=True, help="A fifth of the load, for a look; the figures are rough.")
-def bench(names, json_path, mongodb_uri, rounds, quick):
+def bench(names, json_path, mongodb_uri, rounds, draw_path, quick):
     """Measure Broadway on this machine: all experiments, or those named. Builds the release first. Each round runs
     each experiment once, on a fresh database."""
+    if draw_path is not None:
+        for path in curves.draw(draw_path, ROOT / "docs" / "performance"):
+            click.echo(path)
+        return
     build()
     wanted = Wanted(mongodb_uri=mongodb_uri, scale=0.2 if quick else 1.0)
     facts = machine.describe()

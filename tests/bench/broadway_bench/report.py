@@ -1,6 +1,7 @@
 """From the figures of some rounds to a JSON file and tables."""
 
 import json
+import math
 import statistics
 
 from rich.console import Console
@@ -70,6 +71,8 @@ def _spread(values):
 
 
 def _text(value):
+    if math.isnan(value):
+        return "none"
     if value == int(value) and abs(value) < 1e6:
         return f"{value:.0f}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
