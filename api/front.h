@@ -42,7 +42,7 @@ struct front_settings {
 enum {
     FRONT_THREADS = 16,
     FRONT_CONNECTIONS = 32768,
-    FRONT_CONNECTION_BYTES = 16 * 1024, /* of memory: headers must fit */
+    FRONT_CONNECTION_BYTES = 8 * 1024, /* of memory, for all that wait too: headers must fit */
     FRONT_IDLE_S =
         60 /* then a connection on which nothing moves is closed, unless its request waits here */
 };

@@ -12,7 +12,7 @@
 enum {
     UPDATE_TRY_MS = 10000,
     RETRY_PAUSE_US = 100000,
-    FIND_CHUNK = 1000,
+    FIND_CHUNK = 64, /* the embedded database takes longer than linearly for a longer list */
     NAMESPACE_NOT_FOUND = 26
 };
 

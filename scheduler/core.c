@@ -13,7 +13,8 @@
 
 enum {
     TICK_MS = 100,
-    GAP_MS = 1000, /* a tick or an answer of the stream later than that is a gap */
+    METRICS_MS = 500, /* they look at every run and every worker */
+    GAP_MS = 1000,    /* a tick or an answer of the stream later than that is a gap */
     STREAM_GAP_MS = 2000,
     RECOVER_PAUSE_MS = 200,
     RECOVER_PAUSE_MAX_MS = 2000,
@@ -206,6 +207,9 @@ static void publish_deposed(struct core *core)
 static void publish_metrics(struct core *core)
 {
     size_t out_of_contact = 0;
+    if (core->now_ms - core->published_ms < METRICS_MS)
+        return;
+    core->published_ms = core->now_ms;
     int64_t oldest_ms = 0, database_ms = database_now_ms(core->database);
     const struct known_replica *replica, *next_replica;
     HASH_ITER (hh, core->replicas.replicas, replica, next_replica)

@@ -12,6 +12,7 @@
  *   progress.c  results, phases, and what is recorded of a run
  *   questions.c what replicas ask for their clients, and the ends of websockets
  *   watching.c  what those who follow a job or a run are told
+ *   untouched.c runs that recovery need not read
  *   sweep.c     what the change stream should have told, looked up now and then
  */
 #ifndef SCHEDULER_CORE_H
@@ -78,6 +79,8 @@ struct core {
     uint32_t giving_up;         /* results of jobs given up that are not on record yet */
     struct ended_worker *ended; /* whose end somebody waits for: questions.c */
     int64_t watch_ms;           /* not before this are watchers told anything: watching.c */
+    int64_t published_ms;       /* when the metrics were counted last */
+    int64_t looked_ms;          /* when the workers were looked at last */
     struct asked_worker *asked; /* workers that nobody told of, asked for a moment ago */
     struct sweep sweep;
     bool must_recover; /* what this state says can't be trusted any longer */
@@ -90,6 +93,9 @@ void core_lead(struct core *core, int64_t term);
 
 /* Brings the state up from the database. BW_UNAVAILABLE: try again. */
 enum bw_code core_recover(struct core *core, struct bw_error *error) BW_CHECKED;
+
+/* Recovery: marks the active runs of which no job of their phase was ever handed out. */
+enum bw_code untouched_find(struct core *core, struct bw_error *error) BW_CHECKED;
 
 /* Forgets everything. */
 void core_reset(struct core *core);

@@ -151,50 +151,55 @@ static void offer_again(struct core *core, struct live_lease *lease, struct park
 /* A worker that may never have received a job gets that one before anything else. */
 static void offer_unconfirmed(struct core *core)
 {
-    struct parked_poll *waiter, *following;
-    DL_FOREACH_SAFE (core->replicas.waiters, waiter, following) {
-        struct known_worker *worker = waiter->worker;
-        struct live_lease *lease;
-        if (worker->undelivered == 0 || !waiter->replica->in_contact)
-            continue;
-        DL_FOREACH2 (worker->leases, lease, worker_next)
-            if (lease->state == LEASE_UNCONFIRMED)
-                break;
-        if (lease != NULL)
-            offer_again(core, lease, waiter);
+    struct live_lease *lease, *following;
+    DL_FOREACH_SAFE2(core->leases.unconfirmed, lease, following, unconfirmed_next)
+    {
+        struct parked_poll *poll = newest_poll(lease->worker);
+        if (poll != NULL && poll->replica->in_contact)
+            offer_again(core, lease, poll);
     }
 }
 
 /* A worker that has said its concurrency, is full, and asks all the same has perhaps never received
  * its oldest job. */
+static void offer_if_overdue(struct core *core, struct parked_poll *waiter)
+{
+    const struct known_worker *worker = waiter->worker;
+    struct live_lease *oldest = worker->leases;
+    if (worker->concurrency == 0 || worker->held < (uint32_t)worker->concurrency ||
+        !waiter->replica->in_contact)
+        return;
+    if (oldest->state != LEASE_DELIVERED || core->now_ms - oldest->leased_ms <= core->heartbeat_ms)
+        return;
+    if (oldest->redeliveries >= REDELIVERIES) {
+        lease_begin_end(core, oldest, LEASE_LOST);
+        return;
+    }
+    oldest->redeliveries++;
+    oldest->leased_ms = core->now_ms;
+    offer_again(core, oldest, waiter);
+}
+
+/* Those that will not wait are looked at in every round; all others, who may be thousands, once a
+ * tick. */
 static void offer_overdue(struct core *core)
 {
     struct parked_poll *waiter, *following;
-    DL_FOREACH_SAFE (core->replicas.waiters, waiter, following) {
-        struct known_worker *worker = waiter->worker;
-        struct live_lease *oldest = worker->leases;
-        if (worker->concurrency == 0 || worker->held < (uint32_t)worker->concurrency ||
-            !waiter->replica->in_contact)
-            continue;
-        if (oldest->state != LEASE_DELIVERED ||
-            core->now_ms - oldest->leased_ms <= core->heartbeat_ms)
-            continue;
-        if (oldest->redeliveries >= REDELIVERIES) {
-            lease_begin_end(core, oldest, LEASE_LOST);
-            continue;
-        }
-        oldest->redeliveries++;
-        oldest->leased_ms = core->now_ms;
-        offer_again(core, oldest, waiter);
-    }
+    DL_FOREACH_SAFE2(core->replicas.finals, waiter, following, final_next)
+    offer_if_overdue(core, waiter);
+    if (core->now_ms != core->ticked_ms)
+        return;
+    DL_FOREACH_SAFE (core->replicas.waiters, waiter, following)
+        offer_if_overdue(core, waiter);
 }
 
 /* Every round ends with a word to those who will wait no longer. */
 static void answer_final(struct core *core)
 {
     struct parked_poll *poll, *following;
-    DL_FOREACH_SAFE (core->replicas.waiters, poll, following) {
-        if (!poll->is_final || !poll->replica->in_contact)
+    DL_FOREACH_SAFE2(core->replicas.finals, poll, following, final_next)
+    {
+        if (!poll->replica->in_contact)
             continue;
         struct known_replica *replica = poll->replica;
         int64_t number = poll->number;

@@ -6,7 +6,7 @@
 
 void lease_table_init(struct lease_table *table)
 {
-    table->leases = NULL;
+    table->leases = table->unconfirmed = NULL;
 }
 
 void lease_table_destroy(struct lease_table *table)
@@ -36,6 +36,7 @@ struct live_lease *lease_table_add(struct lease_table *table, struct active_run 
     lease->slot = slot;
     lease->worker = worker;
     lease->state = LEASE_INSERTING;
+    lease->table = table;
     run->live++;
     run->inserting++;
     worker->held++;
@@ -58,10 +59,14 @@ void lease_table_remove(struct lease_table *table, struct live_lease *lease)
 
 void lease_set_state(struct live_lease *lease, enum lease_state state)
 {
-    if (lease->state == LEASE_UNCONFIRMED)
+    if (lease->state == LEASE_UNCONFIRMED) {
         lease->worker->undelivered--;
-    if (state == LEASE_UNCONFIRMED)
+        DL_DELETE2(lease->table->unconfirmed, lease, unconfirmed_prev, unconfirmed_next);
+    }
+    if (state == LEASE_UNCONFIRMED) {
         lease->worker->undelivered++;
+        DL_APPEND2(lease->table->unconfirmed, lease, unconfirmed_prev, unconfirmed_next);
+    }
     if (lease->state == LEASE_INSERTING)
         lease->run->inserting--;
     if (state == LEASE_INSERTING)

@@ -39,12 +39,15 @@ struct live_lease {
     int64_t hold_ms;                /* clock_boot_ms until which it is offered again */
     unsigned redeliveries;          /* of a worker that said its concurrency */
     struct live_lease *worker_prev, *worker_next;
-    struct live_lease *outbox_prev, *outbox_next; /* in the replica's outbox */
+    struct live_lease *outbox_prev, *outbox_next;           /* in the replica's outbox */
+    struct live_lease *unconfirmed_prev, *unconfirmed_next; /* in state unconfirmed */
+    struct lease_table *table;
     UT_hash_handle hh;
 };
 
 struct lease_table {
-    struct live_lease *leases; /* by job */
+    struct live_lease *leases;      /* by job */
+    struct live_lease *unconfirmed; /* those in that state */
 };
 
 void lease_table_init(struct lease_table *table);
@@ -60,7 +63,7 @@ struct live_lease *lease_table_add(struct lease_table *table, struct active_run 
 /* Takes it out of every list and frees it. */
 void lease_table_remove(struct lease_table *table, struct live_lease *lease);
 
-/* Changes its state, keeping the worker's count of what may not have reached it. */
+/* Changes its state, keeping the worker's count of what may not have reached it, and the list. */
 void lease_set_state(struct live_lease *lease, enum lease_state state);
 
 /* Puts it into a replica's outbox, for a poll; state delivering. */

@@ -243,6 +243,14 @@ static enum bw_code read_leases(struct run_reader *reader, uint32_t first, uint3
     return BW_OK;
 }
 
+static void open_untouched(struct active_run *run)
+{
+    uint32_t first, end;
+    run->phase = run_current_phase(run);
+    run_phase_slots(run, run->phase, &first, &end);
+    queue_open_slots(run, first, end);
+}
+
 /* Reads phase by phase: the results of one decide whether the next has begun. */
 static enum bw_code read_run(struct run_reader *reader, struct bw_error *error)
 {
@@ -279,15 +287,34 @@ static void count_summary(struct active_run *run)
     }
 }
 
-static enum bw_code enter_run(struct run_reader *reader, struct run *run, struct bw_error *error)
+static enum bw_code enter_run(struct run_reader *reader, struct active_run *run,
+                              struct bw_error *error)
 {
-    struct core *core = reader->core;
-    reader->run = queue_add(&core->queue, run);
-    count_summary(reader->run);
-    enum run_phase recorded = run->phase;
-    enum bw_code code = read_run(reader, error);
-    if (code == BW_OK && reader->run->phase != recorded)
-        reader->run->is_dirty = true;
+    enum bw_code code = BW_OK;
+    reader->run = run;
+    if (run->is_untouched)
+        open_untouched(run);
+    else
+        code = read_run(reader, error);
+    if (code == BW_OK && run->phase != run->run.phase)
+        run->is_dirty = true;
+    return code;
+}
+
+static enum bw_code enter_runs(struct core *core, struct bw_error *error)
+{
+    struct run_reader reader = {.core = core};
+    struct active_run *run, *following;
+    reader.jobs = malloc(CHUNK * sizeof *reader.jobs);
+    reader.facts = malloc(CHUNK * sizeof *reader.facts);
+    if (reader.jobs == NULL || reader.facts == NULL)
+        abort();
+    enum bw_code code = untouched_find(core, error);
+    HASH_ITER (hh, core->queue.runs, run, following)
+        if (code == BW_OK)
+            code = enter_run(&reader, run, error);
+    free(reader.jobs);
+    free(reader.facts);
     return code;
 }
 
@@ -295,21 +322,13 @@ static enum bw_code read_runs(struct core *core, struct bw_error *error)
 {
     struct run *runs = NULL;
     size_t count = 0;
-    struct run_reader reader = {.core = core};
-    reader.jobs = malloc(CHUNK * sizeof *reader.jobs);
-    reader.facts = malloc(CHUNK * sizeof *reader.facts);
-    if (reader.jobs == NULL || reader.facts == NULL)
-        abort();
     enum bw_code code = run_store_read_active(core->runs, true, &runs, &count, error);
-    for (size_t i = 0; i < count; i++) {
-        if (code == BW_OK)
-            code = enter_run(&reader, &runs[i], error);
+    for (size_t i = 0; code == BW_OK && i < count; i++)
+        count_summary(queue_add(&core->queue, &runs[i]));
+    for (size_t i = 0; i < count; i++)
         run_clear(&runs[i]);
-    }
     free(runs);
-    free(reader.jobs);
-    free(reader.facts);
-    return code;
+    return code == BW_OK ? enter_runs(core, error) : code;
 }
 
 /* Live leases are this term's from now on. One that was ended by another leader since it was read

@@ -78,6 +78,8 @@ static void poll_wait(struct replica_table *table, struct parked_poll *poll,
         DL_PREPEND(table->waiters, poll);
     else
         DL_APPEND(table->waiters, poll);
+    if (poll->is_final)
+        DL_APPEND2(table->finals, poll, final_prev, final_next);
     DL_PREPEND2(worker->polls, poll, worker_prev, worker_next);
     table->waiting++;
     table->waiting_of[worker->protocol]++;
@@ -86,10 +88,19 @@ static void poll_wait(struct replica_table *table, struct parked_poll *poll,
 static void poll_stop_waiting(struct replica_table *table, struct parked_poll *poll)
 {
     DL_DELETE(table->waiters, poll);
+    if (poll->is_final)
+        DL_DELETE2(table->finals, poll, final_prev, final_next);
     DL_DELETE2(poll->worker->polls, poll, worker_prev, worker_next);
     table->waiting--;
     table->waiting_of[poll->worker->protocol]--;
     poll->worker = NULL;
+}
+
+static void poll_become_final(struct replica_table *table, struct parked_poll *poll)
+{
+    if (!poll->is_final && poll->state == POLL_WAITING)
+        DL_APPEND2(table->finals, poll, final_prev, final_next);
+    poll->is_final = true;
 }
 
 struct parked_poll *replica_park(struct replica_table *table, struct known_replica *replica,
@@ -97,7 +108,8 @@ struct parked_poll *replica_park(struct replica_table *table, struct known_repli
 {
     struct parked_poll *poll = replica_find_poll(replica, number);
     if (poll != NULL) {
-        poll->is_final = poll->is_final || is_final;
+        if (is_final)
+            poll_become_final(table, poll);
         poll->is_listed = true;
         return poll->state == POLL_WAITING ? poll : NULL;
     }
@@ -135,8 +147,11 @@ void poll_answered(struct replica_table *table, struct parked_poll *poll, int64_
         poll_stop_waiting(table, poll);
     if (poll->state == POLL_MATCHED)
         poll->replica->matched--;
+    if (poll->state == POLL_ANSWERED)
+        DL_DELETE(poll->replica->answered, poll);
     poll->state = POLL_ANSWERED;
     poll->answered_ms = now_ms;
+    DL_APPEND(poll->replica->answered, poll);
 }
 
 void replica_drop_polls(struct replica_table *table, struct known_replica *replica, int64_t now_ms)
@@ -149,10 +164,9 @@ void replica_drop_polls(struct replica_table *table, struct known_replica *repli
 
 void replica_forget_answered(struct known_replica *replica, int64_t before_ms)
 {
-    struct parked_poll *poll, *following;
-    HASH_ITER (hh, replica->polls, poll, following) {
-        if (poll->state != POLL_ANSWERED || poll->answered_ms >= before_ms)
-            continue;
+    while (replica->answered != NULL && replica->answered->answered_ms < before_ms) {
+        struct parked_poll *poll = replica->answered;
+        DL_DELETE(replica->answered, poll);
         HASH_DELETE(hh, replica->polls, poll);
         free(poll);
     }

@@ -31,9 +31,11 @@ struct parked_poll {
     bool is_listed; /* scratch: named by the announcement at hand */
     int64_t answered_ms;
     struct known_replica *replica;
-    struct known_worker *worker;     /* while waiting; NULL once answered */
-    struct parked_poll *prev, *next; /* in the waiters' list, oldest first */
+    struct known_worker *worker; /* while waiting; NULL once answered */
+    struct parked_poll *prev,
+        *next; /* in the waiters' list, or in that of the answered; oldest first */
     struct parked_poll *worker_prev, *worker_next;
+    struct parked_poll *final_prev, *final_next; /* while waiting, if it is final */
     UT_hash_handle hh;
 };
 
@@ -52,10 +54,11 @@ struct known_replica {
     size_t matched;          /* polls in state matched */
     int64_t *empty;          /* polls to be answered with nothing */
     size_t empty_count, empty_room;
-    struct watch *watches;     /* what is followed there, by number: watching.c */
-    json_t *answers, *events;  /* to be told with the next callback; own, NULL: none */
-    struct live_lease *outbox; /* hand-outs not yet confirmed (live_lease.outbox_next) */
-    struct parked_poll *polls; /* all, by number */
+    struct watch *watches;        /* what is followed there, by number: watching.c */
+    json_t *answers, *events;     /* to be told with the next callback; own, NULL: none */
+    struct live_lease *outbox;    /* hand-outs not yet confirmed (live_lease.outbox_next) */
+    struct parked_poll *polls;    /* all, by number */
+    struct parked_poll *answered; /* those that are over, the longest first */
     UT_hash_handle hh;
 };
 
@@ -64,6 +67,7 @@ struct replica_table {
     struct parked_poll *waiters;    /* of all replicas, oldest first */
     size_t waiting;                 /* how many those are */
     size_t waiting_of[PROTOCOLS];   /* and of them, by their workers' protocol */
+    struct parked_poll *finals;     /* of them, those that are final */
 };
 
 void replica_table_init(struct replica_table *table);

@@ -273,6 +273,20 @@ static void removed_lease_lies_in_no_outbox(void **state)
     assert_outbox(fixture->r1, "1");
 }
 
+static void unconfirmed_leases_are_listed_in_the_order_in_which_they_became_so(void **state)
+{
+    struct fixture *fixture = *state;
+    struct live_lease *first = add_as(fixture, fixture->w1, 0, LEASE_DELIVERED);
+    struct live_lease *second = add_as(fixture, fixture->w2, 1, LEASE_UNCONFIRMED);
+    lease_set_state(first, LEASE_UNCONFIRMED);
+    assert_ptr_equal(fixture->leases.unconfirmed, second);
+    assert_ptr_equal(second->unconfirmed_next, first);
+    lease_set_state(second, LEASE_DELIVERED);
+    assert_ptr_equal(fixture->leases.unconfirmed, first);
+    lease_table_remove(&fixture->leases, first);
+    assert_null(fixture->leases.unconfirmed);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -287,6 +301,7 @@ int main(void)
         CASE(lease_that_stays_unconfirmed_counts_once),
         CASE(unconfirmed_leases_count_at_their_own_worker),
         CASE(unconfirmed_lease_that_is_removed_counts_no_more),
+        CASE(unconfirmed_leases_are_listed_in_the_order_in_which_they_became_so),
         CASE(sent_lease_lies_in_the_outbox_for_its_poll),
         CASE(unconfirmed_lease_that_is_sent_again_is_on_its_way),
         CASE(lease_lies_in_one_outbox_only),

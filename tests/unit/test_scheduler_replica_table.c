@@ -189,6 +189,57 @@ static void poll_may_be_final_from_the_start(void **state)
     assert_waiters(fixture, "1");
 }
 
+static void assert_finals(const struct fixture *fixture, const char *expected)
+{
+    const struct parked_poll *poll;
+    char text[200] = "";
+    size_t length = 0;
+    for (poll = fixture->table.finals; poll != NULL; poll = poll->final_next)
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s%d",
+                                   length > 0 ? " " : "", (int)poll->number);
+    assert_string_equal(text, expected);
+}
+
+static void polls_that_are_final_and_wait_are_listed_apart(void **state)
+{
+    struct fixture *fixture = *state;
+    struct parked_poll *first = park(fixture, 1);
+    park(fixture, 2);
+    replica_park(&fixture->table, fixture->replica, fixture->w1, 3, true);
+    replica_park(&fixture->table, fixture->replica, fixture->w1, 1, true);
+    replica_park(&fixture->table, fixture->replica, fixture->w1, 1, true);
+    assert_finals(fixture, "3 1");
+    poll_match(&fixture->table, first);
+    assert_finals(fixture, "3");
+    poll_unmatch(&fixture->table, first, fixture->w1);
+    assert_finals(fixture, "3 1");
+    poll_answered(&fixture->table, replica_find_poll(fixture->replica, 3), NOW_MS);
+    assert_finals(fixture, "1");
+}
+
+static void matched_poll_that_becomes_final_is_listed_once_it_waits_again(void **state)
+{
+    struct fixture *fixture = *state;
+    struct parked_poll *poll = park(fixture, 1);
+    poll_match(&fixture->table, poll);
+    replica_park(&fixture->table, fixture->replica, fixture->w1, 1, true);
+    assert_finals(fixture, "");
+    poll_unmatch(&fixture->table, poll, fixture->w1);
+    assert_finals(fixture, "1");
+}
+
+static void poll_that_is_answered_twice_is_remembered_from_the_second_time(void **state)
+{
+    struct fixture *fixture = *state;
+    struct parked_poll *first = park(fixture, 1), *second = park(fixture, 2);
+    poll_answered(&fixture->table, first, NOW_MS);
+    poll_answered(&fixture->table, second, NOW_MS + 1);
+    poll_answered(&fixture->table, first, NOW_MS + 2);
+    replica_forget_answered(fixture->replica, NOW_MS + 2);
+    assert_non_null(replica_find_poll(fixture->replica, 1));
+    assert_null(replica_find_poll(fixture->replica, 2));
+}
+
 static void announcement_shows_which_polls_it_names(void **state)
 {
     struct fixture *fixture = *state;
@@ -380,6 +431,9 @@ int main(void)
         CASE(poll_that_is_named_again_waits_once),
         CASE(waiting_poll_may_become_final_but_never_less),
         CASE(poll_may_be_final_from_the_start),
+        CASE(polls_that_are_final_and_wait_are_listed_apart),
+        CASE(matched_poll_that_becomes_final_is_listed_once_it_waits_again),
+        CASE(poll_that_is_answered_twice_is_remembered_from_the_second_time),
         CASE(announcement_shows_which_polls_it_names),
         CASE(matched_poll_waits_no_more),
         CASE(matched_poll_does_not_wait_again_for_being_named),

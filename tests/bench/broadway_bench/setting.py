@@ -1,0 +1,212 @@
+"""What an experiment runs on: a fresh stack with a fresh database, the load generator, and what its processes use."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from broadway_tools import processes
+from broadway_tools.files import BUILD
+from broadway_tools.stack import operations
+from broadway_tools.stack.plan import Wishes, plan
+from broadway_tools.stack.readiness import wait_listening
+from broadway_tools.stack.record import API, DATABASE, SCHEDULER
+
+PROGRAMS = BUILD / "release" / "bench"
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+PARTS = ("database", "api", "scheduler", "generator")
+
+
+@dataclass
+class Wanted:
+    """What the command line says about all experiments."""
+
+    mongodb_uri: str = None
+    scale: float = 1.0
+
+    def count(self, usual, least=1):
+        """`usual` of something, or fewer in a quick look."""
+        return max(least, int(usual * self.scale))
+
+
+class Generator:
+    """The load generator: a process that obeys line by line."""
+
+    def __init__(self, urls, token="none"):
+        self.process = subprocess.Popen(
+            [PROGRAMS / "bench-load", token, *urls], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.faults = {"lost": 0, "refused": 0, "twice": 0, "first_refusal": ""}
+
+    def ask(self, *words):
+        """Gives a command and returns its answer."""
+        self.begin(*words)
+        return self.answer()
+
+    def begin(self, *words):
+        """Gives a command; its answer is to be fetched."""
+        self.process.stdin.write(" ".join(str(word) for word in words) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        """The answer to the command that was given last."""
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError("the load generator has ended")
+        answer = json.loads(line)
+        self.faults = answer["faults"]
+        return answer
+
+    def close(self):
+        """Ends it."""
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
+
+
+class System:
+    """A stack that was started for one experiment, with its load generator."""
+
+    def __init__(self, stack, generator):
+        self.stack = stack
+        self.generator = generator
+        self.http = httpx.Client(timeout=120, trust_env=False)
+
+    def pids(self):
+        """{part: [pid]} of what is measured."""
+        kinds = {"database": DATABASE, "api": API, "scheduler": SCHEDULER}
+        found = {part: [member.pid for member in self.stack.of_kind(kind)] for part, kind in kinds.items()}
+        return {**found, "generator": [self.generator.process.pid]}
+
+    def cpu(self):
+        """{part: seconds of cpu so far}; no database where it isn't ours."""
+        return {part: sum(map(cpu_seconds, pids)) for part, pids in self.pids().items() if pids}
+
+    @contextlib.contextmanager
+    def counting_cpu(self):
+        """Gives a dictionary that holds, at the end, the seconds of cpu that each part took inside."""
+        used, before = {}, self.cpu()
+        yield used
+        used.update({part: now - before[part] for part, now in self.cpu().items()})
+
+    def metric(self, member, name):
+        """One number from a member's /metrics."""
+        base = member.internal_url if member.kind == API else member.url
+        for line in self.http.get(f"{base}/metrics").text.splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+        raise KeyError(name)
+
+    def api(self, index=0):
+        """A replica."""
+        return self.stack.of_kind(API)[index]
+
+    def scheduler(self, index=0):
+        """A scheduler."""
+        return self.stack.of_kind(SCHEDULER)[index]
+
+    def park(self, graders):
+        """Registers graders and waits until all of them wait for work, and the scheduler knows."""
+        self.generator.ask("graders", graders)
+        self.generator.ask("poll")
+        self.wait(lambda: self.metric(self.scheduler(), "broadway_scheduler_waiting_polls") == graders)
+
+    def wait(self, condition, seconds=60):
+        """Until `condition` holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError("what was waited for did not come")
+            time.sleep(0.05)
+
+    def faults(self):
+        """Figures that must be 0."""
+        return {name: self.generator.faults[name] for name in ("lost", "refused", "twice")}
+
+
+def cpu_seconds(pid):
+    """Cpu that a process has used so far."""
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def rss_bytes(pid):
+    """Memory of a process that is in core."""
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * PAGE
+
+
+def threads(pid):
+    """How many threads a process has."""
+    return int(_stat(pid)[17])
+
+
+def _stat(pid):
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+
+
+@contextlib.contextmanager
+def system(wanted, replicas=1, schedulers=1, api_flags=None, scheduler_flags=None):
+    """A stack with nothing in its database, and a generator; both are gone afterwards."""
+    with _directory() as directory:
+        stack = operations.up(
+            Wishes(
+                directory=directory,
+                replicas=replicas,
+                schedulers=schedulers,
+                mongodb_uri=wanted.mongodb_uri,
+                database=f"bench_{secrets.token_hex(6)}",
+                api_flags={"log-level": "warning", "poll-wait": "60", **(api_flags or {})},
+                scheduler_flags={"log-level": "warning", **(scheduler_flags or {})},
+            )
+        )
+        generator = Generator([member.url for member in stack.of_kind(API)], stack.cluster_token)
+        try:
+            yield System(stack, generator)
+        finally:
+            with processes.uninterrupted():
+                generator.close()
+                operations.down(stack)
+
+
+@contextlib.contextmanager
+def database_alone(wanted):
+    """(uri, name of a database) of a database that nothing else uses."""
+    name = f"bench_{secrets.token_hex(6)}"
+    if wanted.mongodb_uri is not None:
+        yield wanted.mongodb_uri, name
+        return
+    with _directory() as directory:
+        stack = plan(Wishes(directory=directory))
+        member = stack.of_kind(DATABASE)[0]
+        operations.start(stack, member)
+        try:
+            wait_listening(stack, member)
+            yield stack.mongodb_uri, name
+        finally:
+            with processes.uninterrupted():
+                processes.stop([(member.pid, member.identity)], 10)
+
+
+@contextlib.contextmanager
+def _directory():
+    (BUILD / "bench").mkdir(parents=True, exist_ok=True)
+    directory = Path(tempfile.mkdtemp(dir=BUILD / "bench"))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def program(name, *arguments):
+    """Runs one of the C programs to its end; returns what it measured."""
+    finished = subprocess.run(
+        [PROGRAMS / name, *map(str, arguments)], stdout=subprocess.PIPE, text=True, check=True, timeout=300
+    )
+    return json.loads(finished.stdout)

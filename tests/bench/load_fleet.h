@@ -1,0 +1,70 @@
+/*
+ * fleet: simulated graders. Each has a connection of its own, registers, polls, finishes what it is
+ * given after a while (at once by default), reports and polls again.
+ */
+#ifndef BENCH_LOAD_FLEET_H
+#define BENCH_LOAD_FLEET_H
+
+#include <uthash.h>
+
+#include "tests/bench/load_loop.h"
+#include "tests/bench/samples.h"
+
+enum { JOB_SIZE = 33 };
+
+/* A job that somebody held, for the count of those that were handed out twice. */
+struct held_job {
+    char job[JOB_SIZE];
+    UT_hash_handle hh;
+};
+
+enum grader_state {
+    GRADER_NEW,
+    GRADER_REGISTERING,
+    GRADER_IDLE,
+    GRADER_POLLING,
+    GRADER_WORKING,
+    GRADER_REPORTING
+};
+
+struct fleet;
+
+struct grader {
+    struct link link;
+    struct fleet *fleet;
+    enum grader_state state;
+    char worker[JOB_SIZE];
+    char job[JOB_SIZE];
+    int64_t reported_ns; /* when the last result was sent; 0: none */
+    int64_t due_ns;      /* when the work at hand is done */
+    struct grader *next; /* in the row of those that work */
+};
+
+struct fleet {
+    struct loop *loop;
+    struct grader *graders;
+    size_t count, registered, polling, registering, next_new;
+    bool is_polling; /* idle graders poll, and those that reported poll again */
+    int64_t work_ns; /* how long a job takes */
+    struct grader *first_working, *last_working;
+    struct held_job *held;
+    uint64_t held_count, reported_count, twice;
+    int64_t first_held_ns, last_held_ns, last_reported_ns;
+    struct samples result_answer; /* result sent to answered */
+    struct samples next_job;      /* result sent to the same grader's next job */
+    struct samples *held_at;      /* if set: the moment of each hand-out, since `origin_ns` */
+    int64_t origin_ns;
+};
+
+void fleet_open(struct fleet *fleet, struct loop *loop);
+
+/* Makes it `count` graders in all, and registers them. */
+void fleet_grow(struct fleet *fleet, size_t count);
+
+/* Lets every grader that is idle ask for work, now and from now on; or not any more. */
+void fleet_poll(struct fleet *fleet, bool is_polling);
+
+/* Forgets what was counted. */
+void fleet_reset(struct fleet *fleet);
+
+#endif

@@ -1,0 +1,52 @@
+/*
+ * link: one kept-alive HTTP/1.1 connection without blocking, one request at a time. For one thread;
+ * the loop calls link_ready, and what is answered comes back by `answered`.
+ */
+#ifndef BENCH_LOAD_LINK_H
+#define BENCH_LOAD_LINK_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct link;
+
+/* Where requests go. */
+struct target {
+    struct sockaddr_in address;
+    char host[64]; /* as in the header Host */
+};
+
+struct answer {
+    int status; /* 0: the connection was lost */
+    const char *body;
+    size_t length; /* NUL-terminated behind it */
+};
+
+struct link {
+    int fd, epoll;
+    const struct target *target;
+    void (*answered)(struct link *link, const struct answer *answer);
+    void *owner;
+    char *in, *out;
+    size_t in_length, in_room, out_length, out_room, out_sent;
+    bool wants_write, is_waiting;
+    int64_t sent_ns; /* when the request at hand was given */
+};
+
+/* http://A.B.C.D:PORT; false: it isn't one. */
+bool target_parse(const char *url, struct target *target);
+
+void link_init(struct link *link, int epoll, const struct target *target,
+               void (*answered)(struct link *link, const struct answer *answer), void *owner);
+void link_close(struct link *link);
+
+/* Sends a request; `body` may be NULL. Connects first if that is needed. */
+void link_send(struct link *link, const char *method, const char *path, const char *body,
+               size_t length);
+
+/* Something has happened at its socket. */
+void link_ready(struct link *link, uint32_t events);
+
+#endif
