@@ -272,25 +272,28 @@ static void judge_by_leases(void *context)
 
 /* ---- First: what was sent ---- */
 
-/* An object, or its JSON text in a form. *logs: new reference, NULL if there are none. */
-static enum bw_code read_logs(const json_t *arguments, json_t **logs, struct bw_error *error)
+/* An object, or its JSON text in a form, which then takes the text's place. *logs: borrowed from
+ * the arguments, NULL if there are none. Nobody but the request may hold a reference: it can be
+ * answered and freed by another thread as soon as the submission is on its way. */
+static enum bw_code read_logs(json_t *arguments, json_t **logs, struct bw_error *error)
 {
-    json_t *sent = json_object_get(arguments, "logs");
-    enum bw_code code = BW_OK;
+    json_t *value = json_object_get(arguments, "logs");
     *logs = NULL;
-    if (sent == NULL)
+    if (value == NULL)
         return BW_OK;
-    json_t *value = NULL;
-    if (json_is_string(sent))
-        code = json_parse(json_string_value(sent), json_string_length(sent), "logs", &value, error);
-    else
-        value = json_incref(sent);
-    if (code == BW_OK)
-        code = json_check(value, logs_fields, "logs", NULL, error);
+    if (json_is_string(value)) {
+        json_t *parsed = NULL;
+        enum bw_code code = json_parse(json_string_value(value), json_string_length(value), "logs",
+                                       &parsed, error);
+        if (code != BW_OK)
+            return code;
+        value = parsed;
+        if (json_object_set_new(arguments, "logs", parsed) != 0)
+            return bw_fail(error, BW_INTERNAL, "memory is short");
+    }
+    enum bw_code code = json_check(value, logs_fields, "logs", NULL, error);
     if (code == BW_OK)
         *logs = value;
-    else
-        json_decref(value);
     return code;
 }
 
@@ -424,7 +427,7 @@ static void answer(enum bw_code code, const struct bw_error *error, void *contex
 enum bw_code submission_handle(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
-    json_auto_t *logs = NULL;
+    json_t *logs = NULL;
     enum bw_code code = read_logs(request->arguments, &logs, error);
     if (code != BW_OK)
         return code;
