@@ -373,8 +373,7 @@ static enum bw_code submission_fill(struct submission *submission,
     job_id_format(&submission->job, result->job);
     snprintf(result->worker, sizeof result->worker, "%s", request->worker);
     result->outcome = request->is_success ? OUTCOME_SUCCEEDED : OUTCOME_FAILED;
-    submission->logs = json_deep_copy(
-        request->logs); /* another thread frees it: no count is shared */
+    submission->logs = json_incref(request->logs);
     result->is_silent = !request->is_success && is_silent(request->logs);
     enum bw_code code = read_result(submission->api, request->result, request->is_cut, result,
                                     error);
