@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/definition_shape.h"
+
 enum { MAX_STUDENTS = 100000, MAX_STAGES = 100, MAX_TEXT = 1024, MAX_TIMEOUT_S = 7 * 24 * 3600 };
 
 static const char *const pipeline_names[] = {
@@ -20,26 +22,6 @@ static const char *const env_names[] = {
 
 /* ---- Shapes ---- */
 
-static enum bw_code check_privileged(const json_t *value, const char *path, const void *context,
-                                     struct bw_error *error)
-{
-    const struct definition_limits *limits = context;
-    if (json_is_true(value) && !limits->allow_privileged)
-        return bw_fail(error, BW_BAD_REQUEST,
-                       "%s: privileged containers are refused here (--allow-privileged is off)",
-                       path);
-    return BW_OK;
-}
-
-static enum bw_code check_timeout(const json_t *value, const char *path, const void *context,
-                                  struct bw_error *error)
-{
-    (void)context;
-    if (json_number_value(value) <= 0)
-        return bw_fail(error, BW_BAD_REQUEST, "%s: must be more than 0 seconds", path);
-    return BW_OK;
-}
-
 #define TEXT(key, required)                                                              \
     {                                                                                    \
         .name = key, .kind = FIELD_STRING, .is_required = required, .minimum = required, \
@@ -51,12 +33,15 @@ static const struct json_field stage_fields[] = {
     {.name = "env", .kind = FIELD_OBJECT},
     {.name = "entrypoint", .kind = FIELD_STRING_LIST, .maximum = 1000},
     {.name = "networking", .kind = FIELD_BOOLEAN},
-    {.name = "privileged", .kind = FIELD_BOOLEAN, .check = check_privileged},
+    {.name = "privileged", .kind = FIELD_BOOLEAN, .check = stage_check_privileged},
     {.name = "logs", .kind = FIELD_BOOLEAN},
     TEXT("hostname", 0),
     TEXT("memory", 0),
     TEXT("cpuset_cpus", 0),
-    {.name = "timeout", .kind = FIELD_NUMBER, .maximum = MAX_TIMEOUT_S, .check = check_timeout},
+    {.name = "timeout",
+     .kind = FIELD_NUMBER,
+     .maximum = MAX_TIMEOUT_S,
+     .check = stage_check_timeout},
     {.name = NULL},
 };
 

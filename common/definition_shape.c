@@ -45,8 +45,8 @@ static enum bw_code check_name(const json_t *value, const char *path, const void
     return BW_OK;
 }
 
-static enum bw_code check_privileged(const json_t *value, const char *path, const void *context,
-                                     struct bw_error *error)
+enum bw_code stage_check_privileged(const json_t *value, const char *path, const void *context,
+                                    struct bw_error *error)
 {
     const struct definition_limits *limits = context;
     if (json_is_true(value) && !limits->allow_privileged)
@@ -56,8 +56,8 @@ static enum bw_code check_privileged(const json_t *value, const char *path, cons
     return BW_OK;
 }
 
-static enum bw_code check_timeout(const json_t *value, const char *path, const void *context,
-                                  struct bw_error *error)
+enum bw_code stage_check_timeout(const json_t *value, const char *path, const void *context,
+                                 struct bw_error *error)
 {
     (void)context;
     if (json_number_value(value) <= 0)
@@ -123,14 +123,14 @@ static const struct json_field stage_fields[] = {
     {.name = "timeout",
      .kind = FIELD_NUMBER,
      .maximum = MAX_TIMEOUT_SECONDS,
-     .check = check_timeout},
+     .check = stage_check_timeout},
     {.name = "memory", .kind = FIELD_STRING, .minimum = 1, .maximum = 32, .check = check_memory},
     {.name = "cpuset_cpus",
      .kind = FIELD_STRING,
      .minimum = 1,
      .maximum = 255,
      .check = check_cpus},
-    {.name = "privileged", .kind = FIELD_BOOLEAN, .check = check_privileged},
+    {.name = "privileged", .kind = FIELD_BOOLEAN, .check = stage_check_privileged},
     {.name = "logs", .kind = FIELD_BOOLEAN},
     {.name = NULL},
 };

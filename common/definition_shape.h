@@ -1,7 +1,7 @@
 /*
  * definition_shape: what a grading run's definition may look like: the tables of its keys, its
- * limits, and whether every environment in it resolves. For definition.c alone. Pure; safe from any
- * thread.
+ * limits, and whether every environment in it resolves. For definition.c, and for
+ * course_definition.c what stages have in common. Pure; safe from any thread.
  */
 #ifndef COMMON_DEFINITION_SHAPE_H
 #define COMMON_DEFINITION_SHAPE_H
@@ -21,6 +21,13 @@ enum bw_code definition_check(const json_t *object, const struct definition_limi
 /* Does what was stored have the shape on which definition.c relies? Keys that a newer version may
  * have added are fine. */
 bool definition_is_sound(const json_t *object);
+
+/* Checks of a stage's values, for tables of fields in either protocol. `context` of the first is a
+ * struct definition_limits. */
+enum bw_code stage_check_privileged(const json_t *value, const char *path, const void *context,
+                                    struct bw_error *error) BW_CHECKED;
+enum bw_code stage_check_timeout(const json_t *value, const char *path, const void *context,
+                                 struct bw_error *error) BW_CHECKED;
 
 /* The stages of that kind of job, borrowed; NULL: there is no such job. A sound definition always
  * has student jobs' stages. */
