@@ -34,8 +34,7 @@ static void append_inserts(bson_t *alternatives)
     BSON_APPEND_ARRAY_BEGIN(&condition, "$in", &list);
     for (uint32_t i = 0; i < sizeof collections / sizeof *collections; i++) {
         char buffer[16];
-        const char *key;
-        bson_uint32_to_string(i, &key, buffer, sizeof buffer);
+        const char *key = document_key(i, buffer);
         BSON_APPEND_UTF8(&list, key, collections[i]);
     }
     bson_append_array_end(&condition, &list);

@@ -41,13 +41,6 @@ void course_store_close(struct course_store *store)
 
 /* ---- Writing ---- */
 
-static const char *element_key(size_t index, char buffer[16])
-{
-    const char *key;
-    bson_uint32_to_string((uint32_t)index, &key, buffer, 16);
-    return key;
-}
-
 static void append_tokens(bson_t *row, const char *field, const struct token_list *tokens)
 {
     bson_t list;
@@ -55,7 +48,7 @@ static void append_tokens(bson_t *row, const char *field, const struct token_lis
     bson_append_array_begin(row, field, -1, &list);
     for (size_t i = 0; i < tokens->count; i++) {
         token_hash_format(&tokens->items[i], text);
-        bson_append_utf8(&list, element_key(i, buffer), -1, text, -1);
+        bson_append_utf8(&list, document_key(i, buffer), -1, text, -1);
     }
     bson_append_array_end(row, &list);
 }
@@ -66,7 +59,7 @@ static void append_courses(bson_t *document, const struct course_list *list)
     char buffer[16];
     BSON_APPEND_ARRAY_BEGIN(document, "courses", &rows);
     for (size_t i = 0; i < list->count; i++) {
-        bson_append_document_begin(&rows, element_key(i, buffer), -1, &row);
+        bson_append_document_begin(&rows, document_key(i, buffer), -1, &row);
         BSON_APPEND_UTF8(&row, "name", list->items[i].name);
         append_tokens(&row, "tokens", &list->items[i].tokens);
         append_tokens(&row, "query_tokens", &list->items[i].query_tokens);

@@ -52,6 +52,13 @@ bool document_oid(const bson_t *document, const char *key, char *hex)
     return true;
 }
 
+const char *document_key(size_t index, char buffer[16])
+{
+    const char *key;
+    bson_uint32_to_string((uint32_t)index, &key, buffer, 16);
+    return key;
+}
+
 int64_t nonce_new(void)
 {
     int64_t nonce;

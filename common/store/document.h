@@ -25,6 +25,9 @@ int64_t document_date(const bson_t *document, const char *key);
 /* An ObjectId as 24 hex digits; false if there is none. `hex` has 25 bytes. */
 bool document_oid(const bson_t *document, const char *key, char *hex);
 
+/* The key of an array's element, as BSON wants it: "0", "1" and so on. Static, or in `buffer`. */
+const char *document_key(size_t index, char buffer[16]);
+
 /* A fresh random number that marks one request's write: finding one's own under a taken _id is
  * success. */
 int64_t nonce_new(void);

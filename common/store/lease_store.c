@@ -142,8 +142,7 @@ static void append_live_leases(bson_t *filter, const struct lease *leases, size_
     BSON_APPEND_ARRAY_BEGIN(&condition, "$in", &list);
     for (size_t i = 0; i < count; i++) {
         char buffer[16], id[LEASE_ID_SIZE];
-        const char *key;
-        bson_uint32_to_string((uint32_t)i, &key, buffer, sizeof buffer);
+        const char *key = document_key(i, buffer);
         BSON_APPEND_UTF8(&list, key, lease_id(leases[i].job, leases[i].attempt, id));
     }
     bson_append_array_end(&condition, &list);

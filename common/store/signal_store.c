@@ -44,14 +44,6 @@ int64_t signal_poll_checksum(int64_t poll)
     return (int64_t)(((uint64_t)poll * 0x9E3779B97F4A7C15u) >> 1);
 }
 
-/* Key of an array's next element. */
-static const char *element_key(size_t index, char buffer[16])
-{
-    const char *key;
-    bson_uint32_to_string((uint32_t)index, &key, buffer, 16);
-    return key;
-}
-
 static void append_polls(bson_t *document, const struct signal *signal)
 {
     bson_t list, row;
@@ -59,7 +51,7 @@ static void append_polls(bson_t *document, const struct signal *signal)
     BSON_APPEND_ARRAY_BEGIN(document, "polls", &list);
     for (size_t i = 0; i < signal->poll_count; i++) {
         const struct signal_poll *poll = &signal->polls[i];
-        BSON_APPEND_DOCUMENT_BEGIN(&list, element_key(i, buffer), &row);
+        BSON_APPEND_DOCUMENT_BEGIN(&list, document_key(i, buffer), &row);
         BSON_APPEND_INT64(&row, "p", poll->poll);
         BSON_APPEND_UTF8(&row, "w", poll->worker);
         if (poll->is_final)
@@ -76,7 +68,7 @@ static void append_heard(bson_t *document, const struct signal *signal)
     BSON_APPEND_ARRAY_BEGIN(document, "heard", &list);
     for (size_t i = 0; i < signal->heard_count; i++) {
         const struct signal_heard *heard = &signal->heard[i];
-        BSON_APPEND_DOCUMENT_BEGIN(&list, element_key(i, buffer), &row);
+        BSON_APPEND_DOCUMENT_BEGIN(&list, document_key(i, buffer), &row);
         BSON_APPEND_UTF8(&row, "w", heard->worker);
         BSON_APPEND_INT32(&row, "a", heard->age_ms);
         BSON_APPEND_INT32(&row, "k", (int32_t)heard->kind);
@@ -92,7 +84,7 @@ static void append_deliveries(bson_t *document, const struct signal *signal)
     BSON_APPEND_ARRAY_BEGIN(document, "deliveries", &list);
     for (size_t i = 0; i < signal->delivery_count; i++) {
         const struct signal_delivery *delivery = &signal->deliveries[i];
-        BSON_APPEND_DOCUMENT_BEGIN(&list, element_key(i, buffer), &row);
+        BSON_APPEND_DOCUMENT_BEGIN(&list, document_key(i, buffer), &row);
         BSON_APPEND_UTF8(&row, "j", delivery->job);
         BSON_APPEND_INT32(&row, "n", (int32_t)delivery->attempt);
         BSON_APPEND_UTF8(&row, "w", delivery->worker);
@@ -108,7 +100,7 @@ static void append_questions(bson_t *document, const struct signal *signal)
     BSON_APPEND_ARRAY_BEGIN(document, "questions", &list);
     for (size_t i = 0; i < signal->question_count; i++) {
         const struct signal_question *question = &signal->questions[i];
-        BSON_APPEND_DOCUMENT_BEGIN(&list, element_key(i, buffer), &row);
+        BSON_APPEND_DOCUMENT_BEGIN(&list, document_key(i, buffer), &row);
         BSON_APPEND_INT64(&row, "q", question->number);
         BSON_APPEND_INT32(&row, "k", (int32_t)question->kind);
         BSON_APPEND_UTF8(&row, "s", question->subject);
@@ -125,7 +117,7 @@ static void append_watches(bson_t *document, const struct signal *signal)
     BSON_APPEND_ARRAY_BEGIN(document, "watches", &list);
     for (size_t i = 0; i < signal->watch_count; i++) {
         const struct signal_watch *watch = &signal->watches[i];
-        BSON_APPEND_DOCUMENT_BEGIN(&list, element_key(i, buffer), &row);
+        BSON_APPEND_DOCUMENT_BEGIN(&list, document_key(i, buffer), &row);
         BSON_APPEND_INT64(&row, "w", watch->number);
         BSON_APPEND_UTF8(&row, "s", watch->subject);
         BSON_APPEND_INT64(&row, "l", watch->last);
@@ -141,7 +133,7 @@ static void append_numbers(bson_t *document, const char *field, const int64_t *n
     char buffer[16];
     bson_append_array_begin(document, field, -1, &list);
     for (size_t i = 0; i < count; i++)
-        BSON_APPEND_INT64(&list, element_key(i, buffer), numbers[i]);
+        BSON_APPEND_INT64(&list, document_key(i, buffer), numbers[i]);
     bson_append_array_end(document, &list);
 }
 
