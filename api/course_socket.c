@@ -464,15 +464,11 @@ static void wait_until_read(struct sockets *sockets)
 {
     struct barrier *barrier = calloc(1, sizeof *barrier);
     struct timespec until = clock_deadline(SETTLE_MS);
-    pthread_condattr_t attributes;
     int result = 0;
     if (barrier == NULL)
         abort();
     pthread_mutex_init(&barrier->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&barrier->passed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&barrier->passed);
     sockets_post(sockets, true, pass, barrier);
     pthread_mutex_lock(&barrier->mutex);
     while (!barrier->has_passed && result == 0)

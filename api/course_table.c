@@ -103,11 +103,7 @@ enum bw_code course_table_open(struct course_store *store, struct course_table *
     opened->store = store;
     token_hash_make("", &opened->nobody);
     pthread_mutex_init(&opened->mutex, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&opened->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&opened->wake);
     if (pthread_create(&opened->thread, NULL, run, opened) != 0) {
         pthread_cond_destroy(&opened->wake);
         pthread_mutex_destroy(&opened->mutex);

@@ -363,11 +363,7 @@ enum bw_code event_streams_open(const struct event_streams_settings *settings,
         abort();
     opened->settings = *settings;
     pthread_mutex_init(&opened->mutex, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&opened->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&opened->wake);
     if (pthread_create(&opened->timer, NULL, run_timer, opened) != 0) {
         pthread_cond_destroy(&opened->wake);
         pthread_mutex_destroy(&opened->mutex);

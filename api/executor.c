@@ -126,11 +126,7 @@ enum bw_code executor_open(int threads, struct executor **executor, struct bw_er
     if (self == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     pthread_mutex_init(&self->mutex, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&self->work, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&self->work);
     self->urgent.end = &self->urgent.first;
     self->calm.end = &self->calm.first;
     self->calm_running_max = threads > 1 ? threads - (threads + 3) / 4 : 1;

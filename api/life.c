@@ -80,11 +80,7 @@ enum bw_code life_open(struct database *database, struct replica_store *store,
     self->replica = *replica;
     self->every_ms = every_ms;
     pthread_mutex_init(&self->mutex, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&self->stop, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&self->stop);
     if (pthread_create(&self->thread, NULL, run, self) != 0) {
         life_free(self);
         return bw_fail(error, BW_INTERNAL, "the thread of the signs of life can't be started");

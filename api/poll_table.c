@@ -222,11 +222,7 @@ enum bw_code poll_table_open(const struct poll_table_settings *settings, struct 
         abort();
     self->settings = complete(*settings);
     pthread_mutex_init(&self->mutex, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&self->earlier, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&self->earlier);
     if (pthread_create(&self->timer, NULL, run_timer, self) != 0) {
         pthread_cond_destroy(&self->earlier);
         pthread_mutex_destroy(&self->mutex);

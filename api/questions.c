@@ -138,11 +138,7 @@ enum bw_code questions_open(struct signals *signals, struct questions **question
         abort();
     opened->signals = signals;
     pthread_mutex_init(&opened->mutex, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&opened->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&opened->wake);
     if (pthread_create(&opened->timer, NULL, run_timer, opened) != 0) {
         pthread_cond_destroy(&opened->wake);
         pthread_mutex_destroy(&opened->mutex);

@@ -440,11 +440,7 @@ struct signals *signals_new(const struct signals_settings *settings)
     signals->pending_gone = allocate(PENDING_ITEMS, sizeof *signals->pending_gone);
     signals->must_announce = true;
     pthread_mutex_init(&signals->mutex, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&signals->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&signals->wake);
     return signals;
 }
 

@@ -24,11 +24,7 @@ struct under_way *under_way_new(void)
     if (under_way == NULL)
         abort();
     pthread_mutex_init(&under_way->mutex, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&under_way->ended, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&under_way->ended);
     return under_way;
 }
 

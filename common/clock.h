@@ -6,6 +6,7 @@
 #ifndef COMMON_CLOCK_H
 #define COMMON_CLOCK_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -28,5 +29,8 @@ const char *date_format(int64_t date_ms, char text[DATE_TEXT_SIZE]);
 
 /* The instant `wait_ms` from now for pthread_cond_timedwait, on CLOCK_MONOTONIC. */
 struct timespec clock_deadline(int64_t wait_ms);
+
+/* Makes a condition that is waited for until such an instant. pthread_cond_destroy. */
+void clock_condition_init(pthread_cond_t *condition);
 
 #endif

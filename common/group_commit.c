@@ -376,11 +376,7 @@ enum bw_code group_commit_open(struct database *database,
     self->ephemeral = mongoc_write_concern_new();
     mongoc_write_concern_set_w(self->ephemeral, 1);
     pthread_mutex_init(&self->mutex, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&self->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&self->changed);
     if (pthread_create(&self->thread, NULL, run, self) != 0) {
         mongoc_write_concern_destroy(self->ephemeral);
         free(self);

@@ -22,12 +22,8 @@ struct inbox *inbox_new(void)
         abort();
     inbox->tail = &inbox->head;
     pthread_mutex_init(&inbox->mutex, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&inbox->arrived, &attributes);
-    pthread_cond_init(&inbox->taken, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&inbox->arrived);
+    clock_condition_init(&inbox->taken);
     return inbox;
 }
 

@@ -34,11 +34,7 @@ struct leadership *leadership_new(struct leader_store *store, struct inbox *inbo
     leadership->lease_ms = lease_ms;
     strncpy(leadership->holder, holder, sizeof leadership->holder - 1);
     pthread_mutex_init(&leadership->mutex, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&leadership->stopping, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition_init(&leadership->stopping);
     return leadership;
 }
 
