@@ -3,10 +3,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/database_pool.h"
 #include "common/layout.h"
 
 enum {
@@ -15,6 +15,11 @@ enum {
     FIND_CHUNK = 64, /* the embedded database takes longer than linearly for a longer list */
     NAMESPACE_NOT_FOUND = 26
 };
+
+/* The stream waits for changes within the socket's time; a probe is to be quick. */
+static const struct database_bounds operation_bounds = {4000, 2000, 6000, 64};
+static const struct database_bounds stream_bounds = {4000, 2000, 12000, 4};
+static const struct database_bounds probe_bounds = {1500, 1500, 3000, 2};
 
 struct database {
     mongoc_client_pool_t *pool;
@@ -29,110 +34,6 @@ struct database {
     _Atomic int64_t clock_offset_ms; /* the database's date minus clock_boot_ms */
 };
 
-/* What a URI may say. Options that weaken TLS, and ones that would undo what the code promises, are
- * not among it. */
-static const char *const known_options[] = {
-    "replicaSet",
-    "authSource",
-    "authMechanism",
-    "authMechanismProperties",
-    "tls",
-    "ssl",
-    "tlsCAFile",
-    "tlsCertificateKeyFile",
-    "tlsCertificateKeyFilePassword",
-    "connectTimeoutMS",
-    "socketTimeoutMS",
-    "serverSelectionTimeoutMS",
-    "waitQueueTimeoutMS",
-    "heartbeatFrequencyMS",
-    "localThresholdMS",
-    "maxPoolSize",
-    "compressors",
-    "zlibCompressionLevel",
-    "appName",
-    "directConnection",
-    "loadBalanced",
-    "retryWrites",
-    "retryReads",
-    "w",
-    "journal",
-    "readConcernLevel",
-    "readPreference",
-};
-
-static bool is_known_option(const char *name, size_t length)
-{
-    for (size_t i = 0; i < sizeof known_options / sizeof *known_options; i++)
-        if (strlen(known_options[i]) == length && strncasecmp(known_options[i], name, length) == 0)
-            return true;
-    return false;
-}
-
-/* The driver only warns of a misspelt option; a misspelt time-out must not silently be none. */
-static enum bw_code check_uri_options(const char *uri, struct bw_error *error)
-{
-    const char *option = strchr(uri, '?');
-    while (option != NULL && option[1] != '\0') {
-        option++;
-        size_t length = strcspn(option, "=&");
-        if (length > 0 && !is_known_option(option, length))
-            return bw_fail(error, BW_BAD_REQUEST,
-                           "the MongoDB URI has the option '%.*s', which is %s",
-                           (int)(length < 60 ? length : 60), option,
-                           strncasecmp(option, "tls", 3) == 0 ? "refused because it weakens TLS"
-                                                              : "not known");
-        option = strchr(option, '&');
-    }
-    return BW_OK;
-}
-
-static void set_default(mongoc_uri_t *uri, const char *option, int32_t value)
-{
-    if (mongoc_uri_get_option_as_int32(uri, option, 0) == 0)
-        mongoc_uri_set_option_as_int32(uri, option, value);
-}
-
-struct bounds {
-    int32_t selection_ms, connect_ms, socket_ms, pool_size;
-};
-
-/* The stream waits for changes within the socket's time; a probe is to be quick. */
-static const struct bounds operation_bounds = {4000, 2000, 6000, 64};
-static const struct bounds stream_bounds = {4000, 2000, 12000, 4};
-static const struct bounds probe_bounds = {1500, 1500, 3000, 2};
-
-/* Every wait gets a bound. */
-static void bound_waits(mongoc_uri_t *uri, const struct bounds *bounds)
-{
-    set_default(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, bounds->selection_ms);
-    set_default(uri, MONGOC_URI_CONNECTTIMEOUTMS, bounds->connect_ms);
-    set_default(uri, MONGOC_URI_SOCKETTIMEOUTMS, bounds->socket_ms);
-    set_default(uri, MONGOC_URI_WAITQUEUETIMEOUTMS, bounds->selection_ms);
-    set_default(uri, MONGOC_URI_HEARTBEATFREQUENCYMS, 2000);
-    set_default(uri, MONGOC_URI_MAXPOOLSIZE, bounds->pool_size);
-    mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYWRITES, true);
-    mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYREADS, true);
-}
-
-static mongoc_client_pool_t *open_pool(const mongoc_uri_t *base, const struct bounds *bounds,
-                                       const char *application, struct bw_error *error)
-{
-    mongoc_uri_t *uri = mongoc_uri_copy(base);
-    bound_waits(uri, bounds);
-    bson_error_t reason;
-    mongoc_client_pool_t *pool = mongoc_client_pool_new_with_error(uri, &reason);
-    mongoc_uri_destroy(uri);
-    if (pool == NULL) {
-        bw_fail(error, BW_BAD_REQUEST, "the MongoDB URI is not usable: %s", reason.message);
-        return NULL;
-    }
-    mongoc_client_pool_set_error_api(pool, MONGOC_ERROR_API_VERSION_2);
-    if (mongoc_uri_get_appname(base) == NULL)
-        mongoc_client_pool_set_appname(pool, application);
-    return pool;
-}
-
 static bool is_database_name(const char *name)
 {
     size_t length = strlen(name);
@@ -144,7 +45,7 @@ enum bw_code database_open(const char *uri, const char *name, const char *applic
 {
     if (!is_database_name(name))
         return bw_fail(error, BW_BAD_REQUEST, "'%.60s' can't be the name of a database", name);
-    enum bw_code code = check_uri_options(uri, error);
+    enum bw_code code = database_check_uri(uri, error);
     if (code != BW_OK)
         return code;
     mongoc_log_set_handler(
@@ -160,11 +61,11 @@ enum bw_code database_open(const char *uri, const char *name, const char *applic
     if (opened == NULL)
         abort();
     snprintf(opened->name, sizeof opened->name, "%s", name);
-    opened->pool = open_pool(parsed, &operation_bounds, application, error);
+    opened->pool = database_pool_open(parsed, &operation_bounds, application, error);
     if (opened->pool != NULL)
-        opened->stream_pool = open_pool(parsed, &stream_bounds, application, error);
+        opened->stream_pool = database_pool_open(parsed, &stream_bounds, application, error);
     if (opened->stream_pool != NULL)
-        opened->probe_pool = open_pool(parsed, &probe_bounds, application, error);
+        opened->probe_pool = database_pool_open(parsed, &probe_bounds, application, error);
     mongoc_uri_destroy(parsed);
     opened->durable = mongoc_write_concern_new();
     mongoc_write_concern_set_wmajority(opened->durable, 8000);

@@ -121,7 +121,7 @@ static void handle(struct core *core, struct event *event)
         event->given_up = NULL;
         break;
     case EVENT_CALLBACK:
-        hand_out_answered(core, event->callback);
+        callback_answered(core, event->callback);
         break;
     case EVENT_CHORE:
         chore_done(core, event->chore);

@@ -7,7 +7,8 @@
  *   core.c      the loop: recover, take events, tick
  *   recovery.c  the start-up path, and the only one
  *   hearing.c   what replicas signal: polls, heartbeats, announcements
- *   hand_out.c  matching polls with jobs, inserting leases, callbacks and their answers
+ *   hand_out.c  matching polls with jobs, inserting leases
+ *   contact.c   callbacks to the replicas and their answers
  *   requeue.c   the ends of leases: lost, expired, released; giving a job up
  *   progress.c  results, phases, and what is recorded of a run
  *   questions.c what replicas ask for their clients, and the ends of websockets
@@ -114,15 +115,22 @@ void hear_of_life(struct core *core, struct known_worker *worker, int64_t heard_
                   const char *replica);
 
 /* hand_out.c */
+enum { GONE_HOLD_MS = 5000 }; /* a job whose poll was gone is kept so long for its worker */
 void hand_out_round(struct core *core);
 void hand_out_leased(struct core *core, struct pending_lease *pending);
-void hand_out_answered(struct core *core, struct callback *callback);
-void replica_lost_contact(struct core *core, struct known_replica *replica);
-void replica_changed_process(struct core *core, struct known_replica *replica, const char *process);
 void answer_empty(struct core *core, struct known_replica *replica, int64_t poll);
 void lease_becomes_unconfirmed(struct core *core, struct live_lease *lease, int64_t hold_ms);
 void lease_is_delivered(struct core *core, struct live_lease *lease);
 void pending_lease_free(struct pending_lease *pending);
+/* Gives the poll back to the waiters; its worker may be gone. */
+void return_poll(struct core *core, struct parked_poll *poll, const char *worker_id);
+
+/* contact.c */
+/* Posts a callback to each replica that has something to be told and none under way. */
+void replicas_tell(struct core *core);
+void callback_answered(struct core *core, struct callback *callback);
+void replica_lost_contact(struct core *core, struct known_replica *replica);
+void replica_changed_process(struct core *core, struct known_replica *replica, const char *process);
 
 /* requeue.c */
 void lease_begin_end(struct core *core, struct live_lease *lease, enum lease_end end);

@@ -5,11 +5,9 @@
  * connections are closed.
  */
 #include <curl/curl.h>
-#include <errno.h>
 #include <gnutls/gnutls.h>
 #include <jansson.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +16,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "common/stop_signal.h"
 #include "common/store/setting_store.h"
 #include "scheduler/core.h"
 #include "scheduler/options.h"
@@ -43,33 +42,14 @@ static void *wait_for_signals(void *context)
 {
     struct core *core = context;
     int64_t grace_ms = core->options->grace_ms;
-    struct timespec grace = {.tv_sec = grace_ms / 1000, .tv_nsec = grace_ms % 1000 * 1000000};
-    sigset_t signals;
-    int signal_number;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigwait(&signals, &signal_number);
+    int signal_number = stop_signal_wait(-1);
     log_info("stopping", log_number("signal", signal_number));
     inbox_post(core->inbox, event_new(EVENT_STOP, 0));
-    do
-        signal_number = sigtimedwait(&signals, NULL, &grace);
-    while (signal_number < 0 && errno == EINTR);
+    signal_number = stop_signal_wait(grace_ms);
     if (signal_number > 0)
         _exit(128 + signal_number);
     log_warning("the grace is over, what is under way is left", log_number("grace_ms", grace_ms));
     _exit(EXIT_SUCCESS);
-}
-
-/* Before any thread: all of them inherit the mask. */
-static void block_signals(void)
-{
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
 }
 
 static void take_flags(struct core *core, const struct scheduler_options *options)
@@ -275,7 +255,7 @@ int main(int count, char **arguments)
         fprintf(stderr, "broadway-scheduler: %s\n", error.message);
         return EXIT_USAGE;
     }
-    block_signals();
+    stop_signal_block();
     log_open("broadway-scheduler", (enum log_level)options.log_level,
              (enum log_format)options.log_format);
     curl_global_init(CURL_GLOBAL_DEFAULT);
