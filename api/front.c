@@ -67,19 +67,31 @@ HOOK struct MHD_Daemon *MHD_start_daemon(unsigned int flags, uint16_t port,
     return daemon;
 }
 
+static void refuse(int fd, unsigned int status, const char *sentence)
+{
+    char body[HEAD_SIZE], text[2 * HEAD_SIZE];
+    snprintf(body, sizeof body, "{\"error\":\"%s\"}", sentence);
+    int length = snprintf(text, sizeof text, RAW_ANSWER, (int)status,
+                          MHD_get_reason_phrase_for(status), strlen(body), "", body);
+    front_send_raw(fd, text, length);
+    shutdown(fd, SHUT_WR);
+}
+
+static void refuse_late(int fd)
+{
+    refuse(fd, MHD_HTTP_REQUEST_TIMEOUT, "this request was not sent in the time that it has");
+}
+
 /* What the server can't read it refuses by itself, with a page of HTML, and if it can't make out a
  * length, with that page's headers twice. Our refusal is put in its place; what it still has to say
  * then finds the socket shut, and it closes the connection. */
 static void refuse_unreadable(struct MHD_Connection *connection, unsigned int status)
 {
-    const char *reason = MHD_get_reason_phrase_for(status);
-    char body[HEAD_SIZE], text[2 * HEAD_SIZE];
+    char sentence[HEAD_SIZE];
     int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    snprintf(body, sizeof body, "{\"error\":\"this request can't be read: %s\"}", reason);
-    int length = snprintf(text, sizeof text, RAW_ANSWER, (int)status, reason, strlen(body), "",
-                          body);
-    front_send_raw(fd, text, length);
-    shutdown(fd, SHUT_WR);
+    snprintf(sentence, sizeof sentence, "this request can't be read: %s",
+             MHD_get_reason_phrase_for(status));
+    refuse(fd, status, sentence);
 }
 
 static void find_library_functions(void)
@@ -117,10 +129,33 @@ static void raise_descriptor_limit(void)
     }
 }
 
+static enum bw_code open_patience(struct front *front, struct bw_error *error)
+{
+    const struct patience_settings settings = {.request_ms = front->settings.request_timeout_ms,
+                                               .many = front->settings.max_connections / 4,
+                                               .name = front->settings.name,
+                                               .refuse = refuse_late};
+    return patience_open(&settings, &front->patience, error);
+}
+
+/* The server says so before it closes the descriptor. */
+static void note_connection(void *context, struct MHD_Connection *connection, void **socket_context,
+                            enum MHD_ConnectionNotificationCode code)
+{
+    const struct front *front = context;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        *socket_context = patience_add(front->patience, fd);
+    } else {
+        patience_remove(front->patience, *socket_context);
+    }
+}
+
 static enum bw_code start_ulfius(struct front *front, struct bw_error *error)
 {
     struct MHD_OptionItem options[] = {
         {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)log_server_line, front}, /* first, says its manual */
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)note_connection, front},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)front_end_request, front},
         {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)front_begin_request, front},
         {MHD_OPTION_LISTEN_SOCKET, front->listener, NULL},
@@ -164,6 +199,8 @@ static enum bw_code start(struct front *front, struct bw_error *error)
     if (code == BW_OK)
         code = farewell_open(&front->farewell, error);
     if (code == BW_OK)
+        code = open_patience(front, error);
+    if (code == BW_OK)
         code = listener_open(front->settings.address, front->settings.port, &front->listener,
                              error);
     if (code != BW_OK)
@@ -180,6 +217,7 @@ static void release(struct front *front)
         close(front->listener);
     if (front->has_instance)
         ulfius_clean_instance(&front->ulfius);
+    patience_close(front->patience);
     farewell_close(front->farewell);
     gone_watch_close(front->host.watch);
     free(front);
@@ -199,6 +237,8 @@ enum bw_code front_open(const struct front_settings *settings, struct front **fr
         self->settings.threads = FRONT_THREADS;
     if (self->settings.max_connections == 0)
         self->settings.max_connections = FRONT_CONNECTIONS;
+    if (self->settings.request_timeout_ms == 0)
+        self->settings.request_timeout_ms = FRONT_REQUEST_MS;
     if (self->settings.name == NULL)
         self->settings.name = "front";
     enum bw_code code = start(self, error);

@@ -8,8 +8,8 @@
  * (see front.c), so that our handler hears of a request first.
  *
  * Threads: a pool that serves the connections by epoll and never waits, one that notices clients
- * that have gone, and one that sees refused clients off. All of the functions are safe from any
- * thread; open and close are for main.
+ * that have gone, one that sees refused clients off, and one that ends those that drip. All of the
+ * functions are safe from any thread; open and close are for main.
  */
 #ifndef API_FRONT_H
 #define API_FRONT_H
@@ -32,6 +32,7 @@ struct front_settings {
     int threads;                       /* 0: FRONT_THREADS */
     size_t max_body_bytes;             /* more is refused with 413 */
     unsigned max_connections;          /* 0: FRONT_CONNECTIONS; more are closed */
+    int64_t request_timeout_ms;        /* 0: FRONT_REQUEST_MS; see patience.h */
     const char *name;                  /* in logs; NULL: "front" */
     /* Called once for each answered request, just before its answer is sent, from a thread of the
      * front; may be NULL. */
@@ -42,6 +43,7 @@ struct front_settings {
 enum {
     FRONT_THREADS = 16,
     FRONT_CONNECTIONS = 32768,
+    FRONT_REQUEST_MS = 30000,
     FRONT_CONNECTION_BYTES = 8 * 1024, /* of memory, for all that wait too: headers must fit */
     FRONT_IDLE_S =
         60 /* then a connection on which nothing moves is closed, unless its request waits here */

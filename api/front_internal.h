@@ -13,11 +13,13 @@
 #include "api/exchange_internal.h"
 #include "api/farewell.h"
 #include "api/front.h"
+#include "api/patience.h"
 
 struct front {
     struct front_settings settings;
     struct exchange_host host;
     struct farewell *farewell;
+    struct patience *patience;
     struct _u_instance ulfius;
     bool has_instance, is_started;
     int listener;

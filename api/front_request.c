@@ -180,6 +180,7 @@ static enum MHD_Result take_body(struct front *front, struct exchange *exchange,
         return refuse_midway(front, exchange, code, &error);
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
+    patient_receive(patient_of(exchange->connection), *length);
     *length = 0;
     dispatch_progress(exchange);
     bool is_complete = body->expected > 0 && body->length == body->expected;
@@ -305,12 +306,14 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     if (is_sound)
         code = admit(front, exchange, path, &framing, &error);
     exchange->body.expected = framing.length;
+    if (code != BW_OK)
+        patient_finish(patient_of(exchange->connection));
     if (code == BW_OK && exchange->request.route->auth == AUTH_COURSE_SOCKET) {
         code = framing_has_body(&framing)
                    ? bw_fail(&error, BW_BAD_REQUEST, "a websocket's handshake has no body")
                    : open_socket(front, exchange, version, &error);
         if (code == BW_OK)
-            return MHD_YES;
+            patient_finish(patient_of(exchange->connection));
     }
     if (code == BW_OK)
         return MHD_YES;
@@ -329,6 +332,7 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
 static enum MHD_Result handle(struct front *front, struct exchange *exchange)
 {
     enum exchange_state handled = EXCHANGE_HANDLED;
+    patient_finish(patient_of(exchange->connection));
     exchange->is_given = true;
     atomic_fetch_add(&front->unanswered, 1);
     atomic_store(&exchange->state, EXCHANGE_HANDLED);
@@ -372,6 +376,7 @@ enum MHD_Result front_access(void *context, struct MHD_Connection *connection, c
 void *front_begin_request(void *context, const char *uri, struct MHD_Connection *connection)
 {
     struct front *front = context;
+    patient_begin(patient_of(connection));
     return exchange_new(&front->host, connection, uri);
 }
 
@@ -383,6 +388,7 @@ void front_end_request(void *context, struct MHD_Connection *connection, void **
     if (exchange == NULL)
         return;
     *con_cls = NULL;
+    patient_rest(patient_of(connection));
     take_back(front,
               exchange); /* answered, but the client had gone: then it is not asked to send */
     if (exchange->ulfius != NULL)

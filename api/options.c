@@ -62,6 +62,8 @@ static const struct config_option table[] = {
      "Where a job's stdout and stderr are cut, each"},
     {"max-connections", CONFIG_INTEGER, AT(max_connections), "32768", 256, 1000000, NULL, "N",
      "How many connections are kept open at most; three quarters of them for waiting polls"},
+    {"request-timeout", CONFIG_MILLISECONDS, AT(request_timeout_ms), "30", 1, 600, NULL, "SECONDS",
+     "How long a client may take to send a request's headers, and its body, plus a second per KiB"},
     {"grace", CONFIG_MILLISECONDS, AT(grace_ms), "10", 0, 600, NULL, "SECONDS",
      "How long requests under way may take after SIGTERM"},
     {"log-level", CONFIG_CHOICE, AT(log_level), "info", 0, 0, log_level_names, "LEVEL",

@@ -328,6 +328,7 @@ static enum bw_code start_public_front(struct service *service, struct bw_error 
                                       .port = (uint16_t)api->options->port,
                                       .max_body_bytes = (size_t)api->options->max_body_bytes,
                                       .max_connections = (unsigned)api->options->max_connections,
+                                      .request_timeout_ms = api->options->request_timeout_ms,
                                       .finished = note_finished,
                                       .context = api};
     return front_open(&settings, &api->public_front, error);

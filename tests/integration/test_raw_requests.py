@@ -8,7 +8,7 @@ from broadway import ROUTE
 from pipelines import run_of
 from processes import resident_bytes
 from raw import connect, exchange
-from waiting import is_instrumented
+from waiting import PATIENCE, is_instrumented
 
 RUN = f"{ROUTE}/grading_run"
 BODY = json.dumps(run_of(1))
@@ -218,3 +218,39 @@ def test_control_bytes_never_reach_the_log(stack, url):
     for path in stack.log_paths():
         if path.name != "database.log":
             assert not set(path.read_bytes()) & (set(range(9)) | set(range(11, 32)) | {0x7F}), path.name
+
+
+def test_five_hundred_that_drip_keep_nobody_waiting_and_are_ended(stack, make_replica):
+    """Half of them send headers a byte at a time, half a body. An upload that comes steadily is not among them."""
+    small = make_replica(stack, "--request-timeout=4", "--heartbeat-interval=1").wait_ready()
+    grader = stack.grader().at(small.url)
+    head = f"POST {RUN} HTTP/1.1\r\nHost: x\r\n"
+    begun = time.monotonic()
+    links = [connect(small.url) for _ in range(500)]
+    try:
+        for number, link in enumerate(links):
+            link.send(head + ("Content-Length: 100000\r\n\r\n" if number % 2 else ""))
+        while time.monotonic() < begun + 3:
+            for number, link in enumerate(links):
+                link.send(" " if number % 2 else "X")
+            asked = time.monotonic()
+            assert grader.beat().status_code == 200
+            assert time.monotonic() - asked < PATIENCE
+        for link in links:
+            assert link.read_answer().status == 408
+            assert link.is_closed_by_peer()
+        assert time.monotonic() - begun < 10 * PATIENCE
+    finally:
+        for link in links:
+            link.close()
+
+
+def test_a_body_that_comes_slowly_but_steadily_has_the_time_it_takes(stack, make_replica):
+    small = make_replica(stack, "--request-timeout=1").wait_ready()
+    body = json.dumps(run_of(1)) + " " * 12000
+    with connect(small.url) as link:
+        link.send(post("Host: x", f"Content-Length: {len(body)}", body=""))
+        for start in range(0, len(body), 2048):
+            link.send(body[start : start + 2048])
+            time.sleep(0.5)  # a slow line, not a wait
+        assert link.read_answer().status == 200

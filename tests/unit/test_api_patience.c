@@ -1,0 +1,157 @@
+#include "api/patience.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+enum { REQUEST_MS = 10000, MANY = 2, CLIENTS = 4, SLACK_MS = 5000 };
+
+/* Connections by socket pairs: [0] is the server's end. */
+static struct patience *patience;
+static struct patient *patients[CLIENTS];
+static int ends[CLIENTS][2];
+static int64_t begun_ms;
+
+static void refuse(int fd)
+{
+    (void)!send(fd, "late", 4, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    struct bw_error error;
+    const struct patience_settings settings = {.request_ms = REQUEST_MS,
+                                               .many = MANY,
+                                               .name = "test",
+                                               .refuse = refuse};
+    if (patience_open(&settings, &patience, &error) != BW_OK)
+        return -1;
+    begun_ms = clock_boot_ms();
+    for (int i = 0; i < CLIENTS; i++) {
+        if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends[i]) != 0)
+            return -1;
+        patients[i] = patience_add(patience, ends[i][0]);
+    }
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CLIENTS; i++) {
+        patience_remove(patience, patients[i]);
+        close(ends[i][0]);
+        close(ends[i][1]);
+    }
+    patience_close(patience);
+    return 0;
+}
+
+/* What the client reads: the number of bytes, 0 at the end of the connection, -1: it is open. */
+static int heard(int client)
+{
+    char bytes[16];
+    return (int)recv(ends[client][1], bytes, sizeof bytes, MSG_DONTWAIT);
+}
+
+static void one_that_says_nothing_is_ended_without_a_word(void **state)
+{
+    (void)state;
+    assert_int_equal(patience_sweep(patience, begun_ms + REQUEST_MS - 1), 0);
+    assert_int_equal(heard(0), -1);
+    assert_int_equal(patience_sweep(patience, begun_ms + REQUEST_MS + SLACK_MS), CLIENTS);
+    assert_int_equal(heard(0), 0);
+    assert_int_equal(patience_sweep(patience, begun_ms + 10 * REQUEST_MS), 0);
+}
+
+static void one_that_began_is_told_that_it_is_late(void **state)
+{
+    (void)state;
+    patient_begin(patients[0]);
+    patience_sweep(patience, begun_ms + REQUEST_MS + SLACK_MS);
+    assert_int_equal(heard(0), 4);
+    assert_int_equal(heard(0), 0);
+}
+
+static void a_whole_request_has_all_the_time_until_the_next(void **state)
+{
+    (void)state;
+    patient_begin(patients[0]);
+    patient_finish(patients[0]);
+    patient_begin(patients[1]);
+    patient_finish(patients[1]);
+    patient_rest(patients[1]);
+    assert_int_equal(patience_sweep(patience, begun_ms + REQUEST_MS + SLACK_MS), CLIENTS - 2);
+    assert_int_equal(heard(0), -1);
+    assert_int_equal(heard(1), -1);
+    int64_t idle_ms = REQUEST_MS + PATIENCE_IDLE_MS + SLACK_MS;
+    assert_int_equal(patience_sweep(patience, begun_ms + idle_ms), 1);
+    assert_int_equal(heard(0), -1);
+    assert_int_equal(heard(1), 0);
+}
+
+static void what_comes_of_a_body_earns_time_and_no_more_than_is_allowed(void **state)
+{
+    (void)state;
+    enum { LATER_MS = 20 };
+    for (int i = 0; i < 2; i++)
+        patient_begin(patients[i]);
+    usleep(2 * LATER_MS * 1000); /* some of the time that is allowed is used */
+    patient_receive(patients[0], PATIENCE_BYTES * LATER_MS / 1000);
+    patient_receive(patients[1], 1000 * PATIENCE_BYTES);
+    int64_t now_ms = clock_boot_ms();
+    for (int i = 2; i < CLIENTS; i++)
+        patient_finish(patients[i]);
+    assert_int_equal(patience_sweep(patience, now_ms + REQUEST_MS - LATER_MS / 2), 1);
+    assert_int_equal(heard(0), 4);
+    assert_int_equal(heard(1), -1);
+    assert_int_equal(patience_sweep(patience, now_ms + REQUEST_MS + 1), 1);
+    assert_int_equal(heard(1), 4);
+}
+
+static void while_very_many_are_unfinished_the_time_is_short(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MANY; i++)
+        patient_begin(patients[i]);
+    int64_t now_ms = clock_boot_ms();
+    assert_int_equal(patience_sweep(patience, now_ms + PATIENCE_SHORT_MS), 0);
+    patient_begin(patients[MANY]);
+    assert_int_equal(patience_sweep(patience, now_ms), 0);
+    now_ms = clock_boot_ms();
+    assert_int_equal(patience_sweep(patience, now_ms + PATIENCE_SHORT_MS), MANY + 1);
+    assert_int_equal(heard(CLIENTS - 1), -1); /* it has begun nothing: it keeps nobody out */
+}
+
+static void where_memory_was_short_nothing_happens(void **state)
+{
+    (void)state;
+    patient_begin(NULL);
+    patient_receive(NULL, 1);
+    patient_finish(NULL);
+    patient_rest(NULL);
+    patience_remove(patience, NULL);
+    patience_close(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(one_that_says_nothing_is_ended_without_a_word, start, stop),
+        cmocka_unit_test_setup_teardown(one_that_began_is_told_that_it_is_late, start, stop),
+        cmocka_unit_test_setup_teardown(a_whole_request_has_all_the_time_until_the_next, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(what_comes_of_a_body_earns_time_and_no_more_than_is_allowed,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(while_very_many_are_unfinished_the_time_is_short, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(where_memory_was_short_nothing_happens, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
