@@ -26,10 +26,8 @@ static int start(void **state)
 {
     (void)state;
     struct bw_error error;
-    const struct patience_settings settings = {.request_ms = REQUEST_MS,
-                                               .many = MANY,
-                                               .name = "test",
-                                               .refuse = refuse};
+    const struct patience_settings settings = {
+        .request_ms = REQUEST_MS, .many = MANY, .name = "test", .refuse = refuse};
     if (patience_open(&settings, &patience, &error) != BW_OK)
         return -1;
     begun_ms = clock_boot_ms();
