@@ -4,26 +4,21 @@
 
 #include "common/failpoint.h"
 
-static int64_t read_us(clockid_t clock)
+static int64_t read_ms(clockid_t clock)
 {
     struct timespec now;
     clock_gettime(clock, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 int64_t clock_boot_ms(void)
 {
-    return read_us(MUTANT("clock_without_suspend") ? CLOCK_MONOTONIC : CLOCK_BOOTTIME) / 1000;
-}
-
-int64_t clock_boot_us(void)
-{
-    return read_us(CLOCK_BOOTTIME);
+    return read_ms(MUTANT("clock_without_suspend") ? CLOCK_MONOTONIC : CLOCK_BOOTTIME);
 }
 
 int64_t clock_wall_ms(void)
 {
-    return read_us(CLOCK_REALTIME) / 1000;
+    return read_ms(CLOCK_REALTIME);
 }
 
 const char *date_format(int64_t date_ms, char text[DATE_TEXT_SIZE])

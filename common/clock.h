@@ -16,9 +16,6 @@ enum { DATE_TEXT_SIZE = 32 };
 /* Milliseconds since this machine was started, suspended time included. Never goes back. */
 int64_t clock_boot_ms(void);
 
-/* Microseconds of the same clock, for measuring. */
-int64_t clock_boot_us(void);
-
 /* This machine's idea of UTC, in milliseconds since 1970: for log lines, and for nothing that
  * counts. */
 int64_t clock_wall_ms(void);

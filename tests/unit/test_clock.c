@@ -37,14 +37,12 @@ static void a_date_before_1970_counts_its_milliseconds_forward(void **state)
 static void durations_never_go_back(void **state)
 {
     (void)state;
-    int64_t last_us = clock_boot_us();
+    int64_t last_ms = clock_boot_ms();
     for (int i = 0; i < 100000; i++) {
-        int64_t now_us = clock_boot_us();
-        assert_true(now_us >= last_us);
-        last_us = now_us;
+        int64_t now_ms = clock_boot_ms();
+        assert_true(now_ms >= last_ms);
+        last_ms = now_ms;
     }
-    int64_t before_ms = clock_boot_us() / 1000, now_ms = clock_boot_ms();
-    assert_true(before_ms <= now_ms && now_ms <= clock_boot_us() / 1000);
 }
 
 static void a_date_is_after_this_was_written(void **state)
