@@ -7,6 +7,7 @@
 #include "api/api.h"
 #include "api/course_status.h"
 #include "api/definition_cache.h"
+#include "api/executor.h"
 #include "api/options.h"
 #include "api/run_creation.h"
 #include "api/run_facts.h"
@@ -86,24 +87,71 @@ static enum bw_code define_run(struct api *api, const struct request *request,
     return *definition != NULL ? BW_OK : bw_fail(error, BW_INTERNAL, "memory is short");
 }
 
+/* A run that was created and is to be started. */
+struct start {
+    struct api *api;
+    struct exchange *exchange;
+    struct run run;
+};
+
+/* On the executor. */
+static void start_created(void *context)
+{
+    struct start *start = context;
+    struct bw_error error;
+    enum bw_code code = run_store_start(start->api->run_store, start->run.id,
+                                        run_first_phase(&start->run), &error);
+    if (code == BW_OK || code == BW_CONFLICT) /* an earlier try of the same request started it */
+        exchange_succeed(start->exchange, json_pack("{s:s}", "grading_run_id", start->run.id));
+    else
+        exchange_refuse(start->exchange, code, &error);
+    free(start);
+}
+
+static void created(enum bw_code code, const char *id, const struct bw_error *error, void *context)
+{
+    static const struct bw_error busy = {"too many requests are waiting here: try again"};
+    struct start *start = context;
+    if (code == BW_OK) {
+        snprintf(start->run.id, sizeof start->run.id, "%s", id);
+        if (executor_submit(start->api->executor, false, start_created, start))
+            return;
+        code = BW_UNAVAILABLE;
+        error = &busy;
+    }
+    exchange_refuse(start->exchange, code, error);
+    free(start);
+}
+
+static enum bw_code begin_start(struct api *api, struct exchange *exchange,
+                                struct run_creation *creation, struct bw_error *error)
+{
+    struct start *start = malloc(sizeof *start);
+    if (start == NULL)
+        return bw_fail(error, BW_INTERNAL, "memory is short");
+    *start = (struct start){.api = api, .exchange = exchange, .run = creation->run};
+    creation->context = start;
+    enum bw_code code = run_creation_begin(api, creation, error);
+    if (code != BW_OK)
+        free(start);
+    return code;
+}
+
 enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
-    struct definition *definition = NULL;
-    struct run run;
-    enum bw_code code = define_run(api, request, &definition, error);
+    struct run_creation creation = {
+        .exchange = exchange, .caller = request->parts[0], .settled = created};
+    struct run *run = &creation.run;
+    enum bw_code code = define_run(api, request, &creation.definition, error);
     if (code != BW_OK)
         return code;
-    run_describe(definition, &run);
-    snprintf(run.course, sizeof run.course, "%s", request->parts[0]);
-    snprintf(run.assignment, sizeof run.assignment, "%s", request->parts[1]);
-    code = run_create(api, exchange, run.course, definition, &run, error);
-    definition_release(definition);
-    if (code == BW_OK)
-        code = run_store_start(api->run_store, run.id, run_first_phase(&run), error);
-    if (code == BW_OK || code == BW_CONFLICT) /* an earlier try of the same request started it */
-        exchange_succeed(exchange, json_pack("{s:s}", "grading_run_id", run.id));
-    return code == BW_CONFLICT ? BW_OK : code;
+    run_describe(creation.definition, run);
+    snprintf(run->course, sizeof run->course, "%s", request->parts[0]);
+    snprintf(run->assignment, sizeof run->assignment, "%s", request->parts[1]);
+    code = begin_start(api, exchange, &creation, error);
+    definition_release(creation.definition);
+    return code == BW_OK ? BW_PENDING : code;
 }
 
 enum bw_code course_run_cancel(struct api *api, struct exchange *exchange, struct bw_error *error)

@@ -8,7 +8,7 @@
 
 const struct route public_routes[] = {
     /* clients */
-    {"POST", "/api/v1/grading_run", AUTH_CLIENT, BODY_DOCUMENT, ROUTE_BLOCKING, seed_create_fields,
+    {"POST", "/api/v1/grading_run", AUTH_CLIENT, BODY_DOCUMENT, 0, seed_create_fields,
      seed_client_create},
     {"GET", "/api/v1/grading_run/{id}", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, seed_show_fields,
      seed_client_show},

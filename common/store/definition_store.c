@@ -6,11 +6,10 @@
 #include "common/clock.h"
 #include "common/group_commit.h"
 #include "common/store/document.h"
-#include "common/store/waiting_commit.h"
 
 #define COLLECTION "run_definitions"
 
-enum { TRY_MS = 10000 };
+enum { TRY_MS = 10000, DOCUMENT_ROOM = 256 };
 
 struct definition_store {
     struct database *database;
@@ -49,24 +48,29 @@ void definition_store_close(struct definition_store *store)
     free(store);
 }
 
-enum bw_code definition_store_insert(struct definition_store *store, const char *run_id,
-                                     const char *text, size_t length, const char *digest,
-                                     struct bw_error *error)
+static void settled(struct commit_item *item, enum commit_outcome outcome, const bson_t *existing)
 {
-    if (length > DEFINITION_MAX_BYTES)
-        return bw_fail(error, BW_TOO_LARGE,
-                       "the grading run is %zu bytes long; at most %d can be stored", length,
-                       (int)DEFINITION_MAX_BYTES);
-    bson_t document = BSON_INITIALIZER;
-    BSON_APPEND_UTF8(&document, "_id", run_id);
-    BSON_APPEND_INT64(&document, DOCUMENT_NONCE, nonce_new());
-    BSON_APPEND_DATE_TIME(&document, "created_at", database_now_ms(store->database));
-    if (digest[0] != '\0')
-        BSON_APPEND_UTF8(&document, "digest", digest);
-    bson_append_utf8(&document, "definition", -1, text, (int)length);
-    enum commit_outcome outcome = waiting_commit(store->commits, &document, TRY_MS);
-    bson_destroy(&document);
-    return waiting_commit_code(outcome, "the grading run", error);
+    struct definition_commit *commit = (struct definition_commit *)item;
+    (void)existing;
+    bson_destroy(item->document);
+    commit->settled(commit, outcome);
+}
+
+void definition_store_insert(struct definition_store *store, struct definition_commit *commit)
+{
+    bson_t *document = bson_sized_new(commit->length + DOCUMENT_ROOM);
+    BSON_APPEND_UTF8(document, "_id", commit->run_id);
+    BSON_APPEND_INT64(document, DOCUMENT_NONCE, nonce_new());
+    BSON_APPEND_DATE_TIME(document, "created_at", database_now_ms(store->database));
+    if (commit->digest[0] != '\0')
+        BSON_APPEND_UTF8(document, "digest", commit->digest);
+    bson_append_utf8(document, "definition", -1, commit->text, (int)commit->length);
+    commit->item = (struct commit_item){
+        .document = document,
+        .expires_ms = clock_boot_ms() + TRY_MS,
+        .settled = settled,
+    };
+    group_commit_submit(store->commits, &commit->item);
 }
 
 struct reading {

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "common/database.h"
+#include "common/group_commit.h"
 #include "common/job.h"
 #include "common/secret.h"
 
@@ -19,12 +20,19 @@ enum bw_code definition_store_open(struct database *database, struct definition_
                                    struct bw_error *error) BW_CHECKED;
 void definition_store_close(struct definition_store *store);
 
-/* Inserts the text of a run's definition and waits until that is durable, 10 s at most. `digest` is
- * kept with it, unless it is "". BW_CONFLICT: there is one; BW_TOO_LARGE; BW_UNAVAILABLE (unknown).
- */
-enum bw_code definition_store_insert(struct definition_store *store, const char *run_id,
-                                     const char *text, size_t length, const char *digest,
-                                     struct bw_error *error) BW_CHECKED;
+struct definition_commit {
+    struct commit_item item; /* first; private to the store */
+    const char *run_id;
+    const char
+        *text; /* of DEFINITION_MAX_BYTES at most; borrowed during the call, as all of these */
+    size_t length;
+    const char *digest; /* is kept with it, unless it is "" */
+    /* Called once from the store's thread. COMMIT_DUPLICATE: the run has one. */
+    void (*settled)(struct definition_commit *commit, enum commit_outcome outcome);
+};
+
+/* Inserts with the next batch; tried for 10 s, but not while the database is away. */
+void definition_store_insert(struct definition_store *store, struct definition_commit *commit);
 
 /* Reads the digest that is kept with it, "" if none is. BW_NOT_FOUND, BW_UNAVAILABLE. */
 enum bw_code definition_store_read_digest(struct definition_store *store, const char *run_id,

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/failpoint.h"
 #include "common/group_commit.h"
 #include "common/store/document.h"
-#include "common/store/waiting_commit.h"
 
 #define COLLECTION "grading_runs"
 
@@ -142,15 +142,25 @@ bool run_from_document(const bson_t *document, struct run *run)
     return true;
 }
 
-enum bw_code run_store_insert(struct run_store *store, struct run *run, struct bw_error *error)
+static void settled(struct commit_item *item, enum commit_outcome outcome, const bson_t *existing)
 {
-    run->created_ms = database_now_ms(store->database);
-    bson_t document = BSON_INITIALIZER;
-    run_to_document(run, &document);
-    enum commit_outcome outcome = waiting_commit(store->commits, &document, TRY_MS);
-    bson_destroy(&document);
+    struct run_commit *commit = (struct run_commit *)item;
+    (void)existing;
+    bson_destroy(item->document);
     FAILPOINT("after_run_insert");
-    return waiting_commit_code(outcome, "the grading run", error);
+    commit->settled(commit, outcome);
+}
+
+void run_store_insert(struct run_store *store, struct run_commit *commit)
+{
+    commit->run.created_ms = database_now_ms(store->database);
+    commit->item = (struct commit_item){
+        .document = bson_new(),
+        .expires_ms = clock_boot_ms() + TRY_MS,
+        .settled = settled,
+    };
+    run_to_document(&commit->run, commit->item.document);
+    group_commit_submit(store->commits, &commit->item);
 }
 
 struct reading {

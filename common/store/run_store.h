@@ -12,6 +12,7 @@
 
 #include "common/database.h"
 #include "common/definition.h"
+#include "common/group_commit.h"
 #include "common/job.h"
 #include "common/run.h"
 
@@ -44,10 +45,16 @@ void run_clear(struct run *run);
 /* A fresh run id: 24 hex digits. */
 void run_id_new(char id[RUN_ID_SIZE]);
 
-/* Inserts a run in phase created and waits until that is durable. created_ms is filled with the
- * database's date. BW_CONFLICT: the id is taken; BW_UNAVAILABLE: unknown. */
-enum bw_code run_store_insert(struct run_store *store, struct run *run, struct bw_error *error)
-    BW_CHECKED;
+struct run_commit {
+    struct commit_item item; /* first; private to the store */
+    struct run run;          /* owns nothing */
+    /* Called once from the store's thread. COMMIT_DUPLICATE: there is a run of this id. */
+    void (*settled)(struct run_commit *commit, enum commit_outcome outcome);
+};
+
+/* Inserts a run in phase created with the next batch; tried for 10 s, but not while the database is
+ * away. created_ms is filled with the database's date. */
+void run_store_insert(struct run_store *store, struct run_commit *commit);
 
 /* Reads one; on BW_OK run_clear is owed. BW_NOT_FOUND, BW_UNAVAILABLE. */
 enum bw_code run_store_read(struct run_store *store, const char *run_id, struct run *run,
