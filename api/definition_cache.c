@@ -7,6 +7,7 @@
 #include <uthash.h>
 
 #include "common/store/definition_store.h"
+#include "common/store/run_store.h"
 
 struct entry {
     char run_id[RUN_ID_SIZE];
@@ -28,6 +29,7 @@ struct load {
 };
 
 struct definition_cache {
+    struct run_store *runs;
     struct definition_store *store;
     size_t max_bytes;
     pthread_cond_t loaded;
@@ -37,11 +39,13 @@ struct definition_cache {
     size_t bytes;
 };
 
-struct definition_cache *definition_cache_new(struct definition_store *store, size_t max_bytes)
+struct definition_cache *definition_cache_new(struct run_store *runs,
+                                              struct definition_store *store, size_t max_bytes)
 {
     struct definition_cache *cache = calloc(1, sizeof *cache);
     if (cache == NULL)
         abort();
+    cache->runs = runs;
     cache->store = store;
     cache->max_bytes = max_bytes;
     pthread_mutex_init(&cache->mutex, NULL);
@@ -101,12 +105,15 @@ static struct definition *recall(struct definition_cache *cache, const char *run
     return definition_hold(entry->definition);
 }
 
+/* A small one is with its run. */
 static enum bw_code read_definition(struct definition_cache *cache, const char *run_id,
                                     struct definition **definition, struct bw_error *error)
 {
     char *text;
     size_t length;
-    enum bw_code code = definition_store_read(cache->store, run_id, &text, &length, error);
+    enum bw_code code = run_store_read_definition(cache->runs, run_id, &text, &length, error);
+    if (code == BW_NOT_FOUND)
+        code = definition_store_read(cache->store, run_id, &text, &length, error);
     if (code != BW_OK)
         return code;
     struct bw_error reason;

@@ -212,6 +212,19 @@ static enum bw_code choose_id(const struct run_creation *request, struct creatio
     return BW_OK;
 }
 
+/* A small definition goes with its run. Not with a key: under that the definition is the first to
+ * be stored, so that it can be told whose run may follow. */
+static void store(struct creation *creation)
+{
+    if (has_key(creation) || creation->length > RUN_DEFINITION_MAX) {
+        insert_definition(creation);
+        return;
+    }
+    creation->run_commit.definition = creation->text;
+    creation->run_commit.definition_length = creation->length;
+    insert_run(creation);
+}
+
 enum bw_code run_creation_begin(struct api *api, const struct run_creation *request,
                                 struct bw_error *error)
 {
@@ -228,7 +241,7 @@ enum bw_code run_creation_begin(struct api *api, const struct run_creation *requ
     if (code == BW_OK)
         code = choose_id(request, creation, error);
     if (code == BW_OK)
-        insert_definition(creation);
+        store(creation);
     else
         creation_free(creation);
     return code;

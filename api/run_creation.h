@@ -1,6 +1,7 @@
 /*
  * run_creation: how a grading run comes into being, whatever its protocol: first its definition is
- * stored, then the run, whose insert is what makes it exist. Called by handlers, on any thread.
+ * stored, then the run, whose insert is what makes it exist; a small definition is stored with the
+ * run. Called by handlers, on any thread.
  * Nobody waits: between the steps a creation belongs to the store's thread that goes on with it, or
  * to the executor where it has to read.
  */

@@ -34,7 +34,7 @@ enum bw_code run_store_open(struct database *database, struct run_store **store,
         .max_bytes = 8 * 1024 * 1024,
         .is_hasty = true,
         .fetches_duplicates = true,
-        .heavy_fields = {"summary"},
+        .heavy_fields = {"summary", "definition"},
     };
     struct run_store *self = calloc(1, sizeof *self);
     if (self == NULL)
@@ -160,6 +160,9 @@ void run_store_insert(struct run_store *store, struct run_commit *commit)
         .settled = settled,
     };
     run_to_document(&commit->run, commit->item.document);
+    if (commit->definition != NULL)
+        bson_append_utf8(commit->item.document, "definition", -1, commit->definition,
+                         (int)commit->definition_length);
     group_commit_submit(store->commits, &commit->item);
 }
 
@@ -181,11 +184,14 @@ static void take_run(const bson_t *document, void *context)
 static enum bw_code read_run(struct run_store *store, const char *run_id, struct reading *reading,
                              struct bw_error *error)
 {
-    bson_t filter = BSON_INITIALIZER;
+    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
     enum bw_code code = BW_OK;
+    BSON_APPEND_INT32(&projection, "definition", 0);
     if (append_id(&filter, run_id))
-        code = database_find(store->database, COLLECTION, &filter, NULL, take_run, reading, error);
+        code = database_find(store->database, COLLECTION, &filter, &projection, take_run, reading,
+                             error);
     bson_destroy(&filter);
+    bson_destroy(&projection);
     if (code == BW_OK && !reading->is_found)
         return bw_fail(error, BW_NOT_FOUND, "there is no grading run '%.40s'", run_id);
     if (code != BW_OK && reading->is_found)
@@ -202,6 +208,47 @@ enum bw_code run_store_read(struct run_store *store, const char *run_id, struct 
     if (code == BW_OK)
         *run = found;
     return code;
+}
+
+struct text_reading {
+    char *text;
+    size_t length;
+};
+
+static void take_definition(const bson_t *document, void *context)
+{
+    struct text_reading *reading = context;
+    bson_iter_t field;
+    uint32_t length;
+    if (reading->text != NULL || !bson_iter_init_find(&field, document, "definition") ||
+        !BSON_ITER_HOLDS_UTF8(&field))
+        return;
+    reading->text = bson_iter_dup_utf8(&field, &length);
+    reading->length = length;
+}
+
+enum bw_code run_store_read_definition(struct run_store *store, const char *run_id, char **text,
+                                       size_t *length, struct bw_error *error)
+{
+    struct text_reading reading = {NULL, 0};
+    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
+    enum bw_code code = BW_OK;
+    BSON_APPEND_INT32(&projection, "definition", 1);
+    if (append_id(&filter, run_id))
+        code = database_find(store->database, COLLECTION, &filter, &projection, take_definition,
+                             &reading, error);
+    bson_destroy(&filter);
+    bson_destroy(&projection);
+    if (code == BW_OK && reading.text == NULL)
+        code = bw_fail(error, BW_NOT_FOUND, "no definition is stored with the grading run '%.40s'",
+                       run_id);
+    if (code != BW_OK) {
+        bson_free(reading.text);
+        return code;
+    }
+    *text = reading.text;
+    *length = reading.length;
+    return BW_OK;
 }
 
 static void append_exists(bson_t *filter, const char *field, bool exists)
@@ -368,6 +415,7 @@ enum bw_code run_store_read_active(struct run_store *store, bool with_summary, s
     struct run_list list = {0};
     bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
     BSON_APPEND_BOOL(&filter, "active", true);
+    BSON_APPEND_INT32(&projection, "definition", 0);
     if (!with_summary)
         BSON_APPEND_INT32(&projection, "summary", 0);
     enum bw_code code = database_find(store->database, COLLECTION, &filter, &projection,
@@ -388,6 +436,7 @@ enum bw_code run_store_read_ended(struct run_store *store, int64_t before_ms, in
     BSON_APPEND_DATE_TIME(&condition, "$lt", before_ms);
     bson_append_document_end(&filter, &condition);
     BSON_APPEND_INT32(&projection, "summary", 0);
+    BSON_APPEND_INT32(&projection, "definition", 0);
     enum bw_code code = database_find_some(store->database, COLLECTION, &filter, &projection, limit,
                                            collect_run, &list, error);
     bson_destroy(&filter);

@@ -1,5 +1,6 @@
 /*
- * run_store: collection grading_runs: one small document per run. Its insert (API) is the commit
+ * run_store: collection grading_runs: one small document per run, with its definition if that is
+ * small. Its insert (API) is the commit
  * point of a run. Who may write what afterwards: started_at and the first phase, once, by the API;
  * state, finished_at and summary by the scheduler. Safe from any thread.
  */
@@ -45,9 +46,16 @@ void run_clear(struct run *run);
 /* A fresh run id: 24 hex digits. */
 void run_id_new(char id[RUN_ID_SIZE]);
 
+/* A definition of a few students is stored with its run: one insert instead of two. Larger ones
+ * would be moved with every update of the run. */
+enum { RUN_DEFINITION_MAX = 4096 };
+
 struct run_commit {
     struct commit_item item; /* first; private to the store */
     struct run run;          /* owns nothing */
+    const char *definition;  /* goes with it: RUN_DEFINITION_MAX bytes at most; NULL: it has been
+                                stored apart. Borrowed during the call */
+    size_t definition_length;
     /* Called once from the store's thread. COMMIT_DUPLICATE: there is a run of this id. */
     void (*settled)(struct run_commit *commit, enum commit_outcome outcome);
 };
@@ -59,6 +67,11 @@ void run_store_insert(struct run_store *store, struct run_commit *commit);
 /* Reads one; on BW_OK run_clear is owed. BW_NOT_FOUND, BW_UNAVAILABLE. */
 enum bw_code run_store_read(struct run_store *store, const char *run_id, struct run *run,
                             struct bw_error *error) BW_CHECKED;
+
+/* Reads the definition that was stored with it. *text is new (free()). BW_NOT_FOUND: it is stored
+ * apart, or there is no such run; BW_UNAVAILABLE. */
+enum bw_code run_store_read_definition(struct run_store *store, const char *run_id, char **text,
+                                       size_t *length, struct bw_error *error) BW_CHECKED;
 
 /* Starts it: one compare-and-set to `first`, the phase that follows from its facts. BW_OK once;
  * BW_CONFLICT: it was started or cancelled before; BW_NOT_FOUND; BW_UNAVAILABLE: unknown. */
