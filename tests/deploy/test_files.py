@@ -1,6 +1,8 @@
 """Scripts and Dockerfiles, by their linters."""
 
+import shutil
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,33 @@ def test_the_dockerfile_is_what_was_asked_for():
     assert [words[1] for words in instructions if words[0] == "USER"] == ["10001:10001"]
     assert not [words for words in instructions if words[0] == "HEALTHCHECK"]
     assert all(words[1].startswith("[") for words in instructions if words[0] == "ENTRYPOINT"), "no shell at run time"
+
+
+def copied():
+    """What the Dockerfile's first stage takes from the source tree, as (source, target)."""
+    stage = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").split("\nFROM ")[1]
+    lines = [line.split()[1:] for line in stage.splitlines() if line.startswith("COPY ")]
+    return [(source, words[-1]) for words in lines for source in words[:-1]]
+
+
+def test_what_the_dockerfile_copies_is_sent_to_the_builder():
+    lines = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").split()
+    sent = [line[1:] for line in lines if line.startswith("!")]
+    for source, _ in copied():
+        assert (ROOT / source).exists(), source
+        assert any(fnmatch(source, entry) or source.startswith(f"{entry}/") for entry in sent), source
+
+
+def test_the_project_configures_with_nothing_but_what_the_dockerfile_copies(tmp_path):
+    """So that a new directory of sources breaks this, and not the next who builds images."""
+    for source, target in copied():
+        place = tmp_path / target / (Path(source).name if target.endswith("/") else "")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        copy(ROOT / source, place)
+    command = next(
+        line for line in (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines() if "cmake --preset" in line
+    )
+    words = command[command.index("cmake --preset") :].rstrip(" \\").split()
+    status, said = run(words, cwd=tmp_path)
+    assert status == 0, said
