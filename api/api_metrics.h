@@ -5,39 +5,42 @@
 #include "common/metrics.h"
 
 /* X(place, name, label, kind, help) */
-#define API_METRIC_MAP(X)                                                                         \
-    X(API_REQUESTS_2XX, "broadway_api_requests_total", "status=\"2xx\"", METRIC_COUNTER,          \
-      "Requests answered")                                                                        \
-    X(API_REQUESTS_4XX, "broadway_api_requests_total", "status=\"4xx\"", METRIC_COUNTER,          \
-      "Requests answered")                                                                        \
-    X(API_REQUESTS_498, "broadway_api_requests_total", "status=\"498\"", METRIC_COUNTER,          \
-      "Requests answered")                                                                        \
-    X(API_REQUESTS_5XX, "broadway_api_requests_total", "status=\"5xx\"", METRIC_COUNTER,          \
-      "Requests answered")                                                                        \
-    X(API_REQUEST_SECONDS, "broadway_api_request_seconds", NULL, METRIC_HISTOGRAM,                \
-      "Time from a request's headers to its answer, polls left out")                              \
-    X(API_PARKED_POLLS, "broadway_api_parked_polls", NULL, METRIC_GAUGE,                          \
-      "Polls that wait for a job")                                                                \
-    X(API_POLLS_SHED, "broadway_api_polls_shed_total", NULL, METRIC_COUNTER,                      \
-      "Polls not kept because too many waited already")                                           \
-    X(API_HAND_OUTS_DELIVERED, "broadway_api_hand_outs_total", "outcome=\"delivered\"",           \
-      METRIC_COUNTER, "Hand-outs by what became of them")                                         \
-    X(API_HAND_OUTS_GONE, "broadway_api_hand_outs_total", "outcome=\"gone\"", METRIC_COUNTER,     \
-      "Hand-outs by what became of them")                                                         \
-    X(API_HAND_OUTS_UNDELIVERABLE, "broadway_api_hand_outs_total", "outcome=\"undeliverable\"",   \
-      METRIC_COUNTER, "Hand-outs by what became of them")                                         \
-    X(API_RESULTS_ACCEPTED, "broadway_api_results_total", "outcome=\"accepted\"", METRIC_COUNTER, \
-      "Results by what became of them")                                                           \
-    X(API_RESULTS_REPEATED, "broadway_api_results_total", "outcome=\"repeated\"", METRIC_COUNTER, \
-      "Results by what became of them")                                                           \
-    X(API_RESULTS_REFUSED, "broadway_api_results_total", "outcome=\"refused\"", METRIC_COUNTER,   \
-      "Results by what became of them")                                                           \
-    X(API_RESULTS_UNSTORED, "broadway_api_results_total", "outcome=\"unstored\"", METRIC_COUNTER, \
-      "Results by what became of them")                                                           \
-    X(API_HEARTBEATS, "broadway_api_heartbeats_total", NULL, METRIC_COUNTER, "Heartbeats taken")  \
-    X(API_CALLBACKS, "broadway_api_callbacks_total", NULL, METRIC_COUNTER,                        \
-      "Callbacks of the scheduler answered")                                                      \
-    X(API_DATABASE_REACHABLE, "broadway_api_database_reachable", NULL, METRIC_GAUGE,              \
+#define API_METRIC_MAP(X)                                                                          \
+    X(API_REQUESTS_2XX, "broadway_api_requests_total", "status=\"2xx\"", METRIC_COUNTER,           \
+      "Requests answered")                                                                         \
+    X(API_REQUESTS_4XX, "broadway_api_requests_total", "status=\"4xx\"", METRIC_COUNTER,           \
+      "Requests answered")                                                                         \
+    X(API_REQUESTS_498, "broadway_api_requests_total", "status=\"498\"", METRIC_COUNTER,           \
+      "Requests answered")                                                                         \
+    X(API_REQUESTS_5XX, "broadway_api_requests_total", "status=\"5xx\"", METRIC_COUNTER,           \
+      "Requests answered")                                                                         \
+    X(API_REQUEST_SECONDS, "broadway_api_request_seconds", NULL, METRIC_HISTOGRAM,                 \
+      "Time from a request's headers to its answer, polls left out")                               \
+    X(API_PARKED_POLLS, "broadway_api_parked_polls", NULL, METRIC_GAUGE,                           \
+      "Polls that wait for a job")                                                                 \
+    X(API_WEBSOCKETS, "broadway_api_websockets", NULL, METRIC_GAUGE, "Open websockets of graders") \
+    X(API_EVENT_STREAMS, "broadway_api_event_streams", NULL, METRIC_GAUGE,                         \
+      "Open streams of events")                                                                    \
+    X(API_POLLS_SHED, "broadway_api_polls_shed_total", NULL, METRIC_COUNTER,                       \
+      "Polls not kept because too many waited already")                                            \
+    X(API_HAND_OUTS_DELIVERED, "broadway_api_hand_outs_total", "outcome=\"delivered\"",            \
+      METRIC_COUNTER, "Hand-outs by what became of them")                                          \
+    X(API_HAND_OUTS_GONE, "broadway_api_hand_outs_total", "outcome=\"gone\"", METRIC_COUNTER,      \
+      "Hand-outs by what became of them")                                                          \
+    X(API_HAND_OUTS_UNDELIVERABLE, "broadway_api_hand_outs_total", "outcome=\"undeliverable\"",    \
+      METRIC_COUNTER, "Hand-outs by what became of them")                                          \
+    X(API_RESULTS_ACCEPTED, "broadway_api_results_total", "outcome=\"accepted\"", METRIC_COUNTER,  \
+      "Results by what became of them")                                                            \
+    X(API_RESULTS_REPEATED, "broadway_api_results_total", "outcome=\"repeated\"", METRIC_COUNTER,  \
+      "Results by what became of them")                                                            \
+    X(API_RESULTS_REFUSED, "broadway_api_results_total", "outcome=\"refused\"", METRIC_COUNTER,    \
+      "Results by what became of them")                                                            \
+    X(API_RESULTS_UNSTORED, "broadway_api_results_total", "outcome=\"unstored\"", METRIC_COUNTER,  \
+      "Results by what became of them")                                                            \
+    X(API_HEARTBEATS, "broadway_api_heartbeats_total", NULL, METRIC_COUNTER, "Heartbeats taken")   \
+    X(API_CALLBACKS, "broadway_api_callbacks_total", NULL, METRIC_COUNTER,                         \
+      "Callbacks of the scheduler answered")                                                       \
+    X(API_DATABASE_REACHABLE, "broadway_api_database_reachable", NULL, METRIC_GAUGE,               \
       "1 while the database answers")
 
 enum api_metric {

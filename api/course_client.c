@@ -106,6 +106,23 @@ enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct
     return code == BW_CONFLICT ? BW_OK : code;
 }
 
+enum bw_code course_run_cancel(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    struct run run;
+    enum run_phase phase = RUN_CANCELLED;
+    enum bw_code code = course_find_run(api, request->parts[0], request->parts[1], &run, error);
+    if (code != BW_OK)
+        return code;
+    run_clear(&run);
+    code = run_store_cancel(api->run_store, run.id, &phase, error);
+    if (code == BW_CONFLICT)
+        return bw_fail(error, BW_CONFLICT, "the run is over: %s", course_run_state(phase));
+    if (code == BW_OK)
+        exchange_succeed(exchange, json_null());
+    return code;
+}
+
 /* ---- Looking ---- */
 
 enum bw_code course_find_run(struct api *api, const char *course, const char *id, struct run *run,

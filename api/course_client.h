@@ -17,6 +17,9 @@ enum bw_code course_config_show(struct api *api, struct exchange *exchange, stru
 /* POST grading_run/{course}/{assignment}: creates and starts. */
 enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct bw_error *error);
 
+/* POST grading_run/{course}/{run}/cancel: asking twice is fine; one that is over stays as it is. */
+enum bw_code course_run_cancel(struct api *api, struct exchange *exchange, struct bw_error *error);
+
 /* GET grading_run_status/{course}/{run}, grading_run_env/{course}/{run} */
 enum bw_code course_run_status(struct api *api, struct exchange *exchange, struct bw_error *error);
 enum bw_code course_run_env(struct api *api, struct exchange *exchange, struct bw_error *error);

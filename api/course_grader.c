@@ -6,7 +6,7 @@
 #include "api/api.h"
 #include "api/api_metrics.h"
 #include "api/options.h"
-#include "api/poll_table.h"
+#include "api/poll.h"
 #include "api/registration.h"
 #include "api/signals.h"
 #include "api/submission.h"
@@ -100,11 +100,8 @@ enum bw_code course_grader_register(struct api *api, struct exchange *exchange,
 enum bw_code course_grader_poll(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     (void)error;
-    if (atomic_load(&api->is_draining))
-        return BW_NO_JOB;
-    poll_table_park(api->polls, exchange, exchange_request(exchange)->parts[0],
-                    api->options->course_poll_wait_ms);
-    return BW_PENDING;
+    return poll_begin(api, exchange, exchange_request(exchange)->parts[0],
+                      api->options->course_poll_wait_ms);
 }
 
 enum bw_code course_grader_heartbeat(struct api *api, struct exchange *exchange,

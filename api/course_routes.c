@@ -17,6 +17,8 @@ const struct route course_routes[] = {
      ROUTE_BLOCKING, NULL, course_config_show},
     {"POST", PATH "grading_run/{course}/{assignment}", AUTH_COURSE_ADMIN, BODY_JSON, ROUTE_BLOCKING,
      course_run_fields, course_run_start},
+    {"POST", PATH "grading_run/{course}/{run}/cancel", AUTH_COURSE_ADMIN, BODY_NONE, ROUTE_BLOCKING,
+     NULL, course_run_cancel},
     {"GET", PATH "grading_run_status/{course}/{run}", AUTH_COURSE_MEMBER, BODY_NONE,
      ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_run_status},
     {"GET", PATH "grading_run_env/{course}/{run}", AUTH_COURSE_ADMIN, BODY_NONE,

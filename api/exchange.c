@@ -140,6 +140,8 @@ static json_t *course_refusal(enum bw_code code, const char *message)
     case BW_BAD_REQUEST:
     case BW_UNAUTHORIZED:
     case BW_NOT_FOUND:
+    case BW_CONFLICT:
+    case BW_UPGRADE_REQUIRED:
     case BW_NO_JOB:
         return json_pack("{s:s, s:{s:o}}", "status", "fail", "data", "message", sentence(message));
     default:

@@ -59,6 +59,10 @@ int front_write_answer(const struct _u_request *request, struct _u_response *res
         allow_origin(answer, response->map_header);
     if (answer->asks_for_token)
         u_map_put(response->map_header, "WWW-Authenticate", "Bearer");
+    if (answer->status == MHD_HTTP_UPGRADE_REQUIRED) {
+        u_map_put(response->map_header, "Upgrade", "websocket");
+        u_map_put(response->map_header, "Sec-WebSocket-Version", "13");
+    }
     if (answer->closes)
         u_map_put(response->map_header, "Connection", "close");
     snprintf(seconds, sizeof seconds, "%d", answer->retry_after_s);

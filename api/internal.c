@@ -14,6 +14,7 @@
 #include "api/poll_table.h"
 #include "api/questions.h"
 #include "api/signals.h"
+#include "api/sockets.h"
 #include "common/course_definition.h"
 #include "common/definition.h"
 #include "common/failpoint.h"
@@ -337,6 +338,8 @@ enum bw_code internal_metrics(struct api *api, struct exchange *exchange, struct
 {
     (void)error;
     metric_set(api->metrics, API_PARKED_POLLS, (int64_t)poll_table_count(api->polls));
+    metric_set(api->metrics, API_WEBSOCKETS, (int64_t)sockets_count(api->sockets));
+    metric_set(api->metrics, API_EVENT_STREAMS, (int64_t)event_streams_count(api->streams));
     metric_set(api->metrics, API_DATABASE_REACHABLE,
                life_is_database_reachable(signals_life(api->signals)));
     exchange_answer(exchange, 200, metrics_text(api->metrics),

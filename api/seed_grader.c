@@ -7,15 +7,14 @@
 #include "api/api.h"
 #include "api/api_metrics.h"
 #include "api/course_grader.h"
-#include "api/executor.h"
 #include "api/options.h"
-#include "api/poll_table.h"
+#include "api/poll.h"
 #include "api/signals.h"
 #include "api/worker_cache.h"
 #include "common/secret.h"
 #include "common/store/worker_store.h"
 
-enum { REGISTER_TRY_MS = 10000, MAX_WAIT_S = 60, SHED_MS = 1000, MAX_CONCURRENCY = 1000 };
+enum { REGISTER_TRY_MS = 10000, MAX_WAIT_S = 60, MAX_CONCURRENCY = 1000 };
 
 static enum bw_code check_hostname(const json_t *value, const char *path, const void *context,
                                    struct bw_error *error)
@@ -107,24 +106,6 @@ enum bw_code seed_grader_register(struct api *api, struct exchange *exchange,
 
 /* ---- Poll and heartbeat ---- */
 
-static void answer_shed(void *exchange)
-{
-    exchange_refuse(exchange, BW_NO_JOB, NULL);
-}
-
-/* So many polls wait that heartbeats and results must be kept room for: this one is held for a
- * moment, so that its grader does not spin, and answered empty. */
-static bool shed_poll(struct api *api, struct exchange *exchange, int64_t wait_ms)
-{
-    size_t most = (size_t)api->options->max_connections / 4 * 3;
-    if (poll_table_count(api->polls) < most)
-        return false;
-    metric_add(api->metrics, API_POLLS_SHED, 1);
-    executor_submit_later(api->executor, wait_ms < SHED_MS ? wait_ms : SHED_MS, answer_shed,
-                          exchange);
-    return true;
-}
-
 enum bw_code seed_grader_poll(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     (void)error;
@@ -132,11 +113,7 @@ enum bw_code seed_grader_poll(struct api *api, struct exchange *exchange, struct
     int64_t wait_ms = api->options->poll_wait_ms;
     if (wait != NULL)
         wait_ms = (int64_t)ceil(json_number_value(wait) * 1000);
-    if (atomic_load(&api->is_draining))
-        return BW_NO_JOB;
-    if (!shed_poll(api, exchange, wait_ms))
-        poll_table_park(api->polls, exchange, text_argument(exchange, "worker_id"), wait_ms);
-    return BW_PENDING;
+    return poll_begin(api, exchange, text_argument(exchange, "worker_id"), wait_ms);
 }
 
 enum bw_code seed_grader_heartbeat(struct api *api, struct exchange *exchange,

@@ -46,9 +46,10 @@ enum bw_code socket_handshake(const struct exchange *exchange, const char *http_
     if (!lists(exchange_header(exchange, "Upgrade"), "websocket") ||
         !lists(exchange_header(exchange, "Connection"), "upgrade"))
         return bw_fail(error, BW_BAD_REQUEST, "this path is for websockets: ask for an upgrade");
-    if (strcmp(http_version, "HTTP/1.1") != 0 || version == NULL || strcmp(version, "13") != 0)
-        return bw_fail(error, BW_BAD_REQUEST,
-                       "a websocket needs HTTP/1.1 and Sec-WebSocket-Version: 13");
+    if (strcmp(http_version, "HTTP/1.1") != 0)
+        return bw_fail(error, BW_BAD_REQUEST, "a websocket needs HTTP/1.1");
+    if (version == NULL || strcmp(version, "13") != 0)
+        return bw_fail(error, BW_UPGRADE_REQUIRED, "a websocket needs Sec-WebSocket-Version: 13");
     if (key == NULL || strlen(key) != KEY_LENGTH)
         return bw_fail(error, BW_BAD_REQUEST, "Sec-WebSocket-Key must have 24 characters");
     socket_accept_value(key, accept);

@@ -22,6 +22,7 @@
     X(CONFLICT, 409, "something else got there first")                \
     X(LENGTH_REQUIRED, 411, "the request needs a Content-Length")     \
     X(TOO_LARGE, 413, "the request is too large")                     \
+    X(UPGRADE_REQUIRED, 426, "the request needs another protocol")    \
     X(TOO_MANY, 429, "too many requests")                             \
     X(NO_JOB, 498, "no jobs available")                               \
     X(INTERNAL, 500, "something went wrong here")                     \

@@ -224,6 +224,8 @@ static void publish_metrics(struct core *core)
     metric_set(core->metrics, SCHEDULER_WORKERS_ALIVE, core->workers.alive);
     metric_set(core->metrics, SCHEDULER_WORKERS_PAUSED,
                worker_table_paused(&core->workers, core->now_ms));
+    metric_set(core->metrics, SCHEDULER_WORKERS_STUCK,
+               worker_table_stuck(&core->workers, core->job_timeout_ms, core->now_ms));
     metric_set(core->metrics, SCHEDULER_REPLICAS_OUT_OF_CONTACT, (int64_t)out_of_contact);
     metric_set(core->metrics, SCHEDULER_OLDEST_QUEUED_SECONDS, oldest_ms / 1000);
 }

@@ -103,6 +103,7 @@ static void hear_polls(struct core *core, struct known_replica *replica,
             continue;
         }
         hear_of_life(core, worker, core->now_ms, replica->id);
+        worker_acted(worker, core->now_ms);
         replica_park(&core->replicas, replica, worker, heard->poll, heard->is_final);
     }
 }

@@ -184,8 +184,10 @@ static void judge_worker(struct core *core, const struct live_lease *lease,
     struct known_worker *worker = lease->worker;
     bool is_quick = core->now_ms - lease->leased_ms < WORKER_QUICK_MS;
     bool is_broken = result->outcome == OUTCOME_FAILED && result->is_silent && is_quick;
-    if (strcmp(worker->id, result->worker) != 0 ||
-        !worker_note_result(worker, is_broken, core->now_ms))
+    if (strcmp(worker->id, result->worker) != 0)
+        return;
+    worker_acted(worker, core->now_ms);
+    if (!worker_note_result(worker, is_broken, core->now_ms))
         return;
     metric_add(core->metrics, SCHEDULER_PAUSES, 1);
     log_error("worker paused: it fails every job at once, without any output",

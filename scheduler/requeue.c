@@ -227,6 +227,17 @@ static void check_workers(struct core *core)
     }
 }
 
+static void lease_expired(struct core *core, struct live_lease *lease)
+{
+    struct known_worker *worker = lease->worker;
+    if (lease->state == LEASE_DELIVERED && !worker->has_overrun) {
+        worker->has_overrun = true;
+        log_warning("worker let a job's deadline pass",
+                    log_text("hostname", worker_hostname(worker)), log_text("job_id", lease->job));
+    }
+    lease_begin_end(core, lease, LEASE_EXPIRED);
+}
+
 static void check_leases(struct core *core)
 {
     struct live_lease *lease, *following;
@@ -236,7 +247,7 @@ static void check_leases(struct core *core)
         if (lease->state == LEASE_UNCONFIRMED && (is_over || core->now_ms >= lease->hold_ms))
             lease_begin_end(core, lease, LEASE_RELEASED);
         else if (is_over)
-            lease_begin_end(core, lease, LEASE_EXPIRED);
+            lease_expired(core, lease);
     }
 }
 

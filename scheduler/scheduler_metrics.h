@@ -34,6 +34,8 @@
       "Workers paused because they failed every job at once")                                      \
     X(SCHEDULER_WORKERS_PAUSED, "broadway_scheduler_workers_paused", NULL, METRIC_GAUGE,           \
       "Workers that get no job for a while because of that")                                       \
+    X(SCHEDULER_WORKERS_STUCK, "broadway_scheduler_workers_stuck", NULL, METRIC_GAUGE,             \
+      "Workers that beat but neither ask for jobs nor send results for as long as a job may take") \
     X(SCHEDULER_MISSED, "broadway_scheduler_missed_events_total", NULL, METRIC_COUNTER,            \
       "Runs and workers of which the change stream did not tell")                                  \
     X(SCHEDULER_RESULTS, "broadway_scheduler_results_total", NULL, METRIC_COUNTER, "Results seen") \

@@ -43,6 +43,7 @@ struct known_worker *worker_table_add(struct worker_table *table, const char *id
     worker->concurrency = concurrency;
     worker->is_alive = is_alive;
     worker->heard_ms = now_ms;
+    worker->acted_ms = now_ms;
     table->alive += is_alive ? 1 : 0;
     HASH_ADD_STR(table->workers, id, worker);
     return worker;
@@ -129,6 +130,30 @@ uint32_t worker_table_paused(const struct worker_table *table, int64_t now_ms)
     HASH_ITER (hh, table->workers, worker, following)
         paused += worker->is_alive && now_ms < worker->paused_until_ms;
     return paused;
+}
+
+void worker_acted(struct known_worker *worker, int64_t now_ms)
+{
+    worker->acted_ms = now_ms;
+    worker->has_overrun = false;
+}
+
+static bool is_stuck(const struct known_worker *worker, int64_t job_timeout_ms, int64_t now_ms)
+{
+    bool is_idle = !worker->is_socket && worker->held == 0 && worker->polls == NULL;
+    if (!worker->is_alive)
+        return false;
+    return worker->has_overrun || (is_idle && now_ms - worker->acted_ms > job_timeout_ms);
+}
+
+uint32_t worker_table_stuck(const struct worker_table *table, int64_t job_timeout_ms,
+                            int64_t now_ms)
+{
+    const struct known_worker *worker, *following;
+    uint32_t stuck = 0;
+    HASH_ITER (hh, table->workers, worker, following)
+        stuck += is_stuck(worker, job_timeout_ms, now_ms);
+    return stuck;
 }
 
 void worker_declare_dead(struct worker_table *table, struct known_worker *worker)

@@ -5,7 +5,8 @@
  * A worker that has said no concurrency and has never sent a heartbeat while it held a job is not
  * expected to: while it holds one, the job's deadline judges it; graders of the course protocol
  * always are. A worker that fails one job after the other at once, without any output, is broken,
- * not its jobs: it is paused for a while. Belongs to the scheduler's core thread. Pure: no I/O, no
+ * not its jobs: it is paused for a while. One that beats and does nothing else is stuck, and shown
+ * as that. Belongs to the scheduler's core thread. Pure: no I/O, no
  * clock.
  */
 #ifndef SCHEDULER_WORKER_TABLE_H
@@ -47,6 +48,8 @@ struct known_worker {
     struct parked_poll *polls;    /* its waiting polls, newest first (parked_poll.worker_next) */
     unsigned quick_failures;      /* jobs in a row that failed at once and without a word */
     int64_t paused_until_ms;      /* clock_boot_ms until which it gets none because of that */
+    int64_t acted_ms;             /* when it last asked for a job or sent a result */
+    bool has_overrun;             /* since then the deadline of a job of its has passed */
     UT_hash_handle hh;
 };
 
@@ -97,6 +100,15 @@ bool worker_is_overdue(const struct worker_table *table, const struct known_work
 
 /* How many are paused. */
 uint32_t worker_table_paused(const struct worker_table *table, int64_t now_ms);
+
+/* It has asked for a job or sent a result. */
+void worker_acted(struct known_worker *worker, int64_t now_ms);
+
+/* How many are stuck: they beat, but have let a job's deadline pass or, without a job, done nothing
+ * for `job_timeout_ms`, and have not acted since. A websocket is told of its jobs: it need not ask.
+ */
+uint32_t worker_table_stuck(const struct worker_table *table, int64_t job_timeout_ms,
+                            int64_t now_ms);
 
 void worker_declare_dead(struct worker_table *table, struct known_worker *worker);
 

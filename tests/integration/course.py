@@ -87,6 +87,9 @@ class Course:
     def state(self, run):
         return self.status(run)["state"]
 
+    def cancel(self, run):
+        return self.ask("POST", f"/grading_run/{self.name}/{run}/cancel")
+
     def env(self, run):
         return self.data("GET", f"/grading_run_env/{self.name}/{run}")
 

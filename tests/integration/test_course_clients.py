@@ -22,6 +22,7 @@ CLIENT_ROUTES = [
     ("POST", "grading_config/{course}/x", True),
     ("GET", "grading_config/{course}/x", True),
     ("POST", "grading_run/{course}/x", True),
+    ("POST", "grading_run/{course}/x/cancel", True),
     ("GET", "grading_run_status/{course}/x", False),
     ("GET", "grading_run_env/{course}/x", True),
     ("GET", "grading_job_log/{course}/x", True),

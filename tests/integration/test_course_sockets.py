@@ -54,7 +54,6 @@ def test_a_refused_client_that_closes_sees_the_server_close_tcp_first(staff):
         {},
         {"Upgrade": "websocket"},
         {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"},
-        {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "12", "Sec-WebSocket-Key": "a" * 24},
         {"Upgrade": "h2c", "Connection": "Upgrade"},
     ],
 )
@@ -63,6 +62,16 @@ def test_a_request_without_a_proper_upgrade_is_400(staff, headers):
     answer = grader.http.get("/worker_ws/x", headers=headers)
     assert answer.status_code == 400
     assert answer.json()["status"] == "fail" and "message" in answer.json()["data"]
+
+
+@pytest.mark.parametrize("version", [{}, {"Sec-WebSocket-Version": "12"}])
+def test_another_version_of_the_websocket_protocol_is_426_which_names_ours(staff, version):
+    grader = staff.grader(register=False)
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "a" * 24, **version}
+    answer = grader.http.get("/worker_ws/x", headers=headers)
+    assert answer.status_code == 426
+    assert answer.headers["Sec-WebSocket-Version"] == "13" and answer.headers["Upgrade"] == "websocket"
+    assert answer.json()["status"] == "fail" and "13" in answer.json()["data"]["message"]
 
 
 def test_registering_succeeds_and_a_second_one_with_the_id_does_not(staff):

@@ -4,9 +4,11 @@ import signal
 import time
 
 import pytest
+from broadway import Api
 from course import config_of
 from event_stream import EventStream
 from pipelines import job_id_of
+from test_health import sample_values
 from waiting import wait_until
 
 STARTED, FINISHED, FAILED = ({"type": "state", "data": text} for text in ("STARTED", "FINISHED", "FAILED"))
@@ -167,3 +169,23 @@ def test_a_run_that_is_over_gets_its_last_state_and_the_end(staff):
     grader.finish(grader.take())
     wait_until(lambda: "finished_at" in staff.stack.database.run(run), 5, "the end of the run is on record")
     assert staff.stream("cs225", f"run/{run}").rest() == [state("grading run is complete")]
+
+
+def test_websockets_and_streams_are_counted(staff):
+    replica = Api(staff.stack.described["api"][0]["internal_url"])
+
+    def count():
+        values = sample_values(replica.request("GET", "/metrics").text)
+        return values["broadway_api_websockets"], values["broadway_api_event_streams"]
+
+    course, grader = staff.course(), staff.grader()
+    run = course.run(1)
+    job = grader.take()
+    sockets, streams = count()
+    link = staff.socket_grader()
+    staff.stream("cs225", f"run/{run}")
+    assert count() == (sockets + 1, streams + 1)
+    grader.finish(job)
+    link.close()
+    wait_until(lambda: count() == (sockets, streams), 5, "what is over is not counted any more")
+    replica.close()

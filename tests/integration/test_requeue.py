@@ -4,10 +4,11 @@ import json
 import time
 
 import pytest
-from broadway import ROUTE, BackgroundGrader, error_of, soon
+from broadway import ROUTE, Api, BackgroundGrader, error_of, soon
 from harness import run_stack
 from pipelines import run_of
 from raw import connect
+from test_health import sample_values
 from waiting import PATIENCE, holds_for, wait_until
 
 # With a heartbeat of 1 s: dead after 2 intervals + 1 s, and the first retry comes at once.
@@ -149,9 +150,19 @@ def test_a_job_past_its_deadline_is_handed_out_again_though_its_grader_beats(has
         assert again["attempt"] == 2
         (first, _) = stack.database.leases(run)
         assert first["ended"] == "expired"
+        wait_until(lambda: workers_stuck(stack) == 1, 5, "its grader shows as stuck")
         grader.finish(again)
         assert stack.api.status(run)["state"] == "finished"
+        wait_until(lambda: workers_stuck(stack) == 0, 5, "it works again")
     assert len(hanging.refused) == 1
+
+
+def workers_stuck(stack):
+    api = Api(stack.described["scheduler"][0]["url"])
+    try:
+        return sample_values(api.request("GET", "/metrics").text)["broadway_scheduler_workers_stuck"]
+    finally:
+        api.close()
 
 
 def test_the_runs_own_max_attempts_wins_up_to_the_flags(hasty_stack):

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from broadway import ROUTE, SeedGrader, error_of, soon
+from course import CourseGrader
 from crowd import Crowd
 from pipelines import run_of
 from raw import connect
@@ -258,6 +259,19 @@ def test_where_too_many_polls_wait_more_are_held_for_a_moment_and_all_else_gets_
     run = stack.api.submit_and_start(run_of(1))
     grader.finish(grader.take())
     assert stack.api.wait_over(run)["state"] == "finished"
+
+
+def test_a_poll_of_a_course_grader_is_held_no_longer_than_others_where_too_many_wait(stack, make_replica):
+    small = make_replica(stack, "--max-connections=256", "--course-poll-wait=15").wait_ready()
+    grader = CourseGrader(small.url, stack.cluster_token)
+    with Crowd([small.url], stack.cluster_token, 192) as crowd:
+        crowd.park()
+        wait_until(lambda: parked_polls(small) == 192, 10, "three quarters of the connections wait")
+        begun = time.monotonic()
+        assert grader.poll_response().status_code == 498
+        assert 0.9 <= time.monotonic() - begun < 5 * PATIENCE
+        assert grader.beat().status_code == 200
+    grader.close()
 
 
 def parked_polls(replica):

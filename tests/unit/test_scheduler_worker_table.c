@@ -292,6 +292,37 @@ static void one_more_failure_after_the_pause_is_the_next_pause(void **state)
     assert_true(worker_note_result(worker, true, NOW_MS + WORKER_PAUSE_MS));
 }
 
+static void worker_that_beats_and_does_nothing_else_is_stuck_until_it_acts(void **state)
+{
+    enum { TIMEOUT_MS = 60000, LATER_MS = NOW_MS + TIMEOUT_MS + 1 };
+    struct worker_table *table = *state;
+    struct known_worker *idle = add(table, "idle"), *asking = add(table, "asking"),
+                        *working = add(table, "working"), *told = add(table, "told"),
+                        *dead = add(table, "dead");
+    struct parked_poll *const some_poll = (struct parked_poll *)table;
+    asking->polls = some_poll;
+    working->held = 1;
+    told->is_socket = true;
+    worker_declare_dead(table, dead);
+    assert_int_equal(worker_table_stuck(table, TIMEOUT_MS, NOW_MS + TIMEOUT_MS), 0);
+    assert_int_equal(worker_table_stuck(table, TIMEOUT_MS, LATER_MS), 1);
+    worker_acted(idle, LATER_MS);
+    assert_int_equal(worker_table_stuck(table, TIMEOUT_MS, LATER_MS), 0);
+    asking->polls = NULL;
+    assert_int_equal(worker_table_stuck(table, TIMEOUT_MS, LATER_MS), 1);
+}
+
+static void worker_that_let_a_deadline_pass_is_stuck_until_it_acts(void **state)
+{
+    struct worker_table *table = *state;
+    struct known_worker *worker = add(table, "w1");
+    worker->held = 1;
+    worker->has_overrun = true;
+    assert_int_equal(worker_table_stuck(table, HEARTBEAT_MS, NOW_MS), 1);
+    worker_acted(worker, NOW_MS);
+    assert_int_equal(worker_table_stuck(table, HEARTBEAT_MS, NOW_MS), 0);
+}
+
 static void gap_in_hearing_is_forgiven_to_all(void **state)
 {
     struct worker_table *table = *state;
@@ -342,6 +373,8 @@ int main(void)
         CASE(worker_that_fails_five_jobs_in_a_row_at_once_is_paused),
         CASE(any_other_end_of_a_job_ends_the_row),
         CASE(one_more_failure_after_the_pause_is_the_next_pause),
+        CASE(worker_that_beats_and_does_nothing_else_is_stuck_until_it_acts),
+        CASE(worker_that_let_a_deadline_pass_is_stuck_until_it_acts),
         CASE(gap_in_hearing_is_forgiven_to_all),
         CASE(forgiveness_never_reaches_into_the_future),
     };
