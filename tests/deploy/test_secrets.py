@@ -147,6 +147,30 @@ def test_tokens_are_replaced_by_a_second_set_beside_the_first(tmp_path):
     assert status == 2 and "--second-client-token" in said
 
 
+def test_courses_are_a_secret_of_the_site(tmp_path):
+    site = tmp_path / "site"
+    assert run([KUBERNETES / "make-site", site])[0] == 0
+    courses = '{"cs225": {"tokens": ["a-token-that-somebody-made-up"]}}'
+    (site / "secrets/courses.json").write_text(courses, encoding="utf-8")
+    kustomization = yaml.safe_load((site / "kustomization.yaml").read_text(encoding="utf-8"))
+    kustomization["components"] = [os.path.relpath(KUBERNETES / "components/courses", site)]
+    entry = {"name": "broadway-courses", "namespace": "broadway", "files": ["secrets/courses.json"]}
+    kustomization["secretGenerator"].append(entry)
+    (site / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+    found = parse(render_directory(site))
+    api = of_kind(found, "Deployment")["broadway-api"]
+    schemas.check(api, schemas.VERSIONS[0])
+    (container,) = pod_spec(api)["containers"]
+    assert (
+        flags.unknown("broadway-api", [entry["name"] for entry in container["env"] if entry["name"] != "POD_IP"]) == []
+    )
+    (path,) = [entry["value"] for entry in container["env"] if entry["name"] == "BROADWAY_COURSE_CONFIG"]
+    directory, _, key = path.rpartition("/")
+    (mount,) = [mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == directory]
+    (secret,) = [v["secret"]["secretName"] for v in pod_spec(api)["volumes"] if v["name"] == mount]
+    assert base64.b64decode(of_kind(found, "Secret")[secret]["data"][key]).decode() == courses
+
+
 def keys_sh(directory):
     """(exit status, what it said) of the script that looks at the database's secrets, its paths below a directory."""
     script = (KUBERNETES / "components/mongodb/keys.sh").read_text(encoding="utf-8")
