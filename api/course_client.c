@@ -7,6 +7,7 @@
 #include "api/api.h"
 #include "api/course_status.h"
 #include "api/definition_cache.h"
+#include "api/executor.h"
 #include "api/options.h"
 #include "api/run_creation.h"
 #include "api/run_facts.h"
@@ -86,6 +87,45 @@ static enum bw_code define_run(struct api *api, const struct request *request,
     return *definition != NULL ? BW_OK : bw_fail(error, BW_INTERNAL, "memory is short");
 }
 
+/* A run that is stored, until it is started. */
+struct start {
+    struct api *api;
+    struct exchange *exchange;
+    char run[RUN_ID_SIZE];
+    enum run_phase first;
+};
+
+/* On the executor: it waits for the database. */
+static void start_run(void *argument)
+{
+    struct start *start = argument;
+    struct exchange *exchange = start->exchange;
+    struct bw_error error;
+    char run[RUN_ID_SIZE];
+    enum bw_code code = run_store_start(start->api->run_store, start->run, start->first, &error);
+    memcpy(run, start->run, sizeof run);
+    free(start);
+    if (code == BW_OK || code == BW_CONFLICT) /* an earlier try of the same request started it */
+        exchange_succeed(exchange, json_pack("{s:s}", "grading_run_id", run));
+    else
+        exchange_refuse(exchange, code, &error);
+}
+
+static void created(struct api *api, struct exchange *exchange, enum bw_code code,
+                    const struct run *run, const struct bw_error *error)
+{
+    struct start *start = code == BW_OK ? calloc(1, sizeof *start) : NULL;
+    if (start == NULL) {
+        exchange_refuse(exchange, code == BW_OK ? BW_UNAVAILABLE : code, error);
+        return;
+    }
+    start->api = api;
+    start->exchange = exchange;
+    memcpy(start->run, run->id, sizeof start->run);
+    start->first = run_first_phase(run);
+    executor_submit(api->executor, true, start_run, start); /* urgent ones are never refused */
+}
+
 enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
@@ -97,13 +137,9 @@ enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct
     run_describe(definition, &run);
     snprintf(run.course, sizeof run.course, "%s", request->parts[0]);
     snprintf(run.assignment, sizeof run.assignment, "%s", request->parts[1]);
-    code = run_create(api, exchange, run.course, definition, &run, error);
+    code = run_create(api, exchange, run.course, definition, &run, created, error);
     definition_release(definition);
-    if (code == BW_OK)
-        code = run_store_start(api->run_store, run.id, run_first_phase(&run), error);
-    if (code == BW_OK || code == BW_CONFLICT) /* an earlier try of the same request started it */
-        exchange_succeed(exchange, json_pack("{s:s}", "grading_run_id", run.id));
-    return code == BW_CONFLICT ? BW_OK : code;
+    return code;
 }
 
 enum bw_code course_run_cancel(struct api *api, struct exchange *exchange, struct bw_error *error)

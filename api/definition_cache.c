@@ -7,6 +7,7 @@
 #include <uthash.h>
 
 #include "common/store/definition_store.h"
+#include "common/store/run_store.h"
 
 struct entry {
     char run_id[RUN_ID_SIZE];
@@ -28,6 +29,7 @@ struct load {
 };
 
 struct definition_cache {
+    struct run_store *runs;
     struct definition_store *store;
     size_t max_bytes;
     pthread_cond_t loaded;
@@ -37,11 +39,13 @@ struct definition_cache {
     size_t bytes;
 };
 
-struct definition_cache *definition_cache_new(struct definition_store *store, size_t max_bytes)
+struct definition_cache *definition_cache_new(struct run_store *runs,
+                                              struct definition_store *store, size_t max_bytes)
 {
     struct definition_cache *cache = calloc(1, sizeof *cache);
     if (cache == NULL)
         abort();
+    cache->runs = runs;
     cache->store = store;
     cache->max_bytes = max_bytes;
     pthread_mutex_init(&cache->mutex, NULL);
@@ -101,12 +105,23 @@ static struct definition *recall(struct definition_cache *cache, const char *run
     return definition_hold(entry->definition);
 }
 
+/* A short one stands in the run's own document. That one counts: what else stands under the run's
+ * id may have been left by a request that came to nothing. */
+static enum bw_code read_text(struct definition_cache *cache, const char *run_id, char **text,
+                              size_t *length, struct bw_error *error)
+{
+    enum bw_code code = run_store_read_definition(cache->runs, run_id, text, length, error);
+    if (code != BW_NOT_FOUND)
+        return code;
+    return definition_store_read(cache->store, run_id, text, length, error);
+}
+
 static enum bw_code read_definition(struct definition_cache *cache, const char *run_id,
                                     struct definition **definition, struct bw_error *error)
 {
     char *text;
     size_t length;
-    enum bw_code code = definition_store_read(cache->store, run_id, &text, &length, error);
+    enum bw_code code = read_text(cache, run_id, &text, &length, error);
     if (code != BW_OK)
         return code;
     struct bw_error reason;

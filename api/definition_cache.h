@@ -13,8 +13,10 @@
 
 struct definition_cache;
 struct definition_store;
+struct run_store;
 
-struct definition_cache *definition_cache_new(struct definition_store *store, size_t max_bytes);
+struct definition_cache *definition_cache_new(struct run_store *runs,
+                                              struct definition_store *store, size_t max_bytes);
 void definition_cache_free(struct definition_cache *cache); /* NULL is fine */
 
 /* The definition of a run, from memory or from the database (waits). On BW_OK a reference of the

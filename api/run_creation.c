@@ -1,5 +1,7 @@
 #include "api/run_creation.h"
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,32 +36,163 @@ void run_describe(const struct definition *definition, struct run *run)
 
 /* A run on its way into the database. */
 struct creation {
+    struct api *api;
+    struct exchange *exchange;
+    run_created *created;
     struct definition *definition;
     char *text; /* of it, as it is stored */
-    size_t length;
-    struct run run;
-    char digest[SHA256_TEXT_SIZE]; /* of the text; "" without an Idempotency-Key */
+    int64_t begun_ms;
+    bool was_there; /* the definition: it may be swept as one that was left alone, until the run is
+                     */
+    struct definition_commit stored;
+    struct run_commit run; /* its digest is that of the text; "" without an Idempotency-Key */
 };
+
+static void creation_free(struct creation *creation)
+{
+    definition_release(creation->definition);
+    free(creation->text);
+    free(creation);
+}
+
+/* Frees after it tells: `created` borrows the run. */
+static void settle(struct creation *creation, enum bw_code code, const struct bw_error *error)
+{
+    if (code == BW_OK)
+        definition_cache_put(creation->api->definitions, creation->run.run.id,
+                             creation->definition);
+    creation->created(creation->api, creation->exchange, code, &creation->run.run,
+                      code == BW_OK ? NULL : error);
+    creation_free(creation);
+}
+
+/* What is to be told of an insert that was not done, and was no duplicate either. */
+static enum bw_code judge_failure(enum commit_outcome outcome, struct bw_error *error)
+{
+    if (outcome == COMMIT_REFUSED)
+        return bw_fail(error, BW_TOO_LARGE,
+                       "the grading run can't be stored: it does not fit one document of the "
+                       "database");
+    return bw_fail(error, BW_UNAVAILABLE,
+                   "the grading run could not be stored in time: the database can't be reached");
+}
+
+/* Something stands under this id. BW_OK: it came from the same request. `first` is its digest; one
+ * that has none is of an older version, which judged by the definition. */
+static enum bw_code judge_duplicate(const struct creation *creation, const char *first,
+                                    struct bw_error *error)
+{
+    const char *digest = creation->run.digest;
+    if (first == NULL || digest[0] == '\0') /* another try gets another id */
+        return bw_fail(error, BW_UNAVAILABLE, "the grading run could not be stored: send it again");
+    if (first[0] != '\0' && strcmp(first, digest) != 0)
+        return bw_fail(error, BW_BAD_REQUEST,
+                       "Idempotency-Key: it was used before, with another grading run");
+    return BW_OK;
+}
+
+static enum bw_code judge(const struct creation *creation, enum commit_outcome outcome,
+                          const char *first, struct bw_error *error)
+{
+    if (outcome == COMMIT_DONE)
+        return BW_OK;
+    return outcome == COMMIT_DUPLICATE ? judge_duplicate(creation, first, error)
+                                       : judge_failure(outcome, error);
+}
+
+static void insert_definition(struct creation *creation,
+                              void (*settled)(struct definition_commit *, enum commit_outcome,
+                                              const char *))
+{
+    struct definition_commit *commit = &creation->stored;
+    memcpy(commit->run_id, creation->run.run.id, sizeof commit->run_id);
+    memcpy(commit->digest, creation->run.digest, sizeof commit->digest);
+    commit->text = creation->text;
+    commit->length = strlen(creation->text);
+    commit->settled = settled;
+    definition_store_insert(creation->api->definition_store, commit);
+}
+
+static struct creation *creation_of(struct definition_commit *commit)
+{
+    return (struct creation *)((char *)commit - offsetof(struct creation, stored));
+}
+
+static void definition_restored(struct definition_commit *commit, enum commit_outcome outcome,
+                                const char *first)
+{
+    struct creation *creation = creation_of(commit);
+    struct bw_error error;
+    settle(creation, judge(creation, outcome, first, &error), &error);
+}
+
+static void run_settled(struct run_commit *commit, enum commit_outcome outcome, const char *first)
+{
+    struct creation *creation = (struct creation *)((char *)commit -
+                                                    offsetof(struct creation, run));
+    struct bw_error error;
+    enum bw_code code = judge(creation, outcome, first, &error);
+    if (code == BW_OK && creation->was_there)
+        insert_definition(creation, definition_restored); /* if it was swept just now */
+    else
+        settle(creation, code, &error);
+}
+
+static void insert_run(struct creation *creation)
+{
+    creation->run.settled = run_settled;
+    run_store_insert(creation->api->run_store, &creation->run);
+}
+
+/* The key was used before, perhaps by an earlier try of this very request that nobody knows the end
+ * of: then only this run can follow. */
+static void definition_settled(struct definition_commit *commit, enum commit_outcome outcome,
+                               const char *first)
+{
+    struct creation *creation = creation_of(commit);
+    struct bw_error error;
+    enum bw_code code = judge(creation, outcome, first, &error);
+    creation->was_there = outcome == COMMIT_DUPLICATE;
+    if (code == BW_OK && clock_boot_ms() - creation->begun_ms > GIVE_UP_MS)
+        code = bw_fail(&error, BW_UNAVAILABLE,
+                       "the grading run could not be stored in time: send it again");
+    if (code == BW_OK)
+        insert_run(creation);
+    else
+        settle(creation, code, &error);
+}
+
+static void store(struct creation *creation)
+{
+    size_t length = strlen(creation->text);
+    creation->begun_ms = clock_boot_ms();
+    if (length > RUN_DEFINITION_MAX_BYTES) {
+        insert_definition(creation, definition_settled);
+        return;
+    }
+    creation->run.definition = creation->text;
+    creation->run.definition_length = length;
+    insert_run(creation);
+}
 
 static enum bw_code make_text(struct creation *creation, struct bw_error *error)
 {
     creation->text = definition_text(creation->definition);
     if (creation->text == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
-    creation->length = strlen(creation->text);
-    if (creation->length > DEFINITION_MAX_BYTES)
+    size_t length = strlen(creation->text);
+    if (length > DEFINITION_MAX_BYTES)
         return bw_fail(error, BW_TOO_LARGE,
-                       "the grading run is too large: %zu bytes, and %d can be stored",
-                       creation->length, (int)DEFINITION_MAX_BYTES);
+                       "the grading run is too large: %zu bytes, and %d can be stored", length,
+                       (int)DEFINITION_MAX_BYTES);
     return BW_OK;
 }
 
 /* A fresh id, or the one that belongs to the caller's key. */
-static enum bw_code choose_id(const struct exchange *exchange, const char *caller,
-                              struct creation *creation, struct bw_error *error)
+static enum bw_code choose_id(struct creation *creation, const char *caller, struct bw_error *error)
 {
-    const char *key = exchange_header(exchange, "Idempotency-Key");
-    struct run *run = &creation->run;
+    const char *key = exchange_header(creation->exchange, "Idempotency-Key");
+    struct run *run = &creation->run.run;
     char id[SHA256_TEXT_SIZE];
     run_id_new(run->id);
     if (key == NULL)
@@ -70,71 +203,32 @@ static enum bw_code choose_id(const struct exchange *exchange, const char *calle
                        (int)KEY_MAX);
     secret_digest((struct digest_part[]){{caller, strlen(caller)}, {key, length}}, 2, id);
     snprintf(run->id, sizeof run->id, "%.24s", id);
-    secret_digest(&(struct digest_part){creation->text, creation->length}, 1, creation->digest);
+    secret_digest(&(struct digest_part){creation->text, strlen(creation->text)}, 1,
+                  creation->run.digest);
     return BW_OK;
 }
 
-static enum bw_code insert_definition(struct api *api, const struct creation *creation,
-                                      struct bw_error *error)
+enum bw_code run_create(struct api *api, struct exchange *exchange, const char *caller,
+                        struct definition *definition, const struct run *run, run_created *created,
+                        struct bw_error *error)
 {
-    return definition_store_insert(api->definition_store, creation->run.id, creation->text,
-                                   creation->length, creation->digest, error);
-}
-
-/* The key was used before, perhaps by an earlier try of this very request that nobody knows the end
- * of. The first definition under a key stays: only its own run can follow. */
-static enum bw_code store_again(struct api *api, struct creation *creation, struct bw_error *error)
-{
-    char first[SHA256_TEXT_SIZE];
-    enum bw_code code = definition_store_read_digest(api->definition_store, creation->run.id, first,
-                                                     error);
-    if (code == BW_NOT_FOUND)
-        return bw_fail(error, BW_UNAVAILABLE, "the grading run could not be stored: send it again");
-    if (code == BW_OK && strcmp(first, creation->digest) != 0)
-        return bw_fail(error, BW_BAD_REQUEST,
-                       "Idempotency-Key: it was used before, with another grading run");
+    struct creation *creation = calloc(1, sizeof *creation);
+    if (creation == NULL)
+        return bw_fail(error, BW_INTERNAL, "memory is short");
+    creation->api = api;
+    creation->exchange = exchange;
+    creation->created = created;
+    creation->definition = definition_hold(definition);
+    creation->run.run = *run;
+    enum bw_code code = make_text(creation, error);
     if (code == BW_OK)
-        code = run_store_insert(api->run_store, &creation->run, error);
-    if (code != BW_OK && code != BW_CONFLICT)
+        code = choose_id(creation, caller, error);
+    if (code != BW_OK) {
+        creation_free(creation);
         return code;
-    code = insert_definition(api, creation, error); /* if it was swept just now, as left alone */
-    return code == BW_CONFLICT ? BW_OK : code;
-}
-
-/* First the definition, then the run, whose insert is what makes it exist. */
-static enum bw_code store(struct api *api, struct creation *creation, struct bw_error *error)
-{
-    int64_t begun_ms = clock_boot_ms();
-    bool has_key = creation->digest[0] != '\0';
-    enum bw_code code = insert_definition(api, creation, error);
-    if (code == BW_CONFLICT && has_key)
-        return store_again(api, creation, error);
-    if (code == BW_OK && clock_boot_ms() - begun_ms > GIVE_UP_MS)
-        return bw_fail(error, BW_UNAVAILABLE,
-                       "the grading run could not be stored in time: send it again");
-    if (code == BW_OK)
-        code = run_store_insert(api->run_store, &creation->run, error);
-    if (code == BW_CONFLICT && has_key)
-        return BW_OK; /* the definition is ours: another try of the same request was faster */
-    if (code == BW_CONFLICT) /* another try gets another id */
-        return bw_fail(error, BW_UNAVAILABLE, "the grading run could not be stored: send it again");
-    return code;
-}
-
-enum bw_code run_create(struct api *api, const struct exchange *exchange, const char *caller,
-                        struct definition *definition, struct run *run, struct bw_error *error)
-{
-    struct creation creation = {.definition = definition, .run = *run};
-    enum bw_code code = make_text(&creation, error);
-    if (code == BW_OK)
-        code = choose_id(exchange, caller, &creation, error);
-    if (code == BW_OK)
-        code = store(api, &creation, error);
-    if (code == BW_OK)
-        definition_cache_put(api->definitions, creation.run.id, definition);
-    free(creation.text);
-    *run = creation.run;
-    return code;
+    }
+    store(creation);
+    return BW_PENDING;
 }
 
 enum run_phase run_first_phase(const struct run *run)

@@ -1,7 +1,7 @@
 /*
- * run_creation: how a grading run comes into being, whatever its protocol: first its definition is
- * stored, then the run, whose insert is what makes it exist. Called by handlers, on the executor:
- * it waits for the database.
+ * run_creation: how a grading run comes into being, whatever its protocol. The insert of the run is
+ * what makes it exist; its definition goes with it if it is short, else it is stored before. Called
+ * by handlers; nobody waits.
  */
 #ifndef API_RUN_CREATION_H
 #define API_RUN_CREATION_H
@@ -16,12 +16,18 @@ struct exchange;
 /* A new run as its definition has it, without an id. It owns nothing. */
 void run_describe(const struct definition *definition, struct run *run);
 
+/* Called once, from a thread that must not wait. BW_OK; BW_BAD_REQUEST: the key was used for
+ * another run; BW_TOO_LARGE; BW_UNAVAILABLE: it may be there all the same. `run` is borrowed;
+ * `error` is NULL with BW_OK. */
+typedef void run_created(struct api *api, struct exchange *exchange, enum bw_code code,
+                         const struct run *run, const struct bw_error *error);
+
 /* Stores both, under a fresh id, or, if the request has an Idempotency-Key, under the one that
- * belongs to `caller` and key: then it may be there already. BW_BAD_REQUEST: the key was used for
- * another run; BW_TOO_LARGE; BW_UNAVAILABLE: it may be there all the same. */
-enum bw_code run_create(struct api *api, const struct exchange *exchange, const char *caller,
-                        struct definition *definition, struct run *run, struct bw_error *error)
-    BW_CHECKED;
+ * belongs to `caller` and key: then it may be there already. Takes a reference of `definition`, and
+ * a copy of `run`. BW_PENDING: `created` will be called; else a refusal, and it will not. */
+enum bw_code run_create(struct api *api, struct exchange *exchange, const char *caller,
+                        struct definition *definition, const struct run *run, run_created *created,
+                        struct bw_error *error) BW_CHECKED;
 
 /* The phase with which it starts. */
 enum run_phase run_first_phase(const struct run *run);

@@ -31,6 +31,16 @@ const struct json_field seed_show_fields[] = {
 
 /* ---- Create ---- */
 
+static void created(struct api *api, struct exchange *exchange, enum bw_code code,
+                    const struct run *run, const struct bw_error *error)
+{
+    (void)api;
+    if (code == BW_OK)
+        exchange_answer_json(exchange, json_pack("{s:s}", "id", run->id));
+    else
+        exchange_refuse(exchange, code, error);
+}
+
 enum bw_code seed_client_create(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct definition_limits limits = {.allow_privileged = api->options->allow_privileged};
@@ -41,10 +51,8 @@ enum bw_code seed_client_create(struct api *api, struct exchange *exchange, stru
     if (code != BW_OK)
         return code;
     run_describe(definition, &run);
-    code = run_create(api, exchange, "seed", definition, &run, error);
+    code = run_create(api, exchange, "seed", definition, &run, created, error);
     definition_release(definition);
-    if (code == BW_OK)
-        exchange_answer_json(exchange, json_pack("{s:s}", "id", run.id));
     return code;
 }
 

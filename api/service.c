@@ -186,7 +186,8 @@ static enum bw_code start_memory(struct service *service, struct bw_error *error
 {
     struct api *api = &service->api;
     (void)error;
-    api->definitions = definition_cache_new(api->definition_store, DEFINITION_CACHE_BYTES);
+    api->definitions = definition_cache_new(api->run_store, api->definition_store,
+                                            DEFINITION_CACHE_BYTES);
     api->workers = worker_cache_new(&(struct worker_cache_settings){.store = api->worker_store});
     api->course_workers = worker_cache_new(
         &(struct worker_cache_settings){.store = api->worker_store, .protocol = PROTOCOL_COURSE});

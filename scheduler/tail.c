@@ -59,7 +59,7 @@ static void append_update(bson_t *alternatives, const char *key, const char *col
 static void build_pipeline(bson_t *pipeline)
 {
     static const char *const left_out[] = {"fullDocument.result", "fullDocument.summary",
-                                           "updateDescription"};
+                                           "fullDocument.definition", "updateDescription"};
     bson_t stage, match, alternatives, project;
     BSON_APPEND_DOCUMENT_BEGIN(pipeline, "0", &stage);
     BSON_APPEND_DOCUMENT_BEGIN(&stage, "$match", &match);

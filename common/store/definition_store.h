@@ -1,6 +1,6 @@
 /*
- * definition_store: collection run_definitions: what was submitted, immutable. Written by the API,
- * before the run. Safe from any thread.
+ * definition_store: collection run_definitions: what was submitted, immutable, where it is too long
+ * to stand in the run's own document. Written by the API, before the run. Safe from any thread.
  */
 #ifndef COMMON_STORE_DEFINITION_STORE_H
 #define COMMON_STORE_DEFINITION_STORE_H
@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "common/database.h"
+#include "common/group_commit.h"
 #include "common/job.h"
 #include "common/secret.h"
 
@@ -19,17 +20,20 @@ enum bw_code definition_store_open(struct database *database, struct definition_
                                    struct bw_error *error) BW_CHECKED;
 void definition_store_close(struct definition_store *store);
 
-/* Inserts the text of a run's definition and waits until that is durable, 10 s at most. `digest` is
- * kept with it, unless it is "". BW_CONFLICT: there is one; BW_TOO_LARGE; BW_UNAVAILABLE (unknown).
- */
-enum bw_code definition_store_insert(struct definition_store *store, const char *run_id,
-                                     const char *text, size_t length, const char *digest,
-                                     struct bw_error *error) BW_CHECKED;
+struct definition_commit {
+    struct commit_item item; /* first; private to the store */
+    char run_id[RUN_ID_SIZE];
+    const char *text;              /* borrowed during definition_store_insert alone */
+    size_t length;                 /* DEFINITION_MAX_BYTES at most */
+    char digest[SHA256_TEXT_SIZE]; /* kept with it, unless it is "" */
+    /* Called once from the store's thread. With COMMIT_DUPLICATE `first` is the digest that is kept
+     * with what stands there ("": none), or NULL if that could not be read. */
+    void (*settled)(struct definition_commit *commit, enum commit_outcome outcome,
+                    const char *first);
+};
 
-/* Reads the digest that is kept with it, "" if none is. BW_NOT_FOUND, BW_UNAVAILABLE. */
-enum bw_code definition_store_read_digest(struct definition_store *store, const char *run_id,
-                                          char digest[SHA256_TEXT_SIZE], struct bw_error *error)
-    BW_CHECKED;
+/* Inserts with the next batch, tried for 10 s. */
+void definition_store_insert(struct definition_store *store, struct definition_commit *commit);
 
 /* The ids of all definitions there are; `each` borrows. Looks at everything. */
 enum bw_code definition_store_each(struct definition_store *store,

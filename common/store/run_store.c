@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/failpoint.h"
 #include "common/group_commit.h"
 #include "common/store/document.h"
-#include "common/store/waiting_commit.h"
 
 #define COLLECTION "grading_runs"
 
@@ -34,7 +34,7 @@ enum bw_code run_store_open(struct database *database, struct run_store **store,
         .max_bytes = 8 * 1024 * 1024,
         .is_hasty = true,
         .fetches_duplicates = true,
-        .heavy_fields = {"summary"},
+        .heavy_fields = {"summary", "definition"},
     };
     struct run_store *self = calloc(1, sizeof *self);
     if (self == NULL)
@@ -142,15 +142,61 @@ bool run_from_document(const bson_t *document, struct run *run)
     return true;
 }
 
-enum bw_code run_store_insert(struct run_store *store, struct run *run, struct bw_error *error)
+static void settled(struct commit_item *item, enum commit_outcome outcome, const bson_t *existing)
 {
-    run->created_ms = database_now_ms(store->database);
-    bson_t document = BSON_INITIALIZER;
-    run_to_document(run, &document);
-    enum commit_outcome outcome = waiting_commit(store->commits, &document, TRY_MS);
-    bson_destroy(&document);
+    struct run_commit *commit = (struct run_commit *)item;
+    char first[SHA256_TEXT_SIZE];
+    bson_destroy(item->document);
+    if (existing != NULL)
+        document_text(existing, "digest", first, sizeof first);
     FAILPOINT("after_run_insert");
-    return waiting_commit_code(outcome, "the grading run", error);
+    commit->settled(commit, outcome, existing != NULL ? first : NULL);
+}
+
+void run_store_insert(struct run_store *store, struct run_commit *commit)
+{
+    bson_t *document = bson_new();
+    commit->run.created_ms = database_now_ms(store->database);
+    run_to_document(&commit->run, document);
+    if (commit->digest[0] != '\0')
+        BSON_APPEND_UTF8(document, "digest", commit->digest);
+    if (commit->definition != NULL)
+        bson_append_utf8(document, "definition", -1, commit->definition,
+                         (int)commit->definition_length);
+    commit->item = (struct commit_item){
+        .document = document,
+        .expires_ms = clock_boot_ms() + TRY_MS,
+        .settled = settled,
+    };
+    group_commit_submit(store->commits, &commit->item);
+}
+
+static void take_definition(const bson_t *document, void *context)
+{
+    document_long_text(document, "definition", context);
+}
+
+enum bw_code run_store_read_definition(struct run_store *store, const char *run_id, char **text,
+                                       size_t *length, struct bw_error *error)
+{
+    struct long_text found = {NULL, 0};
+    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
+    enum bw_code code = BW_OK;
+    BSON_APPEND_INT32(&projection, "definition", 1);
+    if (append_id(&filter, run_id))
+        code = database_find(store->database, COLLECTION, &filter, &projection, take_definition,
+                             &found, error);
+    bson_destroy(&filter);
+    bson_destroy(&projection);
+    if (code == BW_OK && found.text == NULL)
+        return bw_fail(error, BW_NOT_FOUND, "the grading run '%.40s' has no definition", run_id);
+    if (code != BW_OK) {
+        free(found.text);
+        return code;
+    }
+    *text = found.text;
+    *length = found.length;
+    return BW_OK;
 }
 
 struct reading {
@@ -171,11 +217,14 @@ static void take_run(const bson_t *document, void *context)
 static enum bw_code read_run(struct run_store *store, const char *run_id, struct reading *reading,
                              struct bw_error *error)
 {
-    bson_t filter = BSON_INITIALIZER;
+    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
     enum bw_code code = BW_OK;
+    BSON_APPEND_INT32(&projection, "definition", 0);
     if (append_id(&filter, run_id))
-        code = database_find(store->database, COLLECTION, &filter, NULL, take_run, reading, error);
+        code = database_find(store->database, COLLECTION, &filter, &projection, take_run, reading,
+                             error);
     bson_destroy(&filter);
+    bson_destroy(&projection);
     if (code == BW_OK && !reading->is_found)
         return bw_fail(error, BW_NOT_FOUND, "there is no grading run '%.40s'", run_id);
     if (code != BW_OK && reading->is_found)
@@ -358,6 +407,7 @@ enum bw_code run_store_read_active(struct run_store *store, bool with_summary, s
     struct run_list list = {0};
     bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
     BSON_APPEND_BOOL(&filter, "active", true);
+    BSON_APPEND_INT32(&projection, "definition", 0);
     if (!with_summary)
         BSON_APPEND_INT32(&projection, "summary", 0);
     enum bw_code code = database_find(store->database, COLLECTION, &filter, &projection,
@@ -378,6 +428,7 @@ enum bw_code run_store_read_ended(struct run_store *store, int64_t before_ms, in
     BSON_APPEND_DATE_TIME(&condition, "$lt", before_ms);
     bson_append_document_end(&filter, &condition);
     BSON_APPEND_INT32(&projection, "summary", 0);
+    BSON_APPEND_INT32(&projection, "definition", 0);
     enum bw_code code = database_find_some(store->database, COLLECTION, &filter, &projection, limit,
                                            collect_run, &list, error);
     bson_destroy(&filter);
