@@ -87,71 +87,59 @@ static enum bw_code define_run(struct api *api, const struct request *request,
     return *definition != NULL ? BW_OK : bw_fail(error, BW_INTERNAL, "memory is short");
 }
 
-/* A run that was created and is to be started. */
+/* A run that is stored, until it is started. */
 struct start {
     struct api *api;
     struct exchange *exchange;
-    struct run run;
+    char run[RUN_ID_SIZE];
+    enum run_phase first;
 };
 
-/* On the executor. */
-static void start_created(void *context)
+/* On the executor: it waits for the database. */
+static void start_run(void *argument)
 {
-    struct start *start = context;
+    struct start *start = argument;
+    struct exchange *exchange = start->exchange;
     struct bw_error error;
-    enum bw_code code = run_store_start(start->api->run_store, start->run.id,
-                                        run_first_phase(&start->run), &error);
+    char run[RUN_ID_SIZE];
+    enum bw_code code = run_store_start(start->api->run_store, start->run, start->first, &error);
+    memcpy(run, start->run, sizeof run);
+    free(start);
     if (code == BW_OK || code == BW_CONFLICT) /* an earlier try of the same request started it */
-        exchange_succeed(start->exchange, json_pack("{s:s}", "grading_run_id", start->run.id));
+        exchange_succeed(exchange, json_pack("{s:s}", "grading_run_id", run));
     else
-        exchange_refuse(start->exchange, code, &error);
-    free(start);
+        exchange_refuse(exchange, code, &error);
 }
 
-static void created(enum bw_code code, const char *id, const struct bw_error *error, void *context)
+static void created(struct api *api, struct exchange *exchange, enum bw_code code,
+                    const struct run *run, const struct bw_error *error)
 {
-    static const struct bw_error busy = {"too many requests are waiting here: try again"};
-    struct start *start = context;
-    if (code == BW_OK) {
-        snprintf(start->run.id, sizeof start->run.id, "%s", id);
-        if (executor_submit(start->api->executor, false, start_created, start))
-            return;
-        code = BW_UNAVAILABLE;
-        error = &busy;
+    struct start *start = code == BW_OK ? calloc(1, sizeof *start) : NULL;
+    if (start == NULL) {
+        exchange_refuse(exchange, code == BW_OK ? BW_UNAVAILABLE : code, error);
+        return;
     }
-    exchange_refuse(start->exchange, code, error);
-    free(start);
-}
-
-static enum bw_code begin_start(struct api *api, struct exchange *exchange,
-                                struct run_creation *creation, struct bw_error *error)
-{
-    struct start *start = malloc(sizeof *start);
-    if (start == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
-    *start = (struct start){.api = api, .exchange = exchange, .run = creation->run};
-    creation->context = start;
-    enum bw_code code = run_creation_begin(api, creation, error);
-    if (code != BW_OK)
-        free(start);
-    return code;
+    start->api = api;
+    start->exchange = exchange;
+    memcpy(start->run, run->id, sizeof start->run);
+    start->first = run_first_phase(run);
+    executor_submit(api->executor, true, start_run, start); /* urgent ones are never refused */
 }
 
 enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
-    struct run_creation creation = {
-        .exchange = exchange, .caller = request->parts[0], .settled = created};
-    struct run *run = &creation.run;
-    enum bw_code code = define_run(api, request, &creation.definition, error);
+    struct definition *definition = NULL;
+    struct run run;
+    enum bw_code code = define_run(api, request, &definition, error);
     if (code != BW_OK)
         return code;
-    run_describe(creation.definition, run);
-    snprintf(run->course, sizeof run->course, "%s", request->parts[0]);
-    snprintf(run->assignment, sizeof run->assignment, "%s", request->parts[1]);
-    code = begin_start(api, exchange, &creation, error);
-    definition_release(creation.definition);
-    return code == BW_OK ? BW_PENDING : code;
+    run_describe(definition, &run);
+    snprintf(run.course, sizeof run.course, "%s", request->parts[0]);
+    snprintf(run.assignment, sizeof run.assignment, "%s", request->parts[1]);
+    code = run_create(api, exchange, run.course, definition, &run, created, error);
+    definition_release(definition);
+    return code;
 }
 
 enum bw_code course_run_cancel(struct api *api, struct exchange *exchange, struct bw_error *error)

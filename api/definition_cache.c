@@ -105,15 +105,23 @@ static struct definition *recall(struct definition_cache *cache, const char *run
     return definition_hold(entry->definition);
 }
 
-/* A small one is with its run. */
+/* A short one stands in the run's own document. That one counts: what else stands under the run's
+ * id may have been left by a request that came to nothing. */
+static enum bw_code read_text(struct definition_cache *cache, const char *run_id, char **text,
+                              size_t *length, struct bw_error *error)
+{
+    enum bw_code code = run_store_read_definition(cache->runs, run_id, text, length, error);
+    if (code != BW_NOT_FOUND)
+        return code;
+    return definition_store_read(cache->store, run_id, text, length, error);
+}
+
 static enum bw_code read_definition(struct definition_cache *cache, const char *run_id,
                                     struct definition **definition, struct bw_error *error)
 {
     char *text;
     size_t length;
-    enum bw_code code = run_store_read_definition(cache->runs, run_id, &text, &length, error);
-    if (code == BW_NOT_FOUND)
-        code = definition_store_read(cache->store, run_id, &text, &length, error);
+    enum bw_code code = read_text(cache, run_id, &text, &length, error);
     if (code != BW_OK)
         return code;
     struct bw_error reason;

@@ -15,7 +15,6 @@ struct definition_cache;
 struct definition_store;
 struct run_store;
 
-/* Both stores are borrowed until definition_cache_free. */
 struct definition_cache *definition_cache_new(struct run_store *runs,
                                               struct definition_store *store, size_t max_bytes);
 void definition_cache_free(struct definition_cache *cache); /* NULL is fine */

@@ -1,9 +1,7 @@
 /*
- * run_creation: how a grading run comes into being, whatever its protocol: first its definition is
- * stored, then the run, whose insert is what makes it exist; a small definition is stored with the
- * run. Called by handlers, on any thread.
- * Nobody waits: between the steps a creation belongs to the store's thread that goes on with it, or
- * to the executor where it has to read.
+ * run_creation: how a grading run comes into being, whatever its protocol. The insert of the run is
+ * what makes it exist; its definition goes with it if it is short, else it is stored before. Called
+ * by handlers; nobody waits.
  */
 #ifndef API_RUN_CREATION_H
 #define API_RUN_CREATION_H
@@ -18,24 +16,18 @@ struct exchange;
 /* A new run as its definition has it, without an id. It owns nothing. */
 void run_describe(const struct definition *definition, struct run *run);
 
-struct run_creation {
-    const struct exchange *exchange; /* for its Idempotency-Key */
-    const char *caller;              /* whose key that is */
-    struct definition *definition;
-    struct run run; /* as its definition has it */
-    /* Called once, from any thread; `id` is the run's (borrowed) with BW_OK, otherwise NULL.
-     * BW_BAD_REQUEST: the key was used for another run. BW_TOO_LARGE. BW_UNAVAILABLE: it may be
-     * there all the same. */
-    void (*settled)(enum bw_code code, const char *id, const struct bw_error *error, void *context);
-    void *context;
-};
+/* Called once, from a thread that must not wait. BW_OK; BW_BAD_REQUEST: the key was used for
+ * another run; BW_TOO_LARGE; BW_UNAVAILABLE: it may be there all the same. `run` is borrowed;
+ * `error` is NULL with BW_OK. */
+typedef void run_created(struct api *api, struct exchange *exchange, enum bw_code code,
+                         const struct run *run, const struct bw_error *error);
 
 /* Stores both, under a fresh id, or, if the request has an Idempotency-Key, under the one that
- * belongs to `caller` and key: then it may be there already. `creation` is borrowed during the
- * call, its definition longer. BW_OK: `settled` is called, now or later. Otherwise it is not:
- * BW_BAD_REQUEST: the key can't be one; BW_TOO_LARGE, BW_INTERNAL. */
-enum bw_code run_creation_begin(struct api *api, const struct run_creation *creation,
-                                struct bw_error *error) BW_CHECKED;
+ * belongs to `caller` and key: then it may be there already. Takes a reference of `definition`, and
+ * a copy of `run`. BW_PENDING: `created` will be called; else a refusal, and it will not. */
+enum bw_code run_create(struct api *api, struct exchange *exchange, const char *caller,
+                        struct definition *definition, const struct run *run, run_created *created,
+                        struct bw_error *error) BW_CHECKED;
 
 /* The phase with which it starts. */
 enum run_phase run_first_phase(const struct run *run);

@@ -31,27 +31,29 @@ const struct json_field seed_show_fields[] = {
 
 /* ---- Create ---- */
 
-static void created(enum bw_code code, const char *id, const struct bw_error *error, void *context)
+static void created(struct api *api, struct exchange *exchange, enum bw_code code,
+                    const struct run *run, const struct bw_error *error)
 {
+    (void)api;
     if (code == BW_OK)
-        exchange_answer_json(context, json_pack("{s:s}", "id", id));
+        exchange_answer_json(exchange, json_pack("{s:s}", "id", run->id));
     else
-        exchange_refuse(context, code, error);
+        exchange_refuse(exchange, code, error);
 }
 
 enum bw_code seed_client_create(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct definition_limits limits = {.allow_privileged = api->options->allow_privileged};
     json_t *document = json_object_get(exchange_request(exchange)->arguments, "document");
-    struct run_creation creation = {
-        .exchange = exchange, .caller = "seed", .settled = created, .context = exchange};
-    enum bw_code code = definition_new(document, &limits, &creation.definition, error);
+    struct definition *definition;
+    struct run run;
+    enum bw_code code = definition_new(document, &limits, &definition, error);
     if (code != BW_OK)
         return code;
-    run_describe(creation.definition, &creation.run);
-    code = run_creation_begin(api, &creation, error);
-    definition_release(creation.definition);
-    return code == BW_OK ? BW_PENDING : code;
+    run_describe(definition, &run);
+    code = run_create(api, exchange, "seed", definition, &run, created, error);
+    definition_release(definition);
+    return code;
 }
 
 /* ---- A run by its id ---- */

@@ -96,8 +96,8 @@ static void stop_stores(struct service *service)
     worker_store_close(api->worker_store);
     signal_store_close(api->signal_store);
     replica_store_close(api->replica_store);
-    definition_store_close(api->definition_store); /* what it settles goes on to the runs */
     run_store_close(api->run_store);
+    definition_store_close(api->definition_store);
     setting_store_close(api->setting_store);
     course_store_close(api->course_store);
     grading_config_store_close(api->grading_config_store);

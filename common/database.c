@@ -45,17 +45,11 @@ enum bw_code database_open(const char *uri, const char *name, const char *applic
 {
     if (!is_database_name(name))
         return bw_fail(error, BW_BAD_REQUEST, "'%.60s' can't be the name of a database", name);
-    enum bw_code code = database_check_uri(uri, error);
-    if (code != BW_OK)
-        return code;
     mongoc_log_set_handler(
         NULL, NULL); /* failures come back as errors; the driver's own lines add nothing */
-    bson_error_t reason;
-    mongoc_uri_t *parsed = mongoc_uri_new_with_error(uri, &reason);
+    mongoc_uri_t *parsed = database_uri_read(uri, error);
     if (parsed == NULL)
-        return bw_fail(
-            error, BW_BAD_REQUEST,
-            "the MongoDB URI can't be read: it must look like mongodb://HOST:PORT/?replicaSet=NAME");
+        return BW_BAD_REQUEST;
 
     struct database *opened = calloc(1, sizeof *opened);
     if (opened == NULL)

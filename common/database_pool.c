@@ -1,5 +1,7 @@
 #include "common/database_pool.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -44,7 +46,7 @@ static bool is_known_option(const char *name, size_t length)
 }
 
 /* The driver only warns of a misspelt option; a misspelt time-out must not silently be none. */
-enum bw_code database_check_uri(const char *uri, struct bw_error *error)
+static enum bw_code check_options(const char *uri, struct bw_error *error)
 {
     const char *option = strchr(uri, '?');
     while (option != NULL && option[1] != '\0') {
@@ -59,6 +61,60 @@ enum bw_code database_check_uri(const char *uri, struct bw_error *error)
         option = strchr(option, '&');
     }
     return BW_OK;
+}
+
+static bool has_certificate(FILE *file)
+{
+    char line[256];
+    while (fgets(line, sizeof line, file) != NULL)
+        if (strstr(line, "-----BEGIN ") != NULL)
+            return true;
+    return false;
+}
+
+static enum bw_code check_file(const mongoc_uri_t *uri, const char *option, struct bw_error *error)
+{
+    const char *path = mongoc_uri_get_option_as_utf8(uri, option, NULL);
+    if (path == NULL)
+        return BW_OK;
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return bw_fail(error, BW_BAD_REQUEST, "the MongoDB URI's %s '%.200s' can't be read: %s",
+                       option, path, strerror(errno));
+    bool is_good = has_certificate(file);
+    fclose(file);
+    if (is_good)
+        return BW_OK;
+    return bw_fail(error, BW_BAD_REQUEST,
+                   "the MongoDB URI's %s '%.200s' has no certificate in it; is it the placeholder "
+                   "of a sample?",
+                   option, path);
+}
+
+/* The driver opens these at each connection and reports a failure as the server's: the process
+ * would wait for a database that it can never reach. */
+static enum bw_code check_files(const mongoc_uri_t *uri, struct bw_error *error)
+{
+    enum bw_code code = check_file(uri, "tlsCAFile", error);
+    return code != BW_OK ? code : check_file(uri, "tlsCertificateKeyFile", error);
+}
+
+mongoc_uri_t *database_uri_read(const char *text, struct bw_error *error)
+{
+    if (check_options(text, error) != BW_OK)
+        return NULL;
+    bson_error_t reason;
+    mongoc_uri_t *uri = mongoc_uri_new_with_error(text, &reason);
+    if (uri == NULL) {
+        bw_fail(
+            error, BW_BAD_REQUEST,
+            "the MongoDB URI can't be read: it must look like mongodb://HOST:PORT/?replicaSet=NAME");
+        return NULL;
+    }
+    if (check_files(uri, error) == BW_OK)
+        return uri;
+    mongoc_uri_destroy(uri);
+    return NULL;
 }
 
 static void set_default(mongoc_uri_t *uri, const char *option, int32_t value)

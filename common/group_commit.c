@@ -401,21 +401,3 @@ void group_commit_close(struct group_commit *self)
     mongoc_write_concern_destroy(self->ephemeral);
     free(self);
 }
-
-enum bw_code commit_outcome_code(enum commit_outcome outcome, const char *what,
-                                 struct bw_error *error)
-{
-    switch (outcome) {
-    case COMMIT_DONE:
-        return BW_OK;
-    case COMMIT_DUPLICATE:
-        return bw_fail(error, BW_CONFLICT, "%s: something else stands under this id", what);
-    case COMMIT_REFUSED:
-        return bw_fail(error, BW_TOO_LARGE,
-                       "%s can't be stored: it does not fit one document of the database", what);
-    case COMMIT_UNKNOWN:
-        break;
-    }
-    return bw_fail(error, BW_UNAVAILABLE,
-                   "%s could not be stored in time: the database can't be reached", what);
-}

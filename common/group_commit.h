@@ -71,11 +71,6 @@ void group_commit_close(struct group_commit *group_commit);
 /* Hands an item over. Never blocks, never fails. */
 void group_commit_submit(struct group_commit *group_commit, struct commit_item *item);
 
-/* The code that stands for an outcome, with a sentence about `what`: BW_OK, BW_CONFLICT,
- * BW_TOO_LARGE, BW_UNAVAILABLE. */
-enum bw_code commit_outcome_code(enum commit_outcome outcome, const char *what,
-                                 struct bw_error *error) BW_CHECKED;
-
 /* How many items wait or are under way: for metrics and for limits. */
 size_t group_commit_depth(struct group_commit *group_commit);
 

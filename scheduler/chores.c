@@ -78,6 +78,15 @@ static void find_results(struct chores *chores, struct chore *chore)
                                     chore->wanted.count, false, post_result, &search, &unused);
 }
 
+static void find_signals(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    if (FAILPOINT_FAILS("drop_found_signal"))
+        return;
+    chore->code = signal_store_read(chores->settings.signals, chore->unheard.since_ms,
+                                    &chore->unheard.signals, &chore->unheard.count, &unused);
+}
+
 static void delete_worker(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
@@ -122,7 +131,7 @@ static void (*const doers[])(struct chores *chores, struct chore *chore) = {
     [CHORE_MARK_WORKER] = mark_worker,       [CHORE_DELETE_WORKER] = delete_worker,
     [CHORE_READ_WORKER] = read_worker,       [CHORE_FIND_RUNS] = find_runs,
     [CHORE_FIND_RESULTS] = find_results,     [CHORE_REMOVE_RUNS] = remove_runs,
-    [CHORE_REMOVE_ORPHANS] = remove_orphans,
+    [CHORE_REMOVE_ORPHANS] = remove_orphans, [CHORE_FIND_SIGNALS] = find_signals,
 };
 
 /* The next chore, or NULL: closing, and nothing is left. */
@@ -213,6 +222,11 @@ void chore_free(struct chore *chore)
         for (size_t i = 0; i < chore->found.count; i++)
             run_clear(&chore->found.runs[i]);
         free(chore->found.runs);
+    }
+    if (chore->kind == CHORE_FIND_SIGNALS) {
+        for (size_t i = 0; i < chore->unheard.count; i++)
+            signal_clear(&chore->unheard.signals[i]);
+        free(chore->unheard.signals);
     }
     free(chore);
 }

@@ -13,6 +13,7 @@
 #include "common/store/lease_store.h"
 #include "common/store/result_store.h"
 #include "common/store/run_store.h"
+#include "common/store/signal_store.h"
 #include "common/store/worker_store.h"
 #include "scheduler/inbox.h"
 
@@ -24,6 +25,7 @@ enum chore_kind {
     CHORE_READ_WORKER,
     CHORE_FIND_RUNS,    /* the active ones */
     CHORE_FIND_RESULTS, /* of some jobs: each comes as an EVENT_RESULT of its own */
+    CHORE_FIND_SIGNALS, /* that the change stream should have told */
     CHORE_REMOVE_RUNS,  /* that ended long ago */
     CHORE_REMOVE_ORPHANS
 };
@@ -64,6 +66,11 @@ struct chore {
             size_t count;
         } wanted;
         struct {
+            int64_t since_ms;       /* a database date */
+            struct signal *signals; /* once done; owned */
+            size_t count;
+        } unheard;
+        struct {
             int64_t now_ms, before_ms; /* database dates: runs that ended before the second */
             int64_t job_timeout_ms;
             size_t count; /* once done: how many */
@@ -81,6 +88,7 @@ struct chores_settings {
     struct lease_store *leases;
     struct worker_store *workers;
     struct result_store *results;
+    struct signal_store *signals;
     struct retention *retention;
     struct inbox *inbox;
     struct fence fence; /* closed: chores come back undone, as unknown */

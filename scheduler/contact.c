@@ -163,14 +163,18 @@ void replica_changed_process(struct core *core, struct known_replica *replica, c
     replica->wants_announcement = true;
     replica->retry_ms = 0;
     replica->failures = 0;
+    replica->heard_number = 0;
+    memcpy(replica->former_process, replica->process, sizeof replica->former_process);
     snprintf(replica->process, sizeof replica->process, "%s", process);
 }
 
-static void callback_failed(struct core *core, struct known_replica *replica)
+static void callback_failed(struct core *core, struct known_replica *replica,
+                            const struct callback *callback)
 {
     metric_add(core->metrics, SCHEDULER_CALLBACKS_FAILED, 1);
     replica->failures++;
     if (replica->failures < CONTACT_FAILURES) {
+        replica_take_back_answers(replica, callback->body);
         replica->retry_ms = core->now_ms + ((int64_t)RETRY_PAUSE_MS << replica->failures);
         replica->wants_announcement = replica->wants_announcement || replica->outbox == NULL;
         return;
@@ -221,7 +225,7 @@ void callback_answered(struct core *core, struct callback *callback)
     else if (callback->status == 409 && reply != NULL)
         callback_refused(core, replica, reply);
     else
-        callback_failed(core, replica);
+        callback_failed(core, replica, callback);
     if (callback->status != 200 && callback->has_events)
         replica->wants_announcement = true; /* its list says what its watchers were told last */
     json_decref(reply);

@@ -83,6 +83,7 @@ static void chore_done(struct core *core, struct chore *chore)
         break;
     case CHORE_FIND_RUNS:
     case CHORE_FIND_RESULTS:
+    case CHORE_FIND_SIGNALS:
     case CHORE_REMOVE_RUNS:
     case CHORE_REMOVE_ORPHANS:
         sweep_seen(core, chore);
@@ -104,6 +105,7 @@ static void handle(struct core *core, struct event *event)
         result_seen(core, &event->result);
         break;
     case EVENT_SIGNAL:
+        core->sweep.streamed_ms = core->now_ms;
         hear_signal(core, &event->signal);
         break;
     case EVENT_WORKER:

@@ -27,6 +27,7 @@
 #include "common/store/replica_store.h"
 #include "common/store/result_store.h"
 #include "common/store/run_store.h"
+#include "common/store/signal_store.h"
 #include "common/store/worker_store.h"
 #include "scheduler/callbacks.h"
 #include "scheduler/chores.h"
@@ -54,6 +55,7 @@ struct core {
     struct result_store *results;
     struct worker_store *worker_store;
     struct replica_store *replica_store;
+    struct signal_store *signals;
     struct leader_store *leader_store;
     struct leadership *leadership;
     struct inbox *inbox;
@@ -105,7 +107,8 @@ void core_reset(struct core *core);
 void core_discard(struct event *event);
 
 /* hearing.c */
-void hear_signal(struct core *core, const struct signal *signal);
+/* False: it was heard before, or a later one of its replica was. */
+bool hear_signal(struct core *core, const struct signal *signal);
 void hear_worker(struct core *core, const struct worker *worker);
 void worker_was_read(struct core *core, const struct chore *chore);
 void forget_asked_workers(struct core *core, int64_t before_ms);

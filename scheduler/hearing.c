@@ -200,9 +200,24 @@ static struct known_replica *find_replica(struct core *core, const struct signal
     return replica;
 }
 
-void hear_signal(struct core *core, const struct signal *signal)
+/* A signal may come twice, by the stream and by a look, and a look may bring what a process of the
+ * past has sent. */
+static bool was_heard(const struct core *core, const struct signal *signal)
 {
+    const struct known_replica *replica = replica_table_find(&core->replicas, signal->replica.id);
+    if (replica == NULL)
+        return false;
+    if (strcmp(replica->process, signal->replica.process) == 0)
+        return signal->number <= replica->heard_number;
+    return strcmp(replica->former_process, signal->replica.process) == 0;
+}
+
+bool hear_signal(struct core *core, const struct signal *signal)
+{
+    if (was_heard(core, signal))
+        return false;
     struct known_replica *replica = find_replica(core, signal);
+    replica->heard_number = signal->number;
     replica->heard_ms = core->now_ms;
     if (!replica->in_contact)
         replica->wants_announcement = true; /* it lives: try it again */
@@ -219,4 +234,5 @@ void hear_signal(struct core *core, const struct signal *signal)
         replica_drop_polls(&core->replicas, replica, core->now_ms);
     if (signal->is_life)
         compare_checksum(replica, signal);
+    return true;
 }

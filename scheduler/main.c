@@ -83,6 +83,8 @@ static enum bw_code open_stores(struct scheduler *scheduler, struct bw_error *er
     if (code == BW_OK)
         code = replica_store_open(core->database, &core->replica_store, error);
     if (code == BW_OK)
+        code = signal_store_open(core->database, &core->signals, error);
+    if (code == BW_OK)
         code = setting_store_open(core->database, &scheduler->settings, error);
     if (code == BW_OK)
         code = definition_store_open(core->database, &scheduler->definitions, error);
@@ -200,6 +202,7 @@ static void close_stores(struct scheduler *scheduler)
     run_store_close(core->runs);
     worker_store_close(core->worker_store);
     replica_store_close(core->replica_store);
+    signal_store_close(core->signals);
     leadership_free(core->leadership); /* the stores' fence */
     leader_store_close(core->leader_store);
     setting_store_close(scheduler->settings);
@@ -226,6 +229,7 @@ static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
                                   .leases = core->lease_store,
                                   .workers = core->worker_store,
                                   .results = core->results,
+                                  .signals = core->signals,
                                   .retention = scheduler->retention,
                                   .inbox = core->inbox,
                                   .fence = leadership_fence(core->leadership)});

@@ -213,3 +213,16 @@ void replica_take_news(struct known_replica *replica, json_t *body)
         json_object_set_new(body, "events", replica->events);
     replica->answers = replica->events = NULL;
 }
+
+void replica_take_back_answers(struct known_replica *replica, const char *body)
+{
+    json_t *told = json_loads(body, 0, NULL);
+    json_t *answers = json_incref(json_object_get(told, "answers"));
+    json_decref(told);
+    if (answers == NULL)
+        return;
+    if (replica->answers != NULL)
+        json_array_extend(answers, replica->answers);
+    json_decref(replica->answers);
+    replica->answers = answers;
+}

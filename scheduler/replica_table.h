@@ -43,6 +43,8 @@ struct known_replica {
     char id[WORKER_ID_SIZE];
     char url[256];
     char process[33];
+    char former_process[33]; /* the one before, "": none known */
+    int64_t heard_number;    /* of the last signal of this process */
     int64_t heard_ms;        /* clock_boot_ms of its last signal */
     bool in_contact;         /* its last callback was answered */
     bool has_announced;      /* since this leader began */
@@ -115,6 +117,10 @@ void replica_tell(struct known_replica *replica, int64_t watch, const char *type
 
 /* Moves both into the body of a callback. */
 void replica_take_news(struct known_replica *replica, json_t *body);
+
+/* The callback with this body (as text) was not answered: its answers are told again. Whoever
+ * has had them ignores them. */
+void replica_take_back_answers(struct known_replica *replica, const char *body);
 
 /* Count and checksum of the polls that wait or are matched, to compare with a sign of life. */
 void replica_checksum(const struct known_replica *replica, int64_t *count, int64_t *checksum);

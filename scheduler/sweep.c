@@ -8,7 +8,15 @@
 #include "scheduler/options.h"
 #include "scheduler/scheduler_metrics.h"
 
-enum { AGE_PAUSE_MS = 60000, SHORTEST_MS = 500, LONGEST_MS = 5000, LEASES_AT_ONCE = 512 };
+enum {
+    AGE_PAUSE_MS = 60000,
+    SHORTEST_MS = 500,
+    LONGEST_MS = 5000,
+    LEASES_AT_ONCE = 512,
+    SIGN_OF_LIFE_MS = 2500, /* every replica sends one more often */
+    SIGNALS_PAUSE_MS = 400, /* polls wait, some of them for a second only */
+    SIGNALS_OVERLAP_MS = 5000
+};
 
 void sweep_reset(struct sweep *sweep)
 {
@@ -83,8 +91,27 @@ static void look_for_orphans(struct core *core)
     chores_submit(core->chores, chore_new(CHORE_REMOVE_ORPHANS, core->generation));
 }
 
+/* A stream that brings no signal for longer than a replica is ever silent has lost them, or there
+ * are none: then they are read. What was heard before is told by its number. */
+static void look_for_signals(struct core *core)
+{
+    int64_t silence_ms = core->heartbeat_ms < SIGN_OF_LIFE_MS ? core->heartbeat_ms
+                                                              : SIGN_OF_LIFE_MS;
+    if (core->sweep.streamed_ms == 0)
+        core->sweep.streamed_ms = core->now_ms;
+    if (core->sweep.is_looking || core->now_ms - core->sweep.streamed_ms < silence_ms ||
+        core->now_ms - core->sweep.heard_ms < SIGNALS_PAUSE_MS)
+        return;
+    core->sweep.heard_ms = core->now_ms;
+    core->sweep.is_looking = true;
+    struct chore *chore = chore_new(CHORE_FIND_SIGNALS, core->generation);
+    chore->unheard.since_ms = database_now_ms(core->database) - SIGNALS_OVERLAP_MS;
+    chores_submit(core->chores, chore);
+}
+
 void sweep_tick(struct core *core)
 {
+    look_for_signals(core);
     if (core->sweep.under_way > 0 || core->now_ms - core->sweep.begun_ms < interval_ms(core))
         return;
     core->sweep.begun_ms = core->now_ms;
@@ -128,8 +155,20 @@ static void take_runs(struct core *core, struct chore *chore)
     core->sweep.missed_count = count;
 }
 
+static void take_signals(struct core *core, struct chore *chore)
+{
+    core->sweep.is_looking = false;
+    for (size_t i = 0; i < chore->unheard.count; i++)
+        if (hear_signal(core, &chore->unheard.signals[i]))
+            metric_add(core->metrics, SCHEDULER_MISSED, 1);
+}
+
 void sweep_seen(struct core *core, struct chore *chore)
 {
+    if (chore->kind == CHORE_FIND_SIGNALS) {
+        take_signals(core, chore);
+        return;
+    }
     core->sweep.under_way--;
     if (chore->code != BW_OK)
         return; /* the next look is as good */

@@ -1,8 +1,8 @@
 /*
  * sweep: what the change stream should have told and perhaps did not, looked up now and then: runs
- * that were started or cancelled, results of jobs that are leased. A lost event costs seconds,
- * never a run. And, more rarely, what is to be removed (retention.h). Belongs to the scheduler's
- * core thread; the looking is a chore.
+ * that were started or cancelled, results of jobs that are leased, signals of replicas when none
+ * come. A lost event costs seconds, never a run. And, more rarely, what is to be removed
+ * (retention.h). Belongs to the scheduler's core thread; the looking is a chore.
  */
 #ifndef SCHEDULER_SWEEP_H
 #define SCHEDULER_SWEEP_H
@@ -21,6 +21,9 @@ struct sweep {
     size_t first_lease;          /* where the next look at leased jobs begins */
     char (*missed)[RUN_ID_SIZE]; /* active runs that the last look found and the queue lacks */
     size_t missed_count;
+    int64_t streamed_ms;          /* when the change stream brought a signal last */
+    int64_t heard_ms;             /* when it was last looked for signals */
+    bool is_looking;              /* for signals, at this moment */
     int64_t aged_ms, orphaned_ms; /* when it was last looked for old runs, and for orphans */
 };
 

@@ -1,7 +1,6 @@
 #include "common/store/definition_store.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/clock.h"
 #include "common/group_commit.h"
@@ -9,7 +8,7 @@
 
 #define COLLECTION "run_definitions"
 
-enum { TRY_MS = 10000, DOCUMENT_ROOM = 256 };
+enum { TRY_MS = 10000 };
 
 struct definition_store {
     struct database *database;
@@ -51,14 +50,16 @@ void definition_store_close(struct definition_store *store)
 static void settled(struct commit_item *item, enum commit_outcome outcome, const bson_t *existing)
 {
     struct definition_commit *commit = (struct definition_commit *)item;
-    (void)existing;
+    char first[SHA256_TEXT_SIZE];
     bson_destroy(item->document);
-    commit->settled(commit, outcome);
+    if (existing != NULL)
+        document_text(existing, "digest", first, sizeof first);
+    commit->settled(commit, outcome, existing != NULL ? first : NULL);
 }
 
 void definition_store_insert(struct definition_store *store, struct definition_commit *commit)
 {
-    bson_t *document = bson_sized_new(commit->length + DOCUMENT_ROOM);
+    bson_t *document = bson_new();
     BSON_APPEND_UTF8(document, "_id", commit->run_id);
     BSON_APPEND_INT64(document, DOCUMENT_NONCE, nonce_new());
     BSON_APPEND_DATE_TIME(document, "created_at", database_now_ms(store->database));
@@ -73,31 +74,15 @@ void definition_store_insert(struct definition_store *store, struct definition_c
     group_commit_submit(store->commits, &commit->item);
 }
 
-struct reading {
-    char *text;
-    size_t length;
-};
-
 static void take_text(const bson_t *document, void *context)
 {
-    struct reading *reading = context;
-    bson_iter_t field;
-    uint32_t length;
-    if (!bson_iter_init_find(&field, document, "definition") || !BSON_ITER_HOLDS_UTF8(&field) ||
-        reading->text != NULL)
-        return;
-    const char *text = bson_iter_utf8(&field, &length);
-    reading->text = malloc((size_t)length + 1);
-    if (reading->text == NULL)
-        abort();
-    memcpy(reading->text, text, (size_t)length + 1);
-    reading->length = length;
+    document_long_text(document, "definition", context);
 }
 
 enum bw_code definition_store_read(struct definition_store *store, const char *run_id, char **text,
                                    size_t *length, struct bw_error *error)
 {
-    struct reading reading = {0};
+    struct long_text reading = {NULL, 0};
     enum bw_code code = database_find_ids(store->database, COLLECTION, &run_id, 1, NULL, take_text,
                                           &reading, error);
     if (code != BW_OK) {
@@ -110,33 +95,6 @@ enum bw_code definition_store_read(struct definition_store *store, const char *r
     *text = reading.text;
     *length = reading.length;
     return BW_OK;
-}
-
-struct digest_reading {
-    char *digest;
-    bool is_found;
-};
-
-static void take_digest(const bson_t *document, void *context)
-{
-    struct digest_reading *reading = context;
-    document_text(document, "digest", reading->digest, SHA256_TEXT_SIZE);
-    reading->is_found = true;
-}
-
-enum bw_code definition_store_read_digest(struct definition_store *store, const char *run_id,
-                                          char digest[SHA256_TEXT_SIZE], struct bw_error *error)
-{
-    struct digest_reading reading = {.digest = digest};
-    bson_t projection = BSON_INITIALIZER;
-    BSON_APPEND_INT32(&projection, "definition", 0);
-    enum bw_code code = database_find_ids(store->database, COLLECTION, &run_id, 1, &projection,
-                                          take_digest, &reading, error);
-    bson_destroy(&projection);
-    if (code == BW_OK && !reading.is_found)
-        return bw_fail(error, BW_NOT_FOUND, "there is no definition of the grading run '%s'",
-                       run_id);
-    return code;
 }
 
 struct visit {

@@ -1,6 +1,6 @@
 /*
- * definition_store: collection run_definitions: what was submitted, immutable. Written by the API,
- * before the run. Safe from any thread.
+ * definition_store: collection run_definitions: what was submitted, immutable, where it is too long
+ * to stand in the run's own document. Written by the API, before the run. Safe from any thread.
  */
 #ifndef COMMON_STORE_DEFINITION_STORE_H
 #define COMMON_STORE_DEFINITION_STORE_H
@@ -22,22 +22,18 @@ void definition_store_close(struct definition_store *store);
 
 struct definition_commit {
     struct commit_item item; /* first; private to the store */
-    const char *run_id;
-    const char
-        *text; /* of DEFINITION_MAX_BYTES at most; borrowed during the call, as all of these */
-    size_t length;
-    const char *digest; /* is kept with it, unless it is "" */
-    /* Called once from the store's thread. COMMIT_DUPLICATE: the run has one. */
-    void (*settled)(struct definition_commit *commit, enum commit_outcome outcome);
+    char run_id[RUN_ID_SIZE];
+    const char *text;              /* borrowed during definition_store_insert alone */
+    size_t length;                 /* DEFINITION_MAX_BYTES at most */
+    char digest[SHA256_TEXT_SIZE]; /* kept with it, unless it is "" */
+    /* Called once from the store's thread. With COMMIT_DUPLICATE `first` is the digest that is kept
+     * with what stands there ("": none), or NULL if that could not be read. */
+    void (*settled)(struct definition_commit *commit, enum commit_outcome outcome,
+                    const char *first);
 };
 
-/* Inserts with the next batch; tried for 10 s, but not while the database is away. */
+/* Inserts with the next batch, tried for 10 s. */
 void definition_store_insert(struct definition_store *store, struct definition_commit *commit);
-
-/* Reads the digest that is kept with it, "" if none is. BW_NOT_FOUND, BW_UNAVAILABLE. */
-enum bw_code definition_store_read_digest(struct definition_store *store, const char *run_id,
-                                          char digest[SHA256_TEXT_SIZE], struct bw_error *error)
-    BW_CHECKED;
 
 /* The ids of all definitions there are; `each` borrows. Looks at everything. */
 enum bw_code definition_store_each(struct definition_store *store,

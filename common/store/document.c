@@ -19,6 +19,22 @@ bool document_text(const bson_t *document, const char *key, char *text, size_t s
     return true;
 }
 
+bool document_long_text(const bson_t *document, const char *key, struct long_text *found)
+{
+    bson_iter_t field;
+    uint32_t length;
+    if (found->text != NULL || !bson_iter_init_find(&field, document, key) ||
+        !BSON_ITER_HOLDS_UTF8(&field))
+        return false;
+    const char *text = bson_iter_utf8(&field, &length);
+    found->text = malloc((size_t)length + 1);
+    if (found->text == NULL)
+        abort();
+    memcpy(found->text, text, (size_t)length + 1);
+    found->length = length;
+    return true;
+}
+
 int64_t document_integer(const bson_t *document, const char *key, int64_t otherwise)
 {
     bson_iter_t field;

@@ -14,6 +14,15 @@
 /* Copies a text field, cut to size-1 bytes; "" if there is none. True if there was one. */
 bool document_text(const bson_t *document, const char *key, char *text, size_t size);
 
+/* A text of any length. */
+struct long_text {
+    char *text; /* NULL: none; free() */
+    size_t length;
+};
+
+/* Copies a text field into `found`, unless that holds one already. False: there is none. */
+bool document_long_text(const bson_t *document, const char *key, struct long_text *found);
+
 /* A number, whatever its BSON type. */
 int64_t document_integer(const bson_t *document, const char *key, int64_t otherwise);
 

@@ -145,25 +145,58 @@ bool run_from_document(const bson_t *document, struct run *run)
 static void settled(struct commit_item *item, enum commit_outcome outcome, const bson_t *existing)
 {
     struct run_commit *commit = (struct run_commit *)item;
-    (void)existing;
+    char first[SHA256_TEXT_SIZE];
     bson_destroy(item->document);
+    if (existing != NULL)
+        document_text(existing, "digest", first, sizeof first);
     FAILPOINT("after_run_insert");
-    commit->settled(commit, outcome);
+    commit->settled(commit, outcome, existing != NULL ? first : NULL);
 }
 
 void run_store_insert(struct run_store *store, struct run_commit *commit)
 {
+    bson_t *document = bson_new();
     commit->run.created_ms = database_now_ms(store->database);
+    run_to_document(&commit->run, document);
+    if (commit->digest[0] != '\0')
+        BSON_APPEND_UTF8(document, "digest", commit->digest);
+    if (commit->definition != NULL)
+        bson_append_utf8(document, "definition", -1, commit->definition,
+                         (int)commit->definition_length);
     commit->item = (struct commit_item){
-        .document = bson_new(),
+        .document = document,
         .expires_ms = clock_boot_ms() + TRY_MS,
         .settled = settled,
     };
-    run_to_document(&commit->run, commit->item.document);
-    if (commit->definition != NULL)
-        bson_append_utf8(commit->item.document, "definition", -1, commit->definition,
-                         (int)commit->definition_length);
     group_commit_submit(store->commits, &commit->item);
+}
+
+static void take_definition(const bson_t *document, void *context)
+{
+    document_long_text(document, "definition", context);
+}
+
+enum bw_code run_store_read_definition(struct run_store *store, const char *run_id, char **text,
+                                       size_t *length, struct bw_error *error)
+{
+    struct long_text found = {NULL, 0};
+    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
+    enum bw_code code = BW_OK;
+    BSON_APPEND_INT32(&projection, "definition", 1);
+    if (append_id(&filter, run_id))
+        code = database_find(store->database, COLLECTION, &filter, &projection, take_definition,
+                             &found, error);
+    bson_destroy(&filter);
+    bson_destroy(&projection);
+    if (code == BW_OK && found.text == NULL)
+        return bw_fail(error, BW_NOT_FOUND, "the grading run '%.40s' has no definition", run_id);
+    if (code != BW_OK) {
+        free(found.text);
+        return code;
+    }
+    *text = found.text;
+    *length = found.length;
+    return BW_OK;
 }
 
 struct reading {
@@ -208,47 +241,6 @@ enum bw_code run_store_read(struct run_store *store, const char *run_id, struct 
     if (code == BW_OK)
         *run = found;
     return code;
-}
-
-struct text_reading {
-    char *text;
-    size_t length;
-};
-
-static void take_definition(const bson_t *document, void *context)
-{
-    struct text_reading *reading = context;
-    bson_iter_t field;
-    uint32_t length;
-    if (reading->text != NULL || !bson_iter_init_find(&field, document, "definition") ||
-        !BSON_ITER_HOLDS_UTF8(&field))
-        return;
-    reading->text = bson_iter_dup_utf8(&field, &length);
-    reading->length = length;
-}
-
-enum bw_code run_store_read_definition(struct run_store *store, const char *run_id, char **text,
-                                       size_t *length, struct bw_error *error)
-{
-    struct text_reading reading = {NULL, 0};
-    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
-    enum bw_code code = BW_OK;
-    BSON_APPEND_INT32(&projection, "definition", 1);
-    if (append_id(&filter, run_id))
-        code = database_find(store->database, COLLECTION, &filter, &projection, take_definition,
-                             &reading, error);
-    bson_destroy(&filter);
-    bson_destroy(&projection);
-    if (code == BW_OK && reading.text == NULL)
-        code = bw_fail(error, BW_NOT_FOUND, "no definition is stored with the grading run '%.40s'",
-                       run_id);
-    if (code != BW_OK) {
-        bson_free(reading.text);
-        return code;
-    }
-    *text = reading.text;
-    *length = reading.length;
-    return BW_OK;
 }
 
 static void append_exists(bson_t *filter, const char *field, bool exists)

@@ -1,8 +1,8 @@
 /*
  * run_store: collection grading_runs: one small document per run, with its definition if that is
- * small. Its insert (API) is the commit
- * point of a run. Who may write what afterwards: started_at and the first phase, once, by the API;
- * state, finished_at and summary by the scheduler. Safe from any thread.
+ * short. Its insert (API) is the commit point of a run. Who may write what afterwards: started_at
+ * and the first phase, once, by the API; state, finished_at and summary by the scheduler. Safe from
+ * any thread.
  */
 #ifndef COMMON_STORE_RUN_STORE_H
 #define COMMON_STORE_RUN_STORE_H
@@ -16,6 +16,7 @@
 #include "common/group_commit.h"
 #include "common/job.h"
 #include "common/run.h"
+#include "common/secret.h"
 
 struct run_store;
 
@@ -46,32 +47,32 @@ void run_clear(struct run *run);
 /* A fresh run id: 24 hex digits. */
 void run_id_new(char id[RUN_ID_SIZE]);
 
-/* A definition of a few students is stored with its run: one insert instead of two. Larger ones
- * would be moved with every update of the run. */
-enum { RUN_DEFINITION_MAX = 4096 };
-
 struct run_commit {
     struct commit_item item; /* first; private to the store */
-    struct run run;          /* owns nothing */
-    const char *definition;  /* goes with it: RUN_DEFINITION_MAX bytes at most; NULL: it has been
-                                stored apart. Borrowed during the call */
+    struct run run;          /* in phase created; created_ms is filled with the database's date */
+    const char *definition; /* RUN_DEFINITION_MAX_BYTES at most; NULL: it stands elsewhere; borrowed
+                               during run_store_insert alone */
     size_t definition_length;
-    /* Called once from the store's thread. COMMIT_DUPLICATE: there is a run of this id. */
-    void (*settled)(struct run_commit *commit, enum commit_outcome outcome);
+    char digest[SHA256_TEXT_SIZE]; /* of the definition, kept with the run; "": none */
+    /* Called once from the store's thread. With COMMIT_DUPLICATE `first` is the digest that is kept
+     * with what stands there ("": none), or NULL if that could not be read. */
+    void (*settled)(struct run_commit *commit, enum commit_outcome outcome, const char *first);
 };
 
-/* Inserts a run in phase created with the next batch; tried for 10 s, but not while the database is
- * away. created_ms is filled with the database's date. */
+/* A longer definition would be carried about whenever its run is marked. */
+enum { RUN_DEFINITION_MAX_BYTES = 4096 };
+
+/* Inserts with the next batch, tried for 10 s. */
 void run_store_insert(struct run_store *store, struct run_commit *commit);
+
+/* Reads the definition that stands in the run's document. *text is new (free()). BW_NOT_FOUND: it
+ * stands elsewhere, or there is no such run; BW_UNAVAILABLE. */
+enum bw_code run_store_read_definition(struct run_store *store, const char *run_id, char **text,
+                                       size_t *length, struct bw_error *error) BW_CHECKED;
 
 /* Reads one; on BW_OK run_clear is owed. BW_NOT_FOUND, BW_UNAVAILABLE. */
 enum bw_code run_store_read(struct run_store *store, const char *run_id, struct run *run,
                             struct bw_error *error) BW_CHECKED;
-
-/* Reads the definition that was stored with it. *text is new (free()). BW_NOT_FOUND: it is stored
- * apart, or there is no such run; BW_UNAVAILABLE. */
-enum bw_code run_store_read_definition(struct run_store *store, const char *run_id, char **text,
-                                       size_t *length, struct bw_error *error) BW_CHECKED;
 
 /* Starts it: one compare-and-set to `first`, the phase that follows from its facts. BW_OK once;
  * BW_CONFLICT: it was started or cancelled before; BW_NOT_FOUND; BW_UNAVAILABLE: unknown. */

@@ -347,6 +347,48 @@ bool signal_from_document(const bson_t *document, struct signal *signal)
     return true;
 }
 
+struct signal_list {
+    struct signal *signals;
+    size_t count, room;
+};
+
+static void collect_signal(const bson_t *document, void *context)
+{
+    struct signal_list *list = context;
+    if (list->count == list->room) {
+        list->room = list->room * 2 + 64;
+        list->signals = realloc(list->signals, list->room * sizeof *list->signals);
+        if (list->signals == NULL)
+            abort();
+    }
+    if (signal_from_document(document, &list->signals[list->count]))
+        list->count++;
+}
+
+static int compare_numbers(const void *left, const void *right)
+{
+    const struct signal *a = left, *b = right;
+    return (a->number > b->number) - (a->number < b->number);
+}
+
+enum bw_code signal_store_read(struct signal_store *store, int64_t since_ms,
+                               struct signal **signals, size_t *count, struct bw_error *error)
+{
+    struct signal_list list = {0};
+    bson_t filter = BSON_INITIALIZER, condition;
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "at", &condition);
+    BSON_APPEND_DATE_TIME(&condition, "$gte", since_ms);
+    bson_append_document_end(&filter, &condition);
+    enum bw_code code = database_find(store->database, COLLECTION, &filter, NULL, collect_signal,
+                                      &list, error);
+    bson_destroy(&filter);
+    if (list.count > 1)
+        qsort(list.signals, list.count, sizeof *list.signals, compare_numbers);
+    *signals = list.signals;
+    *count = list.count;
+    return code;
+}
+
 void signal_clear(struct signal *signal)
 {
     free(signal->polls);

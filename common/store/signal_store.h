@@ -103,6 +103,12 @@ void signal_store_close(struct signal_store *store);
 enum bw_code signal_store_send(struct signal_store *store, const struct signal *signal,
                                int64_t try_ms, struct bw_error *error) BW_CHECKED;
 
+/* Reads what was sent since the database date `since_ms` and is still there, in the order of the
+ * numbers of each process. Both are the caller's: signal_clear for each, then free. */
+enum bw_code signal_store_read(struct signal_store *store, int64_t since_ms,
+                               struct signal **signals, size_t *count, struct bw_error *error)
+    BW_CHECKED;
+
 /* For the tail: on true everything in `signal` is owned; signal_clear. */
 bool signal_from_document(const bson_t *document, struct signal *signal);
 void signal_clear(struct signal *signal);

@@ -1,6 +1,7 @@
 """A database as the manifests set it up, with TLS by a certificate of make-site and a password: the binaries reach it,
 and only by these. The database is the embedded one; what MongoDB itself makes of the manifests is not tried here."""
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,14 @@ from pathlib import Path
 import httpx
 import pymongo
 import pytest
-from harness import BUILD, clean_environment, free_port, last_lines
+from harness import Process, free_port, last_lines
 from manifests import KUBERNETES
 from tools import run
 from waiting import wait_until
 
 PASSWORD = "made-for-this-test"
+BINARIES = ("broadway-api", "broadway-scheduler")
+each_binary = pytest.mark.parametrize("binary", BINARIES)
 
 
 @pytest.fixture(scope="module")
@@ -69,41 +72,47 @@ def database(secrets, tmp_path_factory):
     with client(port, secrets) as connection:
         role = {"role": "readWrite", "db": "broadway"}
         connection["broadway"].command("createUser", "broadway", pwd=PASSWORD, roles=[role])
+        connection["admin"].command("createUser", "root", pwd=PASSWORD, roles=["root"])
     stop(child)
     child = start(port, secrets, directory, "--auth")
     yield port
     stop(child)
 
 
-def uri(port, secrets, password=PASSWORD, more=""):
+def uri(port, secrets, password=PASSWORD, user="broadway"):
     return (
-        f"mongodb://broadway:{password}@localhost:{port}/"
+        f"mongodb://{user}:{password}@localhost:{port}/"
         # Direct, since this database calls itself by a number, for which no certificate of the manifests is good.
-        f"?directConnection=true&authSource=broadway&tls=true&tlsCAFile={secrets / 'ca.crt'}{more}"
+        f"?directConnection=true&authSource=broadway&tls=true&tlsCAFile={secrets / 'ca.crt'}"
     )
 
 
-def is_ready_with(uri_of_database, directory):
-    """Does a scheduler with this URI get ready?"""
-    port, path = free_port(), directory / "mongodb-uri"
+@contextlib.contextmanager
+def process(binary, uri_of_database, directory):
+    """(the port that answers /readyz, the log) of a binary with this URI."""
+    path, log = directory / f"{binary}-uri", directory / f"{binary}.log"
     path.write_text(uri_of_database, encoding="utf-8")
-    log = directory / "scheduler.log"
-    with open(log, "wb") as output:
-        scheduler = subprocess.Popen(
-            [BUILD / "broadway-scheduler", f"--mongodb-uri-file={path}", f"--metrics-port={port}"],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=clean_environment(),
-        )
+    port = free_port()
+    ports = {
+        "broadway-api": [f"--port={free_port()}", f"--internal-port={port}"],
+        "broadway-scheduler": [f"--metrics-port={port}"],
+    }
+    child = Process(binary, f"--mongodb-uri-file={path}", *ports[binary], log=log)
     try:
-        wait_until(lambda: status(port) == 200, 8, "the scheduler is ready")
-        return True
-    except AssertionError:
-        assert PASSWORD not in last_lines(log, 1000)
-        return False
+        yield port, log
     finally:
-        stop(scheduler)
+        child.end()
+
+
+def is_ready_with(binary, uri_of_database, directory):
+    """Does it get ready with this URI?"""
+    with process(binary, uri_of_database, directory) as (port, log):
+        try:
+            wait_until(lambda: status(port) == 200, 8, f"{binary} is ready")
+            return True
+        except AssertionError:
+            assert PASSWORD not in last_lines(log, 1000)
+            return False
 
 
 def status(port):
@@ -113,14 +122,48 @@ def status(port):
         return None
 
 
-def test_a_scheduler_gets_ready_by_tls_and_its_password(database, secrets, tmp_path):
-    assert is_ready_with(uri(database, secrets), tmp_path)
+@each_binary
+def test_a_tier_gets_ready_by_tls_and_its_password(binary, database, secrets, tmp_path):
+    assert is_ready_with(binary, uri(database, secrets), tmp_path)
 
 
-def test_a_wrong_password_is_no_way_in(database, secrets, tmp_path):
-    assert not is_ready_with(uri(database, secrets, password="another-password"), tmp_path)
+@each_binary
+def test_a_wrong_password_is_no_way_in(binary, database, secrets, tmp_path):
+    assert not is_ready_with(binary, uri(database, secrets, password="another-password"), tmp_path)
 
 
 def test_another_authority_is_not_believed(database, secrets, tmp_path):
     assert run([KUBERNETES / "make-site", tmp_path / "other"])[0] == 0
-    assert not is_ready_with(uri(database, tmp_path / "other/secrets"), tmp_path)
+    assert not is_ready_with("broadway-scheduler", uri(database, tmp_path / "other/secrets"), tmp_path)
+
+
+def test_authorities_change_with_both_in_one_file(database, secrets, tmp_path):
+    assert run([KUBERNETES / "make-site", tmp_path / "other"])[0] == 0
+    new = (tmp_path / "other/secrets/ca.crt").read_text(encoding="utf-8")
+    (tmp_path / "ca.crt").write_text((secrets / "ca.crt").read_text(encoding="utf-8") + new, encoding="utf-8")
+    assert is_ready_with("broadway-scheduler", uri(database, tmp_path), tmp_path)
+
+
+def test_the_password_changes_by_a_second_user_while_both_tiers_run(database, secrets, tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.mkdir()
+    second = uri(database, secrets, user="broadway2", password="the-second-password")
+    with client(database, secrets, username="root", password=PASSWORD, authSource="admin") as admin:
+        users = admin["broadway"]
+        role = {"role": "readWrite", "db": "broadway"}
+        with contextlib.ExitStack() as running:
+            first = [running.enter_context(process(b, uri(database, secrets), old))[0] for b in BINARIES]
+            for port in first:
+                wait_until(lambda port=port: status(port) == 200, 15, "the tiers are ready with the first user")
+            users.command("createUser", "broadway2", pwd="the-second-password", roles=[role])
+            after = [running.enter_context(process(b, second, new))[0] for b in BINARIES]
+            for port in after:
+                wait_until(lambda port=port: status(port) == 200, 15, "their successors are, with the second")
+            assert [status(port) for port in first] == [200, 200], "nobody had to stop"
+        users.command("dropUser", "broadway")
+        try:
+            assert not is_ready_with("broadway-scheduler", uri(database, secrets), tmp_path), "the first is refused"
+            assert is_ready_with("broadway-scheduler", second, tmp_path), "the second is not"
+        finally:
+            users.command("createUser", "broadway", pwd=PASSWORD, roles=[role])

@@ -1,5 +1,6 @@
 """Scripts and Dockerfiles, by their linters."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,9 +9,11 @@ from manifests import DEPLOY, KUBERNETES, ROOT
 from tools import HERE, run
 
 BIN = Path(sys.prefix) / "bin"
+DOCKERFILES = sorted(DEPLOY.rglob("Dockerfile"))
 SCRIPTS = [
     *sorted(DEPLOY.rglob("*.sh")),
     DEPLOY / "packages-of",
+    DEPLOY / "small-icu",
     KUBERNETES / "make-site",
     ROOT / "scripts/images",
     HERE / "run",
@@ -18,7 +21,7 @@ SCRIPTS = [
 ]
 
 
-@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("Dockerfile")), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_hadolint_finds_nothing(path):
     status, said = run([BIN / "hadolint", path])
     assert status == 0, said
@@ -38,3 +41,39 @@ def test_the_dockerfile_is_what_was_asked_for():
     assert [words[1] for words in instructions if words[0] == "USER"] == ["10001:10001"]
     assert not [words for words in instructions if words[0] == "HEALTHCHECK"]
     assert all(words[1].startswith("[") for words in instructions if words[0] == "ENTRYPOINT"), "no shell at run time"
+
+
+def copied(stage):
+    """What a stage takes from the source tree, as (source, target)."""
+    lines = [line.split()[1:] for line in stage.splitlines() if line.startswith("COPY ")]
+    return [(source, words[-1]) for words in lines if not words[0].startswith("--") for source in words[:-1]]
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_dockerfile_copies_is_sent_to_the_builder_and_little_else(path):
+    lines = path.with_name("Dockerfile.dockerignore").read_text(encoding="utf-8").split("\n")
+    assert "*" in lines
+    sent = [line[1:] for line in lines if line.startswith("!")]
+    sources = [source for source, _ in copied(path.read_text(encoding="utf-8"))]
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert any(source == entry or source.startswith(f"{entry}/") for entry in sent), source
+    for entry in sent:
+        assert any(source == entry or source.startswith(f"{entry}/") for source in sources), f"{entry} is not needed"
+
+
+def test_the_project_configures_with_nothing_but_what_the_dockerfile_copies(tmp_path):
+    """So that a new directory of sources breaks this, and not the next who builds images."""
+    stage = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").split("\nFROM ")[1]
+    for source, target in copied(stage):
+        place = tmp_path / target / (Path(source).name if target.endswith("/") else "")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        copy(ROOT / source, place)
+    command = next(
+        line for line in (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines() if "cmake --preset" in line
+    )
+    words = command[command.index("cmake --preset") :].rstrip(" \\").split()
+    status, said = run(words, cwd=tmp_path)
+    assert status == 0, said

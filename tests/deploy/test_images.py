@@ -42,14 +42,18 @@ def sayings(text):
     return "\n".join(line for line in text.splitlines() if line.startswith("images: "))
 
 
+# As Kubernetes has it with readOnlyRootFilesystem: nothing in there can be written.
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec chroot "$@"'
+
+
 class Inside:
-    """A binary of ours, started inside its image's root file system as the image's user."""
+    """A binary of ours, started inside its image's root file system, which is read-only, as the image's user."""
 
     def __init__(self, root, binary, log, *flags, env=None):
         self.log = log
         with open(log, "wb") as output:
             self.child = subprocess.Popen(
-                ["chroot", f"--userspec={USER}:{USER}", "--groups=", root, f"/usr/bin/{binary}", *flags],
+                [*in_read_only(root), f"/usr/bin/{binary}", *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -61,6 +65,19 @@ class Inside:
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGTERM)
         return self.child.wait(30)
+
+
+def in_read_only(root):
+    """What to put before a command."""
+    return [
+        *("unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, root),
+        *(f"--userspec={USER}:{USER}", "--groups=", root),
+    ]
+
+
+def test_the_root_that_binaries_are_tried_in_is_read_only(built):
+    status, said = run([*in_read_only(built[0] / "api"), "/bin/touch", "/tmp/file"])
+    assert status != 0 and "Read-only file system" in said, said
 
 
 def test_images_are_small_and_built_twice_the_same(built, capsys):

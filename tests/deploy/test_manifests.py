@@ -1,8 +1,10 @@
 """What deploy/kubernetes renders to: valid, complete, consistent in itself and with the binaries."""
 
+import base64
 import copy
 import re
 
+import flags
 import jsonschema
 import kubernetes_validate
 import manifests
@@ -248,17 +250,99 @@ def test_files_of_secrets_are_where_the_settings_say(name):
             assert key in of_kind(found, "Secret")[secrets[where[directory]]]["data"], path
 
 
+def given_to(found, binary):
+    """The variables that a binary's container gets."""
+    container = pod_spec(of_kind(found, "Deployment")[binary])["containers"][0]
+    named = {entry["name"] for entry in container["env"]} - {"POD_IP"}
+    return {*settings(found, "broadway-shared"), *settings(found, binary), *named}
+
+
 @each_rendered
-def test_every_setting_is_a_flag_of_its_binary(name):
+@pytest.mark.parametrize("binary", ["broadway-api", "broadway-scheduler"])
+def test_every_setting_is_a_flag_of_its_binary(name, binary):
+    assert flags.unknown(binary, given_to(documents(name), binary)) == []
+
+
+@pytest.mark.parametrize("name", ["overlays/production", "overlays/single-node"])
+def test_every_argument_of_graders_is_a_flag_of_theirs(name):
+    grader = pod_spec(of_kind(documents(name), "Deployment")["broadway-grader"])["containers"][0]
+    assert flags.unknown_arguments("broadway-grader", grader["args"]) == []
+
+
+def test_a_flag_that_does_not_exist_is_found():
+    assert flags.unknown("broadway-api", ["BROADWAY_PORT", "BROADWAY_METRICS_PORT"]) == ["BROADWAY_METRICS_PORT"]
+    assert flags.unknown("broadway-scheduler", ["BROADWAY_CLIENT_TOKEN_FILE"]) == ["BROADWAY_CLIENT_TOKEN_FILE"]
+    assert flags.unknown_arguments("broadway-grader", ["--runner=podman", "--runners=x"]) == ["runners"]
+
+
+@each_overlay
+def test_the_authority_that_the_uri_names_is_mounted_where_it_says(name):
     found = documents(name)
-    shared = settings(found, "broadway-shared")
-    for folder, binary in (("api", "broadway-api"), ("scheduler", "broadway-scheduler")):
-        source = (ROOT / folder / "options.c").read_text(encoding="utf-8")
-        flags = {flag.upper().replace("-", "_") for flag in re.findall(r'^    \{"([a-z-]+)", CONFIG_', source, re.M)}
-        container = pod_spec(of_kind(found, "Deployment")[binary])["containers"][0]
-        given = {*shared, *settings(found, binary), *(entry["name"] for entry in container["env"])} - {"POD_IP"}
-        for variable in given:
-            assert variable.removeprefix("BROADWAY_").removesuffix("_FILE") in flags, f"{binary}: {variable}"
+    for binary in ("broadway-api", "broadway-scheduler"):
+        spec = pod_spec(of_kind(found, "Deployment")[binary])
+        volumes = {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"]}
+        where = {mount["mountPath"]: volumes[mount["name"]] for mount in spec["containers"][0]["volumeMounts"]}
+        shared = base64.b64decode(of_kind(found, "Secret")[volumes["shared"]]["data"]["mongodb-uri"]).decode()
+        assert "tls=true" in shared
+        authority = re.search(r"tlsCAFile=(.*)/([^/&]*)", shared)
+        if name == "overlays/external-mongodb" and authority is None:
+            continue  # then those authorities count that everybody knows
+        assert authority[2] in of_kind(found, "Secret")[where[authority[1]]]["data"], shared
+
+
+def nginx_seconds(ingress, key):
+    return float(ingress["metadata"]["annotations"][f"nginx.ingress.kubernetes.io/{key}"])
+
+
+@pytest.mark.parametrize("name", ["overlays/production", "overlays/external-mongodb"])
+def test_the_ingress_is_as_patient_as_polls_streams_and_sockets_need(name):
+    ingress = of_kind(documents(name), "Ingress")["broadway"]
+    marks = ingress["metadata"]["annotations"]
+    for key in ("proxy-read-timeout", "proxy-send-timeout"):
+        assert nginx_seconds(ingress, key) >= 3600, "an event stream or a websocket may be quiet for long"
+    for key in ("server", "client", "tunnel"):
+        assert float(marks[f"haproxy.org/timeout-{key}"].removesuffix("s")) >= 3600
+    assert marks["nginx.ingress.kubernetes.io/proxy-buffering"] == "off", "events must be passed on as they come"
+    assert "non_idempotent" not in marks["nginx.ingress.kubernetes.io/proxy-next-upstream"]
+    source = (ROOT / "api/options.c").read_text(encoding="utf-8")
+    body = int(re.search(r'"max-body-bytes".*?"(\d+)"', source)[1])
+    assert float(marks["nginx.ingress.kubernetes.io/proxy-body-size"].removesuffix("m")) * 2**20 >= body
+    assert ingress["spec"]["tls"], "tokens don't travel in the open"
+
+
+def test_the_database_is_a_set_of_three_with_a_way_to_initiate_it():
+    found = documents("overlays/production")
+    database = of_kind(found, "StatefulSet")["mongodb"]
+    first, *_ = (c for c in containers(database) if c["name"] == "initiate")
+    given = {entry["name"]: entry["value"] for entry in first["env"]}
+    assert int(given["MEMBERS"]) == database["spec"]["replicas"] == 3
+    service = of_kind(found, "Service")[database["spec"]["serviceName"]]
+    assert service["spec"]["clusterIP"] == "None" and service["spec"]["publishNotReadyAddresses"] is True
+    assert given["DOMAIN"] == "mongodb.broadway.svc.cluster.local"
+    single = of_kind(documents("overlays/single-node"), "StatefulSet")["mongodb"]
+    given = {e["name"]: e["value"] for c in containers(single) if c["name"] == "initiate" for e in c["env"]}
+    assert int(given["MEMBERS"]) == single["spec"]["replicas"] == 1
+
+
+@each_rendered
+def test_pods_of_a_tier_are_spread_and_announce_their_own_address(name):
+    found = documents(name)
+    for tier in ("broadway-api", "broadway-scheduler"):
+        spec = pod_spec(of_kind(found, "Deployment")[tier])
+        assert {spread["topologyKey"] for spread in spec["topologySpreadConstraints"]} == {
+            "topology.kubernetes.io/zone"
+        }
+        terms = spec["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+        assert {term["podAffinityTerm"]["topologyKey"] for term in terms} == {"kubernetes.io/hostname"}
+    env = pod_spec(of_kind(found, "Deployment")["broadway-api"])["containers"][0]["env"]
+    assert [e["value"] for e in env if e["name"] == "BROADWAY_INTERNAL_URL"] == ["http://$(POD_IP):1471"]
+    names = [entry["name"] for entry in env]
+    assert names.index("POD_IP") < names.index("BROADWAY_INTERNAL_URL"), "a reference looks only backwards"
+    services = of_kind(found, "Service")
+    assert services["broadway-api-internal"]["spec"]["clusterIP"] == "None"
+    assert {port["port"] for port in services["broadway-api"]["spec"]["ports"]} == {1470}
+    scheduler = [s for s in services.values() if s["spec"]["selector"]["app.kubernetes.io/name"].endswith("scheduler")]
+    assert [port["name"] for service in scheduler for port in service["spec"]["ports"]] == ["metrics"]
 
 
 @each_overlay

@@ -4,14 +4,17 @@ import json
 import re
 import shutil
 
+import httpx
 import pytest
 import yaml
+from harness import Stack
 from manifests import KUBERNETES, ROOT, documents, of_kind
+from pipelines import run_of
 from tools import HERE, run, tools
 
 MONITORING = KUBERNETES / "components/monitoring"
 METRIC = re.compile(r"\bbroadway_(?:api|scheduler)_[a-z_]+\b")
-SUFFIXES = ("_bucket", "_sum", "_count")
+SAMPLE = re.compile(r"(broadway_\w+)(\{.*\})? ")
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +33,21 @@ def alerts(rules):
     return [rule for group in rules["groups"] for rule in group["rules"]]
 
 
-def known_metrics():
-    """Of both binaries' tables."""
-    names = set()
-    for table in ("api/api_metrics.h", "scheduler/scheduler_metrics.h"):
-        names |= set(re.findall(r'"(broadway_[a-z_]+)"', (ROOT / table).read_text(encoding="utf-8")))
-    return names
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """{name: [labels]} of all samples that both binaries, running, answer at /metrics."""
+    stack = Stack(tmp_path_factory.mktemp("stack") / "stack").up()
+    try:
+        stack.api.submit(run_of(1))  # so that a request was counted
+        urls = [stack.described["api"][0]["internal_url"], stack.described["scheduler"][0]["url"]]
+        found = {}
+        for url in urls:
+            for line in httpx.get(f"{url}/metrics", trust_env=False).text.splitlines():
+                if sample := SAMPLE.match(line):
+                    found.setdefault(sample[1], []).append(sample[2] or "")
+        return found
+    finally:
+        stack.down()
 
 
 def panels():
@@ -93,16 +105,47 @@ def test_prometheus_takes_every_expression_of_the_dashboard(promtool, tmp_path):
     assert status == 0, said
 
 
-def test_what_is_asked_for_is_what_the_binaries_measure(rules):
+def everything_asked_for(rules):
+    """Every expression about Broadway's metrics in deploy/."""
     scaled = of_kind(documents("overlays/production"), "ScaledObject")["broadway-grader"]
-    adapter = (KUBERNETES / "components/custom-metrics/prometheus-adapter.yaml").read_text(encoding="utf-8")
-    adapter = "\n".join(line for line in adapter.splitlines() if "seriesQuery" in line)
     expressions = [rule["expr"] for rule in alerts(rules)]
     expressions += [expression for _, expression in panels()]
-    expressions += [trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"]] + [adapter]
-    known = known_metrics()
-    assert len(known) > 20
-    for expression in expressions:
-        for metric in METRIC.findall(expression):
-            plain = next((metric.removesuffix(s) for s in SUFFIXES if metric.endswith(s)), metric)
-            assert metric in known or plain in known, f"{metric} in: {expression}"
+    expressions += [trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"]]
+    return [*expressions, *(rule["seriesQuery"] for rule in adapter_rules())]
+
+
+def adapter_rules():
+    path = KUBERNETES / "components/custom-metrics/prometheus-adapter.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["rules"]["custom"]
+
+
+def test_running_binaries_answer_with_every_metric_that_is_asked_for(rules, samples):
+    assert len(samples) > 20
+    for expression in everything_asked_for(rules):
+        named = METRIC.findall(expression)
+        assert named, f"about nothing of Broadway's: {expression}"
+        for metric in named:
+            assert metric in samples, f"{metric} in: {expression}"
+
+
+def test_labels_that_are_asked_for_exist(rules, samples):
+    """Also before the first of its kind was counted, so that an increase from none is one."""
+    for expression in everything_asked_for(rules):
+        for metric, selector in re.findall(r"(broadway_\w+)\{([^}]*)\}", expression):
+            if "namespace" not in selector:  # Prometheus adds those
+                assert any(selector in labels for labels in samples[metric]), expression
+        for label, metric in re.findall(r"sum by \((\w+)\) \((?:rate\()?(broadway_\w+)", expression):
+            if label != "pod":
+                assert all(f'{label}="' in labels for labels in samples[metric]), expression
+
+
+def test_the_autoscaler_asks_for_metrics_that_the_adapter_makes_of_ours(samples):
+    made = {}
+    for rule in adapter_rules():
+        series = METRIC.search(rule["seriesQuery"])[0]
+        made[rule.get("name", {}).get("as", series)] = series
+    metrics = of_kind(documents("overlays/production"), "HorizontalPodAutoscaler")["broadway-api"]["spec"]["metrics"]
+    asked = [metric["pods"]["metric"]["name"] for metric in metrics if metric["type"] == "Pods"]
+    assert len(asked) == 2
+    for name in asked:
+        assert made[name] in samples, name

@@ -19,6 +19,11 @@ def run_of(count=1, pre=False, post=False, **more):
     return {**definition, **more}
 
 
+def long_run_of(count=1, **more):
+    """The same, too long to stand in its run's own document."""
+    return run_of(count, env={"PADDING": "x" * 5000}, **more)
+
+
 def without(definition, key):
     return {name: value for name, value in definition.items() if name != key}
 

@@ -136,6 +136,18 @@ def test_a_weakening_or_unknown_option_of_the_uri_is_refused_by_name(binary, opt
     assert option.partition("=")[0].lower() in text.lower() and "canary-pass" not in text
 
 
+@pytest.mark.parametrize("option", ["tlsCAFile", "tlsCertificateKeyFile"])
+@pytest.mark.parametrize("binary", BINARIES)
+def test_a_file_without_a_certificate_is_refused_and_not_waited_with(binary, option, tmp_path):
+    placeholder = tmp_path / "ca.crt"
+    placeholder.write_text("change-me", encoding="utf-8")
+    for path, words in ((placeholder, "has no certificate"), (tmp_path / "none", "can't be read")):
+        uri = f"mongodb://u:canary-pass@127.0.0.1:1/?tls=true&{option}={path}"
+        status, text = run(binary, f"--mongodb-uri={uri}")
+        assert status == 2 and f"{binary}: --mongodb-uri: " in text, text
+        assert option in text and str(path) in text and words in text and "canary-pass" not in text
+
+
 def test_an_occupied_port_is_refused_with_a_sentence(stack):
     port = stack.urls[0].rpartition(":")[2]
     status, text = run(

@@ -7,6 +7,7 @@ import struct
 import time
 
 import pytest
+import websocket
 from course import config_of, stage
 from course_names import bearer, unique
 from pipelines import job_id_of
@@ -409,3 +410,24 @@ def test_config_of_a_run_with_all_steps_through_a_socket(staff):
     for _ in range(5):
         grader.finish(grader.take())
     assert course.state(run) == COMPLETE
+
+
+def test_another_library_s_client_works_a_job_off(staff):
+    """Of the libraries that graders use, the one without an event loop: it closes TCP by itself."""
+    course, name = staff.course(), unique("plain")
+    address = f"ws{staff.stack.urls[0][4:]}/api/v1/worker_ws/{name}"
+    header = [f"Authorization: Bearer {staff.stack.cluster_token}"]
+    link = websocket.create_connection(address, header=header, timeout=10)
+    try:
+        link.send(json.dumps({"type": "register", "args": {"hostname": "plain"}}))
+        assert json.loads(link.recv()) == {"success": True}
+        link.ping(b"beat")
+        assert link.recv_data(control_frame=True) == (websocket.ABNF.OPCODE_PONG, b"beat")
+        run = course.run(1)
+        job = json.loads(link.recv())
+        assert job["grading_job_id"] == job_id_of(run, 1, 0)
+        result = {**RESULT, "grading_job_id": job["grading_job_id"]}
+        link.send(json.dumps({"type": "job_result", "args": result}))
+        assert course.state(run) == COMPLETE
+    finally:
+        link.close()

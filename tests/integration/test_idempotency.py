@@ -5,7 +5,7 @@ import threading
 import httpx
 import pytest
 from broadway import ROUTE, error_of
-from pipelines import run_of
+from pipelines import long_run_of, run_of
 
 
 def submit(api, key, definition, **more):
@@ -27,12 +27,21 @@ def test_a_form_and_a_json_body_of_one_run_are_the_same(stack):
     assert again.json() == first.json()
 
 
-def test_the_same_key_with_another_body_is_refused_and_changes_nothing(stack):
-    run = submit(stack.api, "other-1", run_of(3)).json()["id"]
-    answer = submit(stack.apis[1], "other-1", run_of(4))
+SIZES = [(run_of, run_of), (run_of, long_run_of), (long_run_of, run_of), (long_run_of, long_run_of)]
+NAMES = ["short-short", "short-long", "long-short", "long-long"]
+
+
+@pytest.mark.parametrize("first, second", SIZES, ids=NAMES)
+def test_the_same_key_with_another_body_is_refused_and_changes_nothing(stack, request, first, second):
+    key = f"other-{request.node.callspec.id}"
+    run = submit(stack.api, key, first(3)).json()["id"]
+    answer = submit(stack.apis[1], key, second(4))
     assert answer.status_code == 400
     assert "Idempotency-Key" in error_of(answer)
-    assert stack.api.status(run)["progress"]["total"] == 3
+    assert submit(stack.apis[2], key, first(3)).json()["id"] == run
+    for api in stack.apis:
+        status = api.status(run)
+        assert status["progress"]["total"] == 3 and len(status["student_statuses"]) == 3
 
 
 def test_other_keys_and_no_key_are_other_runs(stack):
@@ -53,7 +62,8 @@ def test_a_refused_submission_does_not_use_up_its_key(stack):
     assert submit(stack.api, "refused-1", run_of(1)).status_code == 200
 
 
-def test_many_at_once_with_one_key_are_one_run(stack):
+@pytest.mark.parametrize("size", [run_of, long_run_of], ids=["short", "long"])
+def test_many_at_once_with_one_key_are_one_run(stack, size):
     answers = []
     barrier = threading.Barrier(12)
 
@@ -61,7 +71,9 @@ def test_many_at_once_with_one_key_are_one_run(stack):
         with httpx.Client(base_url=stack.urls[n % len(stack.urls)], timeout=30, trust_env=False) as http:
             barrier.wait()
             answers.append(
-                http.post(f"{ROUTE}/grading_run", json=run_of(20), headers={"Idempotency-Key": "race-1"}).json()
+                http.post(
+                    f"{ROUTE}/grading_run", json=size(20), headers={"Idempotency-Key": f"race-{size.__name__}"}
+                ).json()
             )
 
     threads = [threading.Thread(target=race, args=(n,)) for n in range(12)]
@@ -73,7 +85,20 @@ def test_many_at_once_with_one_key_are_one_run(stack):
 
 
 def test_what_was_left_half_done_is_finished_by_the_retry(stack):
-    run = submit(stack.api, "half-1", run_of(2)).json()["id"]
+    run = submit(stack.api, "half-1", long_run_of(2)).json()["id"]
     stack.database.forget_run(run)  # as if the replica had died between the definition and the run
-    assert submit(stack.apis[2], "half-1", run_of(2)).json()["id"] == run
+    assert submit(stack.apis[2], "half-1", long_run_of(2)).json()["id"] == run
     assert stack.api.status(run)["progress"]["total"] == 2
+
+
+def test_what_was_left_half_done_does_not_stand_for_a_later_run(stack):
+    """The first request came to nothing, so the second has the key; its definition counts, not what lies about."""
+    run = submit(stack.api, "half-2", long_run_of(2)).json()["id"]
+    stack.database.forget_run(run)
+    assert submit(stack.api, "half-2", run_of(3)).json()["id"] == run
+    assert submit(stack.api, "half-2", long_run_of(2)).status_code == 400
+    stack.api.start(run)
+    students = stack.apis[2].status(run)["student_statuses"]
+    assert len(students) == 3
+    job = stack.grader(replica=2).take()
+    assert "PADDING" not in str(job["stages"])

@@ -4,11 +4,10 @@ import bson
 import pytest
 from broadway import ROUTE, error_of
 from harness import run_stack
-from pipelines import run_of
+from pipelines import long_run_of, run_of
 from waiting import wait_until
 
 RETAIN_S, JOB_TIMEOUT_S, ORPHAN_AGE_S = 2, 1, 1
-LARGE = {"env": {"PADDING": "x" * 5000}}  # more than what is stored in one document with its run
 REMEMBERED_S = 10  # how long after a job's deadline a late result may still come
 
 
@@ -29,7 +28,8 @@ def test_a_run_that_ended_long_ago_is_removed_with_all_of_it_and_others_stay(for
     waiting = stack.api.submit_and_start(run_of(1))
     grader = stack.grader()
     grader.finish(grader.take())
-    ended = stack.api.submit_and_start({**run_of(2, post=True), **LARGE})
+    ended = stack.api.submit_and_start(long_run_of(2, post=True))
+    assert stack.database.db.run_definitions.find_one({"_id": ended}) is not None
     for _ in range(3):
         grader.finish(grader.take(), logs={"stdout": "said\n"})
     assert stack.api.is_over(ended)
@@ -47,7 +47,7 @@ def test_a_run_that_ended_long_ago_is_removed_with_all_of_it_and_others_stay(for
 
 def test_orphans_are_removed_after_two_looks_and_what_has_an_owner_stays(forgetful):
     stack = forgetful
-    run = stack.api.submit({**run_of(1), **LARGE})
+    run = stack.api.submit(long_run_of(1))
     stack.api.start(run)
     grader = stack.grader()
     job = grader.take()

@@ -112,16 +112,3 @@ def test_three_thousand_students_are_one_submission(stack):
 def test_students_may_repeat(stack):
     run = stack.api.submit({"student_pipeline": [stage()], "students": students(1) * 3})
     assert len({job["job_id"] for job in stack.api.status(run)["student_statuses"]}) == 3
-
-
-def test_a_small_run_is_one_document_and_a_large_one_is_two_and_both_are_handed_out_by_any_replica(stack):
-    small, large = run_of(1), {**run_of(1), "env": {"PADDING": "x" * 5000}}
-    for definition, is_apart in ((small, False), (large, True)):
-        run = stack.api.submit_and_start(definition)
-        assert (stack.database.db.run_definitions.find_one({"_id": run}) is not None) == is_apart
-        assert ("definition" in stack.database.run(run)) != is_apart
-        grader = stack.grader(replica=1)
-        job = grader.take()
-        assert job["job_id"].startswith(run)
-        grader.finish(job)
-        assert stack.apis[2].status(run)["state"] == "finished"

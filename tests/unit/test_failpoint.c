@@ -1,5 +1,7 @@
 /* failpoint, with its instruments compiled in whatever the preset. */
+#ifndef BROADWAY_FAILPOINTS
 #define BROADWAY_FAILPOINTS
+#endif
 #include "common/failpoint.c"
 
 #include <setjmp.h>

@@ -116,6 +116,24 @@ static void address_too_long_is_cut_to_what_fits(void **state)
     assert_int_equal(strlen(added->url), sizeof added->url - 1);
 }
 
+static void answers_of_a_callback_that_failed_are_told_again_before_later_ones(void **state)
+{
+    struct fixture *fixture = *state;
+    replica_answer(fixture->replica, 1, json_integer(10));
+    json_t *body = json_object();
+    replica_take_news(fixture->replica, body);
+    assert_null(fixture->replica->answers);
+    char *text = json_dumps(body, JSON_COMPACT);
+    replica_answer(fixture->replica, 2, json_integer(20));
+    replica_take_back_answers(fixture->replica, text);
+    replica_take_back_answers(fixture->replica, "{\"hand_outs\":[]}"); /* nothing to take back */
+    char *told = json_dumps(fixture->replica->answers, JSON_COMPACT);
+    assert_string_equal(told, "[{\"question\":1,\"value\":10},{\"question\":2,\"value\":20}]");
+    free(told);
+    free(text);
+    json_decref(body);
+}
+
 static void removed_replica_takes_what_it_remembered_with_it(void **state)
 {
     struct fixture *fixture = *state;
@@ -424,6 +442,7 @@ int main(void)
         CASE(added_replica_is_found_by_its_id),
         CASE(replica_that_is_known_keeps_its_address),
         CASE(address_too_long_is_cut_to_what_fits),
+        CASE(answers_of_a_callback_that_failed_are_told_again_before_later_ones),
         CASE(removed_replica_takes_what_it_remembered_with_it),
         CASE(destroyed_table_has_neither_replicas_nor_waiters),
         CASE(polls_wait_oldest_first_and_newest_first_at_their_worker),

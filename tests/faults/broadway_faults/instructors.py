@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+import zlib
 
 from broadway_faults.caller import Caller
 
@@ -21,8 +22,11 @@ def canary(key):
 
 
 def run_of(key, students, pre=True, post=True, **more):
-    """A run's definition. Its name is its key, so that the dump can be held against the history."""
+    """A run's definition. Its name is its key, so that the dump can be held against the history. Every second one is
+    too long to stand in its run's own document."""
     env = {"KEY": canary(key)}
+    if zlib.crc32(key.encode()) % 2:
+        env["PADDING"] = "x" * 5000
     definition = {
         "name": key,
         "env": env,

@@ -3,7 +3,10 @@
 import signal
 import time
 
+from bson import ObjectId
+
 from broadway_faults.cluster import Plan
+from broadway_faults.courses import CourseWorker, Staff
 from broadway_faults.leaders import LeaderWatch
 from broadway_faults.registry import row
 from broadway_faults.rows_api import all_over, strikes
@@ -185,7 +188,7 @@ def two_leaders(scene):
     scene.submit(students=4, pre=False, post=False)
     scene.load(runs=1, students=10)
     scene.until(lambda: any(grader.held for grader in patient), 15, "long jobs are held")
-    old = one_more_leader(scene, "always_trusted:error,drop_signal:error,callback:error")
+    old = one_more_leader(scene, "always_trusted:error,drop_signal:error,drop_found_signal:error,callback:error")
     scene.pause(4)
     scene.expect(strikes(scene) == 0, "what the old one believes has no effect", strikes=strikes(scene))
     scene.arm(old, "")
@@ -217,11 +220,36 @@ def probe_old_term(scene):
         scene.expect(status == 409, "a callback of an earlier term is refused", member=member.name, status=status)
 
 
-@row(0, "hints taken away: change events, first tries, answers", Plan(**TWO))
+def course_goes_on(scene):
+    """A grader of the course protocol, and questions that only the scheduler can answer."""
+    staff, worker = Staff(scene, "cs-a"), CourseWorker(scene, "hintless")
+    run = staff.run("hintless", 1)
+
+    def asks(path):
+        return staff.ask("question", "GET", path, owner="cs-a").status == 200
+
+    scene.until(lambda: worker.register().status == 200, 15, "a course's grader is registered")
+    scene.until(lambda: asks("/worker/cs-a/all"), 15, "the workers are told")
+    scene.until(lambda: asks("/queue/cs-a/length"), 15, "the queue's length is told")
+
+    def works():
+        worker.beat()
+        job = worker.poll()
+        if job is not None:
+            worker.send(job)
+        return scene.database.grading_runs.find_one({"_id": ObjectId(run)})["state"] == "finished"
+
+    scene.until(works, 40, "a course's run ends")
+
+
+@row(0, "hints taken away: change events, first tries, answers", Plan(**TWO, has_courses=True))
 def hints_taken_away(scene):
+    """Of the change stream nothing comes through but the mark by which a leader knows that it is one."""
+    without = "drop_change_event:error,drop_signal:error,callback_first_try:error,callback_answer:error"
     for member in scene.cluster.schedulers:
-        scene.arm(member.name, "drop_change_event:error,callback_first_try:error,callback_answer:error")
+        scene.arm(member.name, without)
     scene.add_graders(4)
     runs = scene.load(runs=2, students=8)
+    course_goes_on(scene)
     scene.until(lambda: all_over(runs), 50, "all goes on, slowly, by sweeps alone")
     scene.cluster.signal(scene.cluster.leader_name(), signal.SIGKILL)
