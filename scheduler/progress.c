@@ -109,6 +109,15 @@ static void open_phase(struct active_run *run)
     queue_open_slots(run, first, end);
 }
 
+/* Whoever started the run has recorded its first phase. */
+static void record_phase(struct core *core, struct active_run *run)
+{
+    if (run->phase == run->run.phase)
+        return;
+    run->is_dirty = true;
+    save_run(core, run);
+}
+
 void run_advance(struct core *core, struct active_run *run)
 {
     enum run_phase phase = run_current_phase(run);
@@ -119,8 +128,7 @@ void run_advance(struct core *core, struct active_run *run)
         open_phase(run);
         log_info("run advances", log_text("run_id", run->run.id),
                  log_text("state", run_phase_name(phase)));
-        run->is_dirty = true;
-        save_run(core, run);
+        record_phase(core, run);
     }
     settle_own(core, run);
 }
@@ -247,6 +255,7 @@ void run_saved(struct core *core, struct chore *chore)
         run->is_dirty = true; /* the next tick tries again */
         return;
     }
+    run->run.phase = chore->run.phase;
     if (run_phase_is_over(chore->run.phase))
         queue_remove(&core->queue, run);
     else if (chore->run.phase != run->phase)

@@ -1,87 +1,76 @@
 #include "tests/bench/load_fleet.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Polls end at different moments, as those of real graders do. */
-enum {
-    REGISTERING_AT_ONCE = 64,
-    WAIT_S = 35,
-    WAIT_SPREAD_S = 25,
-    PATH_SIZE = 200,
-    BODY_SIZE = 200
-};
+#include "tests/bench/load_protocol.h"
+
+enum { REGISTERING_AT_ONCE = 64 };
+
+static const int64_t ping_every_ns = INT64_C(5000000000);
 
 static void answered(struct link *link, const struct answer *answer);
 
+/* One with a websocket waits already. */
 static void poll_again(struct grader *grader)
 {
-    char path[PATH_SIZE];
-    if (!grader->fleet->is_polling) {
+    const struct protocol *protocol = grader->fleet->protocol;
+    if (!grader->fleet->is_polling && !protocol->is_socket) {
         grader->state = GRADER_IDLE;
         return;
     }
     grader->state = GRADER_POLLING;
     grader->fleet->polling++;
-    snprintf(path, sizeof path, "/api/v1/grading_job?worker_id=%s&wait=%d", grader->worker,
-             WAIT_S + rand() % WAIT_SPREAD_S);
-    link_send(&grader->link, "GET", path, NULL, 0);
+    if (!protocol->is_socket)
+        protocol->poll(grader);
+}
+
+static void note_reported(struct grader *grader)
+{
+    struct fleet *fleet = grader->fleet;
+    int64_t now = now_ns();
+    fleet->reported_count++;
+    fleet->last_reported_ns = now;
+    samples_add(&fleet->result_answer, now - grader->reported_ns);
 }
 
 static void report(struct grader *grader)
 {
-    char path[PATH_SIZE], body[BODY_SIZE];
-    int length = snprintf(body, sizeof body,
-                          "{\"worker_id\":\"%s\",\"result\":{\"score\":10},\"success\":true}",
-                          grader->worker);
-    snprintf(path, sizeof path, "/api/v1/grading_job/%s", grader->job);
     grader->state = GRADER_REPORTING;
     grader->reported_ns = now_ns();
-    link_send(&grader->link, "POST", path, body, (size_t)length);
-}
-
-/* The value of a text field, without parsing all of it. */
-static bool take_field(const char *body, const char *name, char value[JOB_SIZE])
-{
-    char key[32];
-    snprintf(key, sizeof key, "\"%s\":\"", name);
-    const char *at = strstr(body, key);
-    if (at == NULL)
-        return false;
-    at += strlen(key);
-    size_t length = strcspn(at, "\"");
-    if (length >= JOB_SIZE)
-        return false;
-    memcpy(value, at, length);
-    value[length] = '\0';
-    return true;
+    grader->fleet->protocol->report(grader);
+    if (!grader->fleet->protocol->is_socket)
+        return;
+    note_reported(grader);
+    poll_again(grader);
 }
 
 /* ---- Registering ---- */
 
 static void register_more(struct fleet *fleet)
 {
-    char path[PATH_SIZE];
     while (fleet->registering < REGISTERING_AT_ONCE && fleet->next_new < fleet->count) {
         struct grader *grader = &fleet->graders[fleet->next_new++];
         fleet->registering++;
         grader->state = GRADER_REGISTERING;
-        snprintf(path, sizeof path, "/api/v1/worker_register?hostname=bench&token=%s",
-                 fleet->loop->token);
-        link_send(&grader->link, "GET", path, NULL, 0);
+        fleet->protocol->enroll(grader);
     }
 }
 
 static void take_registration(struct grader *grader, const struct answer *answer)
 {
     struct fleet *fleet = grader->fleet;
+    bool is_enrolled = fleet->protocol->take_enrolled(grader, answer);
+    if (answer->status == 101)
+        return; /* it has asked */
     fleet->registering--;
     grader->state = GRADER_IDLE;
-    if (answer->status == 200 && take_field(answer->body, "worker_id", grader->worker))
-        fleet->registered++;
-    else
+    grader->is_registered = is_enrolled;
+    fleet->registered += is_enrolled;
+    if (!is_enrolled)
         loop_refused(fleet->loop, answer);
+    else if (fleet->protocol->is_socket)
+        poll_again(grader);
     register_more(fleet);
 }
 
@@ -133,7 +122,8 @@ static void take_job(struct grader *grader, const struct answer *answer)
         poll_again(grader);
         return;
     }
-    if (answer->status != 200 || !take_field(answer->body, "job_id", grader->job)) {
+    if (answer->status != 200 ||
+        !answer_field(answer->body, fleet->protocol->job_field, grader->job)) {
         loop_refused(fleet->loop, answer);
         grader->state = GRADER_IDLE;
         return;
@@ -147,15 +137,10 @@ static void take_job(struct grader *grader, const struct answer *answer)
 
 static void take_report(struct grader *grader, const struct answer *answer)
 {
-    struct fleet *fleet = grader->fleet;
-    int64_t now = now_ns();
-    if (answer->status == 200) {
-        fleet->reported_count++;
-        fleet->last_reported_ns = now;
-        samples_add(&fleet->result_answer, now - grader->reported_ns);
-    } else {
-        loop_refused(fleet->loop, answer);
-    }
+    if (answer->status == 200)
+        note_reported(grader);
+    else
+        loop_refused(grader->fleet->loop, answer);
     poll_again(grader);
 }
 
@@ -172,9 +157,22 @@ static void answered(struct link *link, const struct answer *answer)
     case GRADER_REPORTING:
         take_report(grader, answer);
         break;
-    default:
+    default: /* a websocket that ends, or speaks, while its grader works */
+        loop_refused(grader->fleet->loop, answer);
         break;
     }
+}
+
+/* A websocket's ping is its heartbeat. */
+static void give_signs_of_life(struct fleet *fleet)
+{
+    int64_t now = now_ns();
+    if (!fleet->protocol->is_socket || now - fleet->pinged_ns < ping_every_ns)
+        return;
+    fleet->pinged_ns = now;
+    for (size_t i = 0; i < fleet->count; i++)
+        if (fleet->graders[i].is_registered)
+            link_send_frame(&fleet->graders[i].link, FRAME_PING, "", 0);
 }
 
 /* All jobs take equally long: who began first is done first. */
@@ -186,6 +184,7 @@ static void finish_work(void *context)
         fleet->first_working = grader->next;
         report(grader);
     }
+    give_signs_of_life(fleet);
 }
 
 /* ---- The fleet ---- */
@@ -194,6 +193,7 @@ void fleet_open(struct fleet *fleet, struct loop *loop)
 {
     memset(fleet, 0, sizeof *fleet);
     fleet->loop = loop;
+    fleet->protocol = protocol_find("seed");
     loop->tick = finish_work;
     loop->context = fleet;
 }
@@ -226,7 +226,7 @@ void fleet_poll(struct fleet *fleet, bool is_polling)
 {
     fleet->is_polling = is_polling;
     for (size_t i = 0; i < fleet->count; i++)
-        if (fleet->graders[i].state == GRADER_IDLE && fleet->graders[i].worker[0] != '\0')
+        if (fleet->graders[i].state == GRADER_IDLE && fleet->graders[i].is_registered)
             poll_again(&fleet->graders[i]);
 }
 

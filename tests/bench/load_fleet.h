@@ -1,6 +1,7 @@
 /*
- * fleet: simulated graders. Each has a connection of its own, registers, polls, finishes what it is
- * given after a while (at once by default), reports and polls again.
+ * fleet: simulated graders of one protocol (load_protocol.h). Each has a connection of its own,
+ * registers, polls, finishes what it is given after a while (at once by default), reports and polls
+ * again. One with a websocket waits instead of polling, and does not hear of its results.
  */
 #ifndef BENCH_LOAD_FLEET_H
 #define BENCH_LOAD_FLEET_H
@@ -28,11 +29,13 @@ enum grader_state {
 };
 
 struct fleet;
+struct protocol;
 
 struct grader {
     struct link link;
     struct fleet *fleet;
     enum grader_state state;
+    bool is_registered;
     char worker[JOB_SIZE];
     char job[JOB_SIZE];
     int64_t reported_ns; /* when the last result was sent; 0: none */
@@ -42,7 +45,9 @@ struct grader {
 
 struct fleet {
     struct loop *loop;
+    const struct protocol *protocol;
     struct grader *graders;
+    int64_t pinged_ns; /* when all websockets gave their sign of life */
     size_t count, registered, polling, registering, next_new;
     bool is_polling; /* idle graders poll, and those that reported poll again */
     int64_t work_ns; /* how long a job takes */

@@ -12,7 +12,13 @@
 
 #include "tests/bench/samples.h"
 
-enum { HEAD_SIZE = 1024, FIRST_ROOM = 1024 };
+enum {
+    HEAD_SIZE = 1024,
+    FIRST_ROOM = 1024,
+    FRAME_HEAD = 8,
+    FRAME_FINAL = 0x80,
+    FRAME_MASKED = 0x80
+};
 
 bool target_parse(const char *url, struct target *target)
 {
@@ -44,7 +50,7 @@ static void disconnect(struct link *link)
         close(link->fd);
     link->fd = -1;
     link->in_length = link->out_length = link->out_sent = 0;
-    link->wants_write = false;
+    link->wants_write = link->is_socket = false;
 }
 
 void link_close(struct link *link)
@@ -119,19 +125,9 @@ static void flush_out(struct link *link)
         watch(link, EPOLL_CTL_MOD, false);
 }
 
-void link_send(struct link *link, const char *method, const char *path, const char *body,
-               size_t length)
+static void send_request(struct link *link, size_t length)
 {
-    reserve(&link->out, &link->out_room, HEAD_SIZE + length);
-    int head = snprintf(link->out, HEAD_SIZE, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path,
-                        link->target->host);
-    if (body != NULL || strcmp(method, "POST") == 0)
-        head += snprintf(link->out + head, HEAD_SIZE - (size_t)head,
-                         "Content-Type: application/json\r\nContent-Length: %zu\r\n", length);
-    head += snprintf(link->out + head, HEAD_SIZE - (size_t)head, "\r\n");
-    if (length > 0)
-        memcpy(link->out + head, body, length);
-    link->out_length = (size_t)head + length;
+    link->out_length = length;
     link->out_sent = link->in_length = 0;
     link->is_waiting = true;
     link->sent_ns = now_ns();
@@ -139,6 +135,63 @@ void link_send(struct link *link, const char *method, const char *path, const ch
         lose(link);
         return;
     }
+    flush_out(link);
+}
+
+static int write_head(struct link *link, const char *method, const char *path)
+{
+    int head = snprintf(link->out, HEAD_SIZE, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path,
+                        link->target->host);
+    if (link->bearer != NULL)
+        head += snprintf(link->out + head, HEAD_SIZE - (size_t)head, "Authorization: Bearer %s\r\n",
+                         link->bearer);
+    return head;
+}
+
+void link_send(struct link *link, const char *method, const char *path, const char *body,
+               size_t length)
+{
+    reserve(&link->out, &link->out_room, HEAD_SIZE + length);
+    int head = write_head(link, method, path);
+    if (body != NULL || strcmp(method, "POST") == 0)
+        head += snprintf(link->out + head, HEAD_SIZE - (size_t)head,
+                         "Content-Type: application/json\r\nContent-Length: %zu\r\n", length);
+    head += snprintf(link->out + head, HEAD_SIZE - (size_t)head, "\r\n");
+    if (length > 0)
+        memcpy(link->out + head, body, length);
+    send_request(link, (size_t)head + length);
+}
+
+void link_upgrade(struct link *link, const char *path)
+{
+    reserve(&link->out, &link->out_room, HEAD_SIZE);
+    int head = write_head(link, "GET", path);
+    head += snprintf(link->out + head, HEAD_SIZE - (size_t)head,
+                     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                     "Sec-WebSocket-Key: YmVuY2gtbG9hZC1ncmFkZQ==\r\n\r\n");
+    send_request(link, (size_t)head);
+}
+
+/* The mask is 0: then what is masked is the text itself. */
+void link_send_frame(struct link *link, enum frame_kind kind, const char *text, size_t length)
+{
+    if (link->fd < 0)
+        return; /* its loss has been told */
+    if (link->out_sent == link->out_length)
+        link->out_sent = link->out_length = 0;
+    reserve(&link->out, &link->out_room, link->out_length + FRAME_HEAD + length);
+    unsigned char *at = (unsigned char *)link->out + link->out_length;
+    *at++ = (unsigned char)(FRAME_FINAL | kind);
+    if (length < 126) {
+        *at++ = (unsigned char)(FRAME_MASKED | length);
+    } else {
+        *at++ = FRAME_MASKED | 126;
+        *at++ = (unsigned char)(length >> 8);
+        *at++ = (unsigned char)length;
+    }
+    memset(at, 0, 4);
+    memcpy(at + 4, text, length);
+    link->out_length = (size_t)(at + 4 + length - (unsigned char *)link->out);
     flush_out(link);
 }
 
@@ -166,8 +219,48 @@ static void read_answer(struct link *link)
     const struct answer answer = {.status = (int)strtol(link->in + sizeof "HTTP/1.1", NULL, 10),
                                   .body = link->in + head,
                                   .length = length};
-    link->is_waiting = false;
+    link->is_socket = link->is_waiting = answer.status == 101;
+    if (link->is_socket)
+        link->in_length = 0;
     link->answered(link, &answer);
+}
+
+/* One frame of the server's: its length as a whole, 0 while it is not all there. */
+static size_t parse_frame(const unsigned char *in, size_t there, size_t *head, size_t *length)
+{
+    if (there < 2)
+        return 0;
+    *head = in[1] < 126 ? 2 : in[1] == 126 ? 4 : 10;
+    *length = in[1];
+    if (there < *head)
+        return 0;
+    if (*head > 2)
+        *length = 0;
+    for (size_t i = 2; i < *head; i++)
+        *length = *length << 8 | in[i];
+    return there < *head + *length ? 0 : *head + *length;
+}
+
+/* Hands on the messages; pongs are passed over, and after a close comes the end. */
+static void read_frames(struct link *link)
+{
+    size_t at = 0, head, length, whole;
+    for (;;) {
+        unsigned char *frame = (unsigned char *)link->in + at;
+        whole = parse_frame(frame, link->in_length - at, &head, &length);
+        if (whole == 0)
+            break;
+        char *end = (char *)frame + whole, kept = *end;
+        const struct answer answer = {
+            .status = 200, .body = (char *)frame + head, .length = length};
+        *end = '\0';
+        if ((frame[0] & 0x0f) == FRAME_TEXT)
+            link->answered(link, &answer);
+        *end = kept;
+        at += whole;
+    }
+    memmove(link->in, link->in + at, link->in_length - at);
+    link->in_length -= at;
 }
 
 static void take_in(struct link *link)
@@ -186,7 +279,10 @@ static void take_in(struct link *link)
         if ((size_t)got < room)
             break;
     }
-    read_answer(link);
+    if (link->is_socket)
+        read_frames(link);
+    else
+        read_answer(link);
 }
 
 void link_ready(struct link *link, uint32_t events)

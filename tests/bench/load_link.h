@@ -1,6 +1,7 @@
 /*
- * link: one kept-alive HTTP/1.1 connection without blocking, one request at a time. For one thread;
- * the loop calls link_ready, and what is answered comes back by `answered`.
+ * link: one kept-alive HTTP/1.1 connection without blocking, one request at a time, or, from the
+ * answer 101 on, a websocket. For one thread; the loop calls link_ready, and what is answered comes
+ * back by `answered`: so does each message of a websocket, as if with status 200.
  */
 #ifndef BENCH_LOAD_LINK_H
 #define BENCH_LOAD_LINK_H
@@ -31,8 +32,10 @@ struct link {
     void *owner;
     char *in, *out;
     size_t in_length, in_room, out_length, out_room, out_sent;
-    bool wants_write, is_waiting;
-    int64_t sent_ns; /* when the request at hand was given */
+    bool wants_write, is_waiting; /* a websocket always waits */
+    bool is_socket;
+    const char *bearer; /* goes with every request, if set */
+    int64_t sent_ns;    /* when the request at hand was given */
 };
 
 /* http://A.B.C.D:PORT; false: it isn't one. */
@@ -45,6 +48,14 @@ void link_close(struct link *link);
 /* Sends a request; `body` may be NULL. Connects first if that is needed. */
 void link_send(struct link *link, const char *method, const char *path, const char *body,
                size_t length);
+
+/* Asks for a websocket: 101 comes back. */
+void link_upgrade(struct link *link, const char *path);
+
+enum frame_kind { FRAME_TEXT = 1, FRAME_PING = 9 };
+
+/* Sends a frame of less than 64 KiB over a websocket. */
+void link_send_frame(struct link *link, enum frame_kind kind, const char *text, size_t length);
 
 /* Something has happened at its socket. */
 void link_ready(struct link *link, uint32_t events);

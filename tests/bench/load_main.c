@@ -2,11 +2,11 @@
  * bench-load: the load generator. It takes commands on standard input, one a line, and answers each
  * with one line of JSON. Between commands its graders go on.
  *
- *   graders N              N graders register (once)
- *   poll / rest            idle graders ask for work from now on / not any more
- *   work MS                a job takes so long (0: done at once)
- *   describe STUDENTS PRE  what is submitted from now on; PRE 1: with a pre-processing job
- *   submit COUNT CONNECTIONS SECONDS PATH
+ *   protocol NAME TOKEN    graders speak seed (the default), course-http or course-ws; with a
+ * course token runs are those of the course and assignment "bench": before all else graders N N
+ * graders register (once) poll / rest            idle graders ask for work from now on / not any
+ * more work MS                a job takes so long (0: done at once) describe STUDENTS PRE  what is
+ * submitted from now on; PRE 1: with a pre-processing job submit COUNT CONNECTIONS SECONDS PATH
  *                          submits COUNT runs, or (0) for SECONDS; to PATH instead if given
  *   jobs COUNT CONNECTIONS SECONDS
  *                          starts what was submitted and works until COUNT jobs are reported, or
@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "tests/bench/load_fleet.h"
+#include "tests/bench/load_protocol.h"
 #include "tests/bench/load_runs.h"
 
 enum { LINE_SIZE = 256, WORDS = 6, PATIENCE_S = 30 };
@@ -31,6 +32,7 @@ struct generator {
     struct loop loop;
     struct fleet fleet;
     struct runs runs;
+    char course_token[LINE_SIZE];
     uint64_t wanted; /* reports or hand-outs that the command at hand waits for */
 };
 
@@ -45,6 +47,19 @@ static json_t *faults(const struct generator *generator)
 static double number(char *words[WORDS], int at)
 {
     return words[at] == NULL ? 0 : strtod(words[at], NULL);
+}
+
+static json_t *do_protocol(struct generator *generator, char *words[WORDS])
+{
+    const struct protocol *protocol = protocol_find(words[1] == NULL ? "" : words[1]);
+    if (protocol == NULL)
+        return json_pack("{s:s}", "error", "there is no such protocol");
+    generator->fleet.protocol = protocol;
+    if (words[2] != NULL) {
+        snprintf(generator->course_token, sizeof generator->course_token, "%s", words[2]);
+        runs_of_course(&generator->runs, generator->course_token);
+    }
+    return json_object();
 }
 
 static json_t *do_graders(struct generator *generator, char *words[WORDS])
@@ -218,10 +233,10 @@ static const struct command {
     const char *name;
     json_t *(*run)(struct generator *generator, char *words[WORDS]);
 } commands[] = {
-    {"graders", do_graders},   {"poll", do_poll},     {"rest", do_rest},
-    {"work", do_work},         {"hold", do_hold},     {"start", do_start},
-    {"describe", do_describe}, {"submit", do_submit}, {"jobs", do_jobs},
-    {"handout", do_handout},   {"trace", do_trace},
+    {"protocol", do_protocol}, {"graders", do_graders},   {"poll", do_poll},
+    {"rest", do_rest},         {"work", do_work},         {"hold", do_hold},
+    {"start", do_start},       {"describe", do_describe}, {"submit", do_submit},
+    {"jobs", do_jobs},         {"handout", do_handout},   {"trace", do_trace},
 };
 
 /* False: it is over. */

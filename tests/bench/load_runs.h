@@ -21,8 +21,10 @@ struct runs {
     struct loop *loop;
     struct instructor instructors[INSTRUCTORS_MAX];
     size_t instructor_count;
-    const char *path; /* where runs are posted */
-    char *body;       /* what is submitted */
+    const char *path;   /* where runs are posted */
+    const char *bearer; /* of a course's staff: their runs are started as they are created; or NULL
+                         */
+    char *body;         /* what is submitted */
     size_t body_length;
     char (*ids)[RUN_SIZE]; /* submitted, not started */
     size_t id_count, id_room, next_id;
@@ -44,6 +46,10 @@ void runs_submit(struct runs *runs, size_t count, size_t connections, double sec
 /* Begins to start all runs that were submitted, in their order, over `connections`. Does not wait.
  */
 void runs_begin_start(struct runs *runs, size_t connections);
+
+/* From now on these are runs of the course and assignment "bench", by this token (borrowed): what
+ * is submitted is only counted, and starting a run creates it. */
+void runs_of_course(struct runs *runs, const char *bearer);
 
 bool runs_are_started(const struct runs *runs);
 

@@ -20,6 +20,16 @@ def test_a_student_pipeline_without_students_is_finished_at_once(stack):
     assert stack.api.status(run)["state"] == "finished"
 
 
+def test_a_start_is_written_once_and_progress_only_when_there_is_some(stack):
+    graders = [stack.grader() for _ in range(3)]
+    runs = []
+    for grader in graders:
+        runs.append(stack.api.submit_and_start(run_of(2)))
+        assert kind_of(grader.take()["job_id"]) == STUDENT
+    recorded = stack.database.run(runs[0])
+    assert recorded["state"] == "students" and "summary" not in recorded
+
+
 def test_pre_comes_first_and_post_comes_last(stack):
     grader = stack.grader()
     run = stack.api.submit_and_start(run_of(3, pre=True, post=True))

@@ -22,6 +22,9 @@ from broadway_tools.stack.record import API, DATABASE, SCHEDULER
 PROGRAMS = BUILD / "release" / "bench"
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+PROTOCOLS = ("seed", "course-http", "course-ws")
+COURSE_TOKEN = "bench-staff"
+COURSE_CONFIG = {"student_pipeline": [{"image": "debian:12-slim", "entrypoint": ["python3", "/job/grade.py"]}]}
 PARTS = ("database", "api", "scheduler", "generator")
 
 
@@ -118,6 +121,15 @@ class System:
         self.generator.ask("poll")
         self.wait(lambda: self.metric(self.scheduler(), "broadway_scheduler_waiting_polls") == graders)
 
+    def open_course(self, protocol):
+        """Stores the course's config; the generator speaks `protocol` from now on."""
+        self.http.post(
+            f"{self.api().url}/api/v1/grading_config/bench/bench",
+            headers={"Authorization": f"Bearer {COURSE_TOKEN}"},
+            json=COURSE_CONFIG,
+        ).raise_for_status()
+        self.generator.ask("protocol", protocol, COURSE_TOKEN)
+
     def wait(self, condition, seconds=60):
         """Until `condition` holds."""
         deadline = time.monotonic() + seconds
@@ -152,9 +164,13 @@ def _stat(pid):
 
 
 @contextlib.contextmanager
-def system(wanted, replicas=1, schedulers=1, api_flags=None, scheduler_flags=None):
-    """A stack with nothing in its database, and a generator; both are gone afterwards."""
+def system(wanted, replicas=1, schedulers=1, protocol="seed"):
+    """A stack with nothing in its database, and a generator whose graders and instructors speak `protocol`; both are
+    gone afterwards."""
     with _directory() as directory:
+        courses = directory / "courses.json"
+        courses.write_text(json.dumps({"bench": {"tokens": [COURSE_TOKEN]}}), encoding="utf-8")
+        api_flags = {"course-config": courses, "course-poll-wait": "60"} if protocol != "seed" else {}
         stack = operations.up(
             Wishes(
                 directory=directory,
@@ -162,13 +178,16 @@ def system(wanted, replicas=1, schedulers=1, api_flags=None, scheduler_flags=Non
                 schedulers=schedulers,
                 mongodb_uri=wanted.mongodb_uri,
                 database=f"bench_{secrets.token_hex(6)}",
-                api_flags={"log-level": "warning", "poll-wait": "60", **(api_flags or {})},
-                scheduler_flags={"log-level": "warning", **(scheduler_flags or {})},
+                api_flags={"log-level": "warning", "poll-wait": "60", **api_flags},
+                scheduler_flags={"log-level": "warning"},
             )
         )
         generator = Generator([member.url for member in stack.of_kind(API)], stack.cluster_token)
         try:
-            yield System(stack, generator)
+            running = System(stack, generator)
+            if protocol != "seed":
+                running.open_course(protocol)
+            yield running
         finally:
             with processes.uninterrupted():
                 generator.close()

@@ -10,16 +10,16 @@ NEVER_MS = 600000
 
 
 def waiting(wanted):
-    """Memory, threads and idle cpu of parked polls on one replica; then a job for each."""
+    """Memory, threads and idle cpu of parked polls, and of websockets, on one replica; then a job for each."""
     figures = {}
-    for graders in WAITING:
-        figures.update(_one(wanted, graders))
+    for protocol, what in (("seed", "parked"), ("course-ws", "websockets")):
+        for graders in WAITING:
+            figures.update(_one(wanted, protocol, graders, f"{graders} {what}"))
     return figures
 
 
-def _one(wanted, graders):
-    name = f"{graders} parked"
-    with system(wanted) as running:
+def _one(wanted, protocol, graders, name):
+    with system(wanted, protocol=protocol) as running:
         pid, scheduler = running.api().pid, running.scheduler().pid
         rss, kernel, known = rss_bytes(pid), kernel_bytes(), rss_bytes(scheduler)
         running.park(graders)
