@@ -198,6 +198,17 @@ def test_a_lease_ended_by_a_term_of_the_past():
     assert found(story) == {"I6"}
 
 
+def test_a_lease_of_a_job_with_a_result_may_be_ended_by_a_term_of_the_past():
+    story = good_story(JOBS[:1])
+    story.lease(FIRST)
+    story.deliver(FIRST)
+    story.lead(2)
+    story.lease(SECOND, term=2)
+    story.event("job_leases", "update", f"{SECOND}.1", set={"term": 2})
+    story.end(FIRST, term=1)
+    assert "I6" not in found(story)
+
+
 def test_a_refused_create_that_is_there():
     story = good_story()
     story.call("client", "create", kind="fail", answer={"status": 409, "text": "conflict"}, name=NAME, key=NAME)

@@ -139,6 +139,7 @@ def terms_rise(evidence):
     """I6: one by one; and a lease is ended in the term that it carries."""
     if not evidence.has_all_events:
         return
+    settled = set()  # jobs with a result: ending a lease of theirs changes nothing
     term, acted, lease_terms = None, 0, {}  # the first taking may have come before the observer
     for event in evidence.events:
         document = event.get("doc") or event.get("set", {})
@@ -146,6 +147,8 @@ def terms_rise(evidence):
             if term is not None and document["term"] not in (term, term + 1):
                 yield f"the term went from {term} to {document['term']}"
             term = document["term"]
+        if event["coll"] == "job_results" and event["op"] == "insert":
+            settled.add(event["_id"])
         if event["coll"] != "job_leases":
             continue
         if event["op"] == "insert":
@@ -154,7 +157,8 @@ def terms_rise(evidence):
         if "term" in document:
             lease_terms[event["_id"]] = document["term"]
             acted = max(acted, document["term"])
-        yield from _ended_in_term(event, document, acted, lease_terms)
+        if job_of(event["_id"]) not in settled:
+            yield from _ended_in_term(event, document, acted, lease_terms)
         acted = max(acted, document.get("ended_term", 0))
 
 

@@ -184,12 +184,13 @@ def two_leaders(scene):
     """The old one trusts itself for ever. First it hears nobody: it takes workers that live for dead, and must neither
     end their leases nor give up their jobs. Then both hand out, again and again."""
     scene.warm_up()
-    patient = scene.add_graders(4, grade=lambda job: time.sleep(8) or {"job": job["job_id"], "by": "patient"})
+    patient = scene.add_graders(4, grade=lambda job: time.sleep(10) or {"job": job["job_id"], "by": "patient"})
     scene.submit(students=4, pre=False, post=False)
     scene.load(runs=1, students=10)
     scene.until(lambda: any(grader.held for grader in patient), 15, "long jobs are held")
     old = one_more_leader(scene, "always_trusted:error,drop_signal:error,drop_found_signal:error,callback:error")
-    scene.pause(4)
+    scene.until(lambda: "worker dead" in scene.cluster.log(old), 10, "the old one takes the living for dead")
+    scene.pause(1)
     scene.expect(strikes(scene) == 0, "what the old one believes has no effect", strikes=strikes(scene))
     scene.arm(old, "")
     runs = scene.load(runs=2, students=30)
