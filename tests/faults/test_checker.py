@@ -189,6 +189,15 @@ def test_a_term_that_is_skipped():
     assert found(story) == {"I6"}
 
 
+def test_a_term_of_which_only_its_work_was_seen_was_not_skipped():
+    story = good_story()
+    story.lease(SECOND, 2, OTHER, term=2)
+    story.lead(3)
+    assert "I6" not in found(story)
+    story.lead(5)
+    assert "I6" in found(story)
+
+
 def test_a_lease_ended_by_a_term_of_the_past():
     story = good_story(JOBS[:1])
     story.lease(FIRST)

@@ -140,17 +140,19 @@ def terms_rise(evidence):
     if not evidence.has_all_events:
         return
     settled = set()  # jobs with a result: ending a lease of theirs changes nothing
+    known = set()  # terms that are seen at work: a database that was killed may tell nobody of a taking
     term, acted, lease_terms = None, 0, {}  # the first taking may have come before the observer
     for event in evidence.events:
         document = event.get("doc") or event.get("set", {})
         if event["coll"] == "leader" and "term" in document:
-            if term is not None and document["term"] not in (term, term + 1):
+            if term is not None and not _follows(document["term"], term, known):
                 yield f"the term went from {term} to {document['term']}"
             term = document["term"]
         if event["coll"] == "job_results" and event["op"] == "insert":
             settled.add(event["_id"])
         if event["coll"] != "job_leases":
             continue
+        known.update(document[name] for name in ("term", "ended_term") if name in document)
         if event["op"] == "insert":
             lease_terms[event["_id"]] = document.get("term", 0)
             continue
@@ -160,6 +162,11 @@ def terms_rise(evidence):
         if job_of(event["_id"]) not in settled:
             yield from _ended_in_term(event, document, acted, lease_terms)
         acted = max(acted, document.get("ended_term", 0))
+
+
+def _follows(taken, term, known):
+    """Is a term the one after, or the same, or are all that lie between known from their work?"""
+    return taken >= term and known.issuperset(range(term + 1, taken))
 
 
 def _ended_in_term(event, document, acted, lease_terms):
