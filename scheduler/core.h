@@ -113,7 +113,7 @@ void hear_worker(struct core *core, const struct worker *worker);
 void worker_was_read(struct core *core, const struct chore *chore);
 void forget_asked_workers(struct core *core, int64_t before_ms);
 /* Records whether the worker is alive, and how it behaves. */
-void record_worker(struct core *core, const struct known_worker *worker);
+void record_worker(struct core *core, struct known_worker *worker);
 void hear_of_life(struct core *core, struct known_worker *worker, int64_t heard_ms,
                   const char *replica);
 

@@ -6,8 +6,9 @@
 #include "scheduler/scheduler_metrics.h"
 #include "scheduler/watching.h"
 
-void record_worker(struct core *core, const struct known_worker *worker)
+void record_worker(struct core *core, struct known_worker *worker)
 {
+    worker->jobs_recorded = worker->jobs_processed;
     struct chore *chore = chore_new(CHORE_MARK_WORKER, core->generation);
     snprintf(chore->worker.id, sizeof chore->worker.id, "%s", worker->id);
     chore->worker.mark = (struct worker_mark){.term = core->term,

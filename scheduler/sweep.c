@@ -15,7 +15,9 @@ enum {
     LEASES_AT_ONCE = 512,
     SIGN_OF_LIFE_MS = 2500, /* every replica sends one more often */
     SIGNALS_PAUSE_MS = 400, /* polls wait, some of them for a second only */
-    SIGNALS_OVERLAP_MS = 5000
+    SIGNALS_OVERLAP_MS = 5000,
+    COUNTS_PAUSE_MS = 5000,
+    COUNTS_AT_ONCE = 32
 };
 
 void sweep_reset(struct sweep *sweep)
@@ -109,9 +111,30 @@ static void look_for_signals(struct core *core)
     chores_submit(core->chores, chore);
 }
 
+/* Counts that no mark has recorded would be lost with this leader. Each is an update of its own, so
+ * some workers' each time, one part after the other. */
+static void record_counts(struct core *core)
+{
+    struct known_worker *worker, *following;
+    size_t at = 0, recorded = 0, first = core->sweep.first_worker;
+    if (core->now_ms - core->sweep.counted_ms < COUNTS_PAUSE_MS)
+        return;
+    core->sweep.counted_ms = core->now_ms;
+    HASH_ITER (hh, core->workers.workers, worker, following) {
+        if (at++ < first || worker->epoch == 0 || worker->jobs_recorded == worker->jobs_processed)
+            continue;
+        if (recorded == COUNTS_AT_ONCE)
+            break;
+        record_worker(core, worker);
+        recorded++;
+    }
+    core->sweep.first_worker = recorded == COUNTS_AT_ONCE ? at - 1 : 0;
+}
+
 void sweep_tick(struct core *core)
 {
     look_for_signals(core);
+    record_counts(core);
     if (core->sweep.under_way > 0 || core->now_ms - core->sweep.begun_ms < interval_ms(core))
         return;
     core->sweep.begun_ms = core->now_ms;

@@ -66,6 +66,7 @@ void worker_describe(struct known_worker *worker, const struct worker *recorded)
     worker->is_socket = recorded->is_socket;
     if (recorded->jobs_processed > worker->jobs_processed)
         worker->jobs_processed = recorded->jobs_processed;
+    worker->jobs_recorded = recorded->jobs_processed;
     snprintf(worker->socket_replica, sizeof worker->socket_replica, "%s", recorded->replica);
     snprintf(worker->socket_process, sizeof worker->socket_process, "%s", recorded->process);
     free(worker->hostname);

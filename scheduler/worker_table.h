@@ -36,6 +36,7 @@ struct known_worker {
     int64_t epoch;          /* of its registration */
     char *hostname;         /* own; NULL: nothing was recorded yet */
     int64_t jobs_processed; /* hand-outs that reached it */
+    int64_t jobs_recorded;  /* what of them a later leader will know */
     bool is_socket;         /* registered by a websocket, which is open at this replica */
     char socket_replica[WORKER_ID_SIZE], socket_process[33];
     bool is_alive;

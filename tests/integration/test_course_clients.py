@@ -590,6 +590,23 @@ def test_the_worker_list_is_the_live_state_of_the_whole_cluster(staff):
     wait_until(lambda: not rows()[hosts[0]]["alive"] and not rows()[hosts[1]]["alive"], 6, "silent workers are dead")
 
 
+def test_the_count_of_hand_outs_outlives_a_killed_leader(staff):
+    stack, course, grader = staff.stack, staff.course(), staff.grader(register=False)
+    host = unique("counted")
+    grader.register(host)
+    course.run(3)
+    assert grader.work_off() == 3
+
+    def is_recorded():
+        grader.beat()
+        return stack.database.worker(grader.name).get("jobs_processed") == 3
+
+    wait_until(is_recorded, 15, "the count is on record, though the worker neither died nor came back")
+    stack.kill("scheduler-0")
+    stack.restart("scheduler-0")
+    assert [row["jobs_processed"] for row in course.workers() if row["hostname"] == host] == [3]
+
+
 def test_another_scope_has_not_been_implemented(staff):
     answer = staff.course().ask("GET", "/worker/cs225/some")
     assert (answer.status_code, answer.json()) == (404, failed("scope some has not been implemented yet"))
