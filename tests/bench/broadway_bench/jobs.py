@@ -10,7 +10,7 @@ INSTRUCTORS = 4
 
 
 def jobs(wanted):
-    """Jobs a second and cpu for both sizes of runs and all numbers of graders; by the course protocol, for large runs."""
+    """Jobs a second and cpu for both sizes of runs and all numbers of graders; course graders, for large runs."""
     figures = {}
     for protocol in PROTOCOLS:
         for students in STUDENTS if protocol == "seed" else STUDENTS[-1:]:
