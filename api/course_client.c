@@ -137,9 +137,7 @@ enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct
     run_describe(definition, &run);
     snprintf(run.course, sizeof run.course, "%s", request->parts[0]);
     snprintf(run.assignment, sizeof run.assignment, "%s", request->parts[1]);
-    code = run_create(api, exchange, run.course, definition, &run, created, error);
-    definition_release(definition);
-    return code;
+    return run_create(api, exchange, run.course, definition, &run, created, error);
 }
 
 enum bw_code course_run_cancel(struct api *api, struct exchange *exchange, struct bw_error *error)

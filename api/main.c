@@ -22,6 +22,7 @@
 #include "api/signals.h"
 #include "api/sockets.h"
 #include "common/clock.h"
+#include "common/database.h"
 #include "common/log.h"
 #include "common/secret.h"
 #include "common/stop_signal.h"
@@ -123,6 +124,7 @@ static void prepare(struct service *service)
     struct api *api = &service->api;
     block_signals();
     raise_file_limit();
+    database_library_open();
     log_open("broadway-api", (enum log_level)options->log_level,
              (enum log_format)options->log_format);
     api->options = options;
@@ -146,6 +148,7 @@ static void log_started(const struct service *service)
 static void finish(struct service *service)
 {
     metrics_free(service->api.metrics);
+    database_library_close();
     log_close();
 }
 

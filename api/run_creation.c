@@ -55,15 +55,18 @@ static void creation_free(struct creation *creation)
     free(creation);
 }
 
-/* Frees after it tells: `created` borrows the run. */
+/* Frees before it tells: the front may then free what is left of the request, in another thread,
+ * and the definition is a part of that. */
 static void settle(struct creation *creation, enum bw_code code, const struct bw_error *error)
 {
+    struct api *api = creation->api;
+    struct exchange *exchange = creation->exchange;
+    run_created *created = creation->created;
+    const struct run run = creation->run.run;
     if (code == BW_OK)
-        definition_cache_put(creation->api->definitions, creation->run.run.id,
-                             creation->definition);
-    creation->created(creation->api, creation->exchange, code, &creation->run.run,
-                      code == BW_OK ? NULL : error);
+        definition_cache_put(api->definitions, run.id, creation->definition);
     creation_free(creation);
+    created(api, exchange, code, &run, code == BW_OK ? NULL : error);
 }
 
 /* What is to be told of an insert that was not done, and was no duplicate either. */
@@ -213,12 +216,14 @@ enum bw_code run_create(struct api *api, struct exchange *exchange, const char *
                         struct bw_error *error)
 {
     struct creation *creation = calloc(1, sizeof *creation);
-    if (creation == NULL)
+    if (creation == NULL) {
+        definition_release(definition);
         return bw_fail(error, BW_INTERNAL, "memory is short");
+    }
     creation->api = api;
     creation->exchange = exchange;
     creation->created = created;
-    creation->definition = definition_hold(definition);
+    creation->definition = definition;
     creation->run.run = *run;
     enum bw_code code = make_text(creation, error);
     if (code == BW_OK)

@@ -51,9 +51,7 @@ enum bw_code seed_client_create(struct api *api, struct exchange *exchange, stru
     if (code != BW_OK)
         return code;
     run_describe(definition, &run);
-    code = run_create(api, exchange, "seed", definition, &run, created, error);
-    definition_release(definition);
-    return code;
+    return run_create(api, exchange, "seed", definition, &run, created, error);
 }
 
 /* ---- A run by its id ---- */

@@ -74,7 +74,6 @@ static void stop_sockets(struct service *service)
 static enum bw_code start_database(struct service *service, struct bw_error *error)
 {
     struct bw_error reason;
-    mongoc_init();
     enum bw_code code = database_open(service->options.mongodb_uri,
                                       service->options.mongodb_database, "broadway-api",
                                       &service->api.database, &reason);
@@ -84,7 +83,6 @@ static enum bw_code start_database(struct service *service, struct bw_error *err
 static void stop_database(struct service *service)
 {
     database_close(service->api.database);
-    mongoc_cleanup();
 }
 
 static void stop_stores(struct service *service)

@@ -34,6 +34,18 @@ struct database {
     _Atomic int64_t clock_offset_ms; /* the database's date minus clock_boot_ms */
 };
 
+/* Failures come back as errors: the driver's own lines add nothing. */
+void database_library_open(void)
+{
+    mongoc_log_set_handler(NULL, NULL);
+    mongoc_init();
+}
+
+void database_library_close(void)
+{
+    mongoc_cleanup();
+}
+
 static bool is_database_name(const char *name)
 {
     size_t length = strlen(name);
@@ -45,8 +57,6 @@ enum bw_code database_open(const char *uri, const char *name, const char *applic
 {
     if (!is_database_name(name))
         return bw_fail(error, BW_BAD_REQUEST, "'%.60s' can't be the name of a database", name);
-    mongoc_log_set_handler(
-        NULL, NULL); /* failures come back as errors; the driver's own lines add nothing */
     mongoc_uri_t *parsed = database_uri_read(uri, error);
     if (parsed == NULL)
         return BW_BAD_REQUEST;

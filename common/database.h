@@ -15,6 +15,11 @@
 
 struct database;
 
+/* Once in a process, before any other thread is made and before anything else of this module; and
+ * after everything else of it. */
+void database_library_open(void);
+void database_library_close(void);
+
 /* Connects lazily: checks the URI (unknown or weakening options are refused by name, a password
  * never shown), makes the pools. BW_BAD_REQUEST with a sentence for a bad URI or name. */
 enum bw_code database_open(const char *uri, const char *name, const char *application,

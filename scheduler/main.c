@@ -263,7 +263,7 @@ int main(int count, char **arguments)
     log_open("broadway-scheduler", (enum log_level)options.log_level,
              (enum log_format)options.log_format);
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    mongoc_init();
+    database_library_open();
     take_flags(core, &options);
     core->inbox = inbox_new();
     core->metrics = scheduler_metrics_new();

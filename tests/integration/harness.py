@@ -25,9 +25,10 @@ running_stacks = []
 
 
 def clean_environment(**more):
-    """The environment for what tests start: nothing of BROADWAY_* leaks in by accident."""
+    """The environment for what tests start: nothing of BROADWAY_* leaks in by accident, and nothing stays behind in
+    shared memory when it is killed."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BROADWAY_")}
-    return {**kept, **more}
+    return {**kept, "MONGOC_DISABLE_SHM": "1", **more}
 
 
 def last_lines(path, count=40, width=400):

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from broadway import ROUTE, SeedGrader
@@ -231,3 +232,10 @@ def test_logs_are_one_line_per_event_in_the_format_asked_for(stack, make_replica
     assert lines
     if format_ == "json":
         assert all(isinstance(json.loads(line), dict) for line in lines)
+
+
+def test_a_process_that_is_killed_can_leave_nothing_in_shared_memory(stack, make_replica):
+    """A later one with the same pid would stumble over it, and say so in its log in a form of its own."""
+    replica = make_replica(stack, database="elsewhere").wait_ready()
+    for pid in (replica.child.pid, stack.pid("scheduler-0")):
+        assert "/dev/shm" not in Path(f"/proc/{pid}/maps").read_text()

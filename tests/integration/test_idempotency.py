@@ -93,7 +93,7 @@ def test_what_was_left_half_done_is_finished_by_the_retry(stack):
 
 def test_what_was_left_half_done_does_not_stand_for_a_later_run(stack):
     """The first request came to nothing, so the second has the key; its definition counts, not what lies about."""
-    run = submit(stack.api, "half-2", long_run_of(2)).json()["id"]
+    run = submit(stack.apis[1], "half-2", long_run_of(2)).json()["id"]  # which remembers it, and is asked no more
     stack.database.forget_run(run)
     assert submit(stack.api, "half-2", run_of(3)).json()["id"] == run
     assert submit(stack.api, "half-2", long_run_of(2)).status_code == 400

@@ -28,8 +28,12 @@ class Member:
         return processes.is_alive(self.pid, self.identity)
 
     def start(self, directory):
-        """Starts it, detached. BROADWAY_* of the caller's environment is the caller's, not this process's."""
+        """Starts it, detached. BROADWAY_* of the caller's environment is the caller's, not this process's.
+
+        The driver's counters would be a file in shared memory, which stays behind when the process is killed.
+        """
         env = {name: value for name, value in os.environ.items() if not name.startswith("BROADWAY_")}
+        env["MONGOC_DISABLE_SHM"] = "1"
         self.pid = processes.spawn(self.argv, self.log(directory), self.cwd, env)
         self.identity = processes.identity(self.pid)
 

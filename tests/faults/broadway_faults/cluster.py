@@ -144,7 +144,10 @@ class Cluster:
         return self.proxies[link].port
 
     def _env(self, name):
-        env = {"BROADWAY_FAILPOINT_FILE": str(self.directory / f"{name}.failpoints")}
+        env = {
+            "BROADWAY_FAILPOINT_FILE": str(self.directory / f"{name}.failpoints"),
+            "MONGOC_DISABLE_SHM": "1",  # else a killed process leaves a file behind
+        }
         if self.mutant:
             env["BROADWAY_MUTANT"] = self.mutant
         if name in self.plan.shimmed:
