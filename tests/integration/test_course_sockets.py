@@ -8,11 +8,13 @@ import time
 
 import pytest
 import websocket
+from broadway import Api
 from course import config_of, stage
 from course_names import bearer, unique
 from pipelines import job_id_of
 from processes import resident_bytes
 from socket_grader import LOOP, SocketGrader
+from test_health import sample_values
 from waiting import holds_for, wait_until
 from websockets.exceptions import ConnectionClosed
 
@@ -396,8 +398,17 @@ def test_sockets_of_a_killed_replica_lose_their_jobs(staff, make_replica):
     replica = make_replica(staff.stack, "--heartbeat-interval=1").wait_ready()
     grader = SocketGrader(replica.url, staff.stack.cluster_token)
     course = staff.course()
+    scheduler = Api(staff.stack.described["scheduler"][0]["url"])
+
+    def delivered():
+        return sample_values(scheduler.request("GET", "/metrics").text)["broadway_scheduler_hand_outs_total"]
+
+    before = delivered()
     run = course.run(1)
     grader.take()
+    # Until the replica has said so, nobody knows that the grader has the job: it would be no loss.
+    wait_until(lambda: delivered() > before, 5, "the scheduler knows that the job was delivered")
+    scheduler.close()
     replica.child.kill()
     with pytest.raises(ConnectionClosed):
         grader.receive()
