@@ -24,7 +24,7 @@ MUTANTS = (
     Mutant("no_attempt_in_lease_id", "the attempt is part of a lease's id", 23),
     Mutant("duplicate_is_success", "a second result is a duplicate key, and loses", 24),
     Mutant("anyone_may_answer", "a result is taken only from a worker that had the job", 28),
-    Mutant("unknown_is_done", "a write whose outcome is unknown is not answered 2xx", 39),
+    Mutant("unknown_is_done", "a write whose outcome is unknown is not answered 2xx", 44),
     Mutant("own_nonce_unknown", "finding one's own nonce under a taken id is success", 41),
     Mutant("skips_an_attempt", "attempts have no gaps", 23),
     Mutant("post_too_early", "post-processing waits for the last student", 12),
