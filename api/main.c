@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "api/api_metrics.h"
@@ -108,22 +107,11 @@ static void leave(struct service *service)
 
 /* ---- The process ---- */
 
-/* A parked poll is a descriptor. */
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static void prepare(struct service *service)
 {
     const struct api_options *options = &service->options;
     struct api *api = &service->api;
     block_signals();
-    raise_file_limit();
     database_library_open();
     log_open("broadway-api", (enum log_level)options->log_level,
              (enum log_format)options->log_format);
