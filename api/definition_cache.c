@@ -201,6 +201,14 @@ enum bw_code definition_cache_get(struct definition_cache *cache, const char *ru
     return code;
 }
 
+struct definition *definition_cache_find(struct definition_cache *cache, const char *run_id)
+{
+    pthread_mutex_lock(&cache->mutex);
+    struct definition *found = recall(cache, run_id);
+    pthread_mutex_unlock(&cache->mutex);
+    return found;
+}
+
 void definition_cache_put(struct definition_cache *cache, const char *run_id,
                           struct definition *definition)
 {

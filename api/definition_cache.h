@@ -26,6 +26,9 @@ enum bw_code definition_cache_get(struct definition_cache *cache, const char *ru
                                   struct definition **definition, struct bw_error *error)
     BW_CHECKED;
 
+/* A reference of the caller's to one that is in memory, or NULL. Does not wait. */
+struct definition *definition_cache_find(struct definition_cache *cache, const char *run_id);
+
 /* Remembers one that is at hand; takes a reference of its own. */
 void definition_cache_put(struct definition_cache *cache, const char *run_id,
                           struct definition *definition);

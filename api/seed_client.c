@@ -56,7 +56,7 @@ enum bw_code seed_client_create(struct api *api, struct exchange *exchange, stru
 
 /* ---- A run by its id ---- */
 
-/* Whether a run exists is always read. On BW_OK run_clear is owed. */
+/* On BW_OK run_clear is owed. */
 static enum bw_code read_run(struct api *api, const struct exchange *exchange, struct run *run,
                              struct bw_error *error)
 {
@@ -126,14 +126,34 @@ enum bw_code seed_client_show(struct api *api, struct exchange *exchange, struct
     return code;
 }
 
-enum bw_code seed_client_start(struct api *api, struct exchange *exchange, struct bw_error *error)
+/* The phase that the run begins with follows from its definition. If that is at hand nothing is
+ * read: whether the run may be started, and exists, the start itself finds out. */
+static enum bw_code find_first_phase(struct api *api, const struct exchange *exchange,
+                                     enum run_phase *first, struct bw_error *error)
 {
     struct run run;
-    enum bw_code code = read_run(api, exchange, &run, error);
+    struct definition *definition = definition_cache_find(api->definitions,
+                                                          exchange_request(exchange)->path_id);
+    if (definition != NULL) {
+        run_describe(definition, &run);
+        definition_release(definition);
+    } else {
+        enum bw_code code = read_run(api, exchange, &run, error);
+        if (code != BW_OK)
+            return code;
+        run_clear(&run);
+    }
+    *first = run_first_phase(&run);
+    return BW_OK;
+}
+
+enum bw_code seed_client_start(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    enum run_phase first;
+    enum bw_code code = find_first_phase(api, exchange, &first, error);
     if (code != BW_OK)
         return code;
-    code = run_store_start(api->run_store, run.id, run_first_phase(&run), error);
-    run_clear(&run);
+    code = run_store_start(api->run_store, exchange_request(exchange)->path_id, first, error);
     if (code == BW_OK)
         exchange_answer_json(exchange, json_object());
     if (code == BW_CONFLICT || code == BW_NOT_FOUND)

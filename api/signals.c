@@ -41,6 +41,7 @@ struct signals {
     struct heard_worker *heard;
     struct asides asides;
     int64_t number, next_life_ms;
+    int64_t heard_due_ms; /* when `heard` leaves, if there is any */
     bool must_announce, is_leaving, is_stopping;
     struct signals_totals totals;
 };
@@ -71,9 +72,21 @@ static void collapse(struct signals *signals)
     signals->must_announce = true;
 }
 
+/* That it sent a result need not be told of a worker that asks for work: it is heard by that. */
+static void supersede_result(struct signals *signals, const char *worker)
+{
+    struct heard_worker *heard;
+    HASH_FIND_STR(signals->heard, worker, heard);
+    if (heard == NULL || heard->kind != HEARD_RESULT)
+        return;
+    HASH_DEL(signals->heard, heard);
+    free(heard);
+}
+
 void signals_poll(struct signals *signals, const char *worker, int64_t number, bool is_final)
 {
     pthread_mutex_lock(&signals->mutex);
+    supersede_result(signals, worker);
     if (signals->poll_count == PENDING_ITEMS)
         collapse(signals);
     if (!signals->must_announce) {
@@ -97,6 +110,12 @@ void signals_gone(struct signals *signals, int64_t number)
     pthread_mutex_unlock(&signals->mutex);
 }
 
+static int64_t linger_ms(const struct signals *signals)
+{
+    int64_t most_ms = signals->settings.life_every_ms / 4;
+    return SIGNALS_LINGER_MS < most_ms ? SIGNALS_LINGER_MS : most_ms;
+}
+
 /* A heartbeat outweighs a result: that a worker beats while it holds a job is something the
  * scheduler wants to know. */
 static void merge_heard(struct heard_worker *known, int64_t at_ms, enum heard_kind kind)
@@ -116,6 +135,8 @@ void signals_heard(struct signals *signals, const char *worker, enum heard_kind 
     if (heard != NULL) {
         merge_heard(heard, now_ms, kind);
     } else if (HASH_COUNT(signals->heard) < PENDING_WORKERS) {
+        if (signals->heard == NULL)
+            signals->heard_due_ms = now_ms + linger_ms(signals);
         heard = allocate(1, sizeof *heard);
         snprintf(heard->worker, sizeof heard->worker, "%s", worker);
         heard->at_ms = now_ms;
@@ -212,6 +233,9 @@ static void cut_gone(struct signals *signals, struct signal *signal)
 
 static void cut_heard(struct signals *signals, struct batch *batch)
 {
+    bool goes_along = batch->signal.is_announcement || signals->is_stopping;
+    if (!goes_along && clock_boot_ms() < signals->heard_due_ms)
+        return;
     for (size_t count = 0; count < BATCH_ITEMS && signals->heard != NULL; count++) {
         struct heard_worker *heard = signals->heard;
         HASH_DEL(signals->heard, heard);
@@ -236,8 +260,8 @@ static void cut_announcement(void *context)
     pthread_mutex_lock(&signals->mutex);
     collapse(signals);
     signals->must_announce = false;
-    cut_common(signals, batch);
     batch->signal.is_announcement = true;
+    cut_common(signals, batch);
     pthread_mutex_unlock(&signals->mutex);
 }
 
@@ -381,14 +405,21 @@ static bool send_batch(struct signals *signals, bool must_announce, bool is_life
 static bool has_pending(const struct signals *signals)
 {
     return signals->must_announce || signals->poll_count > 0 || signals->gone_count > 0 ||
-           signals->heard != NULL || asides_has_any(&signals->asides);
+           asides_has_any(&signals->asides);
+}
+
+/* When something must leave even if nothing else happens. */
+static int64_t due_ms(const struct signals *signals)
+{
+    bool is_heard_first = signals->heard != NULL && signals->heard_due_ms < signals->next_life_ms;
+    return is_heard_first ? signals->heard_due_ms : signals->next_life_ms;
 }
 
 /* Sleeps until there is something to send; under the mutex. */
 static void wait_for_work(struct signals *signals)
 {
     while (!signals->is_stopping && !has_pending(signals)) {
-        int64_t wait_ms = signals->next_life_ms - clock_boot_ms();
+        int64_t wait_ms = due_ms(signals) - clock_boot_ms();
         if (wait_ms <= 0)
             return;
         struct timespec until = clock_deadline(wait_ms);
@@ -421,7 +452,7 @@ static void *run(void *context)
         if (!is_sent)
             pause_after_failure(signals);
     }
-    bool is_rest = has_pending(signals), must_announce = signals->must_announce;
+    bool is_rest = has_pending(signals) || signals->heard != NULL, must_announce = signals->must_announce;
     pthread_mutex_unlock(&signals->mutex);
     if (is_rest)
         send_batch(signals, must_announce, false, 0);

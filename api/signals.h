@@ -11,6 +11,9 @@
  * A sign of life goes with a batch that leaves nothing pending, by the same means. Within a batch
  * `polls` are to be applied before `gone`, each in its order; a poll that is gone never comes back.
  *
+ * That a worker was heard is in no hurry, its age is told with it: those heard wait a moment for one
+ * another, and no batch leaves earlier because of them.
+ *
  * While the database is away memory stays bounded: polls and gone ones collapse into "announce
  * next", heard workers are kept once each.
  */
@@ -62,7 +65,10 @@ void signals_free(struct signals *signals); /* stopped, or never started; NULL i
 void signals_poll(struct signals *signals, const char *worker, int64_t poll, bool is_final);
 void signals_gone(struct signals *signals, int64_t poll);
 
-/* A worker was heard just now. */
+/* A worker was heard just now. The scheduler learns it within SIGNALS_LINGER_MS, or a quarter of
+ * the interval of the signs of life if that is less; of a result not at all if the worker asks for
+ * work meanwhile. */
+enum { SIGNALS_LINGER_MS = 100 };
 void signals_heard(struct signals *signals, const char *worker, enum heard_kind kind);
 
 /* A question, which joins the next batch. It may be lost: who asks asks again. */

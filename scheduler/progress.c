@@ -109,13 +109,16 @@ static void open_phase(struct active_run *run)
     queue_open_slots(run, first, end);
 }
 
-/* Whoever started the run has recorded its first phase. */
+/* The end of a run is recorded at once. A phase on the way can wait for the next tick: it follows
+ * from the results, and who reads the run derives it from them. Whoever started the run has recorded
+ * its first one. */
 static void record_phase(struct core *core, struct active_run *run)
 {
     if (run->phase == run->run.phase)
         return;
     run->is_dirty = true;
-    save_run(core, run);
+    if (run_phase_is_over(run->phase))
+        save_run(core, run);
 }
 
 void run_advance(struct core *core, struct active_run *run)

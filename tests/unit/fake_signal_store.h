@@ -125,6 +125,15 @@ static inline bool has_final(const struct signal *sent, size_t count, int64_t wa
     return false;
 }
 
+/* So many workers heard in one of them. */
+static inline bool has_heard(const struct signal *sent, size_t count, int64_t wanted)
+{
+    for (size_t i = 0; i < count; i++)
+        if ((int64_t)sent[i].heard_count == wanted)
+            return true;
+    return false;
+}
+
 static inline bool has_gone(const struct signal *sent, size_t count, int64_t wanted)
 {
     for (size_t i = 0; i < count; i++)

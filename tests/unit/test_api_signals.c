@@ -120,12 +120,42 @@ static void what_happens_during_a_batch_joins_the_next(void **state)
                       i == 0 ? HEARD_HEARTBEAT : HEARD_RESULT);
     fake_store_set(false, false);
     assert_true(fake_store_wait(has_poll, 10));
-    assert_int_equal(fake_store_count(), 3);
     assert_int_equal(sent(2)->poll_count, 9);
-    assert_int_equal(sent(2)->heard_count, 2);
+    assert_true(fake_store_wait(has_heard, 2));
     for (size_t i = 0; i < 2; i++)
-        assert_int_equal(sent(2)->heard[i].kind,
-                         sent(2)->heard[i].worker[0] == 'a' ? HEARD_HEARTBEAT : HEARD_RESULT);
+        assert_int_equal(last_sent()->heard[i].kind,
+                         last_sent()->heard[i].worker[0] == 'a' ? HEARD_HEARTBEAT : HEARD_RESULT);
+}
+
+static void heartbeats_wait_for_one_another_but_no_poll_waits_for_them(void **state)
+{
+    struct fixture *fixture = *state;
+    park(fixture, 1);
+    assert_true(fake_store_wait(has_poll, 1));
+    int64_t begun_ms = clock_boot_ms();
+    signals_heard(fixture->signals, "a", HEARD_HEARTBEAT);
+    park(fixture, 1);
+    assert_true(fake_store_wait(has_poll, 2));
+    if (clock_boot_ms() - begun_ms < SIGNALS_LINGER_MS)
+        assert_int_equal(last_sent()->heard_count, 0);
+    signals_heard(fixture->signals, "b", HEARD_HEARTBEAT);
+    assert_true(fake_store_wait(has_heard, 2));
+    assert_true(clock_boot_ms() - begun_ms >= SIGNALS_LINGER_MS);
+    assert_int_equal(last_sent()->heard_count, 2);
+}
+
+static void who_asks_for_work_need_not_be_told_of_as_heard(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_true(fake_store_wait(has_count, 1));
+    signals_heard(fixture->signals, "w", HEARD_RESULT);
+    signals_heard(fixture->signals, "other", HEARD_RESULT);
+    signals_heard(fixture->signals, "beating", HEARD_HEARTBEAT);
+    park(fixture, 1); /* w's */
+    signals_poll(fixture->signals, "beating", 1000, false);
+    assert_true(fake_store_wait(has_heard, 2)); /* the other, and the heartbeat, which says more */
+    for (size_t i = 0; i < last_sent()->heard_count; i++)
+        assert_string_not_equal(last_sent()->heard[i].worker, "w");
 }
 
 static void failed_batch_is_followed_by_an_announcement_of_all(void **state)
@@ -289,6 +319,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(first_batch_announces_and_numbers_rise_by_one),
         CASE(what_happens_during_a_batch_joins_the_next),
+        CASE(heartbeats_wait_for_one_another_but_no_poll_waits_for_them),
+        CASE(who_asks_for_work_need_not_be_told_of_as_heard),
         CASE(failed_batch_is_followed_by_an_announcement_of_all),
         cmocka_unit_test_setup_teardown(signs_of_life_carry_count_and_checksum, setup_lively,
                                         teardown),
