@@ -34,10 +34,13 @@ static void handle_events(struct loop *loop, int wait_ms)
 bool loop_run(struct loop *loop, bool (*is_done)(void *context), void *context, double limit_s)
 {
     int64_t until_ns = now_ns() + (int64_t)(limit_s * 1e9);
+    int longest_ms = loop->tick != NULL ? TICK_MS : REST_MS;
     while (!is_done(context)) {
-        if (now_ns() > until_ns)
+        int64_t left_ns = until_ns - now_ns();
+        if (left_ns < 0)
             return false;
-        handle_events(loop, loop->tick != NULL ? TICK_MS : REST_MS);
+        int64_t left_ms = left_ns / 1000000 + 1;
+        handle_events(loop, left_ms < longest_ms ? (int)left_ms : longest_ms);
     }
     return true;
 }

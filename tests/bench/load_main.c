@@ -28,6 +28,10 @@
 
 enum { LINE_SIZE = 256, WORDS = 6, PATIENCE_S = 30 };
 
+/* Between two hand-outs that are measured; as long as between two inserts or deliveries of the floor,
+ * which they are compared with. */
+static const double pause_s = 0.005;
+
 struct generator {
     struct loop loop;
     struct fleet fleet;
@@ -192,6 +196,12 @@ static bool hand_out_once(struct generator *generator, struct samples *start, st
     return is_done;
 }
 
+static bool never(void *context)
+{
+    (void)context;
+    return false;
+}
+
 static json_t *do_handout(struct generator *generator, char *words[WORDS])
 {
     struct samples start = {NULL, 0, 0}, next = {NULL, 0, 0};
@@ -199,6 +209,7 @@ static json_t *do_handout(struct generator *generator, char *words[WORDS])
     runs_describe(&generator->runs, 1, true);
     for (size_t i = 0; i < count; i++) {
         runs_submit(&generator->runs, 1, 1, 0);
+        loop_run(&generator->loop, never, NULL, pause_s);
         done += hand_out_once(generator, &start, &next);
     }
     json_t *answer = json_pack("{s:I,s:o,s:o}", "done", (json_int_t)done, "start",
@@ -206,12 +217,6 @@ static json_t *do_handout(struct generator *generator, char *words[WORDS])
     samples_clear(&start);
     samples_clear(&next);
     return answer;
-}
-
-static bool never(void *context)
-{
-    (void)context;
-    return false;
 }
 
 static json_t *do_trace(struct generator *generator, char *words[WORDS])
