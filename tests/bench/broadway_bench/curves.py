@@ -4,7 +4,7 @@ import json
 import math
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 300, 70, 20, 40, 50
-COLORS = ("#1f6fb2", "#c2491d", "#3b7d3a", "#7a4fa0")
+COLORS = ("#1f6fb2", "#c2491d", "#3b7d3a", "#7a4fa0", "#8a6d1a")
 
 # (file, title, x axis, y axis, [(label, experiment, figure with {x}, xs)])
 CURVES = [
@@ -16,17 +16,20 @@ CURVES = [
         [
             ("runs of 1,000", "jobs", "{x} graders, runs of 1000: jobs/s", (8, 32, 256)),
             ("runs of 50", "jobs", "{x} graders, runs of 50: jobs/s", (8, 32, 256)),
+            ("course, HTTP, runs of 1,000", "jobs", "{x} graders, runs of 1000, course-http: jobs/s", (8, 32, 256)),
+            ("course, websocket", "jobs", "{x} graders, runs of 1000, course-ws: jobs/s", (8, 32, 256)),
             ("floor at batches of that size", "floor", "jobs/s at batches of {x}", (8, 64, 256)),
         ],
     ),
     (
         "handout.svg",
-        "From the start of a run to the job in a grader's hands, over waiting graders",
+        "To the job in a grader's hands, over waiting graders",
         "waiting graders",
         "ms",
         [
-            ("p50", "handout", "{x} waiting: start, p50 ms", (8, 50, 1000, 10000)),
-            ("p99", "handout", "{x} waiting: start, p99 ms", (8, 50, 1000, 10000)),
+            ("start, p50", "handout", "{x} waiting: start, p50 ms", (8, 50, 1000, 10000)),
+            ("start, p99", "handout", "{x} waiting: start, p99 ms", (8, 50, 1000, 10000)),
+            ("result to next job, p50", "handout", "{x} waiting: next, p50 ms", (8, 50, 1000, 10000)),
         ],
     ),
     (

@@ -33,6 +33,7 @@ def _one(wanted, protocol, students, graders, count):
             f"{name}: jobs/s": answer["reported"] / answer["seconds"],
             f"{name}: result to next job, p50 ms": answer["next_job"]["p50_ms"],
             f"{name}: result to next job, p99 ms": answer["next_job"]["p99_ms"],
+            f"{name}: result to next job, p999 ms": answer["next_job"]["p999_ms"],
         }
         for part in PARTS:
             if part in used:

@@ -1,25 +1,33 @@
 """`submit`: runs accepted a second."""
 
-from broadway_bench.setting import system
+from broadway_bench.setting import PARTS, system
 
 STUDENTS = (1, 50, 1000)
-CONNECTIONS = 64
+CONNECTIONS = (64, 256)
 
 
 def submit(wanted):
-    """Submissions over 64 connections, for three sizes of runs."""
+    """Submissions over 64 and over 256 connections, for three sizes of runs."""
     figures = {}
     for students in STUDENTS:
-        with system(wanted) as running:
-            generator = running.generator
-            generator.ask("describe", students, 0)
-            generator.ask("submit", CONNECTIONS, CONNECTIONS, 0)
-            with running.counting_cpu() as used:
-                answer = generator.ask("submit", 0, CONNECTIONS, 5 * wanted.scale)
-            name = f"runs of {students}"
-            figures[f"{name}: accepted/s"] = answer["accepted"] / answer["seconds"]
-            figures[f"{name}: p50 ms"] = answer["latency"]["p50_ms"]
-            figures[f"{name}: p99 ms"] = answer["latency"]["p99_ms"]
-            figures[f"{name}: api, cpu s per 1,000"] = used["api"] / answer["accepted"] * 1000
-            figures.update({f"{name}: {fault}": value for fault, value in running.faults().items()})
+        for connections in CONNECTIONS:
+            figures.update(_one(wanted, students, connections))
+    return figures
+
+
+def _one(wanted, students, connections):
+    name = f"{connections} clients, runs of {students}"
+    with system(wanted) as running:
+        generator = running.generator
+        generator.ask("describe", students, 0)
+        generator.ask("submit", connections, connections, 0)
+        with running.counting_cpu() as used:
+            answer = generator.ask("submit", 0, connections, 5 * wanted.scale)
+        figures = {f"{name}: accepted/s": answer["accepted"] / answer["seconds"]}
+        for share in ("p50", "p99", "p999"):
+            figures[f"{name}: {share} ms"] = answer["latency"][f"{share}_ms"]
+        for part in PARTS:
+            if part in used:
+                figures[f"{name}: {part}, cpu s per 1,000"] = used[part] / answer["accepted"] * 1000
+        figures.update({f"{name}: {fault}": value for fault, value in running.faults().items()})
     return figures
