@@ -452,7 +452,8 @@ static void *run(void *context)
         if (!is_sent)
             pause_after_failure(signals);
     }
-    bool is_rest = has_pending(signals) || signals->heard != NULL, must_announce = signals->must_announce;
+    bool is_rest = has_pending(signals) || signals->heard != NULL,
+         must_announce = signals->must_announce;
     pthread_mutex_unlock(&signals->mutex);
     if (is_rest)
         send_batch(signals, must_announce, false, 0);

@@ -110,8 +110,8 @@ static void open_phase(struct active_run *run)
 }
 
 /* The end of a run is recorded at once. A phase on the way can wait for the next tick: it follows
- * from the results, and who reads the run derives it from them. Whoever started the run has recorded
- * its first one. */
+ * from the results, and who reads the run derives it from them. Whoever started the run has
+ * recorded its first one. */
 static void record_phase(struct core *core, struct active_run *run)
 {
     if (run->phase == run->run.phase)

@@ -210,7 +210,10 @@ static void measure_inserts(struct floor *floor, unsigned batch, double seconds)
 
 static void measure_single(struct floor *floor, unsigned count)
 {
-    struct writer writer = {.floor = floor, .collection = "job_leases", .batch = 1};
+    struct writer writer = {.floor = floor,
+                            .collection = "job_leases",
+                            .batch = 1,
+                            .written = 1u << 31}; /* beyond what `inserts` has written here */
     struct samples samples = {NULL, 0, 0};
     mongoc_client_t *client = mongoc_client_pool_pop(floor->pool);
     mongoc_collection_t *into = open_collection(floor, client, writer.collection);

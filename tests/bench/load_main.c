@@ -28,8 +28,8 @@
 
 enum { LINE_SIZE = 256, WORDS = 6, PATIENCE_S = 30 };
 
-/* Between two hand-outs that are measured; as long as between two inserts or deliveries of the floor,
- * which they are compared with. */
+/* Between two hand-outs that are measured; as long as between two inserts or deliveries of the
+ * floor, which they are compared with. */
 static const double pause_s = 0.005;
 
 struct generator {
@@ -206,6 +206,7 @@ static json_t *do_handout(struct generator *generator, char *words[WORDS])
 {
     struct samples start = {NULL, 0, 0}, next = {NULL, 0, 0};
     size_t count = (size_t)number(words, 1), done = 0;
+    runs_leave(&generator->runs);
     runs_describe(&generator->runs, 1, true);
     for (size_t i = 0; i < count; i++) {
         runs_submit(&generator->runs, 1, 1, 0);

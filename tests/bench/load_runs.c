@@ -151,6 +151,11 @@ void runs_begin_start(struct runs *runs, size_t connections)
     connect_instructors(runs, connections, true);
 }
 
+void runs_leave(struct runs *runs)
+{
+    runs->next_id = runs->id_count;
+}
+
 bool runs_are_started(const struct runs *runs)
 {
     return runs->under_way == 0 && runs->left == 0;

@@ -51,6 +51,9 @@ void runs_begin_start(struct runs *runs, size_t connections);
  * is submitted is only counted, and starting a run creates it. */
 void runs_of_course(struct runs *runs, const char *bearer);
 
+/* What was submitted so far is not to be started. */
+void runs_leave(struct runs *runs);
+
 bool runs_are_started(const struct runs *runs);
 
 #endif
