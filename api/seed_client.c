@@ -127,13 +127,15 @@ enum bw_code seed_client_show(struct api *api, struct exchange *exchange, struct
 }
 
 /* The phase that the run begins with follows from its definition. If that is at hand nothing is
- * read: whether the run may be started, and exists, the start itself finds out. */
+ * read: whether the run may be started, and exists, the start itself finds out. That would wait for
+ * a database that is away; a read does not. */
 static enum bw_code find_first_phase(struct api *api, const struct exchange *exchange,
                                      enum run_phase *first, struct bw_error *error)
 {
     struct run run;
-    struct definition *definition = definition_cache_find(api->definitions,
-                                                          exchange_request(exchange)->path_id);
+    struct definition *definition = NULL;
+    if (!database_is_away(api->database))
+        definition = definition_cache_find(api->definitions, exchange_request(exchange)->path_id);
     if (definition != NULL) {
         run_describe(definition, &run);
         definition_release(definition);
