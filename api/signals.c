@@ -72,13 +72,18 @@ static void collapse(struct signals *signals)
     signals->must_announce = true;
 }
 
-/* That it sent a result need not be told of a worker that asks for work: it is heard by that. */
-static void supersede_result(struct signals *signals, const char *worker)
+/* The worker asks for work now. That it sent a result need not be told any more: it is heard by
+ * this. A heartbeat goes along: told later, it would look like one of a worker that has a job. */
+static void settle_heard(struct signals *signals, const char *worker)
 {
     struct heard_worker *heard;
     HASH_FIND_STR(signals->heard, worker, heard);
-    if (heard == NULL || heard->kind != HEARD_RESULT)
+    if (heard == NULL)
         return;
+    if (heard->kind == HEARD_HEARTBEAT) {
+        signals->heard_due_ms = 0;
+        return;
+    }
     HASH_DEL(signals->heard, heard);
     free(heard);
 }
@@ -86,7 +91,7 @@ static void supersede_result(struct signals *signals, const char *worker)
 void signals_poll(struct signals *signals, const char *worker, int64_t number, bool is_final)
 {
     pthread_mutex_lock(&signals->mutex);
-    supersede_result(signals, worker);
+    settle_heard(signals, worker);
     if (signals->poll_count == PENDING_ITEMS)
         collapse(signals);
     if (!signals->must_announce) {

@@ -66,8 +66,8 @@ void signals_poll(struct signals *signals, const char *worker, int64_t poll, boo
 void signals_gone(struct signals *signals, int64_t poll);
 
 /* A worker was heard just now. The scheduler learns it within SIGNALS_LINGER_MS, or a quarter of
- * the interval of the signs of life if that is less; of a result not at all if the worker asks for
- * work meanwhile. */
+ * the interval of the signs of life if that is less. If the worker asks for work meanwhile: of a
+ * heartbeat no later than of the poll, of a result not at all. */
 enum { SIGNALS_LINGER_MS = 100 };
 void signals_heard(struct signals *signals, const char *worker, enum heard_kind kind);
 

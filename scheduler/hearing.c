@@ -118,6 +118,12 @@ static void hear_gone(struct core *core, struct known_replica *replica, const st
     }
 }
 
+/* Was it heard while it held a job? It may have got one since. */
+static bool was_at_work(const struct known_worker *worker, int64_t heard_ms)
+{
+    return worker->leases != NULL && worker->leases->leased_ms < heard_ms;
+}
+
 static void hear_heartbeats(struct core *core, struct known_replica *replica,
                             const struct signal *signal)
 {
@@ -128,8 +134,10 @@ static void hear_heartbeats(struct core *core, struct known_replica *replica,
             ask_for_worker(core, heard->worker, replica);
             continue;
         }
-        hear_of_life(core, worker, core->now_ms - heard->age_ms, replica->id);
-        if (heard->kind == HEARD_HEARTBEAT && worker_beat(worker))
+        int64_t heard_ms = core->now_ms - heard->age_ms;
+        bool is_beat = heard->kind == HEARD_HEARTBEAT && was_at_work(worker, heard_ms);
+        hear_of_life(core, worker, heard_ms, replica->id);
+        if (is_beat && worker_beat(worker))
             record_worker(core, worker);
     }
 }

@@ -144,6 +144,17 @@ static void heartbeats_wait_for_one_another_but_no_poll_waits_for_them(void **st
     assert_int_equal(last_sent()->heard_count, 2);
 }
 
+static void a_heartbeat_is_told_no_later_than_the_poll_after_it(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_true(fake_store_wait(has_count, 1));
+    signals_heard(fixture->signals, "w", HEARD_HEARTBEAT);
+    park(fixture, 1); /* w's */
+    assert_true(fake_store_wait(has_poll, 1));
+    assert_true(fake_store_wait(has_heard, 1));
+    assert_int_equal(sent(1)->heard_count, 1);
+}
+
 static void who_asks_for_work_need_not_be_told_of_as_heard(void **state)
 {
     struct fixture *fixture = *state;
@@ -320,6 +331,7 @@ int main(void)
         CASE(first_batch_announces_and_numbers_rise_by_one),
         CASE(what_happens_during_a_batch_joins_the_next),
         CASE(heartbeats_wait_for_one_another_but_no_poll_waits_for_them),
+        CASE(a_heartbeat_is_told_no_later_than_the_poll_after_it),
         CASE(who_asks_for_work_need_not_be_told_of_as_heard),
         CASE(failed_batch_is_followed_by_an_announcement_of_all),
         cmocka_unit_test_setup_teardown(signs_of_life_carry_count_and_checksum, setup_lively,
