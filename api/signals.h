@@ -11,8 +11,8 @@
  * A sign of life goes with a batch that leaves nothing pending, by the same means. Within a batch
  * `polls` are to be applied before `gone`, each in its order; a poll that is gone never comes back.
  *
- * That a worker was heard is in no hurry, its age is told with it: those heard wait a moment for one
- * another, and no batch leaves earlier because of them.
+ * That a worker was heard is in no hurry, its age is told with it: those heard wait a moment for
+ * one another, and no batch leaves earlier because of them.
  *
  * While the database is away memory stays bounded: polls and gone ones collapse into "announce
  * next", heard workers are kept once each.
