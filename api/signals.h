@@ -12,7 +12,7 @@
  * `polls` are to be applied before `gone`, each in its order; a poll that is gone never comes back.
  *
  * That a worker was heard is in no hurry, its age is told with it: those heard wait a moment for
- * one another, and no batch leaves earlier because of them.
+ * one another, and polls never wait for them.
  *
  * While the database is away memory stays bounded: polls and gone ones collapse into "announce
  * next", heard workers are kept once each.

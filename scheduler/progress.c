@@ -261,8 +261,8 @@ void run_saved(struct core *core, struct chore *chore)
     run->run.phase = chore->run.phase;
     if (run_phase_is_over(chore->run.phase))
         queue_remove(&core->queue, run);
-    else if (chore->run.phase != run->phase)
-        save_run(core, run);
+    else
+        record_phase(core, run);
 }
 
 void progress_tick(struct core *core)

@@ -2,7 +2,7 @@
 
 import contextlib
 
-from broadway_bench.setting import PARTS, PROTOCOLS, system
+from broadway_bench.setting import PROTOCOLS, cpu_figures, system
 
 GRADERS = {8: 2500, 32: 5000, 256: 8000}
 STUDENTS = (50, 1000)
@@ -35,9 +35,7 @@ def _one(wanted, protocol, students, graders, count):
             f"{name}: result to next job, p99 ms": answer["next_job"]["p99_ms"],
             f"{name}: result to next job, p999 ms": answer["next_job"]["p999_ms"],
         }
-        for part in PARTS:
-            if part in used:
-                figures[f"{name}: {part}, cpu s per 1,000 jobs"] = used[part] / answer["reported"] * 1000
+        figures.update(cpu_figures(name, used, answer["reported"], "1,000 jobs"))
         faults = running.faults()
         faults["missing"] = runs * students - min(answer["held"], _results(running, runs * students))
         figures.update({f"{name}: {fault}": value for fault, value in faults.items()})

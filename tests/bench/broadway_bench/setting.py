@@ -149,6 +149,11 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def cpu_figures(name, used, count, what):
+    """Figures: the cpu that each part used per thousand; `what` is how they are called, "1,000 jobs"."""
+    return {f"{name}: {part}, cpu s per {what}": used[part] / count * 1000 for part in PARTS if part in used}
+
+
 def rss_bytes(pid):
     """Memory of a process that is in core."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * PAGE

@@ -1,6 +1,6 @@
 """`submit`: runs accepted a second."""
 
-from broadway_bench.setting import PARTS, system
+from broadway_bench.setting import cpu_figures, system
 
 STUDENTS = (1, 50, 1000)
 CONNECTIONS = (64, 256)
@@ -26,8 +26,6 @@ def _one(wanted, students, connections):
         figures = {f"{name}: accepted/s": answer["accepted"] / answer["seconds"]}
         for share in ("p50", "p99", "p999"):
             figures[f"{name}: {share} ms"] = answer["latency"][f"{share}_ms"]
-        for part in PARTS:
-            if part in used:
-                figures[f"{name}: {part}, cpu s per 1,000"] = used[part] / answer["accepted"] * 1000
+        figures.update(cpu_figures(name, used, answer["accepted"], "1,000"))
         figures.update({f"{name}: {fault}": value for fault, value in running.faults().items()})
     return figures
