@@ -1,0 +1,167 @@
+"""Says whether a server has behaved: after each case the same process lives, its log holds no report of a sanitizer, it
+answers /healthz, and whatever it has answered is HTTP with a status that the pages of the protocol name."""
+
+import re
+import socket
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from broadway_tools import processes
+
+from broadway_fuzz.answers import Answer, Malformed, parse_answers
+from broadway_fuzz.case import Case
+from broadway_fuzz.wire import BROKEN, GIVEN_UP, OPEN, Outcome, Pace, perform
+
+SANITIZER_REPORT = re.compile(rb"(ERROR: \w+Sanitizer|: runtime error: |WARNING: ThreadSanitizer)[^\n]{0,200}")
+# docs/protocol.md and docs/protocol-course.md name them; 500 is a fault of Broadway's own.
+DOCUMENTED = {100, 101, 200, 204, 400, 401, 403, 404, 405, 408, 409, 411, 413, 414, 415, 426, 429, 431, 498, 501, 503}
+REQUEST_LINE = re.compile(rb"[A-Z]{1,20} /[!-~]* HTTP/1\.[01]\r\n")
+FRAMING = re.compile(rb"\n[ \t]*(content-length|transfer-encoding|expect|upgrade)[ \t]*:", re.I)
+HEALTH_S = 5.0
+MIB = 1024 * 1024
+
+
+@dataclass
+class Target:
+    """A port under attack, and the process behind it. `health` is where it answers /healthz."""
+
+    name: str
+    member: str
+    address: tuple[str, int]
+    health: tuple[str, int]
+    pid: int
+    identity: str
+    log: Path
+
+    def is_alive(self) -> bool:
+        """The same process as at the start, and no zombie."""
+        return processes.is_alive(self.pid, self.identity)
+
+    def resident_bytes(self) -> int:
+        """Memory of the process."""
+        try:
+            text = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        except OSError:
+            return 0
+        found = re.search(r"^VmRSS:\s+(\d+) kB", text, re.M)
+        return int(found.group(1)) * 1024 if found else 0
+
+
+@dataclass
+class Oracle:
+    """Watches targets. `slowness` stretches its deadlines: sanitizers take time."""
+
+    slowness: float = 1.0
+    growth_bytes: int = 256 * MIB
+    closed_unanswered: Counter = field(default_factory=Counter)
+    statuses: Counter = field(default_factory=Counter)
+    _read: dict = field(default_factory=dict)
+    _base: dict = field(default_factory=dict)
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(0.05 * self.slowness, 10.0 * self.slowness)
+
+    def try_case(self, case: Case, target: Target, source: str = "127.0.0.1") -> str | None:
+        """Carries out a case; a sentence if the server has misbehaved. A missing answer is believed only if it is
+        missing a second time, with more time for it."""
+        self._base.setdefault(target.pid, target.resident_bytes())
+        try:
+            outcome = perform(case, target.address, source, self.pace)
+            problem = self.judge(case, outcome)
+            if problem is not None and not outcome.received and target.is_alive():
+                outcome = perform(case, target.address, source, Pace(5.0 * self.slowness, self.pace.end_s))
+                problem = self.judge(case, outcome)
+        except OSError as error:
+            problem = f"no connection: {error}"
+        return self.look_at(target) or problem
+
+    def judge(self, case: Case, outcome: Outcome) -> str | None:
+        """A sentence if what came back is wrong."""
+        if outcome.end == OPEN:
+            return f"hangs: neither an answer nor the end of the connection after {self.pace.end_s:g} s"
+        try:
+            answers, rest = _parse(case, outcome)
+        except Malformed as error:
+            return f"malformed answer: {error}"
+        self.statuses.update(answer.status for answer in answers)
+        for answer in answers:
+            if answer.status not in DOCUMENTED:
+                return f"status {answer.status}: {answer.body[:200]!r}"
+        if case.is_aborted or (outcome.end in (BROKEN, GIVEN_UP) and outcome.received):
+            return None
+        if rest and not _may_end_anywhere(answers, rest):
+            return f"an answer was cut short: {rest[:80]!r}"
+        return None if answers or rest else self._judge_silence(case)
+
+    def look_at(self, target: Target) -> str | None:
+        """A sentence if the process is gone, has reported something, doesn't answer, or has grown too much."""
+        report = self._new_report(target)
+        if report is not None:
+            return f"sanitizer: {report}"
+        if not target.is_alive():
+            return "the process has died"
+        trouble = self._ask_health(target)
+        if trouble is not None:
+            return self._new_report(target) or ("the process has died" if _dies(target) else trouble)
+        grown = target.resident_bytes() - self._base.get(target.pid, 0)
+        if self._base.get(target.pid) and grown > self.growth_bytes:
+            self._base[target.pid] += grown
+            return f"memory has grown by {grown // MIB} MiB"
+        return None
+
+    def _judge_silence(self, case: Case) -> str | None:
+        """The connection was closed without an answer: all right for what is no request, or isn't one yet."""
+        self.closed_unanswered[case.kind] += 1
+        return "a request was not answered: the connection was closed" if owes_answer(case.sent) else None
+
+    def _new_report(self, target: Target) -> str | None:
+        size = target.log.stat().st_size if target.log.exists() else 0
+        start = self._read.get(target.log, 0)
+        if size == start:
+            return None
+        with open(target.log, "rb") as log:
+            log.seek(max(0, start - 200))
+            text = log.read()
+        self._read[target.log] = size
+        found = SANITIZER_REPORT.search(text)
+        return found.group(0).decode("latin-1") if found else None
+
+    def _ask_health(self, target: Target) -> str | None:
+        begun = time.monotonic()
+        try:
+            with socket.create_connection(target.health, timeout=HEALTH_S * self.slowness) as link:
+                link.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+                data = b""
+                while piece := link.recv(4096):
+                    data += piece
+        except OSError as error:
+            return f"/healthz is not answered after {time.monotonic() - begun:.1f} s: {error}"
+        return None if data.startswith(b"HTTP/1.1 200 ") else f"/healthz is answered with {data[:60]!r}"
+
+
+def owes_answer(sent: bytes) -> bool:
+    """Is this a request line and whole headers, with nothing that says that more is to come? Then there must be an
+    answer, whatever is wrong with it."""
+    head, mark, _ = sent.partition(b"\r\n\r\n")
+    return bool(mark) and REQUEST_LINE.match(sent) is not None and FRAMING.search(head) is None
+
+
+def _parse(case: Case, outcome: Outcome) -> tuple[list[Answer], bytes]:
+    """Answers to HEAD have no bodies; one may be among them."""
+    return parse_answers(outcome.received, is_closed=True, may_be_to_head=b"HEAD" in case.sent.upper())
+
+
+def _may_end_anywhere(answers: list[Answer], rest: bytes) -> bool:
+    """Event streams and websockets end when the client says that it sends nothing more, be it within a piece."""
+    return b"text/event-stream" in rest[:1000] or (answers != [] and answers[-1].status == 101)
+
+
+def _dies(target: Target) -> bool:
+    """A process that doesn't answer may be busy writing its last report."""
+    deadline = time.monotonic() + 10
+    while target.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not target.is_alive()
