@@ -80,7 +80,7 @@ def _parse_headers(lines: list[bytes]) -> dict[str, str]:
 
 def _take_body(headers: dict[str, str], data: bytes, is_closed: bool) -> tuple[bytes, bytes]:
     if headers.get("transfer-encoding", "").lower() == "chunked":
-        return _take_chunks(data)
+        return take_chunks(data)
     length = headers.get("content-length")
     if length is None:
         if not is_closed:
@@ -93,7 +93,8 @@ def _take_body(headers: dict[str, str], data: bytes, is_closed: bool) -> tuple[b
     return data[: int(length)], data[int(length) :]
 
 
-def _take_chunks(data: bytes) -> tuple[bytes, bytes]:
+def take_chunks(data: bytes) -> tuple[bytes, bytes]:
+    """(body, what follows it) of data in chunks. Raises Incomplete, Malformed."""
     body = b""
     while True:
         size, mark, data = data.partition(b"\r\n")

@@ -34,7 +34,9 @@ def main(seconds: float, seed: int, preset: str, first: int, max_findings: int, 
             case, earlier = read_finding(again)
             sys.exit(1 if replay(running, oracle, case, earlier, click.echo) else 0)
         click.echo(f"seed {seed}, preset {preset}, {seconds:g} s, stack in {running.stack.directory}")
-        tally = Fuzzer(running, oracle, seed, BUILD / "fuzz", max_findings).run(seconds, first)
+        fuzzer = Fuzzer(running, oracle, seed, BUILD / "fuzz", max_findings)
+        tally = fuzzer.run(seconds, first)
+        fuzzer.check_rest()
     click.echo()
     for line in report(tally, oracle):
         click.echo(line)

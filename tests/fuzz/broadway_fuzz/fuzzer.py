@@ -56,6 +56,7 @@ class Fuzzer:
         self.tally = Tally()
         self._earlier: deque[Case] = deque(maxlen=EARLIER)
         self._told = 0.0
+        self._before = {target.pid: target.descriptors() for target in running.targets.values()}
 
     def run(self, seconds: float, first: int = 0) -> Tally:
         """Cases from number `first` on, for `seconds`, or until there are too many findings."""
@@ -65,6 +66,15 @@ class Fuzzer:
             number += 1
             self._tell_progress(number, deadline)
         return self.tally
+
+    def check_rest(self) -> None:
+        """When all is over, nothing of it may be left open."""
+        for name, target in self.running.targets.items():
+            problem = self.oracle.comes_to_rest(target, self._before.get(target.pid, target.descriptors()))
+            self.tally.cases["at rest"] += 1
+            if problem is not None:
+                self.tally.failed += 1
+                self.tally.signatures[f"{name} port: {problem}"] += 1
 
     def run_case(self, number: int, case: Case) -> str | None:
         """One case; what is wrong is written down. Returns it."""
@@ -142,8 +152,8 @@ def report(tally: Tally, oracle: Oracle) -> Iterator[str]:
     for kind in sorted(groups):
         yield f"{kind:<28} {groups[kind]:>7} {groups[kind] / max(seconds[kind], 1e-9):>8.0f}  {silent[kind] or ''}"
     yield "statuses: " + ", ".join(f"{status} {count}x" for status, count in sorted(oracle.statuses.items()))
-    yield f"closed without an answer: {sum(silent.values())}"
-    yield from (f"found {count}x: {signature}" for signature, count in sorted(tally.signatures.items()))
+    yield f"closed without an answer: {sum(silent.values())}; left open: {sum(oracle.left_open.values())}"
+    yield from (f"FOUND {count}x: {signature}" for signature, count in sorted(tally.signatures.items()))
     yield f"{tally.total - tally.failed} passed, {tally.failed} failed"
 
 

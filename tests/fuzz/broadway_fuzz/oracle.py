@@ -1,6 +1,7 @@
 """Says whether a server has behaved: after each case the same process lives, its log holds no report of a sanitizer, it
 answers /healthz, and whatever it has answered is HTTP with a status that the pages of the protocol name."""
 
+import os
 import re
 import socket
 import time
@@ -10,16 +11,21 @@ from pathlib import Path
 
 from broadway_tools import processes
 
-from broadway_fuzz.answers import Answer, Malformed, parse_answers
+from broadway_fuzz.answers import Answer, Incomplete, Malformed, parse_answers, take_chunks
 from broadway_fuzz.case import Case
-from broadway_fuzz.wire import BROKEN, GIVEN_UP, OPEN, Outcome, Pace, perform
+from broadway_fuzz.wire import CLOSED, OPEN, Outcome, Pace, perform
 
 SANITIZER_REPORT = re.compile(rb"(ERROR: \w+Sanitizer|: runtime error: |WARNING: ThreadSanitizer)[^\n]{0,200}")
-# docs/protocol.md and docs/protocol-course.md name them; 500 is a fault of Broadway's own.
-DOCUMENTED = {100, 101, 200, 204, 400, 401, 403, 404, 405, 408, 409, 411, 413, 414, 415, 426, 429, 431, 498, 501, 503}
+# The pages of the protocol name them, see test_oracle.py; 500 is a fault of Broadway's own, 100 and 101 are HTTP's.
+DOCUMENTED = {100, 101, 200, 204, 400, 401, 404, 405, 408, 409, 413, 414, 426, 429, 431, 498, 503}
 REQUEST_LINE = re.compile(rb"[A-Z]{1,20} /[!-~]* HTTP/1\.[01]\r\n")
-FRAMING = re.compile(rb"\n[ \t]*(content-length|transfer-encoding|expect|upgrade)[ \t]*:", re.I)
+FRAMING = re.compile(rb"\n[ \t]*(content-length|transfer-encoding)[^\n]*", re.I)
+LENGTH = re.compile(rb"\ncontent-length: ?([0-9]{1,8})\r", re.I)
+CHUNKED = re.compile(rb"\ntransfer-encoding: ?chunked\r", re.I)
 HEALTH_S = 5.0
+REST_S = 75.0  # the longest that an idle connection may last is 60 s
+SPARE_DESCRIPTORS = 24
+QUICK_S, LONG_S = (0.05, 0.3), (5.0, 5.0)
 MIB = 1024 * 1024
 
 
@@ -48,31 +54,38 @@ class Target:
         found = re.search(r"^VmRSS:\s+(\d+) kB", text, re.M)
         return int(found.group(1)) * 1024 if found else 0
 
+    def descriptors(self) -> int:
+        """How many the process has open."""
+        try:
+            return len(os.listdir(f"/proc/{self.pid}/fd"))
+        except OSError:
+            return 0
+
 
 @dataclass
 class Oracle:
-    """Watches targets. `slowness` stretches its deadlines: sanitizers take time."""
+    """Watches targets. `slowness` stretches its deadlines: sanitizers take time. It counts what is no failure:
+    connections that were closed without an answer, because there was no request, and those that were still open when
+    the client went, because the library had not seen that the client sends no more."""
 
     slowness: float = 1.0
     growth_bytes: int = 256 * MIB
     closed_unanswered: Counter = field(default_factory=Counter)
+    left_open: Counter = field(default_factory=Counter)
     statuses: Counter = field(default_factory=Counter)
     _read: dict = field(default_factory=dict)
     _base: dict = field(default_factory=dict)
-
-    @property
-    def pace(self) -> Pace:
-        return Pace(0.05 * self.slowness, 10.0 * self.slowness)
 
     def try_case(self, case: Case, target: Target, source: str = "127.0.0.1") -> str | None:
         """Carries out a case; a sentence if the server has misbehaved. A missing answer is believed only if it is
         missing a second time, with more time for it."""
         self._base.setdefault(target.pid, target.resident_bytes())
+        quick, long = Pace(*(self.slowness * s for s in QUICK_S)), Pace(*(self.slowness * s for s in LONG_S))
         try:
-            outcome = perform(case, target.address, source, self.pace)
+            outcome = perform(case, target.address, source, quick)
             problem = self.judge(case, outcome)
             if problem is not None and not outcome.received and target.is_alive():
-                outcome = perform(case, target.address, source, Pace(5.0 * self.slowness, self.pace.end_s))
+                outcome = perform(case, target.address, source, long)
                 problem = self.judge(case, outcome)
         except OSError as error:
             problem = f"no connection: {error}"
@@ -80,8 +93,6 @@ class Oracle:
 
     def judge(self, case: Case, outcome: Outcome) -> str | None:
         """A sentence if what came back is wrong."""
-        if outcome.end == OPEN:
-            return f"hangs: neither an answer nor the end of the connection after {self.pace.end_s:g} s"
         try:
             answers, rest = _parse(case, outcome)
         except Malformed as error:
@@ -90,11 +101,12 @@ class Oracle:
         for answer in answers:
             if answer.status not in DOCUMENTED:
                 return f"status {answer.status}: {answer.body[:200]!r}"
-        if case.is_aborted or (outcome.end in (BROKEN, GIVEN_UP) and outcome.received):
+        self.left_open[case.kind] += outcome.end == OPEN
+        if case.is_aborted or (outcome.end != CLOSED and outcome.received):
             return None
         if rest and not _may_end_anywhere(answers, rest):
             return f"an answer was cut short: {rest[:80]!r}"
-        return None if answers or rest else self._judge_silence(case)
+        return None if answers or rest else self._judge_silence(case, outcome)
 
     def look_at(self, target: Target) -> str | None:
         """A sentence if the process is gone, has reported something, doesn't answer, or has grown too much."""
@@ -112,10 +124,22 @@ class Oracle:
             return f"memory has grown by {grown // MIB} MiB"
         return None
 
-    def _judge_silence(self, case: Case) -> str | None:
-        """The connection was closed without an answer: all right for what is no request, or isn't one yet."""
-        self.closed_unanswered[case.kind] += 1
-        return "a request was not answered: the connection was closed" if owes_answer(case.sent) else None
+    def comes_to_rest(self, target: Target, before: int) -> str | None:
+        """A sentence if connections stay open after all of their clients have gone. `before`: descriptors at first."""
+        deadline = time.monotonic() + REST_S * self.slowness
+        while target.descriptors() > before + SPARE_DESCRIPTORS:
+            if time.monotonic() > deadline:
+                return f"connections are kept: {target.descriptors()} descriptors, {before} before"
+            time.sleep(0.2)
+        return None
+
+    def _judge_silence(self, case: Case, outcome: Outcome) -> str | None:
+        """No answer: all right for what is no request, or isn't one yet."""
+        if outcome.end == CLOSED:
+            self.closed_unanswered[case.kind] += 1
+        if not owes_answer(case.sent):
+            return None
+        return "hangs: no answer to a whole request" if outcome.end == OPEN else "closed: no answer to a whole request"
 
     def _new_report(self, target: Target) -> str | None:
         size = target.log.stat().st_size if target.log.exists() else 0
@@ -143,10 +167,26 @@ class Oracle:
 
 
 def owes_answer(sent: bytes) -> bool:
-    """Is this a request line and whole headers, with nothing that says that more is to come? Then there must be an
-    answer, whatever is wrong with it."""
-    head, mark, _ = sent.partition(b"\r\n\r\n")
-    return bool(mark) and REQUEST_LINE.match(sent) is not None and FRAMING.search(head) is None
+    """Is this a request line, whole headers, and all of the body that they announce? Then there must be an answer,
+    whatever is wrong with the rest. If it can't be told how long the body is, there need be none."""
+    head, mark, body = sent.partition(b"\r\n\r\n")
+    if not mark or REQUEST_LINE.match(sent) is None:
+        return False
+    framing = FRAMING.findall(head)
+    if not framing:
+        return True
+    length, is_chunked = LENGTH.search(head + b"\r"), CHUNKED.search(head + b"\r")
+    if len(framing) > 1 or not (length or is_chunked):
+        return False
+    return len(body) >= int(length.group(1)) if length else _has_all_chunks(body)
+
+
+def _has_all_chunks(body: bytes) -> bool:
+    try:
+        take_chunks(body)
+    except (Incomplete, Malformed):
+        return False
+    return True
 
 
 def _parse(case: Case, outcome: Outcome) -> tuple[list[Answer], bytes]:

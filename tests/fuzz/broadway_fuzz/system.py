@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 from broadway_tools import processes
 from broadway_tools.files import BUILD, ROOT
-from broadway_tools.stack import operations
+from broadway_tools.stack import operations, readiness
 from broadway_tools.stack.plan import Wishes
 from broadway_tools.stack.record import API, SCHEDULER, Member, Stack
 
@@ -25,6 +26,8 @@ SANITIZER_OPTIONS = {
     "UBSAN_OPTIONS": "print_stacktrace=1",
     "TSAN_OPTIONS": f"suppressions={ROOT / 'tests' / 'tsan.supp'}:halt_on_error=0",
 }
+
+RESTARTS = 20
 
 
 def slowness(preset: str) -> float:
@@ -49,8 +52,19 @@ class System:
         for name, target in self.targets.items():
             member = next(member for member in self.stack.members if member.name == target.member)
             if not member.is_alive():
-                operations.restart(self.stack, member.name)
+                self._restart(member.name)
             self.targets[name] = self._target(name, member)
+
+    def _restart(self, name: str) -> None:
+        """Its port may belong to somebody's connection for a moment."""
+        for left in reversed(range(RESTARTS)):
+            try:
+                operations.restart(self.stack, name)
+                return
+            except readiness.NotReady:
+                if left == 0:
+                    raise
+                time.sleep(1)
 
     def _target(self, name: str, member: Member) -> Target:
         health = _address(member.internal_url or member.url)

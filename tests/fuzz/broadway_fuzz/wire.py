@@ -20,8 +20,8 @@ class Pace:
     """Seconds: how long an answer is waited for before the client says that it has sent everything (FIN), and how long
     the end of the connection after that."""
 
-    answer_s: float = 0.05
-    end_s: float = 10.0
+    answer_s: float
+    end_s: float
 
 
 @dataclass
@@ -130,7 +130,7 @@ class Connection:
             self.outcome.end = CLOSED
 
 
-def perform(case: Case, address: tuple[str, int], source: str = "127.0.0.1", pace: Pace = Pace()) -> Outcome:
+def perform(case: Case, address: tuple[str, int], source: str, pace: Pace) -> Outcome:
     """Carries out a case. Raises OSError if no connection can be made."""
     connection = Connection(address, source)
     try:
