@@ -92,11 +92,7 @@ class Fuzzer:
     def _write_down(self, number: int, case: Case, problem: str) -> None:
         """Into a file and onto the screen; what looks like one that is known is only counted."""
         self.tally.failed += 1
-        signature = (
-            case.target,
-            problem.split(":", maxsplit=1)[0],
-            problem[:30] if problem.startswith("status") else "",
-        )
+        signature = f"{case.target} port, {case.kind.split(',', maxsplit=1)[0]}: {problem.split(':', maxsplit=1)[0]}"
         self.tally.signatures[signature] += 1
         if self.tally.signatures[signature] > REPEATED:
             return

@@ -23,6 +23,7 @@ FRAMING = re.compile(rb"\n[ \t]*(content-length|transfer-encoding)[^\n]*", re.I)
 LENGTH = re.compile(rb"\ncontent-length: ?([0-9]{1,8})\r", re.I)
 CHUNKED = re.compile(rb"\ntransfer-encoding: ?chunked\r", re.I)
 HEALTH_S = 5.0
+REPORT_S, DEATH_S = 3.0, 10.0
 REST_S = 75.0  # the longest that an idle connection may last is 60 s
 SPARE_DESCRIPTORS = 24
 QUICK_S, LONG_S = (0.05, 0.3), (5.0, 5.0)
@@ -112,12 +113,14 @@ class Oracle:
         """A sentence if the process is gone, has reported something, doesn't answer, or has grown too much."""
         report = self._new_report(target)
         if report is not None:
+            _dies(target, REPORT_S)
+            self._read[target.log] = target.log.stat().st_size
             return f"sanitizer: {report}"
         if not target.is_alive():
             return "the process has died"
         trouble = self._ask_health(target)
         if trouble is not None:
-            return self._new_report(target) or ("the process has died" if _dies(target) else trouble)
+            return "the process has died" if _dies(target, DEATH_S) else trouble
         grown = target.resident_bytes() - self._base.get(target.pid, 0)
         if self._base.get(target.pid) and grown > self.growth_bytes:
             self._base[target.pid] += grown
@@ -147,7 +150,7 @@ class Oracle:
         if size == start:
             return None
         with open(target.log, "rb") as log:
-            log.seek(max(0, start - 200))
+            log.seek(start)
             text = log.read()
         self._read[target.log] = size
         found = SANITIZER_REPORT.search(text)
@@ -199,9 +202,9 @@ def _may_end_anywhere(answers: list[Answer], rest: bytes) -> bool:
     return b"text/event-stream" in rest[:1000] or (answers != [] and answers[-1].status == 101)
 
 
-def _dies(target: Target) -> bool:
-    """A process that doesn't answer may be busy writing its last report."""
-    deadline = time.monotonic() + 10
+def _dies(target: Target, seconds: float) -> bool:
+    """Does it end soon? A process may be busy writing its last report."""
+    deadline = time.monotonic() + seconds
     while target.is_alive() and time.monotonic() < deadline:
         time.sleep(0.05)
     return not target.is_alive()
