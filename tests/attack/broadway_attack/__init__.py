@@ -1,0 +1,1 @@
+"""Attacks on a running Broadway, with graders at work and their answers timed by another process."""

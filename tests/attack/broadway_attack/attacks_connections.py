@@ -1,0 +1,186 @@
+"""Connections without end: A5, A6."""
+
+import subprocess
+import time
+from collections.abc import Callable
+
+import httpx
+from processes import cpu_seconds
+from raw import Link
+
+from broadway_attack.registry import attack
+from broadway_attack.scene import COURSE, LOOK_TOKEN, ROUTE, Scene, clean_environment, free_port
+
+MAXIMUM = 256  # --max-connections of the replicas here
+MORE = 44
+DESCRIPTORS = 256
+CORE_SHARE = 0.5
+
+
+def hold_connections(scene: Scene, count: int, greeting: Callable[[Link], None]) -> None:
+    """Keeps `count` connections open, opens another one for each that is closed, and looks meanwhile whether newcomers
+    are served."""
+    links: list[Link] = []
+    end, opened, served, asked = time.monotonic() + scene.seconds, 0, 0, 0
+    while time.monotonic() < end:
+        links = [link for link in links if not _is_closed(link)]
+        while len(links) < count and time.monotonic() < end:
+            link = _opened(scene, greeting)
+            if link is None:
+                break
+            links.append(link)
+            opened += 1
+        asked += 1
+        served += scene.new_connection_answers()
+        time.sleep(0.2)
+    scene.note(f"{opened} connections were opened, {len(links)} are left; {served} of {asked} newcomers were served")
+    scene.claim(served == asked, f"{asked - served} of {asked} newcomers were not served within a second")
+    for link in links:
+        link.close()
+
+
+def _opened(scene: Scene, greeting: Callable[[Link], None]) -> Link | None:
+    try:
+        link = Link(scene.url, timeout=2)
+        greeting(link)
+        link.socket.setblocking(False)
+        return link
+    except (OSError, AssertionError):
+        return None
+
+
+def _is_closed(link: Link) -> bool:
+    try:
+        if link.socket.recv(65536) != b"":
+            return False
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    link.close()
+    return True
+
+
+@attack("A5a", f"{MAXIMUM + MORE} idle connections where {MAXIMUM} are allowed", is_quick=True, max_connections=MAXIMUM)
+def idle_connections(scene: Scene) -> None:
+    """They say nothing at all."""
+    hold_connections(scene, MAXIMUM + MORE, lambda link: None)
+
+
+@attack("A5b", "the same, each kept alive after one request", max_connections=MAXIMUM)
+def kept_alive_connections(scene: Scene) -> None:
+    """One request each, for what isn't there."""
+
+    def greet(link: Link) -> None:
+        link.send("GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        link.read_answer()
+
+    hold_connections(scene, MAXIMUM + MORE, greet)
+
+
+@attack("A5c", "the same, each an event stream of one query token", max_connections=MAXIMUM)
+def event_streams(scene: Scene) -> None:
+    """Of one job that waits, since nobody grades for its course."""
+    config = {"student_pipeline": [{"image": "x"}]}
+    path = f"{COURSE}/streams"
+    scene.http.post(f"{ROUTE}/grading_config/{path}", json=config, headers=scene.staff()).raise_for_status()
+    run = scene.http.post(f"{ROUTE}/grading_run/{path}", json={"students_env": [{}]}, headers=scene.staff())
+    job = run.json()["data"]["grading_run_id"] + "10000000"
+    lines = f"Host: 127.0.0.1\r\nAuthorization: Bearer {LOOK_TOKEN}\r\n\r\n"
+
+    def greet(link: Link) -> None:
+        link.send(f"GET {ROUTE}/stream/{COURSE}/{job} HTTP/1.1\r\n{lines}")
+
+    hold_connections(scene, MAXIMUM + MORE, greet)
+
+
+class LimitedReplica:
+    """One more replica, with a hard limit of descriptors."""
+
+    def __init__(self, scene: Scene):
+        self.port, self.internal_port = free_port(), free_port()
+        self.url, self.internal_url = (f"http://127.0.0.1:{port}" for port in (self.port, self.internal_port))
+        own = {"--port": self.port, "--internal-port": self.internal_port, "--internal-url": self.internal_url}
+        kept = [word for word in scene.attacked.argv if word.partition("=")[0] not in own]
+        self.log = scene.stack.directory / "limited.log"
+        with open(self.log, "wb") as output:
+            self.process = subprocess.Popen(
+                [
+                    "prlimit",
+                    f"--nofile={DESCRIPTORS}:{DESCRIPTORS}",
+                    *kept,
+                    *(f"{n}={value}" for n, value in own.items()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=clean_environment(),
+            )
+
+    def is_refused(self, seconds: float = 15) -> bool:
+        """Waits until it is ready: False; or has ended: True."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                return True
+            if self.health_seconds("/readyz") is not None:
+                return False
+            time.sleep(0.05)
+        raise TimeoutError("the replica with few descriptors is neither ready nor gone")
+
+    def health_seconds(self, path: str = "/healthz") -> float | None:
+        """How long its internal port takes to answer; None if it doesn't within 2 s."""
+        begun = time.monotonic()
+        try:
+            if httpx.get(self.internal_url + path, timeout=2, trust_env=False).status_code != 200:
+                return None
+        except httpx.HTTPError:
+            return None
+        return time.monotonic() - begun
+
+    def end(self) -> None:
+        """Stops it."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@attack("A6", f"300 connections, half of them polls, to a replica with {DESCRIPTORS} descriptors", course_poll_wait=55)
+def descriptors(scene: Scene) -> None:
+    """Either it doesn't start, and says why; or it keeps room for its internal port, and doesn't spin."""
+    limited = LimitedReplica(scene)
+    try:
+        if limited.is_refused():
+            said = limited.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+            scene.note(f"it refuses to start: {' '.join(said)[:200]}")
+            scene.claim(any("descriptor" in line for line in said), "it ends without a word about descriptors")
+            return
+        _use_up(scene, limited)
+    finally:
+        limited.end()
+
+
+def _use_up(scene: Scene, limited: LimitedReplica) -> None:
+    """Takes all of its descriptors, and looks at it for a while."""
+    token = f"Host: 127.0.0.1\r\nAuthorization: Bearer {scene.stack.cluster_token}\r\n"
+    body = '{"hostname": "h"}'
+    scene.send(f"POST {ROUTE}/worker/limited HTTP/1.1\r\n{token}Content-Length: {len(body)}\r\n\r\n{body}", limited.url)
+    for number in range(300):
+        try:
+            link = scene.connect(limited.url, timeout=2)
+        except OSError:
+            break
+        if number % 2:
+            link.send(f"GET {ROUTE}/grading_job/limited HTTP/1.1\r\n{token}\r\n")
+    before, begun, worst = cpu_seconds(limited.process.pid), time.monotonic(), 0.0
+    while time.monotonic() < begun + scene.seconds / 2:
+        worst = max(worst, limited.health_seconds() or 9.9)
+        time.sleep(0.2)
+    share = (cpu_seconds(limited.process.pid) - before) / (time.monotonic() - begun)
+    scene.note(f"{share:.2f} of a core, worst /healthz {worst:.2f} s")
+    scene.claim(share < CORE_SHARE, f"it uses {share:.2f} of a core while its descriptors are used up")
+    scene.claim(worst < 1, f"its internal port takes {worst:.1f} s or doesn't answer")
+    scene.claim(limited.process.poll() is None, "it has died")

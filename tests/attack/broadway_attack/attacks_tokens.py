@@ -1,0 +1,128 @@
+"""What needs no token, or another one: A4, A9, A10."""
+
+import hashlib
+import json
+import re
+import secrets
+import struct
+from collections import Counter
+
+from raw import Answer, Link
+
+from broadway_attack.registry import attack
+from broadway_attack.scene import COURSE, ROUTE, Scene
+
+WRONG_TOKENS = 1000
+REFUSED_SHARE = 0.85  # a hundred a minute are judged
+NEVER_SEEN = "never-seen-" + "d5f02a" * 6  # a valid token that nobody has used
+DEFINITION = {"student_pipeline": [{"image": "x"}], "students": [{"N": "1"}]}
+
+
+@attack("A4", "the classic endpoints, with the id of a course's run", is_quick=True)
+def runs_of_courses(scene: Scene) -> None:
+    """They see classic runs alone; and nobody can compute a run's id from its key."""
+    path, key = f"{COURSE}/secret", "lab-1"
+    config = {"student_pipeline": [{"image": "x", "env": {"SECRET": "canary-4711"}}]}
+    scene.http.post(f"{ROUTE}/grading_config/{path}", json=config, headers=scene.staff()).raise_for_status()
+    headers = {**scene.staff(), "Idempotency-Key": key}
+    answer = scene.http.post(f"{ROUTE}/grading_run/{path}", json={"students_env": [{}]}, headers=headers)
+    run = answer.raise_for_status().json()["data"]["grading_run_id"]
+    parts = b"".join(struct.pack("<Q", len(part)) + part for part in (COURSE.encode(), key.encode()))
+    scene.claim(run != hashlib.sha256(parts).hexdigest()[:24], "the run's id can be computed from course and key")
+    seen = scene.http.get(f"{ROUTE}/grading_run/{run}", params={"results": "true"})
+    scene.claim(seen.status_code in (400, 404), f"GET is answered {seen.status_code}")
+    scene.claim("canary-4711" not in seen.text, "GET shows its environment")
+    for what in ("", "/cancel"):
+        answer = scene.http.post(f"{ROUTE}/grading_run/{run}{what}")
+        scene.claim(answer.status_code in (400, 404), f"POST {what or 'to start'} is answered {answer.status_code}")
+        scene.claim("no grading run" in answer.text, f"POST {what or 'to start'} tells that there is such a run")
+
+
+@attack("A9", "a submission from a foreign page: Host and Origin of its own, text/plain", is_quick=True)
+def foreign_pages(scene: Scene) -> None:
+    """DNS rebinding: the browser takes 127.0.0.1 for the page's own server. Without a client token only names of this
+    machine are served, and no foreign Origin."""
+    port = scene.url.rpartition(":")[2]
+    good, foreign = f"127.0.0.1:{port}", f"rebound.example:{port}"
+    for host, origin in (
+        (foreign, f"http://{foreign}"),
+        (foreign, None),
+        (good, "http://other.example"),
+        (good, "null"),
+    ):
+        answer = _submitted(scene, host, origin)
+        scene.claim(answer.status == 403, f"Host {host}, Origin {origin}: {answer.status}")
+        if answer.status == 200:
+            run = json.loads(answer.body)["id"]
+            lines = f"Host: {host}\r\n" + (f"Origin: {origin}\r\n" if origin else "")
+            started = scene.send(f"POST {ROUTE}/grading_run/{run} HTTP/1.1\r\n{lines}Content-Length: 0\r\n\r\n")
+            scene.note(f"Host {host}, Origin {origin}: its start is answered {started.status}")
+    for host in (good, f"localhost:{port}", f"[::1]:{port}", "localhost", "127.0.0.1"):
+        answer = _submitted(scene, host, None)
+        scene.claim(answer.status == 200, f"Host {host}: {answer.status}")
+
+
+def _submitted(scene: Scene, host: str, origin: str | None) -> Answer:
+    body = json.dumps(DEFINITION)
+    lines = [
+        f"POST {ROUTE}/grading_run HTTP/1.1",
+        f"Host: {host}",
+        "Content-Type: text/plain",
+        f"Content-Length: {len(body)}",
+    ]
+    lines += [f"Origin: {origin}"] if origin else []
+    answer = scene.send("\r\n".join([*lines, "", ""]) + body)
+    assert answer is not None, f"a submission with Host {host} is not answered"
+    return answer
+
+
+@attack(
+    "A10",
+    f"{WRONG_TOKENS} wrong cluster tokens, and wrong internal ones",
+    is_quick=True,
+    second_cluster_token=NEVER_SEEN,
+)
+def wrong_tokens(scene: Scene) -> None:
+    """After a hundred, nothing is judged but tokens that this replica has seen to be good: so a valid one that nobody
+    has used gets 429 too, and the graders' own 200."""
+    said, last = Counter(), None
+    with Link(scene.url) as link:
+        for _ in range(WRONG_TOKENS):
+            last = _register(link, secrets.token_hex(24))
+            said[last.status] += 1
+        never_seen, good = _register(link, NEVER_SEEN), _register(link, scene.stack.cluster_token)
+    scene.note(
+        f"answers: {dict(said)}; a valid token that nobody used: {never_seen.status}; the graders': {good.status}"
+    )
+    share = said[429] / WRONG_TOKENS
+    scene.claim(share >= REFUSED_SHARE, f"only {share:.0%} of the wrong tokens got 429")
+    scene.claim(never_seen.status == 429, f"tokens are judged while limited: a valid one gets {never_seen.status}")
+    scene.claim(good.status == 200, f"the graders' token gets {good.status} meanwhile")
+    scene.claim(_agrees(last), f"Retry-After {last.headers.get('retry-after')!r}, but in words: {last.body!r}")
+    _try_internal(scene)
+
+
+def _register(link: Link, token: str) -> Answer:
+    link.send(f"GET {ROUTE}/worker_register?token={token} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    return link.read_answer()
+
+
+def _agrees(answer: Answer) -> bool:
+    """Do Retry-After and the sentence of a 429 say the same?"""
+    seconds, text = answer.headers.get("retry-after", ""), answer.body.decode()
+    if not seconds.isdigit():
+        return False
+    said = re.search(r"(\d+) ?s", text)
+    return int(seconds) == int(said.group(1)) if said else ("minute" not in text or int(seconds) >= 30)
+
+
+def _try_internal(scene: Scene) -> None:
+    """The internal port has a limit too."""
+    said = Counter()
+    with Link(scene.attacked.internal_url) as link:
+        for _ in range(WRONG_TOKENS // 4):
+            lines = f"Host: 127.0.0.1\r\nAuthorization: Bearer {secrets.token_hex(24)}\r\nContent-Length: 2\r\n\r\n{{}}"
+            link.send(f"POST /internal/v1/callbacks HTTP/1.1\r\n{lines}")
+            said[link.read_answer().status] += 1
+    scene.note(f"wrong internal tokens: {dict(said)}")
+    scene.claim(said[429] > 0, "the internal port has no limit on wrong tokens")
