@@ -69,9 +69,10 @@ def _run_in(where: Scene, attack: Attack, row: Row) -> None:
     where.begin()
     try:
         attack.function(where)
-    finally:
-        measured = where.load.ask("report")
-        where.let_go()
+    except Exception as trouble:
+        where.claim(False, f"the attack was broken off: {trouble!r}"[:300])
+    measured = where.load.ask("report")
+    where.let_go()
     row.before = where.before / MIB
     row.after = _memory_that_stays(where.memory, row.before)
     row.peak = where.memory.peak / MIB
