@@ -131,6 +131,7 @@ void registration_begin(struct api *api, const struct registration *registration
     attempt->registration = *registration;
     attempt->began_ms = clock_boot_ms();
     worker->protocol = PROTOCOL_COURSE;
+    worker->sends_heartbeats = true; /* by requests, or a websocket's pings */
     worker->is_alive = true;
     if (worker->is_socket) {
         snprintf(worker->replica, sizeof worker->replica, "%s", api->replica_id);

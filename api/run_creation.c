@@ -29,7 +29,7 @@ void run_describe(const struct definition *definition, struct run *run)
         .max_attempts = summary.max_attempts,
     };
     memcpy(run->timeout_ms, summary.timeout_ms, sizeof run->timeout_ms);
-    memcpy(run->all_timeouts, summary.all_timeouts, sizeof run->all_timeouts);
+    memcpy(run->untimed_stages, summary.untimed_stages, sizeof run->untimed_stages);
     if (summary.name != NULL)
         snprintf(run->name, sizeof run->name, "%s", summary.name);
 }

@@ -97,6 +97,10 @@ enum bw_code seed_grader_register(struct api *api, struct exchange *exchange,
     secret_random_hex(worker->id, WORKER_ID_LENGTH + 1);
     snprintf(worker->hostname, sizeof worker->hostname, "%s", text_argument(exchange, "hostname"));
     worker->concurrency = (int)json_integer_value(concurrency);
+    /* Classic graders of 2018 state neither, and send heartbeats only between jobs. */
+    worker->sends_heartbeats = concurrency != NULL ||
+                               json_object_get(exchange_request(exchange)->arguments, "hostname") !=
+                                   NULL;
     worker->is_alive = true;
     registration->commit.settled = registered;
     registration->commit.context = registration;

@@ -441,3 +441,45 @@ enum bw_code database_update_many(struct database *database, const char *collect
     return update_until_done(database, mongoc_collection_update_many, collection, filter, update,
                              matched, error);
 }
+
+/* One try of all. */
+static bool update_each_once(struct database *database, const char *collection,
+                             const struct database_change *changes, size_t count, bool *may_retry,
+                             struct bw_error *error)
+{
+    *may_retry = true;
+    mongoc_client_t *client = database_client(database, error);
+    if (client == NULL)
+        return false;
+    mongoc_collection_t *into = database_collection(database, client, collection);
+    mongoc_bulk_operation_t *bulk = mongoc_collection_create_bulk_operation_with_opts(into, NULL);
+    bson_error_t reason = {0};
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++)
+        ok = mongoc_bulk_operation_update_one_with_opts(bulk, &changes[i].filter,
+                                                        &changes[i].update, NULL, &reason);
+    ok = ok && mongoc_bulk_operation_execute(bulk, NULL, &reason) != 0;
+    if (!ok) {
+        *may_retry = !database_is_refusal(&reason);
+        unavailable(&reason, error);
+    }
+    mongoc_bulk_operation_destroy(bulk);
+    mongoc_collection_destroy(into);
+    database_return(database, client);
+    return ok;
+}
+
+enum bw_code database_update_each(struct database *database, const char *collection,
+                                  const struct database_change *changes, size_t count,
+                                  struct bw_error *error)
+{
+    int64_t until_ms = clock_boot_ms() + UPDATE_TRY_MS;
+    bool may_retry;
+    while (count > 0 &&
+           !update_each_once(database, collection, changes, count, &may_retry, error)) {
+        if (!may_retry || clock_boot_ms() >= until_ms)
+            return BW_UNAVAILABLE;
+        usleep(RETRY_PAUSE_US);
+    }
+    return BW_OK;
+}

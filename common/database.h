@@ -109,6 +109,16 @@ enum bw_code database_update(struct database *database, const char *collection,
                              const bson_t *filter, const bson_t *update, bool *matched,
                              struct bw_error *error) BW_CHECKED;
 
+struct database_change {
+    bson_t filter, update;
+};
+
+/* One update each, in this order, in as few commands as the server takes them in. Retried as a
+ * whole like database_update. BW_UNAVAILABLE: some may have been done. */
+enum bw_code database_update_each(struct database *database, const char *collection,
+                                  const struct database_change *changes, size_t count,
+                                  struct bw_error *error) BW_CHECKED;
+
 /* The same for every document that matches; not atomic as a whole. *matched counts those that
  * matched in the last try. */
 enum bw_code database_update_many(struct database *database, const char *collection,

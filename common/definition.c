@@ -129,15 +129,15 @@ size_t definition_size(const struct definition *definition)
 
 /* ---- What others ask of it. ---- */
 
-static void sum_timeouts(const json_t *pipeline, int64_t *sum_ms, bool *all)
+static void sum_timeouts(const json_t *pipeline, int64_t *sum_ms, uint32_t *untimed)
 {
     size_t index;
     json_t *stage;
     double sum = 0;
-    *all = true;
+    *untimed = 0;
     json_array_foreach (pipeline, index, stage) {
         const json_t *timeout = json_object_get(stage, "timeout");
-        *all = *all && timeout != NULL;
+        *untimed += timeout == NULL;
         sum += timeout != NULL ? json_number_value(timeout) : 0;
     }
     *sum_ms = (int64_t)ceil(sum * 1000);
@@ -157,7 +157,7 @@ struct definition_summary definition_summary(const struct definition *definition
     };
     for (int kind = JOB_PRE; kind <= JOB_POST; kind++)
         sum_timeouts(definition->pipelines[kind], &summary.timeout_ms[kind],
-                     &summary.all_timeouts[kind]);
+                     &summary.untimed_stages[kind]);
     return summary;
 }
 

@@ -27,10 +27,10 @@ struct definition_summary {
     int priority;     /* -100..100, default 0 */
     int max_attempts; /* 1..10, or 0: the scheduler's default */
     const char *name; /* borrowed from the definition; NULL if none */
-    /* per job kind: the sum of the stages' timeouts in ms, rounded up, and whether every stage has
-     * one */
+    /* per job kind: the sum of the stages' timeouts in ms, rounded up, and how many stages have
+     * none */
     int64_t timeout_ms[3];
-    bool all_timeouts[3];
+    uint32_t untimed_stages[3];
 };
 
 /* Takes what a run of the course protocol is made of (common/course_definition.h). `object` is

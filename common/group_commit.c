@@ -378,6 +378,8 @@ enum bw_code group_commit_open(struct database *database,
     pthread_mutex_init(&self->mutex, NULL);
     clock_condition_init(&self->changed);
     if (pthread_create(&self->thread, NULL, run, self) != 0) {
+        pthread_cond_destroy(&self->changed);
+        pthread_mutex_destroy(&self->mutex);
         mongoc_write_concern_destroy(self->ephemeral);
         free(self);
         return bw_fail(error, BW_INTERNAL, "no thread could be started for writes to %s",

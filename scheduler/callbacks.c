@@ -26,6 +26,17 @@ struct callbacks {
     bool is_closing;
 };
 
+struct callback *callback_new(size_t hand_outs)
+{
+    struct callback *callback = calloc(1, sizeof *callback);
+    if (callback == NULL)
+        abort();
+    callback->sent = calloc(hand_outs, sizeof *callback->sent);
+    if (callback->sent == NULL)
+        abort();
+    return callback;
+}
+
 void callback_free(struct callback *callback)
 {
     free(callback->body);
@@ -157,6 +168,8 @@ enum bw_code callbacks_open(const char *token, struct inbox *inbox, struct callb
     opened->multi = curl_multi_init();
     pthread_mutex_init(&opened->mutex, NULL);
     if (opened->multi == NULL || pthread_create(&opened->thread, NULL, work, opened) != 0) {
+        pthread_mutex_destroy(&opened->mutex);
+        curl_multi_cleanup(opened->multi); /* NULL is fine */
         free(opened);
         return bw_fail(error, BW_INTERNAL, "no thread could be started for callbacks");
     }

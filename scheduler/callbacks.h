@@ -50,6 +50,8 @@ void callbacks_close(struct callbacks *callbacks);
 /* Posts; it comes back with EVENT_CALLBACK and is then the core's to free. */
 void callbacks_post(struct callbacks *callbacks, struct callback *callback);
 
+/* A zeroed one with room in `sent`; never NULL. */
+struct callback *callback_new(size_t hand_outs);
 void callback_free(struct callback *callback);
 
 #endif

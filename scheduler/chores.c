@@ -35,10 +35,10 @@ static void save_run(struct chores *chores, struct chore *chore)
                                     chore->run.summary_length, &unused);
 }
 
-static void mark_worker(struct chores *chores, struct chore *chore)
+static void mark_workers(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
-    chore->code = worker_store_mark(chores->settings.workers, chore->worker.id, &chore->worker.mark,
+    chore->code = worker_store_mark(chores->settings.workers, chore->marks.list, chore->marks.count,
                                     &unused);
 }
 
@@ -128,7 +128,7 @@ static void remove_orphans(struct chores *chores, struct chore *chore)
 
 static void (*const doers[])(struct chores *chores, struct chore *chore) = {
     [CHORE_END_LEASE] = end_lease,           [CHORE_SAVE_RUN] = save_run,
-    [CHORE_MARK_WORKER] = mark_worker,       [CHORE_DELETE_WORKER] = delete_worker,
+    [CHORE_MARK_WORKERS] = mark_workers,     [CHORE_DELETE_WORKER] = delete_worker,
     [CHORE_READ_WORKER] = read_worker,       [CHORE_FIND_RUNS] = find_runs,
     [CHORE_FIND_RESULTS] = find_results,     [CHORE_REMOVE_RUNS] = remove_runs,
     [CHORE_REMOVE_ORPHANS] = remove_orphans, [CHORE_FIND_SIGNALS] = find_signals,
@@ -216,6 +216,8 @@ void chore_free(struct chore *chore)
 {
     if (chore->kind == CHORE_SAVE_RUN)
         free(chore->run.summary);
+    if (chore->kind == CHORE_MARK_WORKERS)
+        free(chore->marks.list);
     if (chore->kind == CHORE_FIND_RESULTS)
         free(chore->wanted.jobs);
     if (chore->kind == CHORE_FIND_RUNS) {

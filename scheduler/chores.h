@@ -20,7 +20,7 @@
 enum chore_kind {
     CHORE_END_LEASE,
     CHORE_SAVE_RUN,
-    CHORE_MARK_WORKER,
+    CHORE_MARK_WORKERS,
     CHORE_DELETE_WORKER,
     CHORE_READ_WORKER,
     CHORE_FIND_RUNS,    /* the active ones */
@@ -50,8 +50,11 @@ struct chore {
             uint32_t summary_length;
         } run;
         struct {
+            struct worker_mark *list; /* owned */
+            size_t count;
+        } marks;
+        struct {
             char id[WORKER_ID_SIZE];
-            struct worker_mark mark;
         } worker;
         struct {
             char replica[WORKER_ID_SIZE]; /* through which it was heard of */

@@ -29,10 +29,9 @@ static json_t *hand_out_json(const struct core *core, const struct live_lease *l
 /* Moves what the replica is to be told into one callback. */
 static struct callback *build_callback(struct core *core, struct known_replica *replica)
 {
-    struct callback *callback = calloc(1, sizeof *callback);
+    struct callback *callback = callback_new(CALLBACK_HAND_OUTS);
     json_t *hand_outs = json_array(), *empty = json_array();
     const struct live_lease *lease;
-    callback->sent = calloc(CALLBACK_HAND_OUTS, sizeof *callback->sent);
     DL_FOREACH2 (replica->outbox, lease, outbox_next) {
         if (callback->sent_count == CALLBACK_HAND_OUTS)
             break;
@@ -56,6 +55,8 @@ static struct callback *build_callback(struct core *core, struct known_replica *
     callback->has_events = replica->events != NULL;
     replica_take_news(replica, body);
     callback->body = json_dumps(body, JSON_COMPACT);
+    if (callback->body == NULL)
+        abort();
     json_decref(body);
     replica->wants_announcement = false;
     return callback;

@@ -63,6 +63,7 @@ void core_reset(struct core *core)
     questions_forget(core);
     core->giving_up = 0;
     forget_asked_workers(core, INT64_MAX);
+    worker_marks_forget(core);
     sweep_reset(&core->sweep);
     core->generation++;
     core->must_recover = false;
@@ -88,7 +89,9 @@ static void chore_done(struct core *core, struct chore *chore)
     case CHORE_REMOVE_ORPHANS:
         sweep_seen(core, chore);
         break;
-    case CHORE_MARK_WORKER:
+    case CHORE_MARK_WORKERS:
+        workers_recorded(core);
+        break;
     case CHORE_DELETE_WORKER:
         break;
     }
@@ -277,6 +280,7 @@ static void work(struct core *core)
         questions_round(core);
         watching_round(core);
         hand_out_round(core);
+        workers_record_round(core);
         publish_leading(core);
     }
 }
@@ -300,6 +304,7 @@ static void wind_down(struct core *core)
         core->ticked_ms = core->now_ms;
         handle_events(core);
         hand_out_round(core);
+        workers_record_round(core);
     }
 }
 

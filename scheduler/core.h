@@ -44,6 +44,13 @@ struct scheduler_options;
 struct metrics;
 struct status;
 
+/* What is to be recorded of workers, in this order. */
+struct worker_marks {
+    struct worker_mark *list; /* owned */
+    size_t count, room;
+    bool is_under_way; /* a batch that was taken out of it */
+};
+
 struct core {
     /* made by main, fixed */
     const struct scheduler_options *options;
@@ -85,6 +92,7 @@ struct core {
     int64_t published_ms;       /* when the metrics were counted last */
     int64_t looked_ms;          /* when the workers were looked at last */
     struct asked_worker *asked; /* workers that nobody told of, asked for a moment ago */
+    struct worker_marks marks;  /* hearing.c */
     struct sweep sweep;
     bool must_recover; /* what this state says can't be trusted any longer */
     bool is_stopping;
@@ -112,8 +120,12 @@ bool hear_signal(struct core *core, const struct signal *signal);
 void hear_worker(struct core *core, const struct worker *worker);
 void worker_was_read(struct core *core, const struct chore *chore);
 void forget_asked_workers(struct core *core, int64_t before_ms);
-/* Records whether the worker is alive, and how it behaves. */
+/* Notes for the record whether the worker is alive, and how it behaves. */
 void record_worker(struct core *core, struct known_worker *worker);
+/* Sends what was noted, unless an earlier batch is under way; and the answer to one. */
+void workers_record_round(struct core *core);
+void workers_recorded(struct core *core);
+void worker_marks_forget(struct core *core);
 void hear_of_life(struct core *core, struct known_worker *worker, int64_t heard_ms,
                   const char *replica);
 

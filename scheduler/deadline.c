@@ -4,10 +4,8 @@ enum { SLACK_MS = 60000 };
 
 int64_t deadline_of_job(const struct run *run, enum job_kind kind, int64_t job_timeout_ms)
 {
-    int64_t sum_ms = run->timeout_ms[kind];
-    if (run->all_timeouts[kind])
-        return sum_ms + SLACK_MS;
-    return sum_ms > job_timeout_ms ? sum_ms : job_timeout_ms;
+    int64_t untimed_ms = (int64_t)run->untimed_stages[kind] * job_timeout_ms;
+    return run->timeout_ms[kind] + (untimed_ms > 0 ? untimed_ms : SLACK_MS);
 }
 
 int64_t deadline_of_run(const struct run *run, int64_t job_timeout_ms)

@@ -1,6 +1,7 @@
 /*
- * deadline: how long a job may take. If all its stages have a timeout: their sum and a minute;
- * otherwise that sum or --job-timeout, the longer. Pure; safe from any thread.
+ * deadline: how long a job may take: the sum of its stages' limits. A stage's limit is its timeout,
+ * or --job-timeout if it has none. If all stages have a timeout, a minute is added for what the
+ * grader does around them; --job-timeout leaves room for that. Pure; safe from any thread.
  */
 #ifndef SCHEDULER_DEADLINE_H
 #define SCHEDULER_DEADLINE_H

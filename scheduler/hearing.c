@@ -6,19 +6,58 @@
 #include "scheduler/scheduler_metrics.h"
 #include "scheduler/watching.h"
 
+enum { MARKS_AT_ONCE = 500 };
+
 void record_worker(struct core *core, struct known_worker *worker)
 {
+    struct worker_marks *marks = &core->marks;
+    if (marks->count == marks->room) {
+        marks->room = marks->room * 2 + 16;
+        marks->list = realloc(marks->list, marks->room * sizeof *marks->list);
+        if (marks->list == NULL)
+            abort();
+    }
     worker->jobs_recorded = worker->jobs_processed;
-    struct chore *chore = chore_new(CHORE_MARK_WORKER, core->generation);
-    snprintf(chore->worker.id, sizeof chore->worker.id, "%s", worker->id);
-    chore->worker.mark = (struct worker_mark){.term = core->term,
-                                              .epoch = worker->epoch,
-                                              .jobs_processed = worker->jobs_processed,
-                                              .is_alive = worker->is_alive,
-                                              .beats_at_work = worker->beats_at_work,
-                                              .last_seen_ms = database_now_ms(core->database) -
-                                                              (core->now_ms - worker->heard_ms)};
+    struct worker_mark *mark = &marks->list[marks->count++];
+    *mark = (struct worker_mark){.term = core->term,
+                                 .epoch = worker->epoch,
+                                 .jobs_processed = worker->jobs_processed,
+                                 .is_alive = worker->is_alive,
+                                 .beats_at_work = worker->beats_at_work,
+                                 .last_seen_ms = database_now_ms(core->database) -
+                                                 (core->now_ms - worker->heard_ms)};
+    snprintf(mark->id, sizeof mark->id, "%s", worker->id);
+}
+
+/* One batch is under way at a time: what comes meanwhile leaves together, and of two marks of a
+ * worker the later one is written last. */
+void workers_record_round(struct core *core)
+{
+    struct worker_marks *marks = &core->marks;
+    if (marks->is_under_way || marks->count == 0)
+        return;
+    size_t count = marks->count < MARKS_AT_ONCE ? marks->count : MARKS_AT_ONCE;
+    struct chore *chore = chore_new(CHORE_MARK_WORKERS, core->generation);
+    chore->marks.list = malloc(count * sizeof *marks->list);
+    if (chore->marks.list == NULL)
+        abort();
+    memcpy(chore->marks.list, marks->list, count * sizeof *marks->list);
+    chore->marks.count = count;
+    marks->count -= count;
+    memmove(marks->list, marks->list + count, marks->count * sizeof *marks->list);
+    marks->is_under_way = true;
     chores_submit(core->chores, chore);
+}
+
+void workers_recorded(struct core *core)
+{
+    core->marks.is_under_way = false;
+}
+
+void worker_marks_forget(struct core *core)
+{
+    free(core->marks.list);
+    core->marks = (struct worker_marks){0};
 }
 
 /* A worker was heard: perhaps it lives again. */

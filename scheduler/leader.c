@@ -14,6 +14,8 @@ struct leadership {
     char holder[WORKER_ID_SIZE];
     int64_t lease_ms;
     int64_t term;
+    struct leader seen; /* the document when it was last seen to change; by the taking thread */
+    int64_t seen_ms;    /* when that was read, on this process's clock; 0: never */
     _Atomic int64_t trusted_until_ms;
     atomic_bool is_deposed; /* in this term: no renewal brings trust back */
     pthread_t thread;
@@ -97,13 +99,14 @@ static void *renew(void *context)
 {
     struct leadership *leadership = context;
     bool is_held = true;
+    int64_t renewals = 0;
     while (is_held && pause_renewing(leadership) && !atomic_load(&leadership->is_deposed)) {
         struct bw_error unused;
         int64_t sent_ms = clock_boot_ms();
         FAILPOINT("in_renewal");
         enum bw_code code = leader_store_renew(leadership->store, leadership->holder,
-                                               leadership->term, leadership->lease_ms, &is_held,
-                                               &unused);
+                                               leadership->term, ++renewals, leadership->lease_ms,
+                                               &is_held, &unused);
         if (code == BW_OK && is_held)
             trust_from(leadership, MUTANT("trust_from_answer") ? clock_boot_ms() : sent_ms);
         if (code != BW_OK)
@@ -114,13 +117,32 @@ static void *renew(void *context)
     return NULL;
 }
 
+/* Notes what the document says now. True: the lease may be taken. */
+static bool note_leader(struct leadership *leadership, const struct leader *leader)
+{
+    int64_t now_ms = clock_boot_ms();
+    int64_t lease_ms = leader->lease_ms > leadership->lease_ms ? leader->lease_ms
+                                                               : leadership->lease_ms;
+    if (leadership->seen_ms == 0 || !leader_is_unchanged(&leadership->seen, leader)) {
+        leadership->seen = *leader;
+        leadership->seen_ms = now_ms;
+    }
+    return leader->is_released || strcmp(leader->holder, leadership->holder) == 0 ||
+           now_ms - leadership->seen_ms >= lease_ms;
+}
+
 enum bw_code leadership_take(struct leadership *leadership, struct leader *leader, bool *is_taken,
                              struct bw_error *error)
 {
     leadership_resign(leadership, false);
+    *is_taken = false;
+    enum bw_code code = leader_store_read(leadership->store, leader, error);
+    if (code != BW_OK || !note_leader(leadership, leader))
+        return code;
+    struct leader seen = *leader;
     int64_t sent_ms = clock_boot_ms();
-    enum bw_code code = leader_store_take(leadership->store, leadership->holder,
-                                          leadership->lease_ms, leader, is_taken, error);
+    code = leader_store_take(leadership->store, leadership->holder, leadership->lease_ms, &seen,
+                             leader, is_taken, error);
     if (code != BW_OK || !*is_taken)
         return code;
     leadership->term = leader->term;

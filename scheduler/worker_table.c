@@ -60,6 +60,7 @@ void worker_table_remove(struct worker_table *table, struct known_worker *worker
 void worker_describe(struct known_worker *worker, const struct worker *recorded)
 {
     worker->beats_at_work = worker->beats_at_work || recorded->beats_at_work;
+    worker->sends_heartbeats = recorded->sends_heartbeats;
     worker->protocol = recorded->protocol;
     worker->epoch = recorded->epoch;
     worker->concurrency = recorded->is_socket ? 1 : recorded->concurrency;
@@ -115,8 +116,8 @@ bool worker_is_overdue(const struct worker_table *table, const struct known_work
 {
     if (!worker->is_alive)
         return false;
-    bool must_beat = worker->concurrency > 0 || worker->beats_at_work || worker->held == 0 ||
-                     worker->protocol == PROTOCOL_COURSE;
+    bool must_beat = worker->sends_heartbeats || worker->concurrency > 0 || worker->beats_at_work ||
+                     worker->held == 0 || worker->protocol == PROTOCOL_COURSE;
     if (!must_beat)
         return false;
     int64_t most_ms = 2 * table->heartbeat_ms;

@@ -2,12 +2,12 @@
  * worker_table: the registered workers, when each was last heard, and which of them are dead.
  *
  * A worker is dead two heartbeat intervals and max(1 s, half an interval) after it was last heard.
- * A worker that has said no concurrency and has never sent a heartbeat while it held a job is not
- * expected to: while it holds one, the job's deadline judges it; graders of the course protocol
- * always are. A worker that fails one job after the other at once, without any output, is broken,
- * not its jobs: it is paused for a while. One that beats and does nothing else is stuck, and shown
- * as that. Belongs to the scheduler's core thread. Pure: no I/O, no
- * clock.
+ * A worker that registered with neither a hostname nor a concurrency and has never sent a heartbeat
+ * while it held a job is not expected to send any: while it holds a job, the job's deadline judges
+ * it. Graders of the course protocol always send heartbeats. A worker that fails one job after the
+ * other at once, without any output, is broken, not its jobs: it is paused for a while. One that
+ * beats and does nothing else is stuck, and shown as that. Belongs to the scheduler's core thread.
+ * Pure: no I/O, no clock.
  */
 #ifndef SCHEDULER_WORKER_TABLE_H
 #define SCHEDULER_WORKER_TABLE_H
@@ -40,6 +40,7 @@ struct known_worker {
     bool is_socket;         /* registered by a websocket, which is open at this replica */
     char socket_replica[WORKER_ID_SIZE], socket_process[33];
     bool is_alive;
+    bool sends_heartbeats;        /* as it registered */
     bool beats_at_work;           /* it has sent a heartbeat while it held a job */
     int64_t heard_ms;             /* clock_boot_ms when it was last heard */
     char replica[WORKER_ID_SIZE]; /* through which; "" if not known */

@@ -36,11 +36,18 @@ bool leader_from_document(const bson_t *document, struct leader *leader)
     memset(leader, 0, sizeof *leader);
     document_text(document, "holder", leader->holder, sizeof leader->holder);
     leader->term = document_integer(document, "term", 0);
+    leader->renewals = document_integer(document, "renewals", -1);
+    leader->expires_ms = document_date(document, "expires_at");
+    leader->lease_ms = document_integer(document, "lease_ms", 0);
+    /* The term tells that the mark is of this holder: earlier versions take the lease without
+     * removing it. They mark their own by the date alone, which no renewal ever writes. */
+    leader->is_released = document_integer(document, "released_term", -1) == leader->term ||
+                          leader->expires_ms == 0;
     leader->mark = document_integer(document, "mark", 0);
     return leader->holder[0] != '\0';
 }
 
-/* The first scheduler ever makes the document, expired; of two at once one finds it there. */
+/* The first scheduler ever makes the document, released; of two at once one finds it there. */
 static enum bw_code make_document(struct leader_store *store, struct bw_error *error)
 {
     mongoc_client_t *client = database_client(store->database, error);
@@ -53,6 +60,7 @@ static enum bw_code make_document(struct leader_store *store, struct bw_error *e
     BSON_APPEND_UTF8(&document, "holder", "nobody");
     BSON_APPEND_INT64(&document, "term", 0);
     BSON_APPEND_INT64(&document, "taking", 0);
+    BSON_APPEND_INT64(&document, "renewals", 0);
     BSON_APPEND_DATE_TIME(&document, "expires_at", 0);
     bool ok = mongoc_collection_insert_one(into, &document, NULL, NULL, &reason) ||
               reason.code == DUPLICATE_KEY;
@@ -97,32 +105,52 @@ static void append_sum(bson_t *object, const char *field, const char *left, int6
     bson_append_document_end(object, &sum);
 }
 
-/* {_id, expires_at: {$lt: now}}: `now_ms` is the database's date of a moment ago, so that a delay
- * errs on the safe side. (A comparison with $$NOW would say the same; not every server evaluates
- * it.) */
-static void build_expired_filter(bson_t *filter, int64_t now_ms)
+/* {_id, term, renewals, expires_at}: the document as it was seen. An earlier version's renewals
+ * change the date alone. */
+static void build_seen_filter(bson_t *filter, const struct leader *seen)
 {
-    bson_t condition;
+    bson_t absent;
     BSON_APPEND_UTF8(filter, "_id", ID);
-    BSON_APPEND_DOCUMENT_BEGIN(filter, "expires_at", &condition);
-    BSON_APPEND_DATE_TIME(&condition, "$lt", now_ms);
-    bson_append_document_end(filter, &condition);
+    BSON_APPEND_INT64(filter, "term", seen->term);
+    BSON_APPEND_DATE_TIME(filter, "expires_at", seen->expires_ms);
+    if (seen->renewals >= 0) {
+        BSON_APPEND_INT64(filter, "renewals", seen->renewals);
+        return;
+    }
+    BSON_APPEND_DOCUMENT_BEGIN(filter, "renewals", &absent);
+    BSON_APPEND_BOOL(&absent, "$exists", false);
+    bson_append_document_end(filter, &absent);
 }
 
-/* The pipeline [{$set: {expires_at: now + lease, and for a taking: holder, term + 1, its nonce}}].
- */
-static void build_lease(bson_t *pipeline, const char *holder, int64_t lease_ms, int64_t taking)
+bool leader_is_unchanged(const struct leader *former, const struct leader *leader)
+{
+    return former->term == leader->term && former->renewals == leader->renewals &&
+           former->expires_ms == leader->expires_ms;
+}
+
+struct leasing {
+    const char *holder; /* NULL: as it is, and so is the term */
+    int64_t lease_ms;
+    int64_t renewals;
+    int64_t taking; /* nonce; with a holder */
+};
+
+/* The pipeline [{$set: {renewals, lease_ms, expires_at: now + lease, and for a taking: holder, term
+ * + 1, its nonce}}]. */
+static void build_lease(bson_t *pipeline, const struct leasing *leasing)
 {
     bson_t stage, set, literal;
     BSON_APPEND_DOCUMENT_BEGIN(pipeline, "0", &stage);
     BSON_APPEND_DOCUMENT_BEGIN(&stage, "$set", &set);
-    append_sum(&set, "expires_at", "$$NOW", lease_ms);
-    if (taking != 0) {
+    append_sum(&set, "expires_at", "$$NOW", leasing->lease_ms);
+    BSON_APPEND_INT64(&set, "renewals", leasing->renewals);
+    BSON_APPEND_INT64(&set, "lease_ms", leasing->lease_ms);
+    if (leasing->holder != NULL) {
         BSON_APPEND_DOCUMENT_BEGIN(&set, "holder", &literal);
-        BSON_APPEND_UTF8(&literal, "$literal", holder);
+        BSON_APPEND_UTF8(&literal, "$literal", leasing->holder);
         bson_append_document_end(&set, &literal);
         append_sum(&set, "term", "$term", 1);
-        BSON_APPEND_INT64(&set, "taking", taking);
+        BSON_APPEND_INT64(&set, "taking", leasing->taking);
     }
     bson_append_document_end(&stage, &set);
     bson_append_document_end(pipeline, &stage);
@@ -149,36 +177,50 @@ static enum bw_code judge_taking(struct leader_store *store, int64_t taking, str
     return BW_OK;
 }
 
-enum bw_code leader_store_take(struct leader_store *store, const char *holder, int64_t lease_ms,
-                               struct leader *leader, bool *is_taken, struct bw_error *error)
+enum bw_code leader_store_read(struct leader_store *store, struct leader *leader,
+                               struct bw_error *error)
 {
     struct reading reading = {0};
     enum bw_code code = database_ping(store->database, error); /* its clock, now */
     if (code == BW_OK)
         code = read_leader(store, &reading, error);
-    if (code == BW_OK && !reading.is_found)
+    if (code == BW_OK && !reading.is_found) {
         code = make_document(store, error);
+        if (code == BW_OK)
+            code = read_leader(store, &reading, error);
+    }
     if (code != BW_OK)
         return code;
-    int64_t taking = nonce_new();
+    *leader = reading.leader;
+    return BW_OK;
+}
+
+enum bw_code leader_store_take(struct leader_store *store, const char *holder, int64_t lease_ms,
+                               const struct leader *seen, struct leader *leader, bool *is_taken,
+                               struct bw_error *error)
+{
+    struct leasing leasing = {.holder = holder, .lease_ms = lease_ms, .taking = nonce_new()};
     bool matched;
     bson_t filter = BSON_INITIALIZER, pipeline = BSON_INITIALIZER;
-    build_expired_filter(&filter, database_now_ms(store->database));
-    build_lease(&pipeline, holder, lease_ms, taking);
-    code = database_update(store->database, COLLECTION, &filter, &pipeline, &matched, error);
+    build_seen_filter(&filter, seen);
+    build_lease(&pipeline, &leasing);
+    enum bw_code code = database_update(store->database, COLLECTION, &filter, &pipeline, &matched,
+                                        error);
     bson_destroy(&filter);
     bson_destroy(&pipeline);
     if (code != BW_OK)
         return code;
-    return judge_taking(store, taking, leader, is_taken, error);
+    return judge_taking(store, leasing.taking, leader, is_taken, error);
 }
 
 enum bw_code leader_store_renew(struct leader_store *store, const char *holder, int64_t term,
-                                int64_t lease_ms, bool *held, struct bw_error *error)
+                                int64_t renewals, int64_t lease_ms, bool *held,
+                                struct bw_error *error)
 {
+    struct leasing leasing = {.lease_ms = lease_ms, .renewals = renewals};
     bson_t filter = BSON_INITIALIZER, pipeline = BSON_INITIALIZER;
     build_own_filter(&filter, holder, term);
-    build_lease(&pipeline, holder, lease_ms, 0);
+    build_lease(&pipeline, &leasing);
     enum bw_code code = database_update(store->database, COLLECTION, &filter, &pipeline, held,
                                         error);
     bson_destroy(&filter);
@@ -207,7 +249,8 @@ enum bw_code leader_store_release(struct leader_store *store, const char *holder
                                   struct bw_error *error)
 {
     bson_t set = BSON_INITIALIZER;
-    BSON_APPEND_DATE_TIME(&set, "expires_at", 0);
+    BSON_APPEND_INT64(&set, "released_term", term);
+    BSON_APPEND_DATE_TIME(&set, "expires_at", 0); /* for earlier versions */
     enum bw_code code = set_own(store, holder, term, &set, error);
     bson_destroy(&set);
     return code;

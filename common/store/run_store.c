@@ -17,6 +17,9 @@ static const char *const has_stages_fields[] = {"pre_has_stages", "student_has_s
                                                 "post_has_stages"};
 static const char *const timeout_fields[] = {"pre_timeout_ms", "student_timeout_ms",
                                              "post_timeout_ms"};
+static const char *const untimed_fields[] = {"pre_untimed_stages", "student_untimed_stages",
+                                             "post_untimed_stages"};
+/* What versions before untimed_stages know instead; written for them. */
 static const char *const all_timeouts_fields[] = {"pre_all_timeouts", "student_all_timeouts",
                                                   "post_all_timeouts"};
 
@@ -71,7 +74,7 @@ void run_id_new(char id[RUN_ID_SIZE])
     bson_oid_to_string(&oid, id);
 }
 
-/* Every query by id goes through here: false for what can't be an id. */
+/* False for what can't be an id: then nothing is appended. */
 static bool append_id(bson_t *document, const char *run_id)
 {
     bson_oid_t oid;
@@ -81,9 +84,22 @@ static bool append_id(bson_t *document, const char *run_id)
     return BSON_APPEND_OID(document, "_id", &oid);
 }
 
-static void run_to_document(const struct run *run, bson_t *document)
+/* {_id}: every filter begins here. On failure nothing may be sent: without its _id the filter would
+ * match other runs. */
+static enum bw_code begin_filter(bson_t *filter, const char *run_id, struct bw_error *error)
 {
-    append_id(document, run->id);
+    bson_init(filter);
+    if (append_id(filter, run_id))
+        return BW_OK;
+    bson_destroy(filter);
+    return bw_fail(error, BW_NOT_FOUND, "there is no grading run '%.40s'", run_id);
+}
+
+/* False: the run's id is none. */
+static bool run_to_document(const struct run *run, bson_t *document)
+{
+    if (!append_id(document, run->id))
+        return false;
     BSON_APPEND_INT64(document, DOCUMENT_NONCE, nonce_new());
     if (run->name[0] != '\0')
         BSON_APPEND_UTF8(document, "name", run->name);
@@ -99,10 +115,12 @@ static void run_to_document(const struct run *run, bson_t *document)
     for (int kind = JOB_PRE; kind <= JOB_POST; kind++) {
         BSON_APPEND_BOOL(document, has_stages_fields[kind], run->has_stages[kind]);
         BSON_APPEND_INT64(document, timeout_fields[kind], run->timeout_ms[kind]);
-        BSON_APPEND_BOOL(document, all_timeouts_fields[kind], run->all_timeouts[kind]);
+        BSON_APPEND_INT32(document, untimed_fields[kind], (int32_t)run->untimed_stages[kind]);
+        BSON_APPEND_BOOL(document, all_timeouts_fields[kind], run->untimed_stages[kind] == 0);
     }
     BSON_APPEND_UTF8(document, "state", run_phase_name(RUN_CREATED));
     BSON_APPEND_DATE_TIME(document, "created_at", run->created_ms);
+    return true;
 }
 
 bool run_from_document(const bson_t *document, struct run *run)
@@ -124,7 +142,9 @@ bool run_from_document(const bson_t *document, struct run *run)
     for (int kind = JOB_PRE; kind <= JOB_POST; kind++) {
         run->has_stages[kind] = document_boolean(document, has_stages_fields[kind], true);
         run->timeout_ms[kind] = document_integer(document, timeout_fields[kind], 0);
-        run->all_timeouts[kind] = document_boolean(document, all_timeouts_fields[kind], false);
+        run->untimed_stages[kind] = (uint32_t)document_integer(
+            document, untimed_fields[kind],
+            document_boolean(document, all_timeouts_fields[kind], false) ? 0 : 1);
     }
     run->created_ms = document_date(document, "created_at");
     run->started_ms = document_date(document, "started_at");
@@ -157,7 +177,11 @@ void run_store_insert(struct run_store *store, struct run_commit *commit)
 {
     bson_t *document = bson_new();
     commit->run.created_ms = database_now_ms(store->database);
-    run_to_document(&commit->run, document);
+    if (!run_to_document(&commit->run, document)) {
+        bson_destroy(document);
+        commit->settled(commit, COMMIT_REFUSED, NULL);
+        return;
+    }
     if (commit->digest[0] != '\0')
         BSON_APPEND_UTF8(document, "digest", commit->digest);
     if (commit->definition != NULL)
@@ -180,12 +204,13 @@ enum bw_code run_store_read_definition(struct run_store *store, const char *run_
                                        size_t *length, struct bw_error *error)
 {
     struct long_text found = {NULL, 0};
-    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
-    enum bw_code code = BW_OK;
+    bson_t filter, projection = BSON_INITIALIZER;
+    enum bw_code code = begin_filter(&filter, run_id, error);
+    if (code != BW_OK)
+        return code;
     BSON_APPEND_INT32(&projection, "definition", 1);
-    if (append_id(&filter, run_id))
-        code = database_find(store->database, COLLECTION, &filter, &projection, take_definition,
-                             &found, error);
+    code = database_find(store->database, COLLECTION, &filter, &projection, take_definition, &found,
+                         error);
     bson_destroy(&filter);
     bson_destroy(&projection);
     if (code == BW_OK && found.text == NULL)
@@ -217,12 +242,13 @@ static void take_run(const bson_t *document, void *context)
 static enum bw_code read_run(struct run_store *store, const char *run_id, struct reading *reading,
                              struct bw_error *error)
 {
-    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
-    enum bw_code code = BW_OK;
+    bson_t filter, projection = BSON_INITIALIZER;
+    enum bw_code code = begin_filter(&filter, run_id, error);
+    if (code != BW_OK)
+        return code;
     BSON_APPEND_INT32(&projection, "definition", 0);
-    if (append_id(&filter, run_id))
-        code = database_find(store->database, COLLECTION, &filter, &projection, take_run, reading,
-                             error);
+    code = database_find(store->database, COLLECTION, &filter, &projection, take_run, reading,
+                         error);
     bson_destroy(&filter);
     bson_destroy(&projection);
     if (code == BW_OK && !reading->is_found)
@@ -283,11 +309,10 @@ enum bw_code run_store_start(struct run_store *store, const char *run_id, enum r
 {
     int64_t nonce = nonce_new();
     bool is_over = run_phase_is_over(first), matched = false;
-    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set;
-    if (!append_id(&filter, run_id)) {
-        bson_destroy(&filter);
-        return bw_fail(error, BW_NOT_FOUND, "there is no grading run '%.40s'", run_id);
-    }
+    bson_t filter, update = BSON_INITIALIZER, set;
+    enum bw_code code = begin_filter(&filter, run_id, error);
+    if (code != BW_OK)
+        return code;
     append_exists(&filter, "started_at", false);
     append_exists(&filter, "cancelled_at", false);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
@@ -297,8 +322,7 @@ enum bw_code run_store_start(struct run_store *store, const char *run_id, enum r
         BSON_APPEND_BOOL(&set, "active", true);
     bson_append_document_end(&update, &set);
     append_current_dates(&update, "started_at", is_over ? "finished_at" : NULL);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
-                                        error);
+    code = database_update(store->database, COLLECTION, &filter, &update, &matched, error);
     bson_destroy(&filter);
     bson_destroy(&update);
     if (code != BW_OK || matched)
@@ -311,8 +335,10 @@ enum bw_code run_store_start(struct run_store *store, const char *run_id, enum r
 static enum bw_code mark_cancelled(struct run_store *store, const char *run_id, bool is_started,
                                    bool *matched, struct bw_error *error)
 {
-    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set;
-    append_id(&filter, run_id);
+    bson_t filter, update = BSON_INITIALIZER, set;
+    enum bw_code code = begin_filter(&filter, run_id, error);
+    if (code != BW_OK)
+        return code;
     append_exists(&filter, "started_at", is_started);
     append_exists(&filter, "cancelled_at", false);
     append_exists(&filter, "finished_at", false);
@@ -322,8 +348,7 @@ static enum bw_code mark_cancelled(struct run_store *store, const char *run_id, 
         bson_append_document_end(&update, &set);
     }
     append_current_dates(&update, "cancelled_at", is_started ? NULL : "finished_at");
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, matched,
-                                        error);
+    code = database_update(store->database, COLLECTION, &filter, &update, matched, error);
     bson_destroy(&filter);
     bson_destroy(&update);
     return code;
@@ -360,8 +385,10 @@ enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum
                                struct bw_error *error)
 {
     bool is_over = run_phase_is_over(phase), matched;
-    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set, unset;
-    append_id(&filter, run_id);
+    bson_t filter, update = BSON_INITIALIZER, set, unset;
+    enum bw_code code = begin_filter(&filter, run_id, error);
+    if (code != BW_OK)
+        return code;
     append_exists(&filter, "finished_at", false);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
     BSON_APPEND_UTF8(&set, "state", run_phase_name(phase));
@@ -376,8 +403,7 @@ enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum
     }
     if (is_over && ended_ms == 0)
         append_current_dates(&update, "finished_at", NULL);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
-                                        error);
+    code = database_update(store->database, COLLECTION, &filter, &update, &matched, error);
     bson_destroy(&filter);
     bson_destroy(&update);
     return code;
@@ -441,12 +467,13 @@ enum bw_code run_store_read_ended(struct run_store *store, int64_t before_ms, in
 enum bw_code run_store_hide(struct run_store *store, const char *run_id, struct bw_error *error)
 {
     bool matched;
-    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
-    append_id(&filter, run_id);
+    bson_t filter, update = BSON_INITIALIZER;
+    enum bw_code code = begin_filter(&filter, run_id, error);
+    if (code != BW_OK)
+        return code;
     append_exists(&filter, "finished_at", true);
     append_current_dates(&update, "removed_at", NULL);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
-                                        error);
+    code = database_update(store->database, COLLECTION, &filter, &update, &matched, error);
     bson_destroy(&filter);
     bson_destroy(&update);
     return code;
@@ -454,10 +481,12 @@ enum bw_code run_store_hide(struct run_store *store, const char *run_id, struct 
 
 enum bw_code run_store_delete(struct run_store *store, const char *run_id, struct bw_error *error)
 {
-    bson_t filter = BSON_INITIALIZER;
-    append_id(&filter, run_id);
+    bson_t filter;
+    enum bw_code code = begin_filter(&filter, run_id, error);
+    if (code != BW_OK)
+        return code;
     append_exists(&filter, "removed_at", true);
-    enum bw_code code = database_delete(store->database, COLLECTION, &filter, error);
+    code = database_delete(store->database, COLLECTION, &filter, error);
     bson_destroy(&filter);
     return code;
 }

@@ -28,10 +28,10 @@ struct run {
     bool has_stages[3]; /* by enum job_kind: false for a job that has nothing to run */
     uint32_t students;
     int priority;
-    int max_attempts;      /* 0: the scheduler's default */
-    int64_t timeout_ms[3]; /* by enum job_kind: sum of the stages' timeouts */
-    bool all_timeouts[3];  /* does every stage have one? */
-    enum run_phase phase;  /* as recorded; may lag behind what the facts say */
+    int max_attempts;           /* 0: the scheduler's default */
+    int64_t timeout_ms[3];      /* by enum job_kind: sum of the stages' timeouts */
+    uint32_t untimed_stages[3]; /* and how many stages have none */
+    enum run_phase phase;       /* as recorded; may lag behind what the facts say */
     int64_t created_ms, started_ms, cancelled_ms, finished_ms; /* database dates; 0: not yet */
     uint8_t *summary; /* a byte per job slot (common/run.h), or NULL; owned */
     uint32_t summary_length;
@@ -62,7 +62,9 @@ struct run_commit {
 /* A longer definition would be carried about whenever its run is marked. */
 enum { RUN_DEFINITION_MAX_BYTES = 4096 };
 
-/* Inserts with the next batch, tried for 10 s. */
+/* Inserts with the next batch, tried for 10 s. An id that can't be one is COMMIT_REFUSED at once,
+ * on the calling thread. All functions below answer BW_NOT_FOUND for such an id, and send nothing.
+ */
 void run_store_insert(struct run_store *store, struct run_commit *commit);
 
 /* Reads the definition that stands in the run's document. *text is new (free()). BW_NOT_FOUND: it

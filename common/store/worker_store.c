@@ -54,6 +54,9 @@ bool worker_from_document(const bson_t *document, struct worker *worker)
     document_text(document, "protocol", protocol, sizeof protocol);
     worker->protocol = protocol_parse(protocol);
     worker->concurrency = (int)document_integer(document, "concurrency", 0);
+    /* Absent in documents of earlier versions: there, an empty hostname was not stated. */
+    worker->sends_heartbeats = document_boolean(
+        document, "sends_heartbeats", worker->hostname[0] != '\0' || worker->concurrency > 0);
     worker->epoch = document_integer(document, "epoch", 1);
     worker->is_socket = document_text(document, "replica", worker->replica, sizeof worker->replica);
     document_text(document, "process", worker->process, sizeof worker->process);
@@ -84,6 +87,7 @@ void worker_store_insert(struct worker_store *store, struct worker_commit *commi
     BSON_APPEND_UTF8(document, "hostname", worker->hostname);
     BSON_APPEND_UTF8(document, "protocol", protocol_name(worker->protocol));
     BSON_APPEND_INT32(document, "concurrency", worker->concurrency);
+    BSON_APPEND_BOOL(document, "sends_heartbeats", worker->sends_heartbeats);
     BSON_APPEND_BOOL(document, "alive", true);
     worker->epoch = 1;
     BSON_APPEND_INT64(document, "epoch", worker->epoch);
@@ -134,6 +138,7 @@ static void describe(bson_t *set, bson_t *unset, const struct worker *worker, in
     BSON_APPEND_INT64(set, "epoch_nonce", nonce);
     BSON_APPEND_UTF8(set, "hostname", worker->hostname);
     BSON_APPEND_INT32(set, "concurrency", worker->concurrency);
+    BSON_APPEND_BOOL(set, "sends_heartbeats", worker->sends_heartbeats);
     BSON_APPEND_BOOL(set, "alive", true);
     BSON_APPEND_DATE_TIME(set, "registered_at", worker->registered_ms);
     BSON_APPEND_DATE_TIME(set, "last_seen", worker->last_seen_ms);
@@ -181,44 +186,52 @@ enum bw_code worker_store_renew(struct worker_store *store, struct worker *worke
     return judge_renewal(store, worker->id, nonce, done, error);
 }
 
-/* {$or: [{term: absent}, {term: {$lte: TERM}}]} */
-static void append_term_filter(bson_t *filter, int64_t term)
+/* {_id, epoch, term: {$not: {$gt: TERM}}}: a term that is absent matches too. All conditions stand
+ * beside _id, so every server finds the document by that; with a $or SecantusDB reads the whole
+ * collection. */
+static void build_mark_filter(bson_t *filter, const struct worker_mark *mark)
 {
-    bson_t alternatives, row, condition;
-    BSON_APPEND_ARRAY_BEGIN(filter, "$or", &alternatives);
-    BSON_APPEND_DOCUMENT_BEGIN(&alternatives, "0", &row);
-    BSON_APPEND_DOCUMENT_BEGIN(&row, "term", &condition);
-    BSON_APPEND_BOOL(&condition, "$exists", false);
-    bson_append_document_end(&row, &condition);
-    bson_append_document_end(&alternatives, &row);
-    BSON_APPEND_DOCUMENT_BEGIN(&alternatives, "1", &row);
-    BSON_APPEND_DOCUMENT_BEGIN(&row, "term", &condition);
-    BSON_APPEND_INT64(&condition, "$lte", term);
-    bson_append_document_end(&row, &condition);
-    bson_append_document_end(&alternatives, &row);
-    bson_append_array_end(filter, &alternatives);
+    bson_t condition, later;
+    BSON_APPEND_UTF8(filter, "_id", mark->id);
+    BSON_APPEND_INT64(filter, "epoch", mark->epoch);
+    BSON_APPEND_DOCUMENT_BEGIN(filter, "term", &condition);
+    BSON_APPEND_DOCUMENT_BEGIN(&condition, "$not", &later);
+    BSON_APPEND_INT64(&later, "$gt", mark->term);
+    bson_append_document_end(&condition, &later);
+    bson_append_document_end(filter, &condition);
 }
 
-enum bw_code worker_store_mark(struct worker_store *store, const char *id,
-                               const struct worker_mark *mark, struct bw_error *error)
+static void build_mark(bson_t *update, const struct worker_mark *mark)
 {
-    bool matched;
-    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set;
-    BSON_APPEND_UTF8(&filter, "_id", id);
-    BSON_APPEND_INT64(&filter, "epoch", mark->epoch);
-    append_term_filter(&filter, mark->term);
-    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
+    bson_t set;
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &set);
     BSON_APPEND_INT64(&set, "term", mark->term);
     BSON_APPEND_BOOL(&set, "alive", mark->is_alive);
     BSON_APPEND_INT64(&set, "jobs_processed", mark->jobs_processed);
     if (mark->beats_at_work)
         BSON_APPEND_BOOL(&set, "beats_at_work", true);
     BSON_APPEND_DATE_TIME(&set, "last_seen", mark->last_seen_ms);
-    bson_append_document_end(&update, &set);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
-                                        error);
-    bson_destroy(&filter);
-    bson_destroy(&update);
+    bson_append_document_end(update, &set);
+}
+
+enum bw_code worker_store_mark(struct worker_store *store, const struct worker_mark *marks,
+                               size_t count, struct bw_error *error)
+{
+    struct database_change *changes = calloc(count + 1, sizeof *changes);
+    if (changes == NULL)
+        abort();
+    for (size_t i = 0; i < count; i++) {
+        bson_init(&changes[i].filter);
+        bson_init(&changes[i].update);
+        build_mark_filter(&changes[i].filter, &marks[i]);
+        build_mark(&changes[i].update, &marks[i]);
+    }
+    enum bw_code code = database_update_each(store->database, COLLECTION, changes, count, error);
+    for (size_t i = 0; i < count; i++) {
+        bson_destroy(&changes[i].filter);
+        bson_destroy(&changes[i].update);
+    }
+    free(changes);
     return code;
 }
 

@@ -27,7 +27,8 @@ struct worker {
     char replica[WORKER_ID_SIZE], process[33]; /* at which that is open */
     int64_t jobs_processed;
     bool is_alive;
-    bool beats_at_work;                  /* it has sent heartbeats while it held a job */
+    bool sends_heartbeats; /* its registration says so: it stated a hostname or a concurrency */
+    bool beats_at_work;    /* it has sent heartbeats while it held a job */
     int64_t registered_ms, last_seen_ms; /* database dates */
 };
 
@@ -60,6 +61,7 @@ enum bw_code worker_store_renew(struct worker_store *store, struct worker *worke
 
 /* What the leader of a term thinks of a worker. */
 struct worker_mark {
+    char id[WORKER_ID_SIZE];
     int64_t term;
     int64_t epoch; /* a later registration is left alone */
     int64_t jobs_processed;
@@ -68,9 +70,10 @@ struct worker_mark {
     int64_t last_seen_ms;
 };
 
-/* Records it, unless the leader of a later term has recorded something. */
-enum bw_code worker_store_mark(struct worker_store *store, const char *id,
-                               const struct worker_mark *mark, struct bw_error *error) BW_CHECKED;
+/* Records `count` marks in their order: each unless the leader of a later term has recorded
+ * something. BW_UNAVAILABLE: some may be recorded. */
+enum bw_code worker_store_mark(struct worker_store *store, const struct worker_mark *marks,
+                               size_t count, struct bw_error *error) BW_CHECKED;
 
 enum bw_code worker_store_delete(struct worker_store *store, const char *id, struct bw_error *error)
     BW_CHECKED;

@@ -6,7 +6,7 @@ import time
 import pytest
 from broadway import ROUTE, Api, BackgroundGrader, error_of, soon
 from harness import run_stack
-from pipelines import run_of
+from pipelines import run_of, stage
 from raw import connect
 from test_health import sample_values
 from waiting import PATIENCE, holds_for, wait_until
@@ -36,6 +36,23 @@ def test_a_lost_graders_job_goes_to_another_which_is_told_the_attempt(stack):
     grader.finish(again)
     status = stack.api.status(run)
     assert status["state"] == "finished" and status["student_statuses"][0]["attempts"] == 2
+
+
+@pytest.mark.parametrize("stated", [{"hostname": "lab-7"}, {"hostname": ""}, {"concurrency": 2}])
+def test_a_grader_that_states_a_hostname_or_concurrency_and_dies_on_its_first_job_is_lost_in_time(stack, stated):
+    stack.api.submit_and_start(run_of(1))
+    job = stack.grader(**stated).take()
+    again = stack.grader(concurrency=1).take(LOST_S + soon(2))
+    assert (again["job_id"], again["attempt"]) == (job["job_id"], 2)
+    assert lease_of(stack, job, 1)["ended"] == "lost"
+
+
+def test_a_classic_grader_that_states_neither_is_not_judged_by_heartbeats_while_it_works(stack):
+    stack.api.submit_and_start(run_of(1))
+    grader = stack.grader()
+    job = grader.take()
+    holds_for(lambda: "ended" not in lease_of(stack, job, 1), LOST_S + 1, "its job stays with it")
+    grader.finish(job)
 
 
 def test_a_dead_grader_is_shown_dead_and_lives_again_when_it_is_heard(stack):
@@ -155,6 +172,18 @@ def test_a_job_past_its_deadline_is_handed_out_again_though_its_grader_beats(has
         assert stack.api.status(run)["state"] == "finished"
         wait_until(lambda: workers_stuck(stack) == 0, 5, "it works again")
     assert len(hanging.refused) == 1
+
+
+def test_two_stages_without_a_timeout_have_a_job_timeout_each(hasty_stack):
+    stack = hasty_stack
+    stack.api.submit_and_start({**run_of(1), "student_pipeline": [stage(), stage()]})
+    job = stack.grader().take()
+    lease = lease_of(stack, job, 1)
+    assert (lease["deadline"] - lease["leased_at"]).total_seconds() == pytest.approx(4, abs=0.5)
+    holds_for(lambda: "ended" not in lease_of(stack, job, 1), 3, "it is not ended after one --job-timeout")
+    grader = stack.grader()
+    grader.finish(grader.take(soon(3)))
+    assert lease_of(stack, job, 1)["ended"] == "expired"
 
 
 def workers_stuck(stack):

@@ -101,9 +101,9 @@ static void a_summary_says_what_the_run_consists_of(void **state)
     assert_int_equal(summary.timeout_ms[JOB_PRE], 3001);
     assert_int_equal(summary.timeout_ms[JOB_STUDENT], 30000);
     assert_int_equal(summary.timeout_ms[JOB_POST], 0);
-    assert_true(summary.all_timeouts[JOB_PRE]);
-    assert_false(summary.all_timeouts[JOB_STUDENT]);
-    assert_false(summary.all_timeouts[JOB_POST]);
+    assert_int_equal(summary.untimed_stages[JOB_PRE], 0);
+    assert_int_equal(summary.untimed_stages[JOB_STUDENT], 1);
+    assert_int_equal(summary.untimed_stages[JOB_POST], 1);
     definition_release(definition);
 }
 

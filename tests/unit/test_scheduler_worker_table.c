@@ -216,6 +216,17 @@ static void worker_with_concurrency_may_not_be_silent_while_it_works(void **stat
     assert_true(is_overdue_after(table, worker, PATIENCE_MS + 1));
 }
 
+static void worker_that_registered_as_one_that_sends_heartbeats_may_not_be_silent_at_work(
+    void **state)
+{
+    struct worker_table *table = *state;
+    struct known_worker *worker = worker_table_add(table, "w1", 0, true, NOW_MS);
+    worker_describe(worker, &(struct worker){.sends_heartbeats = true, .epoch = 1});
+    worker->held = 1;
+    assert_false(is_overdue_after(table, worker, PATIENCE_MS));
+    assert_true(is_overdue_after(table, worker, PATIENCE_MS + 1));
+}
+
 static void worker_that_has_beaten_at_work_is_expected_to_go_on(void **state)
 {
     struct worker_table *table = *state;
@@ -366,6 +377,7 @@ int main(void)
         CASE(silence_of_its_replica_gives_two_intervals_at_most),
         CASE(worker_without_concurrency_may_be_silent_while_it_works),
         CASE(worker_with_concurrency_may_not_be_silent_while_it_works),
+        CASE(worker_that_registered_as_one_that_sends_heartbeats_may_not_be_silent_at_work),
         CASE(worker_that_has_beaten_at_work_is_expected_to_go_on),
         CASE(beat_of_an_idle_worker_says_nothing_of_how_it_works),
         CASE(first_beat_at_work_is_told_apart),

@@ -97,7 +97,7 @@ class Cluster:
         plan = self.plan
         ports = iter(free_ports(1 + plan.schedulers + 2 * plan.replicas))
         self.db_port = next(ports)
-        self._add("database", self._database_argv(self.db_port), {})
+        self._add("database", self._database_argv(self.db_port), self._clock_env("database"))
         self.schedulers = [self._add_scheduler(f"scheduler-{n}", next(ports)) for n in range(plan.schedulers)]
         self.replicas = [self._add_replica(f"api-{n}", next(ports), next(ports)) for n in range(plan.replicas)]
 
@@ -150,10 +150,12 @@ class Cluster:
         }
         if self.mutant:
             env["BROADWAY_MUTANT"] = self.mutant
-        if name in self.plan.shimmed:
-            env["LD_PRELOAD"] = str(self.shim)
-            env["FAULT_CLOCK_FILE"] = str(self.directory / f"{name}.clock")
-        return env
+        return {**env, **self._clock_env(name)}
+
+    def _clock_env(self, name):
+        if name not in self.plan.shimmed:
+            return {}
+        return {"LD_PRELOAD": str(self.shim), "FAULT_CLOCK_FILE": str(self.directory / f"{name}.clock")}
 
     def _add_scheduler(self, name, port):
         flags = {

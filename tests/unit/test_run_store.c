@@ -1,0 +1,121 @@
+#include "common/store/run_store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "fake_database.h"
+
+#define GOOD_ID "6b05c5d2164163397800c81b"
+
+static const char *const bad_ids[] = {"", "x", "6b05c5d2164163397800c81",
+                                      "6B05C5D2164163397800C81B", GOOD_ID "0"};
+
+static int open_store(void **state)
+{
+    struct bw_error error;
+    memset(&fake, 0, sizeof fake);
+    return run_store_open(NULL, (struct run_store **)state, &error) == BW_OK ? 0 : -1;
+}
+
+static int close_store(void **state)
+{
+    run_store_close(*state);
+    return 0;
+}
+
+static void bad_id_is_not_found_and_nothing_is_sent(void **state)
+{
+    struct run_store *store = *state;
+    struct bw_error error;
+    for (size_t i = 0; i < sizeof bad_ids / sizeof *bad_ids; i++) {
+        const char *id = bad_ids[i];
+        struct run run;
+        enum run_phase phase;
+        char *text;
+        size_t length;
+        assert_int_equal(run_store_read(store, id, &run, &error), BW_NOT_FOUND);
+        assert_int_equal(run_store_read_definition(store, id, &text, &length, &error),
+                         BW_NOT_FOUND);
+        assert_int_equal(run_store_start(store, id, RUN_PRE, &error), BW_NOT_FOUND);
+        assert_int_equal(run_store_cancel(store, id, &phase, &error), BW_NOT_FOUND);
+        assert_int_equal(
+            run_store_advance(store, id, RUN_FINISHED, 0, (const uint8_t *)"", 0, &error),
+            BW_NOT_FOUND);
+        assert_int_equal(run_store_hide(store, id, &error), BW_NOT_FOUND);
+        assert_int_equal(run_store_delete(store, id, &error), BW_NOT_FOUND);
+        assert_int_equal(fake.sent, 0);
+    }
+}
+
+static void every_write_of_a_run_names_its_id(void **state)
+{
+    struct run_store *store = *state;
+    struct bw_error error;
+    const char *id = "{ \"_id\" : { \"$oid\" : \"" GOOD_ID "\" }";
+    assert_int_equal(run_store_start(store, GOOD_ID, RUN_PRE, &error), BW_OK);
+    assert_int_equal(strncmp(fake.filter, id, strlen(id)), 0);
+    assert_int_equal(
+        run_store_advance(store, GOOD_ID, RUN_FINISHED, 0, (const uint8_t *)"", 0, &error), BW_OK);
+    assert_int_equal(strncmp(fake.filter, id, strlen(id)), 0);
+    assert_int_equal(run_store_hide(store, GOOD_ID, &error), BW_OK);
+    assert_int_equal(strncmp(fake.filter, id, strlen(id)), 0);
+    assert_int_equal(run_store_delete(store, GOOD_ID, &error), BW_OK);
+    assert_int_equal(strncmp(fake.filter, id, strlen(id)), 0);
+    assert_int_equal(fake.sent, 4);
+}
+
+static enum commit_outcome settled_as;
+
+static void note_outcome(struct run_commit *commit, enum commit_outcome outcome, const char *first)
+{
+    (void)commit, (void)first;
+    settled_as = outcome;
+}
+
+static void run_without_an_id_is_refused_and_not_inserted(void **state)
+{
+    struct run_commit commit = {.settled = note_outcome};
+    run_store_insert(*state, &commit);
+    assert_int_equal(settled_as, COMMIT_REFUSED);
+    assert_int_equal(fake.sent, 0);
+    snprintf(commit.run.id, sizeof commit.run.id, GOOD_ID);
+    run_store_insert(*state, &commit);
+    assert_int_equal(settled_as, COMMIT_DONE);
+    assert_int_equal(fake.sent, 1);
+}
+
+/* {untimed_stages absent}: what an earlier version has stored. */
+static void run_of_an_earlier_version_has_one_stage_without_a_timeout_at_most(void **state)
+{
+    (void)state;
+    struct run run;
+    bson_t document = BSON_INITIALIZER;
+    bson_oid_t oid;
+    bson_oid_init_from_string(&oid, GOOD_ID);
+    BSON_APPEND_OID(&document, "_id", &oid);
+    BSON_APPEND_UTF8(&document, "state", "students");
+    BSON_APPEND_BOOL(&document, "pre_all_timeouts", true);
+    BSON_APPEND_BOOL(&document, "student_all_timeouts", false);
+    BSON_APPEND_INT32(&document, "post_untimed_stages", 7);
+    assert_true(run_from_document(&document, &run));
+    assert_int_equal(run.untimed_stages[JOB_PRE], 0);
+    assert_int_equal(run.untimed_stages[JOB_STUDENT], 1);
+    assert_int_equal(run.untimed_stages[JOB_POST], 7);
+    bson_destroy(&document);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(bad_id_is_not_found_and_nothing_is_sent),
+        CASE(every_write_of_a_run_names_its_id),
+        CASE(run_without_an_id_is_refused_and_not_inserted),
+        CASE(run_of_an_earlier_version_has_one_stage_without_a_timeout_at_most),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,80 @@
+#include "common/store/worker_store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "fake_database.h"
+
+static int open_store(void **state)
+{
+    struct bw_error error;
+    memset(&fake, 0, sizeof fake);
+    return worker_store_open(NULL, (struct worker_store **)state, &error) == BW_OK ? 0 : -1;
+}
+
+static int close_store(void **state)
+{
+    worker_store_close(*state);
+    return 0;
+}
+
+/* A server that plans no $or by _id reads all workers for each mark. */
+static void worker_is_marked_by_its_id_beside_which_all_conditions_stand(void **state)
+{
+    struct bw_error error;
+    const struct worker_mark marks[] = {
+        {.id = "w1", .term = 3, .epoch = 2, .is_alive = true},
+        {.id = "w2", .term = 3, .epoch = 1, .jobs_processed = 7, .last_seen_ms = 5},
+    };
+    assert_int_equal(worker_store_mark(*state, marks, 2, &error), BW_OK);
+    assert_int_equal(fake.sent, 2);
+    assert_string_equal(fake.filter, "{ \"_id\" : \"w2\", \"epoch\" : 1, "
+                                     "\"term\" : { \"$not\" : { \"$gt\" : 3 } } }");
+    assert_non_null(strstr(fake.update, "\"alive\" : false"));
+    assert_non_null(strstr(fake.update, "\"jobs_processed\" : 7"));
+    assert_null(strstr(fake.update, "beats_at_work"));
+}
+
+static bool sends_heartbeats(const char *hostname, int concurrency, int recorded)
+{
+    struct worker worker;
+    bson_t document = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&document, "_id", "w1");
+    BSON_APPEND_UTF8(&document, "hostname", hostname);
+    BSON_APPEND_INT32(&document, "concurrency", concurrency);
+    if (recorded >= 0)
+        BSON_APPEND_BOOL(&document, "sends_heartbeats", recorded);
+    assert_true(worker_from_document(&document, &worker));
+    bson_destroy(&document);
+    return worker.sends_heartbeats;
+}
+
+static void what_a_registration_said_of_heartbeats_is_read_back(void **state)
+{
+    (void)state;
+    assert_true(sends_heartbeats("", 0, 1));
+    assert_false(sends_heartbeats("", 0, 0));
+}
+
+static void worker_of_an_earlier_version_sends_heartbeats_if_it_stated_something(void **state)
+{
+    (void)state;
+    assert_true(sends_heartbeats("lab-7", 0, -1));
+    assert_true(sends_heartbeats("", 2, -1));
+    assert_false(sends_heartbeats("", 0, -1));
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(worker_is_marked_by_its_id_beside_which_all_conditions_stand),
+        CASE(what_a_registration_said_of_heartbeats_is_read_back),
+        CASE(worker_of_an_earlier_version_sends_heartbeats_if_it_stated_something),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
