@@ -15,6 +15,7 @@ HELD_BACK = 24 * 1024
 DRIP_BYTES, DRIP_S = 120, 0.1  # 1.2 KB/s
 SLOW = 17
 SOCKETS, MESSAGE_BYTES = 80, 15_900_000
+PING, PING_S, UPLOAD_S = b"\x89\x80\0\0\0\0", 0.8, 16.0
 BUDGET_MIB = 320  # the bodies that a replica may hold, and a quarter more
 
 
@@ -133,36 +134,57 @@ def open_websocket(scene: Scene, name: str) -> Link:
     return link
 
 
-def text_frame(payload: bytes, length: int | None = None) -> bytes:
-    """A text frame of a client, masked with zeros; with `length`, the beginning of one that is longer."""
-    size = len(payload) if length is None else length
-    head = struct.pack("!BBQ", 0x81, 0x80 | 127, size) if size >= 126 else struct.pack("!BB", 0x81, 0x80 | size)
+def text_frame(payload: bytes, is_final: bool = True) -> bytes:
+    """A text frame of a client, masked with zeros."""
+    size, first = len(payload), 0x81 if is_final else 0x01
+    head = struct.pack("!BBQ", first, 0x80 | 127, size) if size >= 126 else struct.pack("!BB", first, 0x80 | size)
     return head + b"\0\0\0\0" + payload
 
 
 @attack("A8", "80 registered websockets, each with an unfinished message of 15.9 MB", growth_mib=BUDGET_MIB)
 def unfinished_messages(scene: Scene) -> None:
-    """Each sends all but its last bytes, and no more."""
+    """Each sends the first fragment of a message, as many of them as there is time for, and all of them pings, so that
+    none is taken for dead."""
     links = [open_websocket(scene, f"attack-{number}") for number in range(SOCKETS)]
-    piece = text_frame(b" " * (MESSAGE_BYTES - 100), MESSAGE_BYTES)
-
-    def one(number: int) -> None:
-        links[number].socket.settimeout(5)
-        links[number].send(piece)
-
-    for first in range(0, SOCKETS, 8):
-        scene.at_once(lambda number, first=first: one(first + number), 8)
-    time.sleep(scene.seconds / 2)
+    piece, sent, pinged = text_frame(b" " * MESSAGE_BYTES, is_final=False), 0, 0.0
+    end = time.monotonic() + UPLOAD_S
     for link in links:
-        link.socket.settimeout(0.01)
-    scene.note(f"{sum(_is_over(link) for link in links)} of {SOCKETS} websockets were closed")
+        if time.monotonic() < end:
+            _send_to(link, piece)
+            sent += 1
+        if time.monotonic() > pinged + PING_S:
+            pinged = _ping(links)
+    for _ in range(int(scene.seconds / 2 / PING_S)):
+        _ping(links)
+        time.sleep(PING_S)
+    scene.note(
+        f"{sent} fragments were sent; {sum(_is_over(link) for link in links)} of {SOCKETS} websockets were closed"
+    )
+
+
+def _ping(links: list[Link]) -> float:
+    for link in links:
+        _send_to(link, PING)
+    return time.monotonic()
+
+
+def _send_to(link: Link, data: bytes) -> None:
+    try:
+        link.socket.settimeout(2)
+        link.send(data)
+    except OSError:
+        pass
 
 
 def _is_over(link: Link) -> bool:
     """Has the server closed it, or begun to?"""
+    link.socket.settimeout(0.01)
     try:
-        return link.socket.recv(100)[:1] in (b"", b"\x88")
+        while data := link.socket.recv(65536):
+            if b"\x88" in data:
+                return True
     except TimeoutError:
         return False
     except OSError:
-        return True
+        pass
+    return True

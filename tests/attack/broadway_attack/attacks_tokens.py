@@ -7,7 +7,7 @@ import secrets
 import struct
 from collections import Counter
 
-from raw import Answer, Link
+from raw import Answer, exchange
 
 from broadway_attack.registry import attack
 from broadway_attack.scene import COURSE, ROUTE, Scene
@@ -86,11 +86,10 @@ def wrong_tokens(scene: Scene) -> None:
     """After a hundred, nothing is judged but tokens that this replica has seen to be good: so a valid one that nobody
     has used gets 429 too, and the graders' own 200."""
     said, last = Counter(), None
-    with Link(scene.url) as link:
-        for _ in range(WRONG_TOKENS):
-            last = _register(link, secrets.token_hex(24))
-            said[last.status] += 1
-        never_seen, good = _register(link, NEVER_SEEN), _register(link, scene.stack.cluster_token)
+    for _ in range(WRONG_TOKENS):
+        last = _register(scene.url, secrets.token_hex(24))
+        said[last.status] += 1
+    never_seen, good = _register(scene.url, NEVER_SEEN), _register(scene.url, scene.stack.cluster_token)
     scene.note(
         f"answers: {dict(said)}; a valid token that nobody used: {never_seen.status}; the graders': {good.status}"
     )
@@ -102,9 +101,8 @@ def wrong_tokens(scene: Scene) -> None:
     _try_internal(scene)
 
 
-def _register(link: Link, token: str) -> Answer:
-    link.send(f"GET {ROUTE}/worker_register?token={token} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    return link.read_answer()
+def _register(url: str, token: str) -> Answer:
+    return exchange(url, f"GET {ROUTE}/worker_register?token={token} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
 
 
 def _agrees(answer: Answer) -> bool:
@@ -119,10 +117,9 @@ def _agrees(answer: Answer) -> bool:
 def _try_internal(scene: Scene) -> None:
     """The internal port has a limit too."""
     said = Counter()
-    with Link(scene.attacked.internal_url) as link:
-        for _ in range(WRONG_TOKENS // 4):
-            lines = f"Host: 127.0.0.1\r\nAuthorization: Bearer {secrets.token_hex(24)}\r\nContent-Length: 2\r\n\r\n{{}}"
-            link.send(f"POST /internal/v1/callbacks HTTP/1.1\r\n{lines}")
-            said[link.read_answer().status] += 1
+    for _ in range(WRONG_TOKENS // 4):
+        lines = f"Host: 127.0.0.1\r\nAuthorization: Bearer {secrets.token_hex(24)}\r\nContent-Length: 2\r\n\r\n{{}}"
+        answer = exchange(scene.attacked.internal_url, f"POST /internal/v1/callbacks HTTP/1.1\r\n{lines}")
+        said[answer.status] += 1
     scene.note(f"wrong internal tokens: {dict(said)}")
     scene.claim(said[429] > 0, "the internal port has no limit on wrong tokens")

@@ -21,7 +21,7 @@ BEAT_S = 1.0
 WORK_S = (0.2, 0.7)
 TRY_S = 5.0  # a request that has no answer by then is tried again
 AGAIN_S = 0.1
-ELSEWHERE_AFTER = 3  # tries at one replica
+ELSEWHERE_AFTER = 3  # tries without an answer at one replica
 FRESH_EVERY = 5  # of so many heartbeats, one comes on a new connection
 RUN_OF, RUNS = 20, 6
 FINISH_S = 60.0
@@ -129,7 +129,8 @@ class Load:
         }
 
     async def insist(self, timings, links: list[Link], number: int, method: str, path: str, body: bytes) -> None:
-        """Sends a request until it is answered 200; first to its own replica, and after some tries to another one."""
+        """Sends a request until it is answered 200. Who is refused comes again to the same replica, as behind a
+        balancer that keeps clients where they are; after some tries without an answer it goes to another one."""
         key, tries = object(), 0
         timings.begin(key)
         while True:
@@ -141,8 +142,8 @@ class Load:
                 self.refused(f"{status} to {path[8:17]}: {answer[:120].decode(errors='replace')}")
             except (OSError, asyncio.IncompleteReadError, TimeoutError, asyncio.TimeoutError) as trouble:
                 self.refused(trouble)
-                tries += isinstance(trouble, ConnectionRefusedError) * (ELSEWHERE_AFTER - 1)
-            tries, timings.tries = tries + 1, timings.tries + 1
+                tries += ELSEWHERE_AFTER if isinstance(trouble, ConnectionRefusedError) else 1
+            timings.tries += 1
             await asyncio.sleep(AGAIN_S)
         timings.end(key)
 

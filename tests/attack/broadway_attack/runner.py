@@ -11,7 +11,7 @@ GRADERS = 50
 WORST_S = 1.0  # a heartbeat, a result
 LEFT_MIB = 32  # memory afterwards over memory before
 BACK_S = 15.0  # how long memory has to come back
-WARM_S = 2.0
+WARM_S = 1.0
 WAIT_S = 30.0
 
 
@@ -75,7 +75,7 @@ def _run_in(where: Scene, attack: Attack, row: Row) -> None:
     where.let_go()
     row.before = where.before / MIB
     row.after = _memory_that_stays(where.memory, row.before)
-    row.peak = where.memory.peak / MIB
+    row.peak = max(where.before, where.memory.peak) / MIB
     row.dead = where.dead()
     _judge(where, attack, row, measured)
 

@@ -109,7 +109,7 @@ class Scene:
     @property
     def seconds(self) -> float:
         """How long an attack that lasts should last."""
-        return 4.0 if self.is_quick else 10.0
+        return 4.0 if self.is_quick else 8.0
 
     def begin(self) -> None:
         """From here on it is measured. An attack that had to prepare something calls it again."""
