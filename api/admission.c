@@ -86,6 +86,60 @@ static enum bw_code check_headers(const struct headers *headers, bool is_version
     return BW_OK;
 }
 
+/* ---- The bytes of the lines ---- */
+
+enum { CR_LF = 2 };
+
+/* How far the lines were followed. */
+struct lines {
+    const char
+        *end; /* of the last text: there the server has put NUL in the place of CR LF or LF */
+    bool has_gap;
+};
+
+static bool is_line_end(const char *end, const char *next)
+{
+    return next == end + 1 || next == end + CR_LF;
+}
+
+static enum MHD_Result follow_header(void *context, enum MHD_ValueKind kind, const char *name,
+                                     const char *value)
+{
+    struct lines *lines = context;
+    (void)kind;
+    const char *colon = name + strlen(name);
+    lines->has_gap |= !is_line_end(lines->end, name) || value == NULL || value <= colon ||
+                      strspn(colon + 1, " \t") != (size_t)(value - colon - 1);
+    if (!lines->has_gap)
+        lines->end = value + strlen(value);
+    return lines->has_gap ? MHD_NO : MHD_YES;
+}
+
+/* Are there only spaces between the method, the URI and the version? */
+static bool is_whole_line(const struct request_line *line)
+{
+    const char *method_end = line->method + strlen(line->method);
+    return line->uri > method_end && line->version == line->uri + line->uri_length + 1 &&
+           strspn(method_end + 1, " ") >= (size_t)(line->uri - method_end - 1);
+}
+
+enum bw_code admission_lines(struct MHD_Connection *connection, const struct request_line *line,
+                             struct bw_error *error)
+{
+    const union MHD_ConnectionInfo *size = MHD_get_connection_info(
+        connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    struct lines lines = {.end = line->version + strlen(line->version)};
+    if (!is_whole_line(line))
+        return bw_fail(error, BW_BAD_REQUEST, "the request's first line contains a NUL byte");
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, follow_header, &lines);
+    const char *end = size != NULL ? line->method + size->header_size : lines.end;
+    if (lines.has_gap || end < lines.end + 2 || end > lines.end + 2 * CR_LF)
+        return bw_fail(error, BW_BAD_REQUEST, "a header contains a NUL byte or a folded line");
+    return BW_OK;
+}
+
+/* ---- What they say ---- */
+
 enum bw_code admission_framing(struct MHD_Connection *connection, const char *version,
                                struct framing *framing, struct bw_error *error)
 {

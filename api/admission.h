@@ -23,6 +23,20 @@ static inline bool framing_has_body(const struct framing *framing)
     return framing->is_chunked || framing->length > 0;
 }
 
+/* Where the server's buffer holds the parts of a request's first line. */
+struct request_line {
+    const char *method, *uri, *version;
+    size_t uri_length; /* as it was sent, up to its first NUL */
+};
+
+/* Do the request's lines follow one another without a gap? The server ends each text at the first
+ * NUL and drops the rest of the line, and it joins a folded line to the name of its header: either
+ * would make us see another request than a proxy in front does. BW_BAD_REQUEST, as for
+ * admission_framing. (A NUL just before the end of a line can't be told from the end: it is
+ * dropped.) */
+enum bw_code admission_lines(struct MHD_Connection *connection, const struct request_line *line,
+                             struct bw_error *error) BW_CHECKED;
+
 /* Reads the headers. BW_BAD_REQUEST: the request's end is in doubt, and the connection must be
  * closed after the refusal. */
 enum bw_code admission_framing(struct MHD_Connection *connection, const char *version,

@@ -18,6 +18,20 @@
       "Time from a request's headers to its answer, polls left out")                               \
     X(API_PARKED_POLLS, "broadway_api_parked_polls", NULL, METRIC_GAUGE,                           \
       "Polls that wait for a job")                                                                 \
+    X(API_CONNECTIONS_UNPROVEN, "broadway_api_connections", "kind=\"unproven\"", METRIC_GAUGE,     \
+      "Open connections of the public port, by who sent the last request")                         \
+    X(API_CONNECTIONS_CLIENT, "broadway_api_connections", "kind=\"client\"", METRIC_GAUGE,         \
+      "Open connections of the public port, by who sent the last request")                         \
+    X(API_CONNECTIONS_WORKER, "broadway_api_connections", "kind=\"worker\"", METRIC_GAUGE,         \
+      "Open connections of the public port, by who sent the last request")                         \
+    X(API_CONNECTIONS_MAX, "broadway_api_connections_max", NULL, METRIC_GAUGE,                     \
+      "How many connections the public port keeps")                                                \
+    X(API_CONNECTIONS_EVICTED, "broadway_api_connections_evicted_total", NULL, METRIC_COUNTER,     \
+      "Connections closed to make room for new ones")                                              \
+    X(API_CONNECTIONS_REFUSED, "broadway_api_connections_refused_total", NULL, METRIC_COUNTER,     \
+      "New connections closed because there was no room")                                          \
+    X(API_ACCEPT_PAUSES, "broadway_api_accept_pauses_total", NULL, METRIC_COUNTER,                 \
+      "How often accepting paused because descriptors or memory had run out")                      \
     X(API_WEBSOCKETS, "broadway_api_websockets", NULL, METRIC_GAUGE, "Open websockets of graders") \
     X(API_EVENT_STREAMS, "broadway_api_event_streams", NULL, METRIC_GAUGE,                         \
       "Open streams of events")                                                                    \

@@ -9,6 +9,7 @@
 #include "api/course_status.h"
 #include "api/event_streams.h"
 #include "api/executor.h"
+#include "api/options.h"
 #include "common/store/result_store.h"
 
 static const char finished[] = "FINISHED", failed[] = "FAILED";
@@ -43,10 +44,14 @@ static enum bw_code read_end(struct api *api, const char *job, bool is_run_over,
 }
 
 static enum bw_code begin(struct api *api, struct exchange *exchange, const char *subject,
-                          const char *last)
+                          const char *last, struct bw_error *error)
 {
-    struct event_stream *stream = event_stream_new(api->streams, subject,
-                                                   wants_snapshot(exchange_request(exchange)));
+    const struct request *request = exchange_request(exchange);
+    struct event_stream *stream = event_stream_new(api->streams, request->parts[0], subject,
+                                                   wants_snapshot(request));
+    if (stream == NULL)
+        return bw_fail(error, BW_TOO_MANY,
+                       "too many event streams are open here: close some, or try again");
     event_stream_begin(stream, last);
     exchange_answer_stream(exchange, stream);
     return BW_OK;
@@ -64,7 +69,7 @@ enum bw_code course_stream_job(struct api *api, struct exchange *exchange, struc
         return code;
     code = read_end(api, request->parts[1], run_phase_is_over(run.phase), &last, error);
     run_clear(&run);
-    return code == BW_OK ? begin(api, exchange, request->parts[1], last) : code;
+    return code == BW_OK ? begin(api, exchange, request->parts[1], last, error) : code;
 }
 
 enum bw_code course_stream_run(struct api *api, struct exchange *exchange, struct bw_error *error)
@@ -76,7 +81,8 @@ enum bw_code course_stream_run(struct api *api, struct exchange *exchange, struc
         return code;
     bool is_over = run_phase_is_over(run.phase);
     run_clear(&run);
-    return begin(api, exchange, request->parts[1], is_over ? course_run_state(run.phase) : NULL);
+    return begin(api, exchange, request->parts[1], is_over ? course_run_state(run.phase) : NULL,
+                 error);
 }
 
 /* ---- A watch whose run the scheduler has no longer ---- */
@@ -121,6 +127,9 @@ static void over(const char *subject, int64_t number, void *context)
 enum bw_code course_stream_open(struct api *api, struct bw_error *error)
 {
     const struct event_streams_settings settings = {
-        .signals = api->signals, .over = over, .context = api};
+        .signals = api->signals,
+        .most_connections = (size_t)api->options->max_connections,
+        .over = over,
+        .context = api};
     return event_streams_open(&settings, &api->streams, error);
 }

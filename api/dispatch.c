@@ -57,10 +57,20 @@ static void check_and_handle(void *context)
     struct bw_error error = {""};
     enum bw_code code = worker_cache_check(exchange->host->api->workers,
                                            argument(exchange, "worker_id"), &error);
+    if (code == BW_OK)
+        exchange_prove(exchange, CONNECTION_WORKER);
     if (code == BW_OK || code == BW_UNAVAILABLE)
         handle(exchange);
     else
         exchange_refuse(exchange, code, &error);
+}
+
+/* The sender's arguments were found good; `is_known`: so is the worker that they name. */
+static void prove_by_arguments(struct exchange *exchange, bool is_known)
+{
+    enum auth auth = exchange->request.route->auth;
+    if (auth == AUTH_CLUSTER || (auth == AUTH_WORKER && is_known))
+        exchange_prove(exchange, CONNECTION_WORKER);
 }
 
 static void run_on_executor(struct exchange *exchange, void (*function)(void *))
@@ -155,10 +165,11 @@ static void advance(struct exchange *exchange, bool may_wait)
         exchange_refuse(exchange, code, &error);
         return;
     }
-    bool is_unknown = route->auth == AUTH_WORKER &&
-                      !database_is_away(exchange->host->api->database) &&
-                      !worker_cache_has(exchange->host->api->workers,
-                                        argument(exchange, "worker_id"));
+    bool is_known = route->auth == AUTH_WORKER &&
+                    worker_cache_has(exchange->host->api->workers, argument(exchange, "worker_id"));
+    bool is_unknown = route->auth == AUTH_WORKER && !is_known &&
+                      !database_is_away(exchange->host->api->database);
+    prove_by_arguments(exchange, is_known);
     void (*function)(void *) = is_unknown ? check_and_handle : handle;
     if (may_wait || (!is_unknown && (route->flags & ROUTE_BLOCKING) == 0))
         function(exchange);

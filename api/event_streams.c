@@ -25,8 +25,16 @@ struct piece {
     struct piece *next;
 };
 
+/* How many streams a course has. */
+struct stream_course {
+    size_t count;
+    UT_hash_handle hh;
+    char name[]; /* key */
+};
+
 struct event_stream {
     struct event_streams *streams;
+    struct stream_course *course;
     int64_t number; /* key; 0: not begun */
     char subject[JOB_ID_SIZE];
     int64_t last; /* what the client was told, as announced */
@@ -44,6 +52,8 @@ struct event_streams {
     pthread_cond_t wake;
     pthread_mutex_t mutex; /* guards what follows, and the streams */
     struct event_stream *streams;
+    struct stream_course *courses;
+    size_t count; /* with those that have not begun */
     int64_t last_number;
     bool is_draining, is_closing;
 };
@@ -114,8 +124,37 @@ static void free_stream(struct event_stream *stream)
 
 /* ---- Beginning and ending ---- */
 
-struct event_stream *event_stream_new(struct event_streams *streams, const char *subject,
-                                      bool wants_all)
+/* Counts one more. NULL: there are too many. */
+static struct stream_course *take_room(struct event_streams *streams, const char *name)
+{
+    size_t most = streams->settings.most_connections;
+    struct stream_course *course;
+    HASH_FIND_STR(streams->courses, name, course);
+    if (streams->count >= most / 16 * 3 || (course != NULL && course->count >= most / 8))
+        return NULL;
+    if (course == NULL) {
+        course = calloc(1, sizeof *course + strlen(name) + 1);
+        if (course == NULL)
+            abort();
+        memcpy(course->name, name, strlen(name) + 1);
+        HASH_ADD_STR(streams->courses, name, course);
+    }
+    course->count++;
+    streams->count++;
+    return course;
+}
+
+static void give_room_back(struct event_streams *streams, struct stream_course *course)
+{
+    streams->count--;
+    if (--course->count > 0)
+        return;
+    HASH_DELETE(hh, streams->courses, course);
+    free(course);
+}
+
+struct event_stream *event_stream_new(struct event_streams *streams, const char *course,
+                                      const char *subject, bool wants_all)
 {
     struct event_stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL)
@@ -125,7 +164,13 @@ struct event_stream *event_stream_new(struct event_streams *streams, const char 
     stream->last = wants_all ? WATCH_WANTS_ALL : WATCH_TOLD_NOTHING;
     stream->sent_ms = clock_boot_ms();
     snprintf(stream->subject, sizeof stream->subject, "%s", subject);
-    return stream;
+    pthread_mutex_lock(&streams->mutex);
+    stream->course = take_room(streams, course);
+    pthread_mutex_unlock(&streams->mutex);
+    if (stream->course != NULL)
+        return stream;
+    free(stream);
+    return NULL;
 }
 
 void event_stream_begin(struct event_stream *stream, const char *last)
@@ -153,6 +198,7 @@ void event_stream_drop(struct event_stream *stream)
         HASH_DELETE(hh, streams->streams, stream);
         signals_unwatch(streams->settings.signals, stream->number);
     }
+    give_room_back(streams, stream->course);
     pthread_mutex_unlock(&streams->mutex);
     free_stream(stream);
 }

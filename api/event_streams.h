@@ -26,6 +26,7 @@ struct signals;
 
 struct event_streams_settings {
     struct signals *signals; /* borrowed */
+    size_t most_connections; /* that the replica keeps */
     /* The run of a subject is over for the scheduler: what became of the subject is in the
      * database. Called without a lock; answers with event_streams_finish. */
     void (*over)(const char *subject, int64_t number, void *context);
@@ -37,10 +38,11 @@ enum bw_code event_streams_open(const struct event_streams_settings *settings,
                                 struct event_streams **streams, struct bw_error *error) BW_CHECKED;
 void event_streams_close(struct event_streams *streams); /* NULL is fine */
 
-/* A stream of a job (by its id) or of a run, not begun yet. `wants_all`: where it stands is told at
- * once. */
-struct event_stream *event_stream_new(struct event_streams *streams, const char *subject,
-                                      bool wants_all);
+/* A stream of a job (by its id) or of a run of a course, not begun yet. `wants_all`: where it
+ * stands is told at once. NULL: there are too many of this course (an eighth of
+ * `most_connections`), or of all (three sixteenths). */
+struct event_stream *event_stream_new(struct event_streams *streams, const char *course,
+                                      const char *subject, bool wants_all);
 
 /* What has happened already; NULL: it goes on, and the scheduler is told to watch. `last` is a
  * value of the event that ends it. */

@@ -44,6 +44,11 @@ void exchange_free(struct exchange *exchange)
     free(exchange);
 }
 
+void exchange_prove(struct exchange *exchange, enum connection_kind kind)
+{
+    connection_prove(exchange->peer, kind);
+}
+
 const struct request *exchange_request(const struct exchange *exchange)
 {
     return &exchange->request;

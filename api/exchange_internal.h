@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "api/body.h"
+#include "api/connection_table.h"
 #include "api/exchange.h"
 #include "api/gone_watch.h"
 #include "api/route.h"
@@ -55,13 +56,19 @@ struct exchange {
     bool is_upgraded;           /* its connection is a websocket's */
     const char *socket_refusal; /* why that is closed at once, static; NULL: it is not */
     struct answer answer;
-    void *ulfius; /* what ulfius keeps for the request; NULL until it is answered */
-    char uri[];   /* as it was sent */
+    struct connection *peer; /* api/connection_table.h; NULL: memory was short */
+    const char *sent_uri;    /* where the server holds it; its bytes are changed there meanwhile */
+    bool is_line_read;       /* the server is through with the first line */
+    void *ulfius;            /* what ulfius keeps for the request; NULL until it is answered */
+    char uri[];              /* as it was sent */
 };
 
 /* NULL: memory is short. */
 struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection *connection,
                               const char *uri);
+
+/* Who sent it is known to be of this kind: for those who check it. Before the answer. */
+void exchange_prove(struct exchange *exchange, enum connection_kind kind);
 
 /* The body must have been cleared. NULL is fine. */
 void exchange_free(struct exchange *exchange);

@@ -18,7 +18,8 @@
 
 enum {
     FAREWELL_MS = 3000,
-    FAREWELL_MAX = 4096,
+    FAREWELL_BYTES = 1024 * 1024, /* read away of each; what comes after these is not read */
+    FAREWELL_BYTES_ANNOUNCED = 16 * 1024 * 1024, /* the same of a client that has said how many */
     EVENTS_AT_ONCE = 64,
     READ_SIZE = 64 * 1024,
     READS_AT_ONCE = 16 /* then the others' turn */
@@ -27,6 +28,7 @@ enum {
 struct kept {
     int fd;
     int64_t deadline_ms;
+    size_t left; /* bytes that may still be read */
     struct kept *prev, *next;
 };
 
@@ -34,10 +36,11 @@ struct farewell {
     pthread_t thread;
     int epoll;
     int wake;              /* an eventfd: a first one was taken, or stop */
+    size_t most;           /* kept at a time */
     char *sink;            /* READ_SIZE bytes that nobody reads */
     pthread_mutex_t mutex; /* guards what follows */
     struct kept *kept;     /* by deadline */
-    int count;
+    size_t count;
     bool is_stopping;
 };
 
@@ -54,17 +57,37 @@ static void end(struct farewell *farewell, struct kept *kept)
     free(kept);
 }
 
+/* No more is read; the client still gets its answer, since no reset is sent before the deadline. */
+static void stop_reading(struct farewell *farewell, struct kept *kept)
+{
+    struct epoll_event event = {.events = 0, .data.ptr = kept}; /* an error or both ends closed */
+    epoll_ctl(farewell->epoll, EPOLL_CTL_MOD, kept->fd, &event);
+}
+
 static void read_away(struct farewell *farewell, struct kept *kept)
 {
-    for (int i = 0; i < READS_AT_ONCE; i++) {
-        ssize_t length = recv(kept->fd, farewell->sink, READ_SIZE, MSG_DONTWAIT);
-        if (length > 0)
-            continue;
+    for (int i = 0; i < READS_AT_ONCE && kept->left > 0; i++) {
+        size_t most = kept->left < READ_SIZE ? kept->left : READ_SIZE;
+        ssize_t length = recv(kept->fd, farewell->sink, most, MSG_DONTWAIT);
         if (length < 0 && (errno == EAGAIN || errno == EINTR))
             return;
-        end(farewell, kept);
-        return;
+        if (length <= 0) {
+            end(farewell, kept);
+            return;
+        }
+        kept->left -= (size_t)length;
     }
+    if (kept->left == 0)
+        stop_reading(farewell, kept);
+}
+
+/* With nothing left to read only a closed or broken connection is told of. */
+static void handle_event(struct farewell *farewell, struct kept *kept)
+{
+    if (kept->left > 0)
+        read_away(farewell, kept);
+    else
+        end(farewell, kept);
 }
 
 /* Ends those whose time is over. Returns how long to wait for the next one; negative: there is
@@ -106,7 +129,7 @@ static void *run(void *context)
             if (events[i].data.ptr == NULL)
                 stops = is_stopping(farewell);
             else
-                read_away(farewell, events[i].data.ptr);
+                handle_event(farewell, events[i].data.ptr);
         }
     }
     end_due(farewell);
@@ -138,13 +161,14 @@ static void release(struct farewell *farewell)
     free(farewell);
 }
 
-enum bw_code farewell_open(struct farewell **farewell, struct bw_error *error)
+enum bw_code farewell_open(size_t most, struct farewell **farewell, struct bw_error *error)
 {
     struct farewell *self = calloc(1, sizeof *self);
     if (self == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     pthread_mutex_init(&self->mutex, NULL);
     self->epoll = self->wake = -1;
+    self->most = most;
     if (!start(self)) {
         enum bw_code code = bw_fail(error, BW_INTERNAL, "can't keep refused connections: %s",
                                     strerror(errno));
@@ -168,15 +192,18 @@ void farewell_close(struct farewell *farewell)
 }
 
 /* Under the mutex as a whole: the thread can't end one that is not in the list yet. */
-static void keep(struct farewell *farewell, int fd)
+static void keep(struct farewell *farewell, int fd, uint64_t announced)
 {
-    struct kept *kept = farewell->count < FAREWELL_MAX && !farewell->is_stopping
+    struct kept *kept = farewell->count < farewell->most && !farewell->is_stopping
                             ? calloc(1, sizeof *kept)
                             : NULL;
     if (kept == NULL)
         return;
     kept->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     kept->deadline_ms = clock_boot_ms() + FAREWELL_MS;
+    kept->left = announced > FAREWELL_BYTES && announced <= FAREWELL_BYTES_ANNOUNCED
+                     ? (size_t)announced
+                     : FAREWELL_BYTES;
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = kept};
     if (kept->fd < 0 || epoll_ctl(farewell->epoll, EPOLL_CTL_ADD, kept->fd, &event) != 0) {
         if (kept->fd >= 0)
@@ -188,10 +215,10 @@ static void keep(struct farewell *farewell, int fd)
     farewell->count++;
 }
 
-void farewell_take(struct farewell *farewell, int fd)
+void farewell_take(struct farewell *farewell, int fd, uint64_t announced)
 {
     pthread_mutex_lock(&farewell->mutex);
-    keep(farewell, fd);
+    keep(farewell, fd, announced);
     bool is_first = farewell->count == 1;
     pthread_mutex_unlock(&farewell->mutex);
     if (is_first)

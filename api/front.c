@@ -1,17 +1,14 @@
 #include "api/front_internal.h"
 
 #include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "api/descriptors.h"
 #include "api/listener.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -64,6 +61,8 @@ HOOK struct MHD_Daemon *MHD_start_daemon(unsigned int flags, uint16_t port,
                                                     handler, front != NULL ? front : context,
                                                     options);
     va_end(options);
+    if (front != NULL)
+        front->daemon = daemon;
     return daemon;
 }
 
@@ -82,16 +81,27 @@ static void refuse_late(int fd)
     refuse(fd, MHD_HTTP_REQUEST_TIMEOUT, "this request was not sent in the time that it has");
 }
 
-/* What the server can't read it refuses by itself, with a page of HTML, and if it can't make out a
- * length, with that page's headers twice. Our refusal is put in its place; what it still has to say
- * then finds the socket shut, and it closes the connection. */
+/* The server refuses what it can't parse by itself, with a page of HTML. It answers 500 only if a
+ * part of a body does not fit into what is left of the connection's memory, although our handler
+ * takes every part: then the line in front of a chunk is too long. And if a query does not fit (a
+ * NUL in front of it has kept it from being emptied, see front_begin_request), the server would
+ * look at the connection again and again without doing anything: unless it is shut down. */
 static void refuse_unreadable(struct MHD_Connection *connection, unsigned int status)
 {
     char sentence[HEAD_SIZE];
+    const struct connection_parts *parts = connection_parts(front_connection(connection));
+    bool is_chunk_line = status == MHD_HTTP_INTERNAL_SERVER_ERROR;
     int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    if (is_chunk_line)
+        status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
     snprintf(sentence, sizeof sentence, "this request can't be read: %s",
-             MHD_get_reason_phrase_for(status));
+             is_chunk_line ? "the line with a chunk's size and extensions is too long"
+                           : MHD_get_reason_phrase_for(status));
+    if (parts != NULL)
+        farewell_take(parts->front->farewell, fd, 0);
     refuse(fd, status, sentence);
+    if (parts != NULL && parts->exchange != NULL && !parts->exchange->is_line_read)
+        shutdown(fd, SHUT_RDWR);
 }
 
 static void find_library_functions(void)
@@ -105,29 +115,26 @@ enum MHD_Result front_queue_response(struct MHD_Connection *connection, unsigned
     return library_queue_response(connection, status, response);
 }
 
-/* "No" makes the server close the connection at once. To let it queue its own page all the same
- * would crash it in the moment of its stop: it then queues nothing, and builds the page's headers.
- */
+/* A page of the server's own, from inside its parser. Our refusal is sent in its place and the
+ * sending side of the socket is shut; the page is queued all the same and then can't be sent, so
+ * that the server closes the connection by its usual way.
+ *
+ * Why not "no": the server then frees the connection's memory, and several of its parsers (of
+ * arguments, of cookies) go on reading it. Why is ours not queued instead: where a Content-Length
+ * or cookies can't be parsed, the server builds the headers of its answer twice.
+ *
+ * A daemon that is being stopped says yes without queueing anything, and crashes on the missing
+ * page: so no daemon is stopped that has connections (front_close). */
 HOOK enum MHD_Result MHD_queue_response(struct MHD_Connection *connection, unsigned int status,
                                         struct MHD_Response *response)
 {
     if (front_is_answering())
         return library_queue_response(connection, status, response);
     refuse_unreadable(connection, status);
-    return MHD_NO;
+    return library_queue_response(connection, status, response);
 }
 
 /* ---- Start ---- */
-
-/* Every waiting connection is a descriptor. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
 
 static enum bw_code open_patience(struct front *front, struct bw_error *error)
 {
@@ -138,17 +145,57 @@ static enum bw_code open_patience(struct front *front, struct bw_error *error)
     return patience_open(&settings, &front->patience, error);
 }
 
+static void enter_connection(struct front *front, int fd, void **socket_context)
+{
+    struct connection *connection = connection_table_start(front->connections, fd);
+    struct connection_parts *parts = connection_parts(connection);
+    *socket_context = connection;
+    if (parts == NULL)
+        return;
+    parts->front = front;
+    parts->patient = patience_add(front->patience, fd);
+}
+
+/* A request that the server gave up without a word is ended here (it does so if cookies and a
+ * length can't be parsed). */
+static void leave_connection(struct front *front, struct MHD_Connection *peer,
+                             struct connection *connection)
+{
+    struct connection_parts *parts = connection_parts(connection);
+    if (parts == NULL)
+        return;
+    void *exchange = parts->exchange;
+    front_end_request(front, peer, &exchange, MHD_REQUEST_TERMINATED_WITH_ERROR);
+    patience_remove(front->patience, parts->patient);
+    connection_table_remove(front->connections, connection);
+}
+
 /* The server says so before it closes the descriptor. */
-static void note_connection(void *context, struct MHD_Connection *connection, void **socket_context,
+static void note_connection(void *context, struct MHD_Connection *peer, void **socket_context,
                             enum MHD_ConnectionNotificationCode code)
 {
+    struct front *front = context;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        enter_connection(
+            front, MHD_get_connection_info(peer, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
+            socket_context);
+    else
+        leave_connection(front, peer, *socket_context);
+}
+
+/* The server closes the descriptor if it can't take it. */
+static void take_connection(int fd, const struct sockaddr *address, socklen_t length, void *context)
+{
     const struct front *front = context;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-        *socket_context = patience_add(front->patience, fd);
-    } else {
-        patience_remove(front->patience, *socket_context);
-    }
+    (void)MHD_add_connection(front->daemon, fd, address, length);
+}
+
+/* The limit of connections is the table's. The server's own is never met: it is shared out among
+ * its threads, and one that meets it with a connection from elsewhere keeps a lock for ever. */
+static unsigned library_limit(const struct front *front)
+{
+    size_t most = front->settings.max_connections + 2 * CONNECTION_CLOSING_MAX;
+    return (unsigned)most * (unsigned)front->settings.threads;
 }
 
 static enum bw_code start_ulfius(struct front *front, struct bw_error *error)
@@ -158,9 +205,9 @@ static enum bw_code start_ulfius(struct front *front, struct bw_error *error)
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)note_connection, front},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)front_end_request, front},
         {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)front_begin_request, front},
-        {MHD_OPTION_LISTEN_SOCKET, front->listener, NULL},
+        {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)front_unescape, front},
         {MHD_OPTION_THREAD_POOL_SIZE, front->settings.threads, NULL},
-        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)front->settings.max_connections, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)library_limit(front), NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, FRONT_CONNECTION_BYTES, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, FRONT_IDLE_S, NULL},
         {MHD_OPTION_END, 0, NULL},
@@ -175,16 +222,16 @@ static enum bw_code start_ulfius(struct front *front, struct bw_error *error)
     static pthread_once_t is_found = PTHREAD_ONCE_INIT;
     pthread_once(&is_found, find_library_functions);
     starting = front;
-    int result = ulfius_start_framework_with_mhd_options(&front->ulfius,
-                                                         MHD_USE_EPOLL_INTERNAL_THREAD |
-                                                             MHD_ALLOW_SUSPEND_RESUME |
-                                                             MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
-                                                         options);
+    int result = ulfius_start_framework_with_mhd_options(
+        &front->ulfius,
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
+            MHD_USE_ERROR_LOG | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC,
+        options);
     starting = NULL;
     if (result != U_OK)
         return bw_fail(error, BW_INTERNAL, "the HTTP server can't be started (ulfius: %d)", result);
     front->is_started = true;
-    if (front->ulfius_handler == NULL || library_queue_response == NULL)
+    if (front->ulfius_handler == NULL || front->daemon == NULL || library_queue_response == NULL)
         return bw_fail(
             error, BW_INTERNAL,
             "this binary was linked so that it can't stand in front of ulfius: build it as the "
@@ -192,31 +239,58 @@ static enum bw_code start_ulfius(struct front *front, struct bw_error *error)
     return BW_OK;
 }
 
+static enum bw_code open_connections(struct front *front, struct bw_error *error)
+{
+    const struct connection_limits limits = {
+        .most = front->settings.max_connections,
+        .per_address = front->settings.max_connections_per_address};
+    front->connections = connection_table_new(&limits);
+    return front->connections != NULL ? BW_OK : bw_fail(error, BW_INTERNAL, "memory is short");
+}
+
+static enum bw_code open_acceptor(struct front *front, struct bw_error *error)
+{
+    const struct acceptor_settings settings = {.listener = front->listener,
+                                               .table = front->connections,
+                                               .name = front->settings.name,
+                                               .take = take_connection,
+                                               .context = front};
+    enum bw_code code = acceptor_open(&settings, &front->acceptor, error);
+    if (code == BW_OK)
+        front->listener = -1;
+    return code;
+}
+
 static enum bw_code start(struct front *front, struct bw_error *error)
 {
-    raise_descriptor_limit();
+    const struct front_settings *settings = &front->settings;
     enum bw_code code = gone_watch_open(&front->host.watch, error);
     if (code == BW_OK)
-        code = farewell_open(&front->farewell, error);
+        code = farewell_open(descriptors_lingering(settings->max_connections), &front->farewell,
+                             error);
     if (code == BW_OK)
         code = open_patience(front, error);
     if (code == BW_OK)
-        code = listener_open(front->settings.address, front->settings.port, &front->listener,
-                             error);
+        code = open_connections(front, error);
+    if (code == BW_OK)
+        code = listener_open(settings->address, settings->port, &front->listener, error);
     if (code != BW_OK)
         return code;
     front->port = listener_port(front->listener);
-    return start_ulfius(front, error);
+    code = start_ulfius(front, error);
+    return code == BW_OK ? open_acceptor(front, error) : code;
 }
 
 static void release(struct front *front)
 {
-    if (front->is_started)
-        ulfius_stop_framework(&front->ulfius); /* closes the listener as well */
-    else if (front->listener >= 0)
+    acceptor_close(front->acceptor);
+    if (front->listener >= 0)
         close(front->listener);
+    if (front->is_started)
+        ulfius_stop_framework(&front->ulfius);
     if (front->has_instance)
         ulfius_clean_instance(&front->ulfius);
+    connection_table_free(front->connections);
     patience_close(front->patience);
     farewell_close(front->farewell);
     gone_watch_close(front->host.watch);
@@ -260,20 +334,19 @@ size_t front_in_flight(const struct front *front)
     return atomic_load(&front->in_flight);
 }
 
+void front_count_connections(struct front *front, struct connection_counts *counts)
+{
+    connection_table_count(front->connections, counts);
+}
+
 /* ---- Stop ---- */
 
-/* The listening socket goes, its number stays, as a descriptor on which nothing ever happens: the
- * server's threads go on looking at it. (MHD_quiesce_daemon takes it out of their epoll sets just
- * as they do so themselves, and the second of the two aborts the process.) */
 void front_stop_accepting(struct front *front)
 {
     if (atomic_exchange(&front->is_stopping, true))
         return;
-    int quiet = eventfd(0, EFD_CLOEXEC);
-    if (quiet < 0 || dup3(quiet, front->listener, O_CLOEXEC) < 0)
-        log_error("the listening socket can't be closed", log_text("front", front->settings.name));
-    if (quiet >= 0)
-        close(quiet);
+    acceptor_close(front->acceptor);
+    front->acceptor = NULL;
 }
 
 /* Waits until `counter` is 0. False: it did not become so in time. */
@@ -286,6 +359,16 @@ static bool wait_for_none(const atomic_size_t *counter, int64_t end_ms)
         nanosleep(&look, NULL);
     }
     return true;
+}
+
+/* The server is stopped without connections: see MHD_queue_response. */
+static void close_connections(struct front *front, int64_t end_ms)
+{
+    const struct timespec look = {.tv_nsec = CLOSE_LOOK_MS * 1000000};
+    while (connection_table_open(front->connections) > 0 && clock_boot_ms() < end_ms) {
+        connection_table_shut(front->connections);
+        nanosleep(&look, NULL);
+    }
 }
 
 void front_close(struct front *front)
@@ -305,5 +388,6 @@ void front_close(struct front *front)
     wait_for_none(&front->upgraded, end_ms); /* they were closed before: api/sockets.h */
     wait_for_none(&front->in_flight,
                   end_ms); /* answers go out; who is still sending has had its time */
+    close_connections(front, end_ms + CLOSE_WAIT_MS);
     release(front);
 }

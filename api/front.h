@@ -7,9 +7,9 @@
  * later and refuse early, is done in front of it: its call of MHD_start_daemon ends in this module
  * (see front.c), so that our handler hears of a request first.
  *
- * Threads: a pool that serves the connections by epoll and never waits, one that notices clients
- * that have gone, one that sees refused clients off, and one that ends those that drip. All of the
- * functions are safe from any thread; open and close are for main.
+ * Threads: one that accepts connections, a pool that serves them by epoll and never waits, one that
+ * notices clients that have gone, one that sees refused clients off, and one that ends those that
+ * drip. All of the functions are safe from any thread; open and close are for main.
  */
 #ifndef API_FRONT_H
 #define API_FRONT_H
@@ -17,23 +17,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/connection_table.h"
 #include "api/route.h"
 
 struct front;
 
 struct front_settings {
-    struct api *api;                   /* handed to the handlers; borrowed */
-    const struct route *routes;        /* borrowed */
-    const struct route *course_routes; /* those of the course protocol; NULL: none */
-    struct sockets *sockets;           /* takes upgraded connections; NULL: no route upgrades */
-    const char *cors_origin;           /* who may read answers of these in a browser; "*": all */
-    const char *address;               /* numeric, IPv4 or IPv6 */
-    uint16_t port;                     /* 0: any that is free */
-    int threads;                       /* 0: FRONT_THREADS */
-    size_t max_body_bytes;             /* more is refused with 413 */
-    unsigned max_connections;          /* 0: FRONT_CONNECTIONS; more are closed */
-    int64_t request_timeout_ms;        /* 0: FRONT_REQUEST_MS; see patience.h */
-    const char *name;                  /* in logs; NULL: "front" */
+    struct api *api;                      /* handed to the handlers; borrowed */
+    const struct route *routes;           /* borrowed */
+    const struct route *course_routes;    /* those of the course protocol; NULL: none */
+    struct sockets *sockets;              /* takes upgraded connections; NULL: no route upgrades */
+    const char *cors_origin;              /* who may read answers of these in a browser; "*": all */
+    const char *address;                  /* numeric, IPv4 or IPv6 */
+    uint16_t port;                        /* 0: any that is free */
+    int threads;                          /* 0: FRONT_THREADS */
+    size_t max_body_bytes;                /* more is refused with 413 */
+    unsigned max_connections;             /* 0: FRONT_CONNECTIONS; see api/connection_table.h */
+    unsigned max_connections_per_address; /* unproven ones; 0: a share of these */
+    int64_t request_timeout_ms;           /* 0: FRONT_REQUEST_MS; see patience.h */
+    const char *name;                     /* in logs; NULL: "front" */
     /* Called once for each answered request, just before its answer is sent, from a thread of the
      * front; may be NULL. */
     void (*finished)(const struct request *request, int status, void *context);
@@ -56,6 +58,9 @@ enum bw_code front_open(const struct front_settings *settings, struct front **fr
 
 /* Where it listens. */
 uint16_t front_port(const struct front *front);
+
+/* Of its connections: api/connection_table.h. */
+void front_count_connections(struct front *front, struct connection_counts *counts);
 
 /* No new connections from now on. Those that are open are served, and closed after their next
  * answer. */

@@ -10,6 +10,8 @@
 
 #include <ulfius.h>
 
+#include "api/acceptor.h"
+#include "api/connection_table.h"
 #include "api/exchange_internal.h"
 #include "api/farewell.h"
 #include "api/front.h"
@@ -22,7 +24,10 @@ struct front {
     struct patience *patience;
     struct _u_instance ulfius;
     bool has_instance, is_started;
-    int listener;
+    struct MHD_Daemon *daemon; /* ulfius's */
+    struct connection_table *connections;
+    struct acceptor *acceptor;
+    int listener; /* until the acceptor has it; then -1 */
     uint16_t port;
     MHD_AccessHandlerCallback ulfius_handler; /* what stands behind ours */
     void *ulfius_context;
@@ -52,6 +57,12 @@ enum MHD_Result front_access(void *context, struct MHD_Connection *connection, c
 void *front_begin_request(void *context, const char *uri, struct MHD_Connection *connection);
 void front_end_request(void *context, struct MHD_Connection *connection, void **con_cls,
                        enum MHD_RequestTerminationCode code);
+
+/* The server decodes the path, or a part of the query. */
+size_t front_unescape(void *context, struct MHD_Connection *connection, char *text);
+
+/* What was entered for a connection; NULL: memory was short. */
+struct connection *front_connection(struct MHD_Connection *connection);
 
 /* Ulfius's default endpoint: the answer at hand. */
 int front_write_answer(const struct _u_request *request, struct _u_response *response,

@@ -16,6 +16,21 @@
 #include "api/socket_handshake.h"
 #include "api/sockets.h"
 
+/* ---- A connection ---- */
+
+struct connection *front_connection(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+        connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
+
+static struct patient *patient_of(struct MHD_Connection *connection)
+{
+    const struct connection_parts *parts = connection_parts(front_connection(connection));
+    return parts != NULL ? parts->patient : NULL;
+}
+
 /* ---- Answering ---- */
 
 /* Ulfius calls back for an answer without saying for which of our exchanges: it does so on the
@@ -118,6 +133,7 @@ static enum MHD_Result send_answer(struct front *front, struct exchange *exchang
      * keep the connection as idle. */
     if (atomic_load(&front->is_stopping) || exchange_is_gone(exchange))
         exchange->answer.closes = true;
+    connection_release(exchange->peer);
     take_back(front, exchange);
     note_finished(front, exchange);
     exchange->ulfius = ulfius_uri_logger(NULL, "/");
@@ -144,7 +160,7 @@ static enum MHD_Result refuse_midway(struct front *front, struct exchange *excha
 {
     exchange_refuse(exchange, code, error);
     note_finished(front, exchange);
-    farewell_take(front->farewell, exchange->fd);
+    farewell_take(front->farewell, exchange->fd, exchange->body.expected);
     const struct answer *answer = &exchange->answer;
     const char *body = answer->body != NULL ? answer->body : "";
     char text[2 * HEAD_SIZE + 2 * BW_ERROR_SIZE], more[HEAD_SIZE] = "";
@@ -224,6 +240,8 @@ static enum bw_code open_socket(struct front *front, struct exchange *exchange, 
     if (code != BW_OK)
         return code;
     exchange->socket_refusal = course_socket_judge(front->host.api, exchange);
+    if (exchange->socket_refusal == NULL)
+        exchange_prove(exchange, CONNECTION_WORKER);
     struct MHD_Response *response = MHD_create_response_for_upgrade(hand_over, front);
     if (response == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
@@ -274,6 +292,25 @@ static enum bw_code find_route(struct front *front, struct exchange *exchange, c
                    text_show(request->method, shown, sizeof shown), allowed);
 }
 
+/* Of what kind the sender is, its headers having been found good. */
+static enum connection_kind proof_by_headers(const struct exchange *exchange)
+{
+    switch (exchange->request.route->auth) {
+    case AUTH_INTERNAL:
+    case AUTH_COURSE_CLUSTER:
+    case AUTH_COURSE_WORKER:
+        return CONNECTION_WORKER;
+    case AUTH_COURSE_ADMIN:
+    case AUTH_COURSE_MEMBER:
+        return CONNECTION_CLIENT;
+    case AUTH_CLIENT:
+        return exchange_header(exchange, "Authorization") != NULL ? CONNECTION_CLIENT
+                                                                  : CONNECTION_UNPROVEN;
+    default:
+        return CONNECTION_UNPROVEN; /* not known yet */
+    }
+}
+
 /* All that can be known before the body. */
 static enum bw_code admit(struct front *front, struct exchange *exchange, const char *path,
                           const struct framing *framing, struct bw_error *error)
@@ -286,6 +323,8 @@ static enum bw_code admit(struct front *front, struct exchange *exchange, const 
                           error);
     if (code == BW_OK)
         code = dispatch_admit(front->host.api, exchange, error);
+    if (code == BW_OK)
+        exchange_prove(exchange, proof_by_headers(exchange));
     if (code == BW_OK && atomic_load(&front->is_closing))
         code = bw_fail(error, BW_UNAVAILABLE, "this server is stopping");
     return code;
@@ -305,7 +344,13 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     read_address(exchange->connection, exchange->request.address, sizeof exchange->request.address);
     exchange->fd = MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
                        ->connect_fd;
-    enum bw_code code = admission_framing(exchange->connection, version, &framing, &error);
+    const struct request_line line = {.method = method,
+                                      .uri = exchange->sent_uri,
+                                      .uri_length = strlen(exchange->uri),
+                                      .version = version};
+    enum bw_code code = admission_lines(exchange->connection, &line, &error);
+    if (code == BW_OK)
+        code = admission_framing(exchange->connection, version, &framing, &error);
     bool is_sound = code == BW_OK;
     if (is_sound)
         code = admit(front, exchange, path, &framing, &error);
@@ -325,7 +370,7 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     exchange_refuse(exchange, code, &error);
     if (!exchange->answer.closes)
         return MHD_YES;
-    farewell_take(front->farewell, exchange->fd);
+    farewell_take(front->farewell, exchange->fd, framing.length);
     return send_answer(front, exchange);
 }
 
@@ -337,6 +382,7 @@ static enum MHD_Result handle(struct front *front, struct exchange *exchange)
 {
     enum exchange_state handled = EXCHANGE_HANDLED;
     patient_finish(patient_of(exchange->connection));
+    connection_hold(exchange->peer);
     exchange->is_given = true;
     atomic_fetch_add(&front->unanswered, 1);
     atomic_store(&exchange->state, EXCHANGE_HANDLED);
@@ -377,11 +423,42 @@ enum MHD_Result front_access(void *context, struct MHD_Connection *connection, c
 
 /* ---- What the server calls ---- */
 
+/* The server would parse the query into the connection's small memory, although only our copy of it
+ * is read (api/arguments.h), and a query that does not fit would leave the connection in a state in
+ * which it answers nothing. So the query is emptied in the server's buffer, which is writable: the
+ * server itself decodes the path and the query there. */
+static void empty_query(const char *uri)
+{
+    char *query = strchr((char *)(uintptr_t)uri, '?');
+    if (query != NULL && query[1] != '\0')
+        query[1] = '\0';
+}
+
 void *front_begin_request(void *context, const char *uri, struct MHD_Connection *connection)
 {
     struct front *front = context;
+    struct connection *peer = front_connection(connection);
+    struct connection_parts *parts = connection_parts(peer);
+    connection_begin(peer);
     patient_begin(patient_of(connection));
-    return exchange_new(&front->host, connection, uri);
+    struct exchange *exchange = exchange_new(&front->host, connection, uri);
+    if (exchange != NULL) {
+        exchange->peer = peer;
+        exchange->sent_uri = uri;
+    }
+    if (parts != NULL)
+        parts->exchange = exchange;
+    empty_query(uri);
+    return exchange;
+}
+
+size_t front_unescape(void *context, struct MHD_Connection *connection, char *text)
+{
+    const struct connection_parts *parts = connection_parts(front_connection(connection));
+    (void)context;
+    if (parts != NULL && parts->exchange != NULL && text == parts->exchange->sent_uri)
+        parts->exchange->is_line_read = true;
+    return MHD_http_unescape(text);
 }
 
 void front_end_request(void *context, struct MHD_Connection *connection, void **con_cls,
@@ -392,7 +469,10 @@ void front_end_request(void *context, struct MHD_Connection *connection, void **
     if (exchange == NULL)
         return;
     *con_cls = NULL;
+    if (exchange->peer != NULL)
+        connection_parts(exchange->peer)->exchange = NULL;
     patient_rest(patient_of(connection));
+    connection_rest(exchange->peer);
     take_back(front,
               exchange); /* answered, but the client had gone: then it is not asked to send */
     if (exchange->ulfius != NULL)

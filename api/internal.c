@@ -9,8 +9,10 @@
 #include "api/course_socket.h"
 #include "api/definition_cache.h"
 #include "api/event_streams.h"
+#include "api/front.h"
 #include "api/hand_out_table.h"
 #include "api/life.h"
+#include "api/options.h"
 #include "api/poll_table.h"
 #include "api/questions.h"
 #include "api/signals.h"
@@ -334,12 +336,27 @@ enum bw_code internal_readyz(struct api *api, struct exchange *exchange, struct 
     return BW_OK;
 }
 
+static void set_connection_metrics(struct api *api)
+{
+    struct connection_counts counts;
+    if (!atomic_load(&api->is_serving))
+        return;
+    front_count_connections(api->public_front, &counts);
+    for (unsigned kind = 0; kind < CONNECTION_KINDS; kind++)
+        metric_set(api->metrics, API_CONNECTIONS_UNPROVEN + kind, (int64_t)counts.by_kind[kind]);
+    metric_set(api->metrics, API_CONNECTIONS_MAX, api->options->max_connections);
+    metric_set(api->metrics, API_CONNECTIONS_EVICTED, (int64_t)counts.evicted);
+    metric_set(api->metrics, API_CONNECTIONS_REFUSED, (int64_t)counts.refused);
+    metric_set(api->metrics, API_ACCEPT_PAUSES, (int64_t)counts.pauses);
+}
+
 enum bw_code internal_metrics(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     (void)error;
     metric_set(api->metrics, API_PARKED_POLLS, (int64_t)poll_table_count(api->polls));
     metric_set(api->metrics, API_WEBSOCKETS, (int64_t)sockets_count(api->sockets));
     metric_set(api->metrics, API_EVENT_STREAMS, (int64_t)event_streams_count(api->streams));
+    set_connection_metrics(api);
     metric_set(api->metrics, API_DATABASE_REACHABLE,
                life_is_database_reachable(signals_life(api->signals)));
     exchange_answer(exchange, 200, metrics_text(api->metrics),

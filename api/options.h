@@ -22,8 +22,9 @@ struct api_options {
         *second_client_token; /* valid besides, while one replaces the other; NULL: none */
     bool anonymous_clients, allow_privileged;
     int64_t heartbeat_interval_ms, poll_wait_ms, grace_ms;
-    int64_t max_body_bytes, max_result_bytes, max_log_bytes, max_connections, request_timeout_ms;
-    int log_level, log_format;  /* common/log.h */
+    int64_t max_body_bytes, max_result_bytes, max_log_bytes, max_connections, request_timeout_ms,
+        max_connections_per_address; /* 0: half of those that are not known to be of anybody */
+    int log_level, log_format;       /* common/log.h */
     char own_internal_url[128]; /* where internal_url points if it was not given: so this is not to
                                    be copied */
 };

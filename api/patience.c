@@ -76,13 +76,6 @@ void patient_rest(struct patient *patient)
     wait_anew(patient, PATIENCE_IDLE_MS);
 }
 
-struct patient *patient_of(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-        connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info != NULL ? info->socket_context : NULL;
-}
-
 /* ---- All of them ---- */
 
 static bool is_unfinished(struct patient *patient)

@@ -10,7 +10,7 @@
 #ifndef API_PATIENCE_H
 #define API_PATIENCE_H
 
-#include <microhttpd.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/error.h"
@@ -53,8 +53,5 @@ void patient_begin(struct patient *patient);                 /* a request's firs
 void patient_receive(struct patient *patient, size_t bytes); /* a part of its body came */
 void patient_finish(struct patient *patient);                /* it is whole: no limit any more */
 void patient_rest(struct patient *patient);                  /* it is answered: another may come */
-
-/* That of a connection; NULL: none. */
-struct patient *patient_of(struct MHD_Connection *connection);
 
 #endif

@@ -9,6 +9,7 @@
 #include "api/auth.h"
 #include "api/course_table.h"
 #include "api/definition_cache.h"
+#include "api/descriptors.h"
 #include "api/executor.h"
 #include "api/front.h"
 #include "api/hand_out_table.h"
@@ -56,6 +57,21 @@ static enum bw_code check_ports(struct service *service, struct bw_error *error)
         return code;
     return port_check("--internal-port", options->internal_bind_address, options->internal_port,
                       error);
+}
+
+/* Every connection is a descriptor. */
+static enum bw_code settle_connections(struct service *service, struct bw_error *error)
+{
+    size_t asked = (size_t)service->options.max_connections, most = asked;
+    enum bw_code code = descriptors_settle(&most, error);
+    if (code != BW_OK)
+        return code;
+    if (most < asked)
+        log_warning("the limit of open files leaves room for fewer connections than "
+                    "--max-connections says",
+                    log_number("asked", (int64_t)asked), log_number("connections", (int64_t)most));
+    service->options.max_connections = (int64_t)most;
+    return BW_OK;
 }
 
 /* First, and last to go: what the others settle late is told to them. */
@@ -305,6 +321,8 @@ static enum bw_code start_internal_front(struct service *service, struct bw_erro
                                       .address = api->options->internal_bind_address,
                                       .port = (uint16_t)api->options->internal_port,
                                       .max_body_bytes = CALLBACK_MAX_BYTES,
+                                      .max_connections = DESCRIPTORS_INTERNAL,
+                                      .name = "internal",
                                       .finished = note_finished,
                                       .context = api};
     return front_open(&settings, &api->internal_front, error);
@@ -318,18 +336,21 @@ static void stop_internal_front(struct service *service)
 static enum bw_code start_public_front(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
-    struct front_settings settings = {.api = api,
-                                      .routes = public_routes,
-                                      .course_routes = course_routes,
-                                      .sockets = api->sockets,
-                                      .cors_origin = api->options->cors_origin,
-                                      .address = api->options->bind_address,
-                                      .port = (uint16_t)api->options->port,
-                                      .max_body_bytes = (size_t)api->options->max_body_bytes,
-                                      .max_connections = (unsigned)api->options->max_connections,
-                                      .request_timeout_ms = api->options->request_timeout_ms,
-                                      .finished = note_finished,
-                                      .context = api};
+    struct front_settings settings = {
+        .api = api,
+        .routes = public_routes,
+        .course_routes = course_routes,
+        .sockets = api->sockets,
+        .cors_origin = api->options->cors_origin,
+        .address = api->options->bind_address,
+        .port = (uint16_t)api->options->port,
+        .max_body_bytes = (size_t)api->options->max_body_bytes,
+        .max_connections = (unsigned)api->options->max_connections,
+        .max_connections_per_address = (unsigned)api->options->max_connections_per_address,
+        .name = "public",
+        .request_timeout_ms = api->options->request_timeout_ms,
+        .finished = note_finished,
+        .context = api};
     return front_open(&settings, &api->public_front, error);
 }
 
@@ -344,6 +365,7 @@ static const struct step {
     enum bw_code (*start)(struct service *service, struct bw_error *error);
     void (*stop)(struct service *service);
 } steps[] = {
+    {settle_connections, NULL},
     {check_ports, NULL},
     {start_sockets, stop_sockets},
     {start_database, stop_database},

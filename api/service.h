@@ -10,7 +10,7 @@
 #include "common/error.h"
 
 struct service {
-    struct api_options options; /* read before the start, not changed after */
+    struct api_options options; /* not changed once the parts are started */
     struct api api;
     struct life *life;
 };

@@ -6,7 +6,7 @@ import time
 import pytest
 from broadway import ROUTE
 from pipelines import run_of
-from processes import resident_bytes
+from processes import cpu_seconds, is_running, resident_bytes
 from raw import connect, exchange
 from waiting import PATIENCE, is_instrumented
 
@@ -254,3 +254,94 @@ def test_a_body_that_comes_slowly_but_steadily_has_the_time_it_takes(stack, make
             link.send(body[start : start + 2048])
             time.sleep(0.5)  # a slow line, not a wait
         assert link.read_answer().status == 200
+
+
+def many(form, count):
+    return "".join(form.format(number) for number in range(count))
+
+
+# Each crosses one of the HTTP library's own limits, or comes close to it.
+LIMITS = {
+    "arguments": "GET /?a=1" + many("&a{}=1", 120) + " HTTP/1.1\r\nHost: x\r\n\r\n",
+    "arguments of a form": "POST /api/v1/heartbeat?a=1" + many("&a{}", 900) + " HTTP/1.1\r\nHost: x\r\n\r\n",
+    "arguments behind a NUL": "GET /\0?a=1" + many("&a{}=1", 400) + " HTTP/1.1\r\nHost: x\r\n\r\n",
+    "arguments behind a copied end": "GET /\0HTTP/1.1\0\0?a=1" + many("&a{}=1", 400) + " HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a long URI": "GET /" + "x" * 9000 + " HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a long header": "GET / HTTP/1.1\r\nHost: x\r\nA: " + "x" * 9000 + "\r\n\r\n",
+    "headers": "GET / HTTP/1.1\r\nHost: x\r\n" + many("A{}: 1\r\n", 600) + "\r\n",
+    "a long cookie": "GET / HTTP/1.1\r\nHost: x\r\nCookie: a=" + "x" * 5000 + "\r\n\r\n",
+    "cookies": "GET / HTTP/1.1\r\nHost: x\r\nCookie: " + many("a{}=1;", 300) + "\r\n\r\n",
+    "cookies without values": "GET / HTTP/1.1\r\nHost: x\r\nCookie: " + "a;" * 1000 + "\r\n\r\n",
+    "cookies and a length": "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\nCookie: " + "a;" * 1000 + "\r\n\r\n",
+    "a length": "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1x\r\n\r\n",
+    "a huge length": "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+    "a line without a colon": "GET / HTTP/1.1\r\nHost: x\r\nnonsense\r\n\r\n",
+    "a first line without a colon": "GET / HTTP/1.1\r\nnonsense\r\n\r\n",
+    "a version": "GET / HTTP/3.0\r\nHost: x\r\n\r\n",
+    "no version": "GET /\r\n\r\n",
+    "folded lines": "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n" + " " + "c" * 7000 + "\r\n d\r\n\r\n",
+    "a folded line": "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n",
+    "a NUL in a value": "GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\0x\r\n\r\n",
+    "a NUL in the last value": "GET / HTTP/1.1\r\nHost: x\0y\r\n\r\n",
+    "a NUL for a value": "GET / HTTP/1.1\r\nHost: x\r\nA:\0b\r\nB: c\r\n\r\n",
+    "a NUL in a name": "GET / HTTP/1.1\r\nHost: x\r\nA\0B: c\r\n\r\n",
+    "a NUL in the path": "GET /a\0b HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a NUL in the method": "GET\0X / HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+CHUNKED = "POST /api/v1/heartbeat HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+LIMITS |= {
+    "a chunk's extension": CHUNKED + "\r\n5;a=" + "x" * 20000 + "\r\nhello\r\n0\r\n\r\n",
+    "a chunk's size": CHUNKED + "\r\nffffffffffffffffffff\r\n",
+    "no chunk's size": CHUNKED + "\r\nzz\r\nhello\r\n",
+    "a chunk's end": CHUNKED + "\r\n5\r\nhelloXX0\r\n\r\n",
+    "a chunk after long headers": CHUNKED + "A: " + "x" * 7700 + "\r\n\r\n5;" + "x" * 400 + "\r\nhello\r\n0\r\n\r\n",
+    "a trailer": CHUNKED + "\r\n5\r\nhello\r\n0\r\nA: " + "x" * 20000 + "\r\n\r\n",
+    "trailers": CHUNKED + "\r\n5\r\nhello\r\n0\r\n" + many("A{}: 1\r\n", 600) + "\r\n",
+    "a trailer without a colon": CHUNKED + "\r\n5\r\nhello\r\n0\r\nnonsense\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("port", ["public", "internal"])
+def test_what_the_http_library_itself_refuses_is_answered_once_with_a_sentence(stack, port, name):
+    replica = stack.described["api"][0]
+    server = replica["url"] if port == "public" else replica["internal_url"]
+    pid, before = stack.pid("api-0"), cpu_seconds(stack.pid("api-0"))
+    for _ in range(10):
+        with connect(server) as link:
+            link.send(LIMITS[name])
+            answer = link.read_answer()
+            assert 400 <= answer.status < 500 or answer.status == 505, answer.body
+            assert answer.error
+            assert b"HTTP/1.1" not in link.received, "there is a second answer"
+    assert is_running(pid)
+    assert stack.api.request("GET", "/nowhere").status_code == 404
+    assert cpu_seconds(pid) - before < 1 * PATIENCE, "it keeps looking at what it has refused"
+
+
+@pytest.mark.parametrize("name", [name for name in LIMITS if "NUL" in name or "folded" in name])
+def test_a_nul_or_a_folded_line_in_the_head_is_refused_and_the_connection_closed(url, name):
+    with connect(url) as link:
+        link.send(LIMITS[name])
+        assert link.read_answer().status in (400, 431)
+        assert link.is_closed_by_peer()
+
+
+def test_lines_that_end_without_a_carriage_return_are_read(url):
+    assert exchange(url, "GET /nowhere HTTP/1.1\nHost: x\nA:\t  b \nC:\n\n").status == 404
+
+
+def test_of_a_refused_body_in_chunks_only_a_part_is_read_away(url):
+    chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
+    with connect(url) as link:
+        link.send(CHUNKED + "\r\n")
+        link.socket.settimeout(1)
+        sent = 0
+        try:
+            while sent < 400:
+                link.socket.sendall(chunk)
+                sent += 1
+        except OSError:
+            pass
+        assert sent < 60, "megabytes that were read away"
+        assert link.read_answer().status == 413
