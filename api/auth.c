@@ -1,6 +1,7 @@
 #include "api/auth.h"
 
 #include <arpa/inet.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,11 +23,13 @@ enum client_access {
 
 /* A token, and one that is valid besides, while one replaces the other. */
 struct token_pair {
+    atomic_bool is_known; /* set once, after `current`, which does not change any more */
     struct token_hash current, second;
     bool has_second;
 };
 
 struct auth_keys {
+    struct setting_store *settings;
     enum client_access clients;
     struct token_pair client, cluster, internal;
     struct failure_limit *failures;
@@ -37,6 +40,20 @@ static void token_pair_set_second(struct token_pair *pair, const char *token)
     pair->has_second = token != NULL;
     if (token != NULL)
         token_hash_make(token, &pair->second);
+}
+
+static void token_pair_set(struct token_pair *pair, const char *token)
+{
+    token_hash_make(token, &pair->current);
+    atomic_store(&pair->is_known, true);
+}
+
+static enum bw_code token_pair_wait(const struct token_pair *pair, struct bw_error *error)
+{
+    if (atomic_load(&pair->is_known))
+        return BW_OK;
+    return bw_fail(error, BW_UNAVAILABLE,
+                   "this server is starting: it has yet to learn its tokens from the database");
 }
 
 /* Takes the same time whichever of the two it is. */
@@ -131,50 +148,53 @@ static enum bw_code agree_on_cluster_token(struct setting_store *settings, struc
     return BW_OK;
 }
 
-static enum bw_code learn_cluster_token(struct auth_keys *keys, const char *given,
-                                        struct setting_store *settings, struct bw_error *error)
+static enum bw_code learn_cluster_token(struct auth_keys *keys, struct bw_error *error)
 {
-    if (given == NULL)
-        return agree_on_cluster_token(settings, &keys->cluster.current, error);
-    token_hash_make(given, &keys->cluster.current);
-    return BW_OK;
+    if (atomic_load(&keys->cluster.is_known))
+        return BW_OK;
+    enum bw_code code = agree_on_cluster_token(keys->settings, &keys->cluster.current, error);
+    if (code == BW_OK)
+        atomic_store(&keys->cluster.is_known, true);
+    return code;
 }
 
-static enum bw_code learn_internal_token(struct auth_keys *keys, const char *given,
-                                         struct setting_store *settings, struct bw_error *error)
+static enum bw_code learn_internal_token(struct auth_keys *keys, struct bw_error *error)
 {
     char proposed[MADE_TOKEN_SIZE], agreed[SETTING_SIZE];
     bool is_new;
-    if (given == NULL) {
-        secret_random_hex(proposed, sizeof proposed);
-        enum bw_code code = setting_store_agree(settings, "internal_token", proposed, agreed,
-                                                &is_new, error);
-        if (code != BW_OK)
-            return code;
-        given = agreed;
-    }
-    token_hash_make(given, &keys->internal.current);
-    return BW_OK;
+    if (atomic_load(&keys->internal.is_known))
+        return BW_OK;
+    secret_random_hex(proposed, sizeof proposed);
+    enum bw_code code = setting_store_agree(keys->settings, "internal_token", proposed, agreed,
+                                            &is_new, error);
+    if (code == BW_OK)
+        token_pair_set(&keys->internal, agreed);
+    return code;
+}
+
+/* The internal one first: a cluster token that was made is shown only when nothing can fail any
+ * more. */
+enum bw_code auth_learn(struct auth_keys *keys, struct bw_error *error)
+{
+    enum bw_code code = learn_internal_token(keys, error);
+    return code == BW_OK ? learn_cluster_token(keys, error) : code;
 }
 
 enum bw_code auth_open(const struct api_options *options, struct setting_store *settings,
                        struct auth_keys **keys, struct bw_error *error)
 {
+    (void)error;
     struct auth_keys *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         abort();
-    /* The internal one first: a cluster token that was made is shown only when nothing can fail any
-     * more. */
-    enum bw_code code = learn_internal_token(opened, options->internal_token, settings, error);
-    if (code == BW_OK)
-        code = learn_cluster_token(opened, options->cluster_token, settings, error);
-    if (code != BW_OK) {
-        auth_close(opened);
-        return code;
-    }
+    opened->settings = settings;
     opened->clients = choose_client_access(options);
+    if (options->internal_token != NULL)
+        token_pair_set(&opened->internal, options->internal_token);
+    if (options->cluster_token != NULL)
+        token_pair_set(&opened->cluster, options->cluster_token);
     if (options->client_token != NULL)
-        token_hash_make(options->client_token, &opened->client.current);
+        token_pair_set(&opened->client, options->client_token);
     token_pair_set_second(&opened->internal, options->second_internal_token);
     token_pair_set_second(&opened->cluster, options->second_cluster_token);
     token_pair_set_second(&opened->client, options->second_client_token);
@@ -242,6 +262,8 @@ enum bw_code auth_cluster(struct auth_keys *keys, const char *token, const char 
 {
     if (token == NULL)
         return bw_fail(error, BW_BAD_REQUEST, "argument 'token' is missing");
+    if (token_pair_wait(&keys->cluster, error) != BW_OK)
+        return BW_UNAVAILABLE;
     if (token_pair_matches(&keys->cluster, token))
         return BW_OK;
     return refuse_token(keys, address, token, BW_BAD_REQUEST, "the cluster token is wrong", error);
@@ -268,6 +290,8 @@ enum bw_code auth_refuse_token(struct auth_keys *keys, const char *address, cons
 enum bw_code auth_course_cluster(struct auth_keys *keys, const char *token, const char *address,
                                  struct bw_error *error)
 {
+    if (token_pair_wait(&keys->cluster, error) != BW_OK)
+        return BW_UNAVAILABLE;
     if (token_pair_matches(&keys->cluster, token))
         return BW_OK;
     return auth_refuse_token(keys, address, token, "invalid token", error);
@@ -280,6 +304,8 @@ enum bw_code auth_internal(struct auth_keys *keys, const struct exchange *exchan
     if (token == NULL)
         return bw_fail(error, BW_UNAUTHORIZED,
                        "the header 'Authorization: Bearer <internal token>' is missing");
+    if (token_pair_wait(&keys->internal, error) != BW_OK)
+        return BW_UNAVAILABLE;
     if (!token_pair_matches(&keys->internal, token))
         return bw_fail(error, BW_UNAUTHORIZED, "the internal token is wrong");
     return BW_OK;

@@ -1,7 +1,7 @@
 /*
  * auth: who may call. Holds the tokens of this replica as salted hashes, compares in constant time,
  * and slows down those who guess. A right token always passes. Opened by main, asked by dispatch.
- * Safe from any thread; never waits once it is open.
+ * Safe from any thread; never waits, but for auth_learn.
  *
  * Client endpoints are open while the public port is bound to loopback, or with
  * --anonymous-clients; else they take the client token, and without one they are closed. The
@@ -18,10 +18,16 @@
 
 struct auth_keys;
 
-/* Learns the tokens, and logs who may call. Asks the database only for tokens that were not given.
- * BW_UNAVAILABLE: it could not, try again; BW_INTERNAL: what is kept there can't be read. */
+/* Takes the tokens that are given, and logs who may call. `settings` is borrowed until auth_close.
+ * Does not wait: tokens that are not given are learned by auth_learn, and until then whatever must
+ * be compared with them is BW_UNAVAILABLE. */
 enum bw_code auth_open(const struct api_options *options, struct setting_store *settings,
                        struct auth_keys **keys, struct bw_error *error) BW_CHECKED;
+
+/* Learns from the database the tokens that were not given; a cluster token that is made is shown.
+ * For main's thread alone, while others judge. BW_UNAVAILABLE: it could not, try again;
+ * BW_INTERNAL: what is kept there can't be read. */
+enum bw_code auth_learn(struct auth_keys *keys, struct bw_error *error) BW_CHECKED;
 void auth_close(struct auth_keys *keys); /* NULL is fine */
 
 /* May this request use the client endpoints? BW_OK, BW_UNAUTHORIZED, BW_TOO_MANY. */

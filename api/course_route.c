@@ -157,6 +157,9 @@ enum bw_code course_route_admit(struct api *api, const struct exchange *exchange
         return auth_course_cluster(api->auth, token, request->address, error);
     bool needs_admin = request->route->auth == AUTH_COURSE_ADMIN;
     switch (course_table_judge(api->courses, request->parts[0], token)) {
+    case COURSE_UNSETTLED:
+        return bw_fail(error, BW_UNAVAILABLE,
+                       "this server is starting: it has yet to read the courses");
     case COURSE_UNKNOWN:
         return auth_refuse_token(api->auth, request->address, token, "course not found", error);
     case COURSE_ADMIN:

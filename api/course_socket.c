@@ -9,6 +9,7 @@
 #include "api/auth.h"
 #include "api/course_grader.h"
 #include "api/executor.h"
+#include "api/inflight.h"
 #include "api/options.h"
 #include "api/poll_table.h"
 #include "api/questions.h"
@@ -36,11 +37,13 @@ struct grader {
     int64_t end_ticket; /* what it held counts as under way until its end is on record */
 };
 
-/* What goes to another thread and comes back. */
+/* What goes to another thread and comes back. It counts as in flight, all but the end of a socket:
+ * nobody waits for the scheduler's answer to that when this process stops. */
 struct errand {
     struct api *api;
     uint64_t socket;
     struct grader *grader; /* of a message; for the sockets' thread alone */
+    bool is_end;           /* of a socket, which the scheduler is told */
     enum bw_code code;
     int64_t epoch;
     int64_t ticket;
@@ -57,6 +60,7 @@ static struct errand *errand_new(struct api *api, const struct socket *socket)
     if (errand == NULL)
         abort();
     errand->api = api;
+    inflight_begin(api);
     if (socket != NULL) {
         errand->socket = socket_number(socket);
         snprintf(errand->worker, sizeof errand->worker, "%s", socket_name(socket));
@@ -66,9 +70,13 @@ static struct errand *errand_new(struct api *api, const struct socket *socket)
 
 static void errand_free(struct errand *errand)
 {
+    struct api *api = errand->api;
+    bool is_inflight = !errand->is_end;
     json_decref(errand->body);
     free(errand->text);
     free(errand);
+    if (is_inflight)
+        inflight_end(api);
 }
 
 /* Back on the sockets' thread. */
@@ -130,6 +138,8 @@ static void tell_end(struct api *api, const char *worker, int64_t epoch, int64_t
                                 .context = errand};
     snprintf(question.subject, sizeof question.subject, "%s", worker);
     errand->ticket = ticket;
+    errand->is_end = true;
+    inflight_end(api);
     questions_ask(api->questions, &question);
 }
 
@@ -420,17 +430,22 @@ enum bw_code course_socket_open(struct api *api, struct bw_error *error)
 
 /* ---- From other threads ---- */
 
-const char *course_socket_judge(struct api *api, const struct exchange *exchange)
+enum bw_code course_socket_judge(struct api *api, const struct exchange *exchange,
+                                 const char **refusal, struct bw_error *error)
 {
     const char *token;
-    struct bw_error unused;
-    if (auth_course_token(exchange, &token, &unused) != BW_OK)
-        return "invalid token format";
+    *refusal = NULL;
+    if (auth_course_token(exchange, &token, error) != BW_OK) {
+        *refusal = "invalid token format";
+        return BW_OK;
+    }
     enum bw_code code = auth_course_cluster(api->auth, token, exchange_request(exchange)->address,
-                                            &unused);
-    if (code == BW_TOO_MANY)
-        return "too many wrong tokens";
-    return code == BW_OK ? NULL : "invalid token";
+                                            error);
+    if (code == BW_UNAVAILABLE)
+        return code;
+    if (code != BW_OK)
+        *refusal = code == BW_TOO_MANY ? "too many wrong tokens" : "invalid token";
+    return BW_OK;
 }
 
 /* Somebody who waits until the loop has read its sockets. It belongs to whoever is last to leave.

@@ -9,6 +9,7 @@
 #include "api/course_status.h"
 #include "api/event_streams.h"
 #include "api/executor.h"
+#include "api/inflight.h"
 #include "api/options.h"
 #include "common/store/result_store.h"
 
@@ -111,6 +112,7 @@ static void tell_end(void *context)
         state = failed;
     event_streams_finish(api->streams, ending->number, state);
     free(ending);
+    inflight_end(api);
 }
 
 static void over(const char *subject, int64_t number, void *context)
@@ -119,6 +121,7 @@ static void over(const char *subject, int64_t number, void *context)
     if (ending == NULL)
         abort();
     ending->api = context;
+    inflight_begin(ending->api);
     ending->number = number;
     snprintf(ending->subject, sizeof ending->subject, "%s", subject);
     executor_submit(ending->api->executor, true, tell_end, ending);

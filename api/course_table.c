@@ -1,6 +1,7 @@
 #include "api/course_table.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@ enum { LOOK_MS = 500 };
 struct course_table {
     struct course_store *store;
     struct token_hash nobody; /* compared where there is no course */
+    atomic_bool is_settled;
     pthread_t thread;
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t wake;
@@ -37,27 +39,33 @@ static enum bw_code load(struct course_table *table, struct bw_error *error)
     return BW_OK;
 }
 
-enum bw_code course_table_settle(struct course_table *table, const char *path,
+enum bw_code course_table_settle(struct course_table *table, const struct course_list *list,
                                  struct bw_error *error)
 {
-    struct course_list list;
     enum bw_code code = BW_OK;
-    if (path != NULL) {
-        code = course_config_read(path, &list, error);
-        if (code != BW_OK)
-            return code;
-        code = course_store_replace(table->store, &list, error);
-        course_list_clear(&list);
-    }
-    return code == BW_OK ? load(table, error) : code;
+    if (list != NULL)
+        code = course_store_replace(table->store, list, error);
+    if (code == BW_OK)
+        code = load(table, error);
+    if (code == BW_OK)
+        atomic_store(&table->is_settled, true);
+    return code;
 }
 
 void course_table_reread(struct course_table *table, const char *path)
 {
     struct bw_error error;
-    if (path == NULL)
+    struct course_list list;
+    if (path == NULL) {
         log_event(LOG_LEVEL_WARNING, "there is no --course-config to read again");
-    else if (course_table_settle(table, path, &error) != BW_OK)
+        return;
+    }
+    enum bw_code code = course_config_read(path, &list, &error);
+    if (code == BW_OK) {
+        code = course_table_settle(table, &list, &error);
+        course_list_clear(&list);
+    }
+    if (code != BW_OK)
         log_error("the courses stay as they were", log_text("reason", error.message));
 }
 
@@ -155,6 +163,8 @@ enum course_standing course_table_judge(struct course_table *table, const char *
                                         const char *token)
 {
     const struct course_entry *found = NULL;
+    if (!atomic_load(&table->is_settled))
+        return COURSE_UNSETTLED;
     pthread_mutex_lock(&table->mutex);
     for (size_t i = 0; i < table->courses.count; i++)
         if (strcmp(table->courses.items[i].name, course) == 0)

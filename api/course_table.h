@@ -12,21 +12,27 @@
 
 struct course_table;
 
-/* What a token is to a course. */
-enum course_standing { COURSE_UNKNOWN, COURSE_STRANGER, COURSE_MEMBER, COURSE_ADMIN };
+/* What a token is to a course. Unsettled: nobody can say before course_table_settle. */
+enum course_standing {
+    COURSE_UNKNOWN,
+    COURSE_STRANGER,
+    COURSE_MEMBER,
+    COURSE_ADMIN,
+    COURSE_UNSETTLED
+};
 
 /* Knows nothing until course_table_settle; begins to look. BW_INTERNAL: no thread. */
 enum bw_code course_table_open(struct course_store *store, struct course_table **table,
                                struct bw_error *error) BW_CHECKED;
 void course_table_close(struct course_table *table); /* NULL is fine */
 
-/* The file of --course-config, if there is one (NULL: none), takes the place of what is stored;
- * then what is stored is read. BW_BAD_REQUEST: the file is wrong, and nothing has changed;
- * BW_UNAVAILABLE. */
-enum bw_code course_table_settle(struct course_table *table, const char *path,
+/* The list of --course-config, if there is one (NULL: none), takes the place of what is stored;
+ * then what is stored is read. BW_UNAVAILABLE. */
+enum bw_code course_table_settle(struct course_table *table, const struct course_list *list,
                                  struct bw_error *error) BW_CHECKED;
 
-/* The same while serving: what goes wrong is logged, and the courses stay as they were. */
+/* The same while serving, with the file of --course-config read again: what goes wrong is logged,
+ * and the courses stay as they were. */
 void course_table_reread(struct course_table *table, const char *path);
 
 /* Takes about the same time whatever the course and whether the token is right. */

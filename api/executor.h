@@ -1,8 +1,8 @@
 /*
  * executor: a fixed number of threads for what may have to wait, e.g. for the database. Two queues,
- * first in, first out: urgent tasks go first, and the others never take all of the threads, so that
- * heartbeats and results find one even when all else is slow. Callers: dispatch and handlers. Safe
- * from any thread.
+ * first in, first out, and a heap of what is due later: urgent tasks go first, and the others never
+ * take all of the threads, so that heartbeats and results find one even when all else is slow.
+ * Callers: dispatch and handlers. Safe from any thread.
  */
 #ifndef API_EXECUTOR_H
 #define API_EXECUTOR_H
@@ -30,9 +30,11 @@ void executor_close(struct executor *executor);
 bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
                      void *argument);
 
-/* Runs it as an urgent task in `delay_ms`, or at once when the executor is closed before: for what
- * waits, and must not hold a thread meanwhile. */
-void executor_submit_later(struct executor *executor, int64_t delay_ms,
-                           void (*function)(void *argument), void *argument);
+/* Runs it in `delay_ms`, or at once when the executor is closed before: for what waits, and must
+ * not hold a thread meanwhile. Costs the logarithm of what waits. Urgent: then it goes the way of
+ * urgent tasks; otherwise it runs when neither these nor others are waiting for a thread, and must
+ * not wait itself. False: the executor closes, and it will not run: there is no more time. */
+bool executor_submit_later(struct executor *executor, bool is_urgent, int64_t delay_ms,
+                           void (*function)(void *argument), void *argument) BW_CHECKED;
 
 #endif

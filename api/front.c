@@ -339,6 +339,11 @@ void front_count_connections(struct front *front, struct connection_counts *coun
     connection_table_count(front->connections, counts);
 }
 
+size_t front_upgraded(const struct front *front)
+{
+    return atomic_load(&front->upgraded);
+}
+
 /* ---- Stop ---- */
 
 void front_stop_accepting(struct front *front)
@@ -371,23 +376,25 @@ static void close_connections(struct front *front, int64_t end_ms)
     }
 }
 
-void front_close(struct front *front)
+bool front_close(struct front *front)
 {
     if (front == NULL)
-        return;
+        return true;
     int64_t end_ms = clock_boot_ms() + CLOSE_WAIT_MS;
     front_stop_accepting(front);
     atomic_store(&front->is_closing, true);
     if (!wait_for_none(&front->unanswered, end_ms) ||
-        !wait_for_none(&front->host.answering, end_ms)) {
-        log_error("requests were left without an answer: their connections can't be closed",
+        !wait_for_none(&front->host.answering, end_ms) ||
+        !wait_for_none(&front->upgraded, end_ms)) { /* they were closed before: api/sockets.h */
+        log_error("requests or websockets are left: their connections can't be closed",
                   log_text("front", front->settings.name),
-                  log_number("requests", (int64_t)atomic_load(&front->unanswered)));
-        return;
+                  log_number("requests", (int64_t)atomic_load(&front->unanswered)),
+                  log_number("websockets", (int64_t)atomic_load(&front->upgraded)));
+        return false;
     }
-    wait_for_none(&front->upgraded, end_ms); /* they were closed before: api/sockets.h */
     wait_for_none(&front->in_flight,
                   end_ms); /* answers go out; who is still sending has had its time */
     close_connections(front, end_ms + CLOSE_WAIT_MS);
     release(front);
+    return true;
 }

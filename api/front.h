@@ -69,9 +69,13 @@ void front_stop_accepting(struct front *front);
 /* Requests whose headers are in and whose answer is not out. */
 size_t front_in_flight(const struct front *front);
 
-/* Ends everything. Every exchange must have been answered: it waits some seconds for that and then,
- * with an error in the log, leaves the front as it is, since a connection that sleeps can't be
- * ended. NULL is fine. */
-void front_close(struct front *front);
+/* Connections that are websockets. */
+size_t front_upgraded(const struct front *front);
+
+/* Ends everything. Every exchange must have been answered, and every websocket be closed: it waits
+ * some seconds for that. False, with an error in the log: they are not, and the front is left as it
+ * is, since the server's threads go on. Then nothing that they use may be freed, and the process
+ * can only exit. NULL is fine. */
+bool front_close(struct front *front);
 
 #endif

@@ -239,7 +239,9 @@ static enum bw_code open_socket(struct front *front, struct exchange *exchange, 
     enum bw_code code = socket_handshake(exchange, version, accept, error);
     if (code != BW_OK)
         return code;
-    exchange->socket_refusal = course_socket_judge(front->host.api, exchange);
+    code = course_socket_judge(front->host.api, exchange, &exchange->socket_refusal, error);
+    if (code != BW_OK)
+        return code;
     if (exchange->socket_refusal == NULL)
         exchange_prove(exchange, CONNECTION_WORKER);
     struct MHD_Response *response = MHD_create_response_for_upgrade(hand_over, front);

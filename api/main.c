@@ -2,11 +2,13 @@
  * broadway-api: serves the REST API and takes the scheduler's callbacks, until it is asked to
  * leave.
  *
- * It starts and stops by the table of service.c. Between the two, at SIGTERM: not ready any more,
- * parked polls are answered empty, the scheduler is told, and what is under way gets --grace to be
- * answered. The internal port stays open meanwhile. Who is in a hurry sends the signal twice.
+ * It starts and stops by the tables of service.c. Both ports are open before the database is
+ * reached: until then it is not ready, and refuses what it can't judge. At SIGTERM: not ready any
+ * more, parked polls are answered empty, websockets are closed, the scheduler is told, and what is
+ * under way gets
+ * --grace to be settled. The internal port stays open meanwhile. Who is in a hurry sends the signal
+ * twice.
  */
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@
 #include "api/course_table.h"
 #include "api/event_streams.h"
 #include "api/front.h"
+#include "api/inflight.h"
 #include "api/poll_table.h"
 #include "api/service.h"
 #include "api/signals.h"
@@ -29,44 +32,70 @@
 
 enum {
     EXIT_USAGE = 2,
+    DATABASE_LOOK_MS = 50,
+    TELL_AFTER_MS = 500,
+    EXPLAIN_AFTER_MS = 4000,
     DRAIN_LOOK_MS = 20,
     DRAIN_QUIET_MS = 250,        /* for what has reached our sockets and was not read yet */
     LONGEST_POLL_WAIT_MS = 19000 /* graders of 2018 give up at 20 s */
 };
 
-/* Blocked in every thread, taken by the main one. */
-static void block_signals(void)
+/* Learns what the database has to say. Meanwhile both ports are open. BW_PENDING: asked to leave.
+ */
+static enum bw_code wait_until_settled(struct service *service, struct bw_error *error)
 {
-    sigset_t reread;
-    stop_signal_block();
-    sigemptyset(&reread);
-    sigaddset(&reread, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &reread, NULL);
+    int64_t begun_ms = clock_boot_ms();
+    bool is_told = false, is_explained = false;
+    for (;;) {
+        enum bw_code code = service_settle(service, error);
+        int64_t waited_ms = clock_boot_ms() - begun_ms;
+        if (code != BW_UNAVAILABLE)
+            return code;
+        if (!is_told && waited_ms >= TELL_AFTER_MS) {
+            log_warning("waiting for the database", log_text("reason", error->message));
+            is_told = true;
+        }
+        if (!is_explained && waited_ms >= EXPLAIN_AFTER_MS) {
+            database_explain(service->api.database);
+            is_explained = true;
+        }
+        if (stop_signal_wait(DATABASE_LOOK_MS) != 0)
+            return BW_PENDING;
+    }
 }
 
 /* Waits until it is time to leave. SIGHUP asks for something else. */
 static int wait_for_end(struct api *api)
 {
-    sigset_t signals = stop_signal_set();
-    sigaddset(&signals, SIGHUP);
     for (;;) {
-        int signal_number = sigwaitinfo(&signals, NULL);
-        if (signal_number == SIGHUP)
-            course_table_reread(api->courses, api->options->course_config);
-        else if (signal_number > 0)
+        int signal_number = stop_signal_wait_or_reread();
+        if (signal_number != SIGHUP)
             return signal_number;
+        course_table_reread(api->courses, api->options->course_config);
     }
 }
 
 /* ---- Leaving ---- */
 
-/* True once this front has had nothing under way for a moment; false when the time is over. */
-static bool is_quiet_by(const struct front *front, int64_t end_ms)
+/* What a request, a websocket or a message has begun at the public port. */
+static size_t count_public(struct api *api)
+{
+    return front_in_flight(api->public_front) + front_upgraded(api->public_front) +
+           inflight_count(api);
+}
+
+static size_t count_all(struct api *api)
+{
+    return count_public(api) + front_in_flight(api->internal_front);
+}
+
+/* True once nothing has been under way for a moment; false when the time is over. */
+static bool is_quiet_by(struct api *api, size_t (*count)(struct api *api), int64_t end_ms)
 {
     int64_t now_ms = clock_boot_ms(), busy_ms = now_ms;
     for (;;) {
         now_ms = clock_boot_ms();
-        if (front_in_flight(front) > 0)
+        if (count(api) > 0)
             busy_ms = now_ms;
         if (now_ms - busy_ms >= DRAIN_QUIET_MS)
             return true;
@@ -78,30 +107,41 @@ static bool is_quiet_by(const struct front *front, int64_t end_ms)
     }
 }
 
-/* What could not be answered within the grace holds memory that the stores will still touch.
- * Nothing durable lives in a process: so then it ends as it stands. */
-static void leave(struct service *service)
+/* Nothing new is begun: whoever waits for work is told that there is none. The scheduler's port
+ * stays open, since its answers end what waits for them. */
+static void refuse_new_work(struct api *api)
 {
-    struct api *api = &service->api;
-    int64_t end_ms = clock_boot_ms() + service->options.grace_ms;
     atomic_store(&api->is_draining, true);
+    front_stop_accepting(api->public_front);
     event_streams_drain(api->streams);
     sockets_shut(api->sockets);
     poll_table_drain(api->polls);
     signals_leave(api->signals);
-    front_stop_accepting(api->public_front);
-    bool is_quiet = is_quiet_by(api->public_front, end_ms);
+}
+
+/* 1. No new work. 2. What is under way is settled, within the grace. 3. The parts are stopped
+ * (service.c). What could not be settled uses what would be freed, and nothing durable lives in a
+ * process: so then it ends as it stands. */
+static void leave(struct service *service, int status)
+{
+    struct api *api = &service->api;
+    int64_t end_ms = clock_boot_ms() + service->options.grace_ms;
+    refuse_new_work(api);
+    bool is_quiet = is_quiet_by(api, count_public, end_ms);
     if (is_quiet) {
         front_stop_accepting(api->internal_front);
-        is_quiet = is_quiet_by(api->internal_front, end_ms);
+        is_quiet = is_quiet_by(api, count_all, end_ms);
     }
     if (!is_quiet) {
-        size_t left = front_in_flight(api->public_front) + front_in_flight(api->internal_front);
-        log_warning("the grace is over, requests are left without an answer",
-                    log_number("requests", (int64_t)left));
-        _exit(EXIT_SUCCESS);
+        log_warning("the grace is over, work is left unfinished",
+                    log_number("requests", (int64_t)front_in_flight(api->public_front)),
+                    log_number("websockets", (int64_t)front_upgraded(api->public_front)),
+                    log_number("callbacks", (int64_t)front_in_flight(api->internal_front)),
+                    log_number("other", (int64_t)inflight_count(api)));
+        _exit(status);
     }
-    service_stop(service);
+    if (!service_stop(service))
+        _exit(status);
     log_event(LOG_LEVEL_INFO, "stopped");
 }
 
@@ -111,7 +151,7 @@ static void prepare(struct service *service)
 {
     const struct api_options *options = &service->options;
     struct api *api = &service->api;
-    block_signals();
+    stop_signal_block();
     database_library_open();
     log_open("broadway-api", (enum log_level)options->log_level,
              (enum log_format)options->log_format);
@@ -140,6 +180,24 @@ static void finish(struct service *service)
     log_close();
 }
 
+/* Serves until it is time to leave. The process's exit status. */
+static int serve(struct service *service)
+{
+    struct bw_error error;
+    int status = EXIT_SUCCESS;
+    enum bw_code code = wait_until_settled(service, &error);
+    if (code == BW_OK) {
+        atomic_store(&service->api.is_serving, true);
+        log_started(service);
+        log_info("leaving", log_number("signal", wait_for_end(&service->api)));
+    } else if (code != BW_PENDING) {
+        fprintf(stderr, "broadway-api: %s\n", error.message);
+        status = EXIT_FAILURE;
+    }
+    leave(service, status);
+    return status;
+}
+
 int main(int count, char **arguments)
 {
     static struct service service;
@@ -149,17 +207,14 @@ int main(int count, char **arguments)
         return EXIT_USAGE;
     }
     prepare(&service);
+    int status;
     enum bw_code code = service_start(&service, &error);
     if (code == BW_OK) {
-        atomic_store(&service.api.is_serving, true);
-        log_started(&service);
-        log_info("leaving", log_number("signal", wait_for_end(&service.api)));
-        leave(&service);
-    } else if (code != BW_PENDING) {
+        status = serve(&service);
+    } else {
         fprintf(stderr, "broadway-api: %s\n", error.message);
+        status = code == BW_BAD_REQUEST ? EXIT_USAGE : EXIT_FAILURE;
     }
     finish(&service);
-    if (code == BW_OK || code == BW_PENDING)
-        return EXIT_SUCCESS;
-    return code == BW_BAD_REQUEST ? EXIT_USAGE : EXIT_FAILURE;
+    return status;
 }

@@ -39,10 +39,6 @@ static void ask_scheduler(struct questions *questions, const struct open_questio
 
 void questions_ask(struct questions *questions, const struct question *question)
 {
-    if (questions == NULL) { /* this process ends */
-        question->answered(BW_UNAVAILABLE, NULL, question->context);
-        return;
-    }
     struct open_question *open = calloc(1, sizeof *open);
     if (open == NULL)
         abort();

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "api/api.h"
 #include "api/executor.h"
+#include "api/inflight.h"
 #include "api/questions.h"
 #include "api/worker_cache.h"
 #include "common/clock.h"
@@ -26,12 +26,14 @@ struct attempt {
 
 static void finish(struct attempt *attempt, enum bw_code code, const struct bw_error *error)
 {
+    struct api *api = attempt->api;
     struct registration registration = attempt->registration;
     int64_t epoch = attempt->commit.worker.epoch;
     if (code == BW_OK)
-        worker_cache_add(attempt->api->course_workers, registration.worker.id);
+        worker_cache_add(api->course_workers, registration.worker.id);
     free(attempt);
     registration.settled(code, epoch, error, registration.context);
+    inflight_end(api);
 }
 
 static void refuse(struct attempt *attempt, enum bw_code code)
@@ -64,10 +66,8 @@ static void renew(void *context)
 }
 
 /* On the executor: looks again whether a websocket elsewhere has ended. */
-static void ask_later(void *context)
+static void ask_again(void *context)
 {
-    const struct timespec pause = {.tv_nsec = END_LOOK_MS * 1000000L};
-    nanosleep(&pause, NULL);
     ask(context);
 }
 
@@ -83,20 +83,22 @@ static bool may_have_ended(const struct attempt *attempt, const json_t *answer)
 static void judged(enum bw_code code, const json_t *answer, void *context)
 {
     struct attempt *attempt = context;
-    void (*next)(void *) = renew;
+    struct executor *executor = attempt->api->executor;
+    bool goes_on;
     attempt->former_epoch = json_integer_value(json_object_get(answer, "epoch"));
     if (code != BW_OK || attempt->former_epoch == 0) {
         refuse(attempt, BW_UNAVAILABLE);
         return;
     }
-    if (json_is_true(json_object_get(answer, "taken"))) {
-        if (!may_have_ended(attempt, answer)) {
-            refuse(attempt, BW_CONFLICT);
-            return;
-        }
-        next = ask_later;
+    if (!json_is_true(json_object_get(answer, "taken"))) {
+        goes_on = executor_submit(executor, true, renew, attempt);
+    } else if (may_have_ended(attempt, answer)) {
+        goes_on = executor_submit_later(executor, true, END_LOOK_MS, ask_again, attempt);
+    } else {
+        refuse(attempt, BW_CONFLICT);
+        return;
     }
-    if (!executor_submit(attempt->api->executor, true, next, attempt))
+    if (!goes_on)
         refuse(attempt, BW_UNAVAILABLE);
 }
 
@@ -128,6 +130,7 @@ void registration_begin(struct api *api, const struct registration *registration
         abort();
     struct worker *worker = &attempt->registration.worker;
     attempt->api = api;
+    inflight_begin(api);
     attempt->registration = *registration;
     attempt->began_ms = clock_boot_ms();
     worker->protocol = PROTOCOL_COURSE;

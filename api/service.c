@@ -1,12 +1,15 @@
 #include "api/service.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/access.h"
 #include "api/api.h"
 #include "api/api_metrics.h"
 #include "api/auth.h"
+#include "api/course_config.h"
 #include "api/course_table.h"
 #include "api/definition_cache.h"
 #include "api/descriptors.h"
@@ -29,7 +32,6 @@
 #include "common/log.h"
 #include "common/port.h"
 #include "common/secret.h"
-#include "common/stop_signal.h"
 #include "common/store/course_store.h"
 #include "common/store/definition_store.h"
 #include "common/store/grading_config_store.h"
@@ -41,7 +43,6 @@
 #include "common/store/worker_store.h"
 
 enum {
-    DATABASE_PAUSE_MS = 500,
     LONGEST_LIFE_MS = 2000,
     EXECUTOR_THREADS =
         48, /* they wait for the database together: its batches are as large as they are many */
@@ -74,7 +75,24 @@ static enum bw_code settle_connections(struct service *service, struct bw_error 
     return BW_OK;
 }
 
-/* First, and last to go: what the others settle late is told to them. */
+/* Whatever else can be known to be wrong is found before anything is opened or stored. */
+static enum bw_code read_courses(struct service *service, struct bw_error *error)
+{
+    const char *path = service->options.course_config;
+    if (path == NULL)
+        return BW_OK;
+    enum bw_code code = course_config_read(path, &service->courses, error);
+    service->has_courses = code == BW_OK;
+    return code;
+}
+
+static void forget_courses(struct service *service)
+{
+    if (service->has_courses)
+        course_list_clear(&service->courses);
+    service->has_courses = false;
+}
+
 static enum bw_code start_sockets(struct service *service, struct bw_error *error)
 {
     service->api.under_way = under_way_new();
@@ -84,7 +102,6 @@ static enum bw_code start_sockets(struct service *service, struct bw_error *erro
 static void stop_sockets(struct service *service)
 {
     sockets_close(service->api.sockets);
-    under_way_free(service->api.under_way);
 }
 
 static enum bw_code start_database(struct service *service, struct bw_error *error)
@@ -101,17 +118,23 @@ static void stop_database(struct service *service)
     database_close(service->api.database);
 }
 
-static void stop_stores(struct service *service)
+/* Each settles what was handed to it. The logs' goes on to the results': so it is first. */
+static void stop_writers(struct service *service)
 {
     struct api *api = &service->api;
-    result_store_close(api->result_store);
     log_store_close(api->log_store);
-    lease_store_close(api->lease_store);
+    result_store_close(api->result_store);
     worker_store_close(api->worker_store);
+    definition_store_close(api->definition_store);
+    run_store_close(api->run_store);
+}
+
+static void stop_other_stores(struct service *service)
+{
+    struct api *api = &service->api;
+    lease_store_close(api->lease_store);
     signal_store_close(api->signal_store);
     replica_store_close(api->replica_store);
-    run_store_close(api->run_store);
-    definition_store_close(api->definition_store);
     setting_store_close(api->setting_store);
     course_store_close(api->course_store);
     grading_config_store_close(api->grading_config_store);
@@ -142,25 +165,12 @@ static enum bw_code start_stores(struct service *service, struct bw_error *error
                               &api->log_store, error);
     if (code == BW_OK)
         code = result_store_open(api->database, (struct fence){NULL}, &api->result_store, error);
-    if (code != BW_OK)
-        stop_stores(service);
     return code;
 }
 
-/* Tokens that are not given are in the database: then it is waited for. BW_PENDING: asked to leave
- * meanwhile. */
 static enum bw_code start_auth(struct service *service, struct bw_error *error)
 {
-    struct api *api = &service->api;
-    enum bw_code code = auth_open(&service->options, api->setting_store, &api->auth, error);
-    if (code == BW_UNAVAILABLE)
-        log_warning("waiting for the database", log_text("reason", error->message));
-    while (code == BW_UNAVAILABLE) {
-        if (stop_signal_wait(DATABASE_PAUSE_MS) != 0)
-            return BW_PENDING;
-        code = auth_open(&service->options, api->setting_store, &api->auth, error);
-    }
-    return code;
+    return auth_open(&service->options, service->api.setting_store, &service->api.auth, error);
 }
 
 static void stop_auth(struct service *service)
@@ -170,15 +180,7 @@ static void stop_auth(struct service *service)
 
 static enum bw_code start_courses(struct service *service, struct bw_error *error)
 {
-    struct api *api = &service->api;
-    enum bw_code code = course_table_open(api->course_store, &api->courses, error);
-    if (code == BW_OK)
-        code = course_table_settle(api->courses, api->options->course_config, error);
-    while (code == BW_UNAVAILABLE && stop_signal_wait(DATABASE_PAUSE_MS) == 0)
-        code = course_table_settle(api->courses, api->options->course_config, error);
-    if (code != BW_OK)
-        course_table_close(api->courses);
-    return code == BW_UNAVAILABLE ? BW_PENDING : code;
+    return course_table_open(service->api.course_store, &service->api.courses, error);
 }
 
 static void stop_courses(struct service *service)
@@ -215,6 +217,7 @@ static void stop_memory(struct service *service)
     worker_cache_free(service->api.workers);
     worker_cache_free(service->api.course_workers);
     definition_cache_free(service->api.definitions);
+    under_way_free(service->api.under_way);
 }
 
 static struct replica make_replica(const struct api *api)
@@ -262,12 +265,8 @@ static enum bw_code start_polls(struct service *service, struct bw_error *error)
                                    .life = service->life,
                                    .list_watches = list_watches,
                                    .context = api});
-    enum bw_code code = poll_table_open(&(struct poll_table_settings){.signals = api->signals},
-                                        &api->polls, error);
-    if (code == BW_OK)
-        return BW_OK;
-    signals_free(api->signals);
-    return code;
+    return poll_table_open(&(struct poll_table_settings){.signals = api->signals}, &api->polls,
+                           error);
 }
 
 static void stop_polls(struct service *service)
@@ -294,7 +293,6 @@ static enum bw_code start_questions(struct service *service, struct bw_error *er
 static void stop_questions(struct service *service)
 {
     questions_close(service->api.questions);
-    service->api.questions = NULL;
 }
 
 static enum bw_code start_signals(struct service *service, struct bw_error *error)
@@ -328,11 +326,6 @@ static enum bw_code start_internal_front(struct service *service, struct bw_erro
     return front_open(&settings, &api->internal_front, error);
 }
 
-static void stop_internal_front(struct service *service)
-{
-    front_close(service->api.internal_front);
-}
-
 static enum bw_code start_public_front(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
@@ -354,57 +347,59 @@ static enum bw_code start_public_front(struct service *service, struct bw_error 
     return front_open(&settings, &api->public_front, error);
 }
 
-static void stop_public_front(struct service *service)
-{
-    front_close(service->api.public_front);
-}
+typedef enum bw_code start_function(struct service *service, struct bw_error *error);
+typedef void stop_function(struct service *service);
 
-/* From the top at the start, from the bottom at the end: what is below uses what is above, and the
- * executor's tasks and the stores' commits are settled before what they touch goes. */
-static const struct step {
-    enum bw_code (*start)(struct service *service, struct bw_error *error);
-    void (*stop)(struct service *service);
-} steps[] = {
-    {settle_connections, NULL},
-    {check_ports, NULL},
-    {start_sockets, stop_sockets},
-    {start_database, stop_database},
-    {start_stores, stop_stores},
-    {start_auth, stop_auth},
-    {start_courses, stop_courses},
-    {start_memory, stop_memory},
-    {start_life, stop_life},
-    {start_polls, stop_polls},
-    {start_questions, stop_questions},
-    {start_streams, stop_streams},
-    {start_signals, stop_signals_thread},
-    {start_executor, stop_executor},
-    {start_internal_front, stop_internal_front},
-    {start_public_front, stop_public_front},
+/* What is below uses what is above. */
+static start_function *const starts[] = {
+    settle_connections,   check_ports,        read_courses,  start_sockets, start_database,
+    start_stores,         start_auth,         start_courses, start_memory,  start_life,
+    start_polls,          start_questions,    start_streams, start_signals, start_executor,
+    start_internal_front, start_public_front,
 };
 
-enum { STEPS = sizeof steps / sizeof *steps };
-
-static void stop_started(struct service *service, int started)
-{
-    while (started-- > 0)
-        if (steps[started].stop != NULL)
-            steps[started].stop(service);
-}
+/* The order of the end, after the fronts. First the threads that call into others, each with what
+ * it has left: tasks, writes, the websockets' loop, questions without an answer, signals. A table
+ * goes only when no thread is left that could look at it. Each can be called for what was never
+ * started. */
+static stop_function *const stops[] = {
+    stop_executor, stop_writers,      stop_sockets,  stop_questions, stop_signals_thread,
+    stop_streams,  stop_polls,        stop_life,     stop_courses,   stop_auth,
+    stop_memory,   stop_other_stores, stop_database, forget_courses,
+};
 
 enum bw_code service_start(struct service *service, struct bw_error *error)
 {
-    for (int i = 0; i < STEPS; i++) {
-        enum bw_code code = steps[i].start(service, error);
-        if (code != BW_OK) {
-            stop_started(service, i);
-            return code;
-        }
-    }
-    return BW_OK;
+    enum bw_code code = BW_OK;
+    for (size_t i = 0; code == BW_OK && i < sizeof starts / sizeof *starts; i++)
+        code = starts[i](service, error);
+    if (code != BW_OK && !service_stop(service))
+        _exit(EXIT_FAILURE);
+    return code;
 }
 
-void service_stop(struct service *service)
+enum bw_code service_settle(struct service *service, struct bw_error *error)
 {
-    stop_started(service, STEPS);
+    struct api *api = &service->api;
+    enum bw_code code = database_check(api->database, error);
+    if (code != BW_OK)
+        return code;
+    if (!life_is_database_reachable(service->life))
+        return bw_fail(error, BW_UNAVAILABLE, "the database can't be reached");
+    code = course_table_settle(api->courses, service->has_courses ? &service->courses : NULL,
+                               error);
+    if (code == BW_OK)
+        code = auth_learn(api->auth, error);
+    if (code == BW_OK)
+        forget_courses(service);
+    return code;
+}
+
+bool service_stop(struct service *service)
+{
+    if (!front_close(service->api.public_front) || !front_close(service->api.internal_front))
+        return false;
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++)
+        stops[i](service);
+    return true;
 }

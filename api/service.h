@@ -1,6 +1,6 @@
 /*
- * service: the parts of broadway-api, started by a table of steps from the top and stopped from the
- * bottom. For main alone, on its thread.
+ * service: the parts of broadway-api, started by one table of steps and stopped by another. For
+ * main alone, on its thread.
  */
 #ifndef API_SERVICE_H
 #define API_SERVICE_H
@@ -8,19 +8,27 @@
 #include "api/api.h"
 #include "api/options.h"
 #include "common/error.h"
+#include "common/store/course_store.h"
 
 struct service {
     struct api_options options; /* not changed once the parts are started */
     struct api api;
     struct life *life;
+    struct course_list courses; /* of --course-config, until they are stored */
+    bool has_courses;
 };
 
-/* Starts all parts, or none: what was started is stopped again. Waits for the database where
- * something must be read from it. BW_PENDING: asked to leave meanwhile. Otherwise what went wrong,
- * with a sentence in `error`. */
+/* Checks everything that can be wrong, then starts all parts, or none: what was started is stopped
+ * again. Does not wait for the database: both ports are open when it returns, and what must be
+ * learned from the database first is refused. What went wrong, with a sentence in `error`. */
 enum bw_code service_start(struct service *service, struct bw_error *error) BW_CHECKED;
 
-/* Stops all parts. Nothing may be under way any more. */
-void service_stop(struct service *service);
+/* Learns from the database what can only be known from it: tokens, courses. To be called until
+ * BW_OK. BW_UNAVAILABLE: not yet. Otherwise it will never succeed: `error` says why. */
+enum bw_code service_settle(struct service *service, struct bw_error *error) BW_CHECKED;
+
+/* Stops all parts. Nothing may be under way any more. False: a front can't be closed; nothing more
+ * was stopped or freed, and the process can only exit. */
+bool service_stop(struct service *service) BW_CHECKED;
 
 #endif

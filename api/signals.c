@@ -494,7 +494,7 @@ enum bw_code signals_start(struct signals *signals, struct poll_table *polls,
 
 void signals_stop(struct signals *signals)
 {
-    if (!signals->is_started)
+    if (signals == NULL || !signals->is_started)
         return;
     pthread_mutex_lock(&signals->mutex);
     signals->is_stopping = true;

@@ -55,7 +55,7 @@ enum bw_code signals_start(struct signals *signals, struct poll_table *polls,
                            struct hand_out_table *hand_outs, struct bw_error *error) BW_CHECKED;
 
 /* Sends what is pending, trying once and briefly, and ends the thread. What is told afterwards is
- * dropped. */
+ * dropped. NULL is fine. */
 void signals_stop(struct signals *signals);
 
 void signals_free(struct signals *signals); /* stopped, or never started; NULL is fine */

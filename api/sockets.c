@@ -228,6 +228,11 @@ static bool wait_for_none(struct sockets *sockets, int64_t wait_ms)
 void sockets_shut(struct sockets *sockets)
 {
     sockets_post(sockets, false, close_all, sockets);
+}
+
+static void sockets_empty(struct sockets *sockets)
+{
+    sockets_shut(sockets);
     if (wait_for_none(sockets, SHUT_WAIT_MS))
         return;
     log_warning("websockets did not close in time",
@@ -240,7 +245,7 @@ void sockets_close(struct sockets *sockets)
 {
     if (sockets == NULL)
         return;
-    sockets_shut(sockets);
+    sockets_empty(sockets);
     atomic_store(&sockets->is_over, true);
     wake(sockets);
     pthread_join(sockets->thread, NULL);

@@ -48,10 +48,12 @@ struct sockets_settings {
 enum bw_code sockets_open(const struct sockets_settings *settings, struct sockets **sockets,
                           struct bw_error *error) BW_CHECKED;
 
-/* Takes no more, closes all with 1001, and waits for their ends, three seconds at most. */
+/* Takes no more, and begins to close all with 1001; each has some seconds for that. Does not wait:
+ * see sockets_count. */
 void sockets_shut(struct sockets *sockets);
 
-/* Shuts, if that was not done, and ends the thread. NULL is fine. */
+/* Shuts, if that was not done, drops those that are still there after three seconds, and ends the
+ * thread. NULL is fine. */
 void sockets_close(struct sockets *sockets);
 
 /* An upgraded connection. `extra` is copied: bytes that were read already. With a `refusal`

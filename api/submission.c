@@ -8,6 +8,7 @@
 #include "api/api_metrics.h"
 #include "api/executor.h"
 #include "api/hand_out_table.h"
+#include "api/inflight.h"
 #include "api/options.h"
 #include "api/signals.h"
 #include "common/clock.h"
@@ -46,11 +47,24 @@ struct submission {
     struct result_commit result; /* its text is the submission's */
 };
 
+static struct submission *submission_new(struct api *api)
+{
+    struct submission *submission = calloc(1, sizeof *submission);
+    if (submission == NULL)
+        return NULL;
+    submission->api = api;
+    inflight_begin(api);
+    return submission;
+}
+
+/* After this the api may be gone, unless what it was begun for counts by itself. */
 static void submission_free(struct submission *submission)
 {
+    struct api *api = submission->api;
     json_decref(submission->logs);
     free(submission->result.result.text);
     free(submission);
+    inflight_end(api);
 }
 
 /* Frees before it tells: what is left of the request may be freed by the front at once, in another
@@ -252,6 +266,16 @@ static enum bw_code refuse_stranger(struct submission *submission, struct bw_err
                    submission->result.result.worker);
 }
 
+static void judge_by_leases(void *context);
+
+/* False: there is no time for it. */
+static bool judge_again(struct submission *submission)
+{
+    return time_left(submission) > RETRY_PAUSE_MS &&
+           executor_submit_later(submission->api->executor, true, RETRY_PAUSE_MS, judge_by_leases,
+                                 submission);
+}
+
 /* On the executor. While the database is away the result waits, without a thread. */
 static void judge_by_leases(void *context)
 {
@@ -263,10 +287,7 @@ static void judge_by_leases(void *context)
         code = refuse_stranger(submission, &error);
     if (code == BW_OK)
         store(submission);
-    else if (code == BW_UNAVAILABLE && time_left(submission) > RETRY_PAUSE_MS)
-        executor_submit_later(submission->api->executor, RETRY_PAUSE_MS, judge_by_leases,
-                              submission);
-    else
+    else if (code != BW_UNAVAILABLE || !judge_again(submission))
         refuse(submission, code, &error);
 }
 
@@ -386,10 +407,9 @@ static enum bw_code submission_fill(struct submission *submission,
 enum bw_code submission_begin(struct api *api, const struct submission_request *request,
                               struct bw_error *error)
 {
-    struct submission *submission = calloc(1, sizeof *submission);
+    struct submission *submission = submission_new(api);
     if (submission == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
-    submission->api = api;
     submission->settled = request->settled;
     submission->context = request->context;
     submission->expires_ms = clock_boot_ms() + TRY_MS;

@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/database_diagnosis.h"
 #include "common/database_pool.h"
 #include "common/layout.h"
+#include "common/log.h"
 
 enum {
     UPDATE_TRY_MS = 10000,
@@ -22,6 +24,8 @@ static const struct database_bounds stream_bounds = {4000, 2000, 12000, 4};
 static const struct database_bounds probe_bounds = {1500, 1500, 3000, 2};
 
 struct database {
+    mongoc_uri_t *uri;
+    const char *application; /* static */
     mongoc_client_pool_t *pool;
     mongoc_client_pool_t *stream_pool;
     mongoc_client_pool_t *probe_pool;
@@ -31,6 +35,7 @@ struct database {
     char name[64];
     atomic_bool has_layout;
     atomic_bool is_away;             /* the last probe failed */
+    atomic_bool is_too_old;          /* the server that answered last */
     _Atomic int64_t clock_offset_ms; /* the database's date minus clock_boot_ms */
 };
 
@@ -70,7 +75,8 @@ enum bw_code database_open(const char *uri, const char *name, const char *applic
         opened->stream_pool = database_pool_open(parsed, &stream_bounds, application, error);
     if (opened->stream_pool != NULL)
         opened->probe_pool = database_pool_open(parsed, &probe_bounds, application, error);
-    mongoc_uri_destroy(parsed);
+    opened->uri = parsed;
+    opened->application = application;
     opened->durable = mongoc_write_concern_new();
     mongoc_write_concern_set_wmajority(opened->durable, 8000);
     mongoc_write_concern_set_journal(opened->durable, true);
@@ -96,6 +102,7 @@ void database_close(struct database *database)
         mongoc_client_pool_destroy(database->stream_pool);
     if (database->probe_pool != NULL)
         mongoc_client_pool_destroy(database->probe_pool);
+    mongoc_uri_destroy(database->uri);
     mongoc_write_concern_destroy(database->durable);
     mongoc_read_concern_destroy(database->majority);
     mongoc_read_prefs_destroy(database->primary);
@@ -120,7 +127,10 @@ void database_return(struct database *database, mongoc_client_t *client)
     mongoc_client_pool_push(database->pool, client);
 }
 
-/* Before its first operation, each process sees to it that all collections are there. */
+static bool say_hello(struct database *database, mongoc_client_t *client, bson_error_t *reason);
+
+/* Before its first operation, each process sees to it that the server is one that Broadway can use,
+ * and that all collections are there. */
 mongoc_client_t *database_client(struct database *database, struct bw_error *error)
 {
     if (database_is_away(database)) {
@@ -131,7 +141,8 @@ mongoc_client_t *database_client(struct database *database, struct bw_error *err
     if (client == NULL || atomic_load(&database->has_layout))
         return client;
     bson_error_t reason;
-    if (!layout_make(client, database->name, database->durable, &reason)) {
+    if (!say_hello(database, client, &reason) ||
+        !layout_make(client, database->name, database->durable, &reason)) {
         (void)unavailable(&reason, error);
         database_return(database, client);
         return NULL;
@@ -184,9 +195,15 @@ static bool say_hello(struct database *database, mongoc_client_t *client, bson_e
                                            reason);
     if (ok)
         sample_clock(database, &reply, sent_ms, clock_boot_ms());
+    struct bw_error sentence;
+    bool is_too_old = diagnosis_is_too_old(client, &reply, ok ? NULL : reason, &sentence);
+    if (is_too_old)
+        snprintf(reason->message, sizeof reason->message, "%s", sentence.message);
+    if (ok || is_too_old)
+        atomic_store(&database->is_too_old, is_too_old);
     bson_destroy(&reply);
     bson_destroy(&hello);
-    return ok;
+    return ok && !is_too_old;
 }
 
 enum bw_code database_ping(struct database *database, struct bw_error *error)
@@ -198,6 +215,30 @@ enum bw_code database_ping(struct database *database, struct bw_error *error)
     bool ok = say_hello(database, client, &reason);
     database_return(database, client);
     return ok ? BW_OK : unavailable(&reason, error);
+}
+
+enum bw_code database_check(struct database *database, struct bw_error *error)
+{
+    if (!atomic_load(&database->is_too_old))
+        return BW_OK;
+    bson_error_t reason = {.message = ""};
+    mongoc_client_t *client = pop(database->probe_pool, error);
+    if (client == NULL)
+        return BW_UNAVAILABLE;
+    bool ok = say_hello(database, client, &reason);
+    mongoc_client_pool_push(database->probe_pool, client);
+    if (ok)
+        return BW_OK;
+    return bw_fail(error, atomic_load(&database->is_too_old) ? BW_INTERNAL : BW_UNAVAILABLE, "%s",
+                   reason.message);
+}
+
+void database_explain(struct database *database)
+{
+    struct bw_error sentence;
+    if (diagnosis_is_other_set(database->uri, database->application, &sentence))
+        log_warning("the database is not the one that is asked for",
+                    log_text("reason", sentence.message));
 }
 
 enum bw_code database_probe(struct database *database, struct bw_error *error)
@@ -415,7 +456,7 @@ static enum bw_code update_until_done(struct database *database, update_function
     int64_t until_ms = clock_boot_ms() + UPDATE_TRY_MS;
     bool may_retry;
     while (!update_once(database, run, collection, filter, update, matched, &may_retry, error)) {
-        if (!may_retry || clock_boot_ms() >= until_ms)
+        if (!may_retry || database_is_away(database) || clock_boot_ms() >= until_ms)
             return BW_UNAVAILABLE;
         usleep(RETRY_PAUSE_US);
     }

@@ -35,6 +35,14 @@ enum bw_code database_ping(struct database *database, struct bw_error *error) BW
  * again. */
 enum bw_code database_probe(struct database *database, struct bw_error *error) BW_CHECKED;
 
+/* Can this server be used at all? To be asked while the database can't be reached. BW_OK: yes, as
+ * far as is known; BW_UNAVAILABLE; BW_INTERNAL: it is too old, the sentence names both versions. */
+enum bw_code database_check(struct database *database, struct bw_error *error) BW_CHECKED;
+
+/* Asks the servers themselves why they can't be reached, some seconds long, and logs what may be
+ * found: that the URI names another replica set than theirs. */
+void database_explain(struct database *database);
+
 /* Did the last probe fail? False if there never was one. */
 bool database_is_away(const struct database *database);
 
@@ -104,7 +112,7 @@ enum bw_code database_delete_ids(struct database *database, const char *collecti
 
 /* One update by `filter`; `update` is a document or, as an array, a pipeline. *matched tells
  * whether it matched. Retried while that may help, 10 s at most: so `update` must be safe to
- * repeat. BW_UNAVAILABLE: unknown. */
+ * repeat; not while the last probe has failed. BW_UNAVAILABLE: unknown. */
 enum bw_code database_update(struct database *database, const char *collection,
                              const bson_t *filter, const bson_t *update, bool *matched,
                              struct bw_error *error) BW_CHECKED;

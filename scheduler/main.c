@@ -2,7 +2,7 @@
  * broadway-scheduler: takes the lease, leads while it holds it, stands by while another does.
  *
  * Order of the end: the core stops, the lease is given back, what is under way is settled,
- * connections are closed.
+ * connections are closed. SIGHUP, as of a terminal that is closed, ends nothing.
  */
 #include <curl/curl.h>
 #include <gnutls/gnutls.h>
@@ -24,7 +24,7 @@
 #include "scheduler/scheduler_metrics.h"
 #include "scheduler/status.h"
 
-enum { DATABASE_PAUSE_MS = 500, EXIT_USAGE = 2, TOKEN_BYTES = 32 };
+enum { DATABASE_PAUSE_MS = 500, EXPLAIN_AFTER_MS = 4000, EXIT_USAGE = 2, TOKEN_BYTES = 32 };
 
 struct scheduler {
     struct core core;
@@ -36,13 +36,25 @@ struct scheduler {
     pthread_t signal_thread;
 };
 
+/* Waits for the first SIGTERM or SIGINT. Of SIGHUP there is nothing to do: what this process was
+ * told it was told by its flags. */
+static int wait_for_stop(void)
+{
+    for (;;) {
+        int signal_number = stop_signal_wait_or_reread();
+        if (signal_number != SIGHUP)
+            return signal_number;
+        log_warning("SIGHUP: there is nothing to read again", log_number("signal", signal_number));
+    }
+}
+
 /* Turns SIGTERM and SIGINT into an event. A second one ends the process at once, and so does the
  * end of the grace: nothing durable lives in it. */
 static void *wait_for_signals(void *context)
 {
     struct core *core = context;
     int64_t grace_ms = core->options->grace_ms;
-    int signal_number = stop_signal_wait(-1);
+    int signal_number = wait_for_stop();
     log_info("stopping", log_number("signal", signal_number));
     inbox_post(core->inbox, event_new(EVENT_STOP, 0));
     signal_number = stop_signal_wait(grace_ms);
@@ -130,22 +142,35 @@ static enum bw_code learn_token(struct scheduler *scheduler, struct bw_error *er
                                scheduler->internal_token, &is_new, error);
 }
 
-/* Waits for the database and learns the token. False: stopped. */
-static bool prepare(struct scheduler *scheduler)
+/* BW_UNAVAILABLE: not yet. Otherwise it will never succeed. */
+static enum bw_code try_to_prepare(struct scheduler *scheduler, struct bw_error *error)
 {
-    struct bw_error error;
-    bool was_told = false;
+    enum bw_code code = database_ping(scheduler->core.database, error);
+    if (code == BW_OK)
+        return learn_token(scheduler, error);
+    struct bw_error reason = *error;
+    code = database_check(scheduler->core.database, error);
+    return code == BW_OK ? bw_fail(error, BW_UNAVAILABLE, "%s", reason.message) : code;
+}
+
+/* Waits for the database and learns the token. BW_PENDING: stopped. */
+static enum bw_code prepare(struct scheduler *scheduler, struct bw_error *error)
+{
+    int64_t begun_ms = clock_boot_ms();
+    bool was_told = false, is_explained = false;
     for (;;) {
-        enum bw_code code = database_ping(scheduler->core.database, &error);
-        if (code == BW_OK)
-            code = learn_token(scheduler, &error);
-        if (code == BW_OK)
-            return true;
+        enum bw_code code = try_to_prepare(scheduler, error);
+        if (code != BW_UNAVAILABLE)
+            return code;
         if (!was_told)
-            log_warning("waiting for the database", log_text("reason", error.message));
+            log_warning("waiting for the database", log_text("reason", error->message));
         was_told = true;
+        if (!is_explained && clock_boot_ms() - begun_ms >= EXPLAIN_AFTER_MS) {
+            database_explain(scheduler->core.database);
+            is_explained = true;
+        }
         if (sleep_or_stop(&scheduler->core, DATABASE_PAUSE_MS))
-            return false;
+            return BW_PENDING;
     }
 }
 
@@ -220,9 +245,12 @@ static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
     if (code != BW_OK)
         return code;
     publish_standby(core, "starting", NULL);
-    if (prepare(scheduler))
+    code = prepare(scheduler, error);
+    if (code == BW_PENDING)
+        return BW_OK;
+    if (code == BW_OK)
         code = callbacks_open(scheduler->internal_token, core->inbox, &core->callbacks, error);
-    if (code != BW_OK || core->callbacks == NULL)
+    if (code != BW_OK)
         return code;
     core->chores = chores_open(
         &(struct chores_settings){.runs = core->runs,
@@ -282,5 +310,7 @@ int main(int count, char **arguments)
     database_close(core->database);
     log_event(LOG_LEVEL_INFO, "stopped");
     log_close();
-    return code == BW_OK ? EXIT_SUCCESS : EXIT_USAGE;
+    if (code == BW_OK)
+        return EXIT_SUCCESS;
+    return code == BW_BAD_REQUEST ? EXIT_USAGE : EXIT_FAILURE;
 }

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "common/clock.h"
 
@@ -165,9 +166,9 @@ static void a_task_for_later_runs_when_it_is_due_and_holds_no_thread_before(void
     (void)state;
     int64_t begun_ms = clock_boot_ms();
     atomic_store(&noted.runs, 0);
-    executor_submit_later(executor, 120, note_time, NULL);
-    executor_submit_later(executor, 40, note_time, NULL);
-    executor_submit_later(executor, 80, note_time, NULL);
+    assert_true(executor_submit_later(executor, true, 120, note_time, NULL));
+    assert_true(executor_submit_later(executor, true, 40, note_time, NULL));
+    assert_true(executor_submit_later(executor, true, 80, note_time, NULL));
     for (int i = 0; i < THREADS; i++) /* all threads are free */
         assert_true(executor_submit(executor, true, wait_at_gate, NULL));
     await_waiting(THREADS);
@@ -183,10 +184,78 @@ static void closing_runs_what_was_for_later_at_once(void **state)
 {
     (void)state;
     int64_t begun_ms = clock_boot_ms();
-    executor_submit_later(executor, 600000, count, &gate.done);
+    assert_true(executor_submit_later(executor, true, 600000, count, &gate.done));
     executor_close(executor);
     assert_int_equal(atomic_load(&gate.done), 1);
     assert_true(clock_boot_ms() - begun_ms < 60000);
+}
+
+static struct {
+    struct executor *executor;
+    atomic_int runs, refused;
+} again;
+
+static void submit_itself(void *argument)
+{
+    atomic_fetch_add(&again.runs, 1);
+    if (!executor_submit_later(again.executor, true, 1, submit_itself, argument))
+        atomic_fetch_add(&again.refused, 1);
+}
+
+static void what_submits_itself_for_later_ends_when_the_executor_closes(void **state)
+{
+    (void)state;
+    atomic_store(&again.runs, 0);
+    atomic_store(&again.refused, 0);
+    again.executor = executor;
+    for (int i = 0; i < THREADS; i++)
+        assert_true(executor_submit_later(executor, true, 600000, submit_itself, NULL));
+    executor_close(executor);
+    assert_int_equal(atomic_load(&again.runs), THREADS);
+    assert_int_equal(atomic_load(&again.refused), THREADS);
+}
+
+static void what_is_not_urgent_and_due_lets_all_others_go_first(void **state)
+{
+    (void)state;
+    static int numbers[] = {0, 1, 2};
+    struct executor *single;
+    struct bw_error error;
+    assert_int_equal(executor_open(1, &single, &error), BW_OK);
+    line.length = 0;
+    assert_true(executor_submit(single, true, wait_at_gate, NULL));
+    await_waiting(1);
+    assert_true(executor_submit_later(single, false, 0, line_up, &numbers[2]));
+    assert_true(executor_submit(single, false, line_up, &numbers[1]));
+    assert_true(executor_submit(single, true, line_up, &numbers[0]));
+    open_gate();
+    executor_close(single);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(line.order[i], i);
+    executor_close(executor);
+}
+
+/* CPU time of this thread, in microseconds, for so many that are all due later than those before
+ * them, as polls that are shed are. */
+static int64_t submit_many(int many)
+{
+    struct timespec begun, ended;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begun);
+    for (int i = 0; i < many; i++)
+        assert_true(executor_submit_later(executor, false, 600000 + i / 100, count, &gate.done));
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ended);
+    return (ended.tv_sec - begun.tv_sec) * 1000000 + (ended.tv_nsec - begun.tv_nsec) / 1000;
+}
+
+static void twice_as_many_for_later_cost_no_more_than_twice_as_much_each(void **state)
+{
+    (void)state;
+    int64_t few_us = submit_many(20000);  /* 20,000 of them */
+    int64_t more_us = submit_many(20000); /* 20,000 behind 20,000 */
+    assert_true(more_us < 2 * few_us + 20000);
+    assert_true(few_us < 1000000);
+    executor_close(executor);
+    assert_int_equal(atomic_load(&gate.done), 40000);
 }
 
 int main(void)
@@ -200,6 +269,9 @@ int main(void)
                                start),
         cmocka_unit_test_setup(closing_runs_what_was_for_later_at_once, start),
         cmocka_unit_test_setup(a_task_may_submit_another_while_it_closes, start),
+        cmocka_unit_test_setup(what_submits_itself_for_later_ends_when_the_executor_closes, start),
+        cmocka_unit_test_setup(what_is_not_urgent_and_due_lets_all_others_go_first, start),
+        cmocka_unit_test_setup(twice_as_many_for_later_cost_no_more_than_twice_as_much_each, start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

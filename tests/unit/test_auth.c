@@ -65,6 +65,7 @@ static struct auth_keys *open_keys(struct api_options options)
 {
     struct auth_keys *keys = NULL;
     assert_int_equal(auth_open(&options, NULL, &keys, &error), BW_OK);
+    assert_int_equal(auth_learn(keys, &error), BW_OK);
     return keys;
 }
 
@@ -274,13 +275,38 @@ static void tokens_that_the_database_keeps_must_be_there_and_readable(void **sta
     struct auth_keys *keys = NULL;
     options.cluster_token = NULL;
     snprintf(fake_settings.cluster, sizeof fake_settings.cluster, "not a hash");
-    assert_int_equal(auth_open(&options, NULL, &keys, &error), BW_INTERNAL);
+    assert_int_equal(auth_open(&options, NULL, &keys, &error), BW_OK);
+    assert_int_equal(auth_learn(keys, &error), BW_INTERNAL);
     fake_settings.is_away = true;
-    assert_int_equal(auth_open(&options, NULL, &keys, &error), BW_UNAVAILABLE);
+    assert_int_equal(auth_learn(keys, &error), BW_UNAVAILABLE);
+    auth_close(keys);
     options = given("127.0.0.1", NULL);
     options.internal_token = NULL;
-    assert_int_equal(auth_open(&options, NULL, &keys, &error), BW_UNAVAILABLE);
-    assert_null(keys);
+    assert_int_equal(auth_open(&options, NULL, &keys, &error), BW_OK);
+    assert_int_equal(auth_learn(keys, &error), BW_UNAVAILABLE);
+    auth_close(keys);
+}
+
+static void until_a_token_is_learned_what_needs_it_is_unavailable_and_nothing_else(void **state)
+{
+    (void)state;
+    struct api_options options = given("192.0.2.7", "the-client-token");
+    struct auth_keys *keys = NULL;
+    struct exchange right = from("127.0.0.1", "Bearer the-internal-token");
+    struct exchange client = from("127.0.0.1", "Bearer the-client-token");
+    options.cluster_token = NULL;
+    assert_int_equal(auth_open(&options, NULL, &keys, &error), BW_OK);
+    assert_int_equal(auth_cluster(keys, "anything", "127.0.0.1", &error), BW_UNAVAILABLE);
+    assert_int_equal(auth_course_cluster(keys, "anything", "127.0.0.1", &error), BW_UNAVAILABLE);
+    assert_int_equal(auth_internal(keys, &right, &error), BW_OK);
+    assert_int_equal(auth_client(keys, &client, &error), BW_OK);
+    auth_close(keys);
+    options = given("192.0.2.7", "the-client-token");
+    options.internal_token = NULL;
+    assert_int_equal(auth_open(&options, NULL, &keys, &error), BW_OK);
+    assert_int_equal(auth_internal(keys, &right, &error), BW_UNAVAILABLE);
+    assert_int_equal(auth_cluster(keys, "the-cluster-token", "127.0.0.1", &error), BW_OK);
+    auth_close(keys);
 }
 
 static void internal_token_is_agreed_upon_if_none_is_given(void **state)
@@ -311,6 +337,8 @@ int main(void)
         cmocka_unit_test_setup(database_is_not_asked_for_tokens_that_are_given, reset),
         cmocka_unit_test_setup(made_cluster_token_is_shown_once_and_kept_as_a_hash, reset),
         cmocka_unit_test_setup(tokens_that_the_database_keeps_must_be_there_and_readable, reset),
+        cmocka_unit_test_setup(
+            until_a_token_is_learned_what_needs_it_is_unavailable_and_nothing_else, reset),
         cmocka_unit_test_setup(internal_token_is_agreed_upon_if_none_is_given, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
