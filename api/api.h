@@ -36,6 +36,7 @@ struct api {
     struct hand_out_table *hand_outs;     /* api/hand_out_table.h: what this replica delivered */
     struct signals *signals;              /* api/signals.h: what the scheduler is told */
     struct questions *questions;          /* api/questions.h: what it is asked */
+    struct grader_presence *graders;      /* api/grader_presence.h: whether any is alive */
     struct sockets *sockets;              /* api/sockets.h: of graders (api/course_socket.h) */
     struct event_streams *streams;        /* api/event_streams.h */
     struct under_way *under_way;          /* api/under_way.h: what these have begun */

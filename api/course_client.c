@@ -8,6 +8,7 @@
 #include "api/course_status.h"
 #include "api/definition_cache.h"
 #include "api/executor.h"
+#include "api/grader_presence.h"
 #include "api/options.h"
 #include "api/run_creation.h"
 #include "api/run_facts.h"
@@ -200,6 +201,9 @@ static enum bw_code read_facts(struct api *api, const struct run *run,
     return run_facts_read(&sources, run, &view, found, error);
 }
 
+/* A fresh run's status is that of the system this protocol comes from, key by key. */
+enum { TOLD_AFTER_MS = 10000 };
+
 enum bw_code course_run_status(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
@@ -210,7 +214,10 @@ enum bw_code course_run_status(struct api *api, struct exchange *exchange, struc
         return code;
     code = read_facts(api, &run, &found, error);
     if (code == BW_OK) {
-        exchange_succeed(exchange, course_status_answer(&run, found.jobs));
+        const char *missing = run_status_has_queued(&run, found.jobs)
+                                  ? grader_presence_missing(api->graders, &run, TOLD_AFTER_MS)
+                                  : NULL;
+        exchange_succeed(exchange, course_status_answer(&run, found.jobs, missing));
         run_facts_clear(&found);
     }
     run_clear(&run);

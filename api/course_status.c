@@ -101,12 +101,17 @@ static json_t *show_jobs(const struct run *run, const struct definition *definit
     return jobs;
 }
 
-json_t *course_status_answer(const struct run *run, const struct job_fact *facts)
+json_t *course_status_answer(const struct run *run, const struct job_fact *facts,
+                             const char *waiting_for)
 {
-    return json_pack("{s:s,s:o,s:o,s:o}", "state", course_run_state(run_status_phase(run, facts)),
-                     "pre_processing_job_state", show_jobs(run, NULL, facts, JOB_PRE, show_state),
-                     "post_processing_job_state", show_jobs(run, NULL, facts, JOB_POST, show_state),
-                     "student_jobs_state", show_jobs(run, NULL, facts, JOB_STUDENT, show_state));
+    json_t *status = json_pack(
+        "{s:s,s:o,s:o,s:o}", "state", course_run_state(run_status_phase(run, facts)),
+        "pre_processing_job_state", show_jobs(run, NULL, facts, JOB_PRE, show_state),
+        "post_processing_job_state", show_jobs(run, NULL, facts, JOB_POST, show_state),
+        "student_jobs_state", show_jobs(run, NULL, facts, JOB_STUDENT, show_state));
+    if (waiting_for != NULL)
+        json_object_set_new(status, "waiting_for", json_string(waiting_for));
+    return status;
 }
 
 json_t *course_env_answer(const struct run *run, const struct definition *definition,

@@ -19,8 +19,9 @@
 const char *course_run_state(enum run_phase phase);
 
 /* {"state", "pre_processing_job_state", "post_processing_job_state", "student_jobs_state"}, the
- * last in the order of students. New reference. */
-json_t *course_status_answer(const struct run *run, const struct job_fact *facts);
+ * last in the order of students; and "waiting_for", unless that is NULL. New reference. */
+json_t *course_status_answer(const struct run *run, const struct job_fact *facts,
+                             const char *waiting_for);
 
 /* {"pre_processing_env", "post_processing_env", "student_env"}. New reference. */
 json_t *course_env_answer(const struct run *run, const struct definition *definition,

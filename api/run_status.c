@@ -121,6 +121,19 @@ static json_t *students_answer(const struct answer *answer)
     return students;
 }
 
+bool run_status_has_queued(const struct run *run, const struct job_fact *facts)
+{
+    enum run_phase phase = run_status_phase(run, facts);
+    for (uint32_t slot = 0; slot < job_count(run); slot++) {
+        enum job_kind kind;
+        uint32_t index;
+        run_slot_job(run->has_pre, run->students, slot, &kind, &index);
+        if (job_status(&facts[slot], phase, kind) == STATUS_QUEUED)
+            return true;
+    }
+    return false;
+}
+
 static json_t *progress_answer(const struct answer *answer)
 {
     uint32_t total = job_count(answer->run), statuses[4] = {0}, outcomes[4] = {0};
@@ -153,7 +166,7 @@ static int64_t finished_date(const struct answer *answer, int64_t last_result_ms
 
 json_t *run_status_answer(const struct run *run, const struct definition *definition,
                           const struct job_fact *facts, const struct run_view *view,
-                          int64_t last_result_ms)
+                          int64_t last_result_ms, const char *waiting_for)
 {
     struct answer answer = {run, definition, facts, view, run_status_phase(run, facts)};
     json_t *object = json_object();
@@ -169,5 +182,7 @@ json_t *run_status_answer(const struct run *run, const struct definition *defini
     json_object_set_new(object, "started_at", date_answer(run->started_ms));
     json_object_set_new(object, "finished_at", date_answer(finished_date(&answer, last_result_ms)));
     json_object_set_new(object, "progress", progress_answer(&answer));
+    json_object_set_new(object, "waiting_for",
+                        waiting_for == NULL ? json_null() : json_string(waiting_for));
     return object;
 }

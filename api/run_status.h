@@ -37,11 +37,14 @@ struct run_view {
 /* The phase by the facts, a fact per slot (common/run.h); what is on record as over stays so. */
 enum run_phase run_status_phase(const struct run *run, const struct job_fact *facts);
 
-/* The answer. `definition` may be NULL if no student is to be shown. `last_result_ms`: the date of
- * the latest result, which stands for the end of a run whose end is not on record yet; 0: not
- * known. New reference; NULL: no memory. */
+/* Does any job wait for a grader? */
+bool run_status_has_queued(const struct run *run, const struct job_fact *facts);
+
+/* The answer, in which "waiting_for" is `waiting_for` or null. `definition` may be NULL if no
+ * student is to be shown. `last_result_ms`: the date of the latest result, which stands for the end
+ * of a run whose end is not on record yet; 0: not known. New reference; NULL: no memory. */
 json_t *run_status_answer(const struct run *run, const struct definition *definition,
                           const struct job_fact *facts, const struct run_view *view,
-                          int64_t last_result_ms);
+                          int64_t last_result_ms, const char *waiting_for);
 
 #endif

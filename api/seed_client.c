@@ -6,6 +6,7 @@
 
 #include "api/api.h"
 #include "api/definition_cache.h"
+#include "api/grader_presence.h"
 #include "api/options.h"
 #include "api/run_creation.h"
 #include "api/run_facts.h"
@@ -104,7 +105,11 @@ static enum bw_code show(struct api *api, const struct run *run, const struct ru
     }
     enum bw_code code = run_facts_read(&sources, run, view, &found, error);
     if (code == BW_OK) {
-        *answer = run_status_answer(run, definition, found.jobs, view, found.last_result_ms);
+        const char *missing = run_status_has_queued(run, found.jobs)
+                                  ? grader_presence_missing(api->graders, run, 0)
+                                  : NULL;
+        *answer = run_status_answer(run, definition, found.jobs, view, found.last_result_ms,
+                                    missing);
         run_facts_clear(&found);
     }
     definition_release(definition);

@@ -15,6 +15,7 @@
 #include "api/descriptors.h"
 #include "api/executor.h"
 #include "api/front.h"
+#include "api/grader_presence.h"
 #include "api/hand_out_table.h"
 #include "api/life.h"
 #include "api/options.h"
@@ -208,11 +209,13 @@ static enum bw_code start_memory(struct service *service, struct bw_error *error
     api->course_workers = worker_cache_new(
         &(struct worker_cache_settings){.store = api->worker_store, .protocol = PROTOCOL_COURSE});
     api->hand_outs = hand_out_table_new();
+    api->graders = grader_presence_new(api->database);
     return BW_OK;
 }
 
 static void stop_memory(struct service *service)
 {
+    grader_presence_free(service->api.graders);
     hand_out_table_free(service->api.hand_outs);
     worker_cache_free(service->api.workers);
     worker_cache_free(service->api.course_workers);

@@ -17,6 +17,12 @@ static inline const char *protocol_name(enum protocol protocol)
     return protocol == PROTOCOL_COURSE ? "course" : "seed";
 }
 
+/* What it is called in answers, metrics and sentences. */
+static inline const char *protocol_title(enum protocol protocol)
+{
+    return protocol == PROTOCOL_COURSE ? "course" : "classic";
+}
+
 /* The protocol of that name; the seed's if it is none. */
 static inline enum protocol protocol_parse(const char *name)
 {

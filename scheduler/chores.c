@@ -42,6 +42,13 @@ static void mark_workers(struct chores *chores, struct chore *chore)
                                     &unused);
 }
 
+static void note_graders(struct chores *chores, struct chore *chore)
+{
+    struct bw_error unused;
+    chore->code = leader_store_note_graders(chores->settings.leader, chore->graders.holder,
+                                            chore->graders.term, chore->graders.since_ms, &unused);
+}
+
 static void read_worker(struct chores *chores, struct chore *chore)
 {
     struct bw_error unused;
@@ -127,11 +134,12 @@ static void remove_orphans(struct chores *chores, struct chore *chore)
 }
 
 static void (*const doers[])(struct chores *chores, struct chore *chore) = {
-    [CHORE_END_LEASE] = end_lease,           [CHORE_SAVE_RUN] = save_run,
-    [CHORE_MARK_WORKERS] = mark_workers,     [CHORE_DELETE_WORKER] = delete_worker,
-    [CHORE_READ_WORKER] = read_worker,       [CHORE_FIND_RUNS] = find_runs,
-    [CHORE_FIND_RESULTS] = find_results,     [CHORE_REMOVE_RUNS] = remove_runs,
-    [CHORE_REMOVE_ORPHANS] = remove_orphans, [CHORE_FIND_SIGNALS] = find_signals,
+    [CHORE_END_LEASE] = end_lease,       [CHORE_SAVE_RUN] = save_run,
+    [CHORE_MARK_WORKERS] = mark_workers, [CHORE_DELETE_WORKER] = delete_worker,
+    [CHORE_READ_WORKER] = read_worker,   [CHORE_FIND_RUNS] = find_runs,
+    [CHORE_FIND_RESULTS] = find_results, [CHORE_REMOVE_RUNS] = remove_runs,
+    [CHORE_NOTE_GRADERS] = note_graders, [CHORE_REMOVE_ORPHANS] = remove_orphans,
+    [CHORE_FIND_SIGNALS] = find_signals,
 };
 
 /* The next chore, or NULL: closing, and nothing is left. */

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/run.h"
+#include "common/store/leader_store.h"
 #include "common/store/lease_store.h"
 #include "common/store/result_store.h"
 #include "common/store/run_store.h"
@@ -21,6 +22,7 @@ enum chore_kind {
     CHORE_END_LEASE,
     CHORE_SAVE_RUN,
     CHORE_MARK_WORKERS,
+    CHORE_NOTE_GRADERS,
     CHORE_DELETE_WORKER,
     CHORE_READ_WORKER,
     CHORE_FIND_RUNS,    /* the active ones */
@@ -57,6 +59,11 @@ struct chore {
             char id[WORKER_ID_SIZE];
         } worker;
         struct {
+            char holder[WORKER_ID_SIZE];
+            int64_t term;
+            int64_t since_ms[PROTOCOLS];
+        } graders;
+        struct {
             char replica[WORKER_ID_SIZE]; /* through which it was heard of */
             struct worker worker;         /* its id; once done, all of it */
         } read;
@@ -92,6 +99,7 @@ struct chores_settings {
     struct worker_store *workers;
     struct result_store *results;
     struct signal_store *signals;
+    struct leader_store *leader;
     struct retention *retention;
     struct inbox *inbox;
     struct fence fence; /* closed: chores come back undone, as unknown */

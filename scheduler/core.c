@@ -64,6 +64,7 @@ void core_reset(struct core *core)
     core->giving_up = 0;
     forget_asked_workers(core, INT64_MAX);
     worker_marks_forget(core);
+    core->graders.is_under_way = false;
     sweep_reset(&core->sweep);
     core->generation++;
     core->must_recover = false;
@@ -88,6 +89,9 @@ static void chore_done(struct core *core, struct chore *chore)
     case CHORE_REMOVE_RUNS:
     case CHORE_REMOVE_ORPHANS:
         sweep_seen(core, chore);
+        break;
+    case CHORE_NOTE_GRADERS:
+        grader_presence_noted(core, chore);
         break;
     case CHORE_MARK_WORKERS:
         workers_recorded(core);
@@ -226,7 +230,7 @@ static void publish_metrics(struct core *core)
     metric_set(core->metrics, SCHEDULER_QUEUED_JOBS, (int64_t)queue_length(&core->queue));
     metric_set(core->metrics, SCHEDULER_RUNNING_JOBS, HASH_COUNT(core->leases.leases));
     metric_set(core->metrics, SCHEDULER_WAITING_POLLS, (int64_t)core->replicas.waiting);
-    metric_set(core->metrics, SCHEDULER_WORKERS_ALIVE, core->workers.alive);
+    grader_presence_count(core);
     metric_set(core->metrics, SCHEDULER_WORKERS_PAUSED,
                worker_table_paused(&core->workers, core->now_ms));
     metric_set(core->metrics, SCHEDULER_WORKERS_STUCK,

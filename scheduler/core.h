@@ -14,6 +14,7 @@
  *   questions.c what replicas ask for their clients, and the ends of websockets
  *   watching.c  what those who follow a job or a run are told
  *   untouched.c runs that recovery need not read
+ *   grader_presence.c  of which protocol no grader is alive
  *   sweep.c     what the change stream should have told, looked up now and then
  */
 #ifndef SCHEDULER_CORE_H
@@ -49,6 +50,13 @@ struct worker_marks {
     struct worker_mark *list; /* owned */
     size_t count, room;
     bool is_under_way; /* a batch that was taken out of it */
+};
+
+/* grader_presence.c */
+struct grader_presence {
+    int64_t since_ms[PROTOCOLS]; /* database date since when no grader is alive; 0: one is */
+    int64_t recorded_ms[PROTOCOLS], recorded_term; /* what the leader's document says of it */
+    bool is_under_way;                             /* being recorded */
 };
 
 struct core {
@@ -93,6 +101,7 @@ struct core {
     int64_t looked_ms;          /* when the workers were looked at last */
     struct asked_worker *asked; /* workers that nobody told of, asked for a moment ago */
     struct worker_marks marks;  /* hearing.c */
+    struct grader_presence graders;
     struct sweep sweep;
     bool must_recover; /* what this state says can't be trusted any longer */
     bool is_stopping;
@@ -174,6 +183,11 @@ void sockets_lost(struct core *core, const struct known_replica *replica);
 /* The id of a worker that was known has been registered again. */
 void worker_registered_again(struct core *core, struct known_worker *worker,
                              const struct worker *registered);
+
+/* grader_presence.c */
+/* Counts the graders that are alive, and records of which protocol there is none. */
+void grader_presence_count(struct core *core);
+void grader_presence_noted(struct core *core, const struct chore *chore);
 
 /* progress.c */
 /* A run was started or cancelled, or is merely found; takes what it owns. */

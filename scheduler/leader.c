@@ -145,6 +145,7 @@ enum bw_code leadership_take(struct leadership *leadership, struct leader *leade
                              leader, is_taken, error);
     if (code != BW_OK || !*is_taken)
         return code;
+    memcpy(leader->no_grader_since_ms, seen.no_grader_since_ms, sizeof seen.no_grader_since_ms);
     leadership->term = leader->term;
     leadership->is_stopping = false;
     atomic_store(&leadership->is_deposed, false);

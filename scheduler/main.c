@@ -210,6 +210,8 @@ static void serve(struct core *core)
         publish_standby(core, code == BW_OK ? "ready" : "database unreachable", &leader);
         if (code == BW_OK && is_taken) {
             log_info("leading", log_number("term", leader.term));
+            memcpy(core->graders.since_ms, leader.no_grader_since_ms,
+                   sizeof core->graders.since_ms);
             core_lead(core, leader.term);
             leadership_resign(core->leadership, core->is_stopping);
             log_info("no longer leading", log_number("term", leader.term));
@@ -258,6 +260,7 @@ static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
                                   .workers = core->worker_store,
                                   .results = core->results,
                                   .signals = core->signals,
+                                  .leader = core->leader_store,
                                   .retention = scheduler->retention,
                                   .inbox = core->inbox,
                                   .fence = leadership_fence(core->leadership)});

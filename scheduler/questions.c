@@ -70,9 +70,10 @@ static json_t *workers_answer(const struct core *core)
     const struct known_worker *worker, *following;
     HASH_ITER (hh, core->workers.workers, worker, following)
         json_array_append_new(
-            list, json_pack("{s:s,s:I,s:b,s:b}", "hostname", worker_hostname(worker),
+            list, json_pack("{s:s,s:I,s:b,s:b,s:s}", "hostname", worker_hostname(worker),
                             "jobs_processed", (json_int_t)worker->jobs_processed, "busy",
-                            (int)(worker->held > 0), "alive", (int)worker->is_alive));
+                            (int)(worker->held > 0), "alive", (int)worker->is_alive, "protocol",
+                            protocol_title(worker->protocol)));
     return json_pack("{s:o}", "worker_nodes", list);
 }
 

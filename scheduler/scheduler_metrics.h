@@ -20,8 +20,14 @@
       METRIC_GAUGE, "Age of the oldest run that has a job waiting")                                \
     X(SCHEDULER_WAITING_POLLS, "broadway_scheduler_waiting_polls", NULL, METRIC_GAUGE,             \
       "Polls that wait for a job")                                                                 \
-    X(SCHEDULER_WORKERS_ALIVE, "broadway_scheduler_workers_alive", NULL, METRIC_GAUGE,             \
-      "Workers that are alive")                                                                    \
+    X(SCHEDULER_WORKERS_ALIVE_CLASSIC, "broadway_scheduler_workers_alive", "protocol=\"classic\"", \
+      METRIC_GAUGE, "Workers that are alive, by their protocol")                                   \
+    X(SCHEDULER_WORKERS_ALIVE_COURSE, "broadway_scheduler_workers_alive", "protocol=\"course\"",   \
+      METRIC_GAUGE, "Workers that are alive, by their protocol")                                   \
+    X(SCHEDULER_UNSERVED_JOBS_CLASSIC, "broadway_scheduler_unserved_jobs", "protocol=\"classic\"", \
+      METRIC_GAUGE, "Jobs that wait while no grader of their protocol is alive")                   \
+    X(SCHEDULER_UNSERVED_JOBS_COURSE, "broadway_scheduler_unserved_jobs", "protocol=\"course\"",   \
+      METRIC_GAUGE, "Jobs that wait while no grader of their protocol is alive")                   \
     X(SCHEDULER_REPLICAS_OUT_OF_CONTACT, "broadway_scheduler_replicas_out_of_contact", NULL,       \
       METRIC_GAUGE, "Known API replicas that do not answer callbacks")                             \
     X(SCHEDULER_HAND_OUTS, "broadway_scheduler_hand_outs_total", NULL, METRIC_COUNTER,             \

@@ -125,6 +125,13 @@ bool worker_is_overdue(const struct worker_table *table, const struct known_work
     return now_ms - worker->heard_ms > worker_patience_ms(table) + stretch_ms;
 }
 
+void worker_table_count(const struct worker_table *table, uint32_t alive[PROTOCOLS])
+{
+    const struct known_worker *worker, *following;
+    HASH_ITER (hh, table->workers, worker, following)
+        alive[worker->protocol] += worker->is_alive;
+}
+
 uint32_t worker_table_paused(const struct worker_table *table, int64_t now_ms)
 {
     const struct known_worker *worker, *following;

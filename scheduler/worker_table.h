@@ -100,6 +100,9 @@ int64_t worker_patience_ms(const struct worker_table *table);
 bool worker_is_overdue(const struct worker_table *table, const struct known_worker *worker,
                        int64_t now_ms, int64_t silence_ms);
 
+/* How many are alive, by enum protocol; adds to `alive`. */
+void worker_table_count(const struct worker_table *table, uint32_t alive[PROTOCOLS]);
+
 /* How many are paused. */
 uint32_t worker_table_paused(const struct worker_table *table, int64_t now_ms);
 

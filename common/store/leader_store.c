@@ -10,6 +10,9 @@
 
 enum { DUPLICATE_KEY = 11000 };
 
+static const char *const no_grader_fields[PROTOCOLS] = {"no_classic_grader_since",
+                                                        "no_course_grader_since"};
+
 struct leader_store {
     struct database *database;
 };
@@ -43,6 +46,9 @@ bool leader_from_document(const bson_t *document, struct leader *leader)
      * removing it. They mark their own by the date alone, which no renewal ever writes. */
     leader->is_released = document_integer(document, "released_term", -1) == leader->term ||
                           leader->expires_ms == 0;
+    if (document_integer(document, "graders_term", -1) == leader->term)
+        for (int i = 0; i < PROTOCOLS; i++)
+            leader->no_grader_since_ms[i] = document_date(document, no_grader_fields[i]);
     leader->mark = document_integer(document, "mark", 0);
     return leader->holder[0] != '\0';
 }
@@ -263,5 +269,28 @@ enum bw_code leader_store_mark(struct leader_store *store, const char *holder, i
     BSON_APPEND_INT64(&set, "mark", mark);
     enum bw_code code = set_own(store, holder, term, &set, error);
     bson_destroy(&set);
+    return code;
+}
+
+enum bw_code leader_store_note_graders(struct leader_store *store, const char *holder, int64_t term,
+                                       const int64_t no_grader_since_ms[PROTOCOLS],
+                                       struct bw_error *error)
+{
+    bson_t set = BSON_INITIALIZER;
+    BSON_APPEND_INT64(&set, "graders_term", term);
+    for (int i = 0; i < PROTOCOLS; i++)
+        BSON_APPEND_DATE_TIME(&set, no_grader_fields[i], no_grader_since_ms[i]);
+    enum bw_code code = set_own(store, holder, term, &set, error);
+    bson_destroy(&set);
+    return code;
+}
+
+enum bw_code leader_store_look(struct leader_store *store, struct leader *leader,
+                               struct bw_error *error)
+{
+    struct reading reading = {0};
+    enum bw_code code = read_leader(store, &reading, error);
+    if (code == BW_OK)
+        *leader = reading.leader;
     return code;
 }

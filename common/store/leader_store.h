@@ -15,6 +15,7 @@
 
 #include "common/database.h"
 #include "common/job.h"
+#include "common/protocol.h"
 
 struct leader_store;
 
@@ -25,7 +26,10 @@ struct leader {
     int64_t expires_ms; /* database date */
     int64_t lease_ms;   /* the holder's; 0: not known */
     bool is_released;   /* nobody holds it */
-    int64_t mark;       /* touched by recovery: a number that the tail waits for */
+    /* By enum protocol: since when no grader of it is alive (database date); 0: one is, or nothing
+     * is known: the leader of this term has not said anything. */
+    int64_t no_grader_since_ms[PROTOCOLS];
+    int64_t mark; /* touched by recovery: a number that the tail waits for */
 };
 
 enum bw_code leader_store_open(struct database *database, struct leader_store **store,
@@ -60,6 +64,17 @@ enum bw_code leader_store_release(struct leader_store *store, const char *holder
  * before. */
 enum bw_code leader_store_mark(struct leader_store *store, const char *holder, int64_t term,
                                int64_t mark, struct bw_error *error) BW_CHECKED;
+
+/* Says since when which protocols have no grader that is alive (0: there is one); with the term,
+ * since earlier versions neither say nor remove it. */
+enum bw_code leader_store_note_graders(struct leader_store *store, const char *holder, int64_t term,
+                                       const int64_t no_grader_since_ms[PROTOCOLS],
+                                       struct bw_error *error) BW_CHECKED;
+
+/* What the document says, for those who do not lead. A document that is not there has an empty
+ * holder. */
+enum bw_code leader_store_look(struct leader_store *store, struct leader *leader,
+                               struct bw_error *error) BW_CHECKED;
 
 /* For the tail. */
 bool leader_from_document(const bson_t *document, struct leader *leader);

@@ -582,11 +582,29 @@ def test_the_worker_list_is_the_live_state_of_the_whole_cluster(staff):
     def rows():
         return {row["hostname"]: row for row in staff.course(replica=1).workers()}
 
-    assert rows()[hosts[0]] == {"hostname": hosts[0], "jobs_processed": 2, "busy": True, "alive": True}
-    assert rows()[hosts[1]] == {"hostname": hosts[1], "jobs_processed": 0, "busy": False, "alive": True}
+    assert rows()[hosts[0]] == {
+        "hostname": hosts[0],
+        "jobs_processed": 2,
+        "busy": True,
+        "alive": True,
+        "protocol": "course",
+    }
+    assert rows()[hosts[1]] == {
+        "hostname": hosts[1],
+        "jobs_processed": 0,
+        "busy": False,
+        "alive": True,
+        "protocol": "course",
+    }
     for job in jobs:
         busy.finish(job)
-    assert rows()[hosts[0]] == {"hostname": hosts[0], "jobs_processed": 2, "busy": False, "alive": True}
+    assert rows()[hosts[0]] == {
+        "hostname": hosts[0],
+        "jobs_processed": 2,
+        "busy": False,
+        "alive": True,
+        "protocol": "course",
+    }
     wait_until(lambda: not rows()[hosts[0]]["alive"] and not rows()[hosts[1]]["alive"], 6, "silent workers are dead")
 
 

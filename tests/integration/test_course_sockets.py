@@ -375,14 +375,14 @@ def test_the_worker_list_shows_sockets_as_they_are(staff):
     def row():
         return next(row for row in course.workers() if row["hostname"] == host)
 
-    assert row() == {"hostname": host, "jobs_processed": 0, "busy": False, "alive": True}
+    assert row() == {"hostname": host, "jobs_processed": 0, "busy": False, "alive": True, "protocol": "course"}
     course.run(1)
     job = grader.take()
-    assert row() == {"hostname": host, "jobs_processed": 1, "busy": True, "alive": True}
+    assert row() == {"hostname": host, "jobs_processed": 1, "busy": True, "alive": True, "protocol": "course"}
     grader.finish(job)
     assert row()["busy"] is False
     grader.close()
-    assert row() == {"hostname": host, "jobs_processed": 1, "busy": False, "alive": False}
+    assert row() == {"hostname": host, "jobs_processed": 1, "busy": False, "alive": False, "protocol": "course"}
 
 
 def test_a_replica_that_leaves_closes_its_sockets_with_1001(staff, make_replica):

@@ -34,7 +34,7 @@ static void assert_status(const struct run *run, const struct job_fact *facts, c
                           const char *rest)
 {
     char expected[1024];
-    json_auto_t *status = course_status_answer(run, facts);
+    json_auto_t *status = course_status_answer(run, facts, NULL);
     snprintf(expected, sizeof expected, "{\"state\": \"%s\", %s}", state, rest);
     json_auto_t *wanted = json_loads(expected, 0, NULL);
     assert_non_null(wanted);
@@ -105,12 +105,24 @@ static void steps_that_the_config_lacks_are_null_and_no_students_an_empty_object
                   STATES("null", "{}", "null"));
 }
 
+static void what_a_run_waits_for_is_a_key_only_while_it_waits(void **state)
+{
+    (void)state;
+    const struct run run = {.id = "6b05c5d2164163397800c81b", .students = 1, .started_ms = 1};
+    const struct job_fact facts[1] = {0};
+    json_auto_t *fresh = course_status_answer(&run, facts, NULL);
+    assert_int_equal(json_object_size(fresh), 4);
+    json_auto_t *waiting = course_status_answer(&run, facts, "nobody is there");
+    assert_string_equal(json_string_value(json_object_get(waiting, "waiting_for")),
+                        "nobody is there");
+}
+
 static void students_keep_their_order(void **state)
 {
     (void)state;
     struct run run = {.id = RUN, .students = 300, .started_ms = 1, .phase = RUN_STUDENTS};
     struct job_fact *facts = calloc(run.students, sizeof *facts);
-    json_auto_t *status = course_status_answer(&run, facts);
+    json_auto_t *status = course_status_answer(&run, facts, NULL);
     const char *id, *before = "";
     json_t *text;
     json_object_foreach (json_object_get(status, "student_jobs_state"), id, text) {
@@ -128,6 +140,7 @@ int main(void)
         cmocka_unit_test(steps_that_a_failure_kept_from_it_never_began),
         cmocka_unit_test(cancelled_run_shows_the_steps_that_had_begun),
         cmocka_unit_test(steps_that_the_config_lacks_are_null_and_no_students_an_empty_object),
+        cmocka_unit_test(what_a_run_waits_for_is_a_key_only_while_it_waits),
         cmocka_unit_test(students_keep_their_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,8 @@ static int teardown(void **state)
 
 static json_t *answer(const struct scene *scene)
 {
-    return run_status_answer(&scene->run, scene->definition, scene->facts, &scene->view, 9000);
+    return run_status_answer(&scene->run, scene->definition, scene->facts, &scene->view, 9000,
+                             NULL);
 }
 
 static void assert_text(const json_t *object, const char *key, const char *expected)
@@ -201,7 +202,7 @@ static void run_without_any_job_is_finished_once_started(void **state)
     scene->run.students = 0;
     scene->run.started_ms = 2000;
     json_t *object = run_status_answer(&scene->run, scene->definition, scene->facts, &scene->view,
-                                       0);
+                                       0, NULL);
     assert_text(object, "state", "finished");
     assert_text(object, "finished_at", "1970-01-01T00:00:02.000Z");
     assert_int_equal(json_array_size(json_object_get(object, "student_statuses")), 0);
@@ -234,11 +235,36 @@ static void pages_show_a_part_and_count_all(void **state)
     }
 }
 
+static void jobs_are_queued_only_between_their_phase_and_their_hand_out(void **state)
+{
+    struct scene *scene = *state;
+    assert_false(run_status_has_queued(&scene->run, scene->facts));
+    scene->run.started_ms = 2000;
+    assert_true(run_status_has_queued(&scene->run, scene->facts));
+    scene->facts[0].is_live = true; /* the others wait for it, not for a grader */
+    assert_false(run_status_has_queued(&scene->run, scene->facts));
+    scene->facts[0].is_live = false;
+    end(&scene->facts[0], OUTCOME_FAILED);
+    assert_false(run_status_has_queued(&scene->run, scene->facts));
+}
+
+static void what_a_run_waits_for_is_null_or_a_sentence(void **state)
+{
+    struct scene *scene = *state;
+    json_t *object = run_status_answer(&scene->run, scene->definition, scene->facts, &scene->view,
+                                       0, "nobody is there");
+    assert_text(object, "waiting_for", "nobody is there");
+    json_decref(object);
+    object = answer(scene);
+    assert_true(json_is_null(json_object_get(object, "waiting_for")));
+    json_decref(object);
+}
+
 static void students_can_be_left_out(void **state)
 {
     struct scene *scene = *state;
     scene->view.with_students = false;
-    json_t *object = run_status_answer(&scene->run, NULL, scene->facts, &scene->view, 0);
+    json_t *object = run_status_answer(&scene->run, NULL, scene->facts, &scene->view, 0, NULL);
     assert_null(json_object_get(object, "student_statuses"));
     assert_integer(json_object_get(object, "progress"), "total", 5);
     json_decref(object);
@@ -303,6 +329,8 @@ int main(void)
         CASE(absent_parts_have_no_key),
         CASE(run_without_any_job_is_finished_once_started),
         CASE(pages_show_a_part_and_count_all),
+        CASE(jobs_are_queued_only_between_their_phase_and_their_hand_out),
+        CASE(what_a_run_waits_for_is_null_or_a_sentence),
         CASE(students_can_be_left_out),
         CASE(results_are_shown_when_asked_for),
         CASE(progress_adds_up_in_every_combination),

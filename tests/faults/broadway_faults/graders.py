@@ -1,6 +1,6 @@
 """Simulated graders: threads that register, poll, work and deliver as real ones do, without grading anything.
 
-Two temperaments: BEATING ones have said their concurrency and send heartbeats all the time; those of 2018 have said
+Two temperaments: BEATING ones state a hostname and a concurrency and send heartbeats all the time; those of 2018 state
 nothing, and send none while they work. Every call is in the history; what becomes of a job is decided by `grade`.
 """
 
@@ -46,6 +46,7 @@ class Grader:
         self.roams = traits.get("roams", False)  # each call goes to any replica
         self.beats = traits.get("beats", True)
         self.concurrency = traits.get("concurrency", 1)
+        self.states = traits.get("states", ("hostname", "concurrency") if temperament == BEATING else ())
         self.logs_share = traits.get("logs_share", 0.3)
         self.poll_timeout_s = traits.get("poll_timeout_s", POLL_TIMEOUT_S)
         self.home = traits.get("home", number % len(scene.urls))
@@ -113,9 +114,8 @@ class Grader:
 
     def register(self):
         """Until it has an id."""
-        query = {"token": self.scene.cluster.cluster_token, "hostname": self.caller.name}
-        if self.temperament == BEATING:
-            query["concurrency"] = self.concurrency
+        stated = {"hostname": self.caller.name, "concurrency": self.concurrency}
+        query = {"token": self.scene.cluster.cluster_token, **{name: stated[name] for name in self.states}}
         while not self.leaving.is_set():
             answer = self.caller.call(
                 "register", self.where(), "GET", "/worker_register", query=query, timeout_s=CALL_TIMEOUT_S

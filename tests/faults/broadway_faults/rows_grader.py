@@ -276,3 +276,102 @@ def broken(scene):
     scene.expect(seen, "and that shows", worker=sorted(shown), metrics=metrics)
     scene.until(lambda: run.read() == "finished", 30, "the others grade what is left")
     scene.expect(strikes(scene) == 0 and steady, "no lease is lost")
+
+
+@row(55, "grader: dies in its first job, before any heartbeat", Plan(schedulers=2, job_timeout=60, has_courses=True))
+def dies_in_first_job(scene):
+    """Each of three kinds that are known to send heartbeats by their registration alone. With every other seed another
+    leader has to know it from the record."""
+    scene.add_graders(1)
+    for states in (("hostname",), ("concurrency",)):
+        victim = scene.add_idle_grader(states=states)
+        dies_unheard(scene, victim, scene.submit(students=1, pre=False, post=False))
+    staff, worker = Staff(scene, "cs-a"), CourseWorker(scene, "first-job")
+    run = staff.run("first-job", 1)
+    scene.until(lambda: worker.register().status == 200, 15, "a course's grader is registered")
+    job = scene.until(worker.poll, 10, "it has its first job")
+    begun = time.monotonic()
+    lease = {"_id": f"{job['grading_job_id']}.1"}
+    ended = scene.until(lambda: scene.database.job_leases.find_one(lease).get("ended"), 20, "its lease ends")
+    took = time.monotonic() - begun
+    scene.expect(ended == "lost" and took < death_s(scene) + 1.5, "after two missed heartbeats", seconds=took)
+    other = CourseWorker(scene, "second")
+    scene.until(lambda: other.register().status == 200, 15, "another is registered")
+
+    def is_over():
+        other.beat()
+        job = other.poll()
+        if job is not None:
+            other.send(job)
+        return scene.database.grading_runs.find_one({"_id": ObjectId(run)})["state"] == "finished"
+
+    scene.until(is_over, 30, "the course's run ends")
+
+
+def dies_unheard(scene, victim, run):
+    for grader in scene.graders:
+        grader.gate.stop() if grader is not victim else None
+    job = victim.take()
+    begun = time.monotonic()
+    victim.vanish()
+    if scene.seed % 2 == 0:
+        scene.kill(scene.cluster.leader_name())
+        scene.cluster.leader_name()
+        begun = time.monotonic()  # whoever was alive has all its time again
+    lease = {"_id": f"{job['job_id']}.1"}
+    ended = scene.until(lambda: scene.database.job_leases.find_one(lease).get("ended"), 20, "the lease ends")
+    took = time.monotonic() - begun
+    scene.measure("lost", seconds=took)
+    scene.expect(ended == "lost", "the job is lost, not expired", ended=ended)
+    scene.expect(took < death_s(scene) + 1.5, "after two missed heartbeats", seconds=took)
+    for grader in scene.graders:
+        grader.gate.resume()
+    scene.cluster.heal()
+    scene.until(lambda: run.read() == "finished", 30, "another grader ends the run")
+
+
+CRASHED = 3000
+MARKED_S = 40  # beyond their deaths, on a busy machine; one scan each took 97 s on an idle one
+REGISTERED_S = 1.5
+
+
+@row(58, "grader: three thousand crash at once", Plan(job_timeout=60))
+def a_crowd_crashes(scene):
+    """They are registered, and never heard of again. What they cost while they are marked is what others notice."""
+    scene.warm_up()
+    now = scene.cluster.client.admin.command("hello")["localTime"]
+    crowd = [
+        {
+            "_id": f"{number:032x}",
+            "hostname": "crowd",
+            "protocol": "seed",
+            "concurrency": 1,
+            "sends_heartbeats": True,
+            "alive": True,
+            "epoch": 1,
+            "registered_at": now,
+            "last_seen": now,
+        }
+        for number in range(CRASHED)
+    ]
+    scene.fault("crash", graders=CRASHED)
+    for first in range(0, CRASHED, 500):
+        scene.database.workers.insert_many(crowd[first : first + 500], ordered=False)
+    begun = time.monotonic()
+    slowest = [0.0]
+    alive = {"hostname": "crowd", "alive": True}
+
+    def are_marked():
+        scene.pause(1)  # a look reads the whole collection, which slows the marks
+        sent = time.monotonic()
+        scene.add_idle_grader().leave()
+        slowest[0] = max(slowest[0], time.monotonic() - sent)
+        return scene.database.workers.count_documents(alive) == 0
+
+    scene.until(are_marked, death_s(scene) + 60, "all of them are marked dead")
+    took = time.monotonic() - begun - death_s(scene)
+    scene.measure("marked", graders=CRASHED, seconds_after_their_death=took, slowest_registration=slowest[0])
+    scene.expect(took < MARKED_S, "they are marked in bulks, by their ids", seconds=took)
+    scene.expect(slowest[0] < REGISTERED_S, "others register meanwhile", seconds=slowest[0])
+    runs = scene.load(runs=1, students=10)
+    scene.until(lambda: all_over(runs), 30, "the run ends")

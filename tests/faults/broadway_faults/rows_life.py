@@ -2,6 +2,8 @@
 
 import signal
 import threading
+import time
+from datetime import UTC, datetime
 
 from bson import ObjectId
 
@@ -29,6 +31,44 @@ def clocks(scene):
     deadlines = [(lease["deadline"] - lease["leased_at"]).total_seconds() for lease in scene.database.job_leases.find()]
     longest = max(deadlines)
     scene.expect(longest < scene.plan.job_timeout + 1, "no lease is stretched by it", longest=longest)
+
+
+BACK_S = 45
+RESUME_S = 2.5  # beyond a lease: two looks of the standby and a recovery
+
+
+@row(
+    56,
+    "clocks: the database's an hour ahead, then 45 s back as the leader dies",
+    Plan(schedulers=2, shimmed=("database",)),
+)
+def database_clock(scene):
+    """Who leads follows from what a standby sees, on its own clock."""
+    scene.warm_up()
+    leader, term = scene.cluster.leader_name(), scene.database.leader.find_one()["term"]
+    runs = scene.load(runs=2, students=20)
+    scene.fault("clock", member="database", seconds=HOUR_S)
+    scene.cluster.set_clock("database", realtime=HOUR_S)
+    scene.pause(3 * scene.plan.leader_lease)
+    document = scene.database.leader.find_one()
+    ahead = (document["expires_at"] - datetime.now(UTC).replace(tzinfo=None)).total_seconds()
+    scene.expect(ahead > HOUR_S / 2, "the database's clock is an hour ahead", seconds=ahead)
+    scene.expect(document["term"] == term, "a leader that renews leads on", before=term, after=document["term"])
+    scene.until(lambda: all_over(runs), 30, "the runs end")
+    scene.fault("clock", member="database", seconds=-BACK_S)
+    scene.cluster.set_clock("database", realtime=HOUR_S - BACK_S)
+    runs = scene.load(runs=2, students=60)
+    scene.until(lambda: scene.results_count() > 55, 20, "jobs are handed out")
+    before = scene.database.leader.find_one()["term"]
+    begun = time.monotonic()
+    scene.kill(leader)
+    again = {"term": {"$gt": before}}
+    scene.until(lambda: scene.database.job_leases.count_documents(again), 40, "jobs are handed out again")
+    took = time.monotonic() - begun
+    scene.measure("hand-outs resume", seconds=took)
+    scene.expect(took < 1.2 * scene.plan.leader_lease + RESUME_S, "within the lease and its slack", seconds=took)
+    scene.until(lambda: all_over(runs), 40, "the runs end under the new leader")
+    scene.cluster.set_clock("database", realtime=0)
 
 
 @row(49, "host: all processes killed at once, started in any order", Plan(schedulers=2))

@@ -1,0 +1,96 @@
+"""A run that waits while no grader of its protocol is alive says so; workers are listed and counted by protocol."""
+
+import json
+
+import pytest
+from broadway import Api, SeedGrader, soon
+from course import COURSES, Staff, stage
+from harness import run_stack
+from pipelines import run_of
+from test_health import sample_values
+from waiting import holds_for, wait_until
+
+CLASSIC, COURSE = (f"no grader of the {protocol} protocol is alive" for protocol in ("classic", "course"))
+
+
+@pytest.fixture(scope="module")
+def empty_stack(tmp_path_factory):
+    """A stack of both protocols on which nobody has registered."""
+    config = tmp_path_factory.mktemp("waiting") / "courses.json"
+    config.write_text(json.dumps(COURSES), encoding="utf-8")
+    yield from run_stack(
+        tmp_path_factory, "waiting", replicas=2, both=("heartbeat-interval=1",), api=(f"course-config={config}",)
+    )
+
+
+@pytest.fixture
+def staff(empty_stack):
+    staff = Staff(empty_stack)
+    yield staff
+    staff.close()
+
+
+def metrics(stack):
+    api = Api(stack.described["scheduler"][0]["url"])
+    try:
+        return sample_values(api.request("GET", "/metrics").text)
+    finally:
+        api.close()
+
+
+def test_runs_wait_for_graders_of_their_own_protocol(empty_stack, staff):
+    stack, course = empty_stack, staff.course()
+    classic = stack.api.submit_and_start(run_of(2))
+    run = course.run([{}], {"student_pipeline": [stage()]})
+    assert set(course.status(run)) == {
+        "state",
+        "pre_processing_job_state",
+        "post_processing_job_state",
+        "student_jobs_state",
+    }
+    for api in stack.apis:
+        wait_until(lambda api=api: api.status(classic)["waiting_for"] == CLASSIC, soon(3), "the classic run says so")
+
+    grader = stack.grader(hostname="classic-1", concurrency=1)
+
+    def says_so():
+        return grader.beat().status_code == 200 and course.status(run).get("waiting_for") == COURSE
+
+    wait_until(lambda: stack.api.status(classic)["waiting_for"] is None, soon(3), "a grader is there")
+    wait_until(says_so, 15 + soon(3), "so does the course's")
+    values = wait_until(lambda: _unserved(stack), soon(2), "the jobs without graders are counted")
+    assert values['broadway_scheduler_workers_alive{protocol="classic"}'] == 1
+    assert values['broadway_scheduler_workers_alive{protocol="course"}'] == 0
+    assert values['broadway_scheduler_unserved_jobs{protocol="classic"}'] == 0
+    assert [row["protocol"] for row in course.workers()] == ["classic"]
+
+    stack.kill("scheduler-0")
+    stack.restart("scheduler-0")
+    wait_until(says_so, 10 + soon(3), "a new leader too")
+
+    other = staff.grader()
+    wait_until(
+        lambda: other.beat() and "waiting_for" not in course.status(run), soon(5), "a grader of courses is there"
+    )
+    assert sorted(row["protocol"] for row in course.workers()) == ["classic", "course"]
+    other.finish(other.take())
+    for _ in range(2):
+        grader.finish(grader.take())
+    assert stack.api.status(classic)["waiting_for"] is None
+
+
+def _unserved(stack):
+    values = metrics(stack)
+    return values if values['broadway_scheduler_unserved_jobs{protocol="course"}'] == 1 else None
+
+
+def test_a_run_that_is_not_started_or_whose_jobs_run_waits_for_nobody(empty_stack):
+    stack = empty_stack
+    run = stack.api.submit(run_of(1))
+    holds_for(lambda: stack.api.status(run)["waiting_for"] is None, 2, "a run that is not started says nothing")
+    grader = SeedGrader(stack.urls[0], stack.cluster_token)
+    stack.api.start(run)
+    job = grader.take()
+    assert stack.api.status(run)["waiting_for"] is None
+    grader.finish(job)
+    grader.close()
