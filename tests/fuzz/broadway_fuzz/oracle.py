@@ -27,7 +27,7 @@ HEALTH_S = 5.0
 REPORT_S, DEATH_S = 3.0, 10.0
 REST_S = 75.0  # the longest that an idle connection may last is 60 s
 SPARE_DESCRIPTORS = 24
-QUICK_S, LONG_S = (0.05, 0.3), (5.0, 5.0)
+QUICK_S, NO_ANSWER_S, LONG_S, END_S = 0.05, 0.015, 5.0, 0.3
 MIB = 1024 * 1024
 
 
@@ -92,7 +92,8 @@ class Oracle:
         """Carries out a case; a sentence if the server has misbehaved. A missing answer is believed only if it is
         missing a second time, with more time for it."""
         self._base.setdefault(target.pid, target.resident_bytes())
-        quick, long = Pace(*(self.slowness * s for s in QUICK_S)), Pace(*(self.slowness * s for s in LONG_S))
+        quick = Pace(self.slowness * (QUICK_S if owes_answer(case.sent) else NO_ANSWER_S), self.slowness * END_S)
+        long = Pace(self.slowness * LONG_S, self.slowness * LONG_S)
         try:
             outcome = perform(case, target.address, source, quick)
             problem = self.judge(case, outcome)
