@@ -1,19 +1,18 @@
 """The oracle catches a server that dies, hangs, answers 500, answers garbage or not at all; and lets a good one be."""
 
 import contextlib
-import re
 import socket
 import subprocess
 import sys
 import time
 
 import pytest
+from broadway_fuzz.bystander import Bystander
 from broadway_fuzz.case import FIN, PAUSE, RESET, SEND, Case, Step, read_finding, whole
 from broadway_fuzz.cases import Cases
 from broadway_fuzz.fuzzer import Fuzzer
-from broadway_fuzz.oracle import DOCUMENTED, Oracle, Target, owes_answer
+from broadway_fuzz.oracle import Oracle, Target, documented_statuses, owes_answer
 from broadway_tools import processes
-from broadway_tools.files import ROOT
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -196,7 +195,19 @@ def test_a_finding_is_kept_and_can_be_read_again(tmp_path, capsys):
     assert "seed 7, case 42" in said and repr(REQUEST) in said and "--replay" in said
 
 
-def test_allowed_statuses_stand_in_the_pages():
-    text = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("protocol.md", "protocol-course.md"))
-    found = {int(number) for number in re.findall(r"\b[1-5][0-9][0-9]\b", text)}
-    assert DOCUMENTED - {100, 101} <= found and 500 not in DOCUMENTED
+def test_a_bystander_who_is_refused_is_a_finding(tmp_path):
+    for answer, part in ((GOOD, None), (b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "[503]"), (b"", "[]")):
+        with server(answer, tmp_path) as target:
+            bystander = Bystander(target, b"w" * 32, slowness=0.1)
+            deadline, problem = time.monotonic() + (5 if part else 0.5), None
+            while problem is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+                problem = bystander.take_problem()
+            bystander.close()
+        assert (part is None and problem is None) or part in problem
+
+
+def test_statuses_are_those_of_the_pages():
+    found = documented_statuses()
+    assert {100, 101, 200, 204, 400, 401, 404, 405, 408, 409, 413, 414, 426, 429, 431, 498, 503} <= found
+    assert not {402, 418, 500, 502} & found

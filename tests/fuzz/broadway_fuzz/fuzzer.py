@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from broadway_fuzz import seeds
+from broadway_fuzz.bystander import Bystander
 from broadway_fuzz.case import Case, to_json
 from broadway_fuzz.cases import Cases
 from broadway_fuzz.oracle import Oracle
@@ -54,6 +56,7 @@ class Fuzzer:
         self.most_findings = most_findings
         self.cases = Cases(seed)
         self.tally = Tally()
+        self.bystander: Bystander | None = None
         self._earlier: deque[Case] = deque(maxlen=EARLIER)
         self._told = 0.0
         self._before = {target.pid: target.descriptors() for target in running.targets.values()}
@@ -61,17 +64,22 @@ class Fuzzer:
     def run(self, seconds: float, first: int = 0) -> Tally:
         """Cases from number `first` on, for `seconds`, or until there are too many findings."""
         deadline, number = time.monotonic() + seconds, first
+        worker = self.running.pairs[seeds.WORKER]
+        self.bystander = Bystander(self.running.targets["public"], worker, self.oracle.slowness)
         while time.monotonic() < deadline and len(self.tally.findings) < self.most_findings:
             self.run_case(number, self.cases.case(number))
             number += 1
             self._tell_progress(number, deadline)
+        self.bystander.close()
         return self.tally
 
     def check_rest(self) -> None:
         """When all is over, nothing of it may be left open."""
         for name, target in self.running.targets.items():
+            begun = time.monotonic()
             problem = self.oracle.comes_to_rest(target, self._before.get(target.pid, target.descriptors()))
             self.tally.cases["at rest"] += 1
+            self.tally.seconds["at rest"] += time.monotonic() - begun
             if problem is not None:
                 self.tally.failed += 1
                 self.tally.signatures[f"{name} port: {problem}"] += 1
@@ -81,11 +89,14 @@ class Fuzzer:
         begun = time.monotonic()
         target = self.running.targets[case.target]
         problem = self.oracle.try_case(case.translated(self.running.pairs), target, self.cases.source(number))
+        problem = problem or (self.bystander and self.bystander.take_problem())
         self.tally.cases[case.kind] += 1
         self.tally.seconds[case.kind] += time.monotonic() - begun
         if problem is not None:
             self._write_down(number, case, problem)
             self.running.revive()
+            if self.bystander:
+                self.bystander.target = self.running.targets["public"]
         self._earlier.append(case)
         return problem
 
@@ -146,7 +157,7 @@ def report(tally: Tally, oracle: Oracle) -> Iterator[str]:
     for kind, count in oracle.closed_unanswered.items():
         silent[kind.split(",")[0]] += count
     for kind in sorted(groups):
-        yield f"{kind:<28} {groups[kind]:>7} {groups[kind] / max(seconds[kind], 1e-9):>8.0f}  {silent[kind] or ''}"
+        yield f"{kind:<28} {groups[kind]:>7} {groups[kind] / max(seconds[kind], 1e-3):>8.0f}  {silent[kind] or ''}"
     yield "statuses: " + ", ".join(f"{status} {count}x" for status, count in sorted(oracle.statuses.items()))
     yield f"closed without an answer: {sum(silent.values())}; left open: {sum(oracle.left_open.values())}"
     yield from (f"FOUND {count}x: {signature}" for signature, count in sorted(tally.signatures.items()))

@@ -7,17 +7,18 @@ import socket
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
 from broadway_tools import processes
+from broadway_tools.files import ROOT
 
 from broadway_fuzz.answers import Answer, Incomplete, Malformed, parse_answers, take_chunks
 from broadway_fuzz.case import Case
 from broadway_fuzz.wire import CLOSED, OPEN, Outcome, Pace, perform
 
 SANITIZER_REPORT = re.compile(rb"(ERROR: \w+Sanitizer|: runtime error: |WARNING: ThreadSanitizer)[^\n]{0,200}")
-# The pages of the protocol name them, see test_oracle.py; 500 is a fault of Broadway's own, 100 and 101 are HTTP's.
-DOCUMENTED = {100, 101, 200, 204, 400, 401, 404, 405, 408, 409, 413, 414, 426, 429, 431, 498, 503}
+PAGES = ("protocol.md", "protocol-course.md")
 REQUEST_LINE = re.compile(rb"[A-Z]{1,20} /[!-~]* HTTP/1\.[01]\r\n")
 FRAMING = re.compile(rb"\n[ \t]*(content-length|transfer-encoding)[^\n]*", re.I)
 LENGTH = re.compile(rb"\ncontent-length: ?([0-9]{1,8})\r", re.I)
@@ -26,8 +27,17 @@ HEALTH_S = 5.0
 REPORT_S, DEATH_S = 3.0, 10.0
 REST_S = 75.0  # the longest that an idle connection may last is 60 s
 SPARE_DESCRIPTORS = 24
-QUICK_S, LONG_S = (0.05, 0.3), (5.0, 5.0)
+QUICK_S, NO_ANSWER_S, LONG_S, END_S = 0.05, 0.015, 5.0, 0.3
 MIB = 1024 * 1024
+
+
+def documented_statuses() -> set[int]:
+    """Those that the pages of the protocol name, and HTTP's own 100 and 101. 500 is a fault of Broadway's own."""
+    text = "".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in PAGES)
+    known = {status.value for status in HTTPStatus} | {498}
+    return {100, 101} | {int(number) for number in re.findall(r"\b[2-5][0-9][0-9]\b", text) if int(number) in known} - {
+        500
+    }
 
 
 @dataclass
@@ -71,6 +81,7 @@ class Oracle:
 
     slowness: float = 1.0
     growth_bytes: int = 256 * MIB
+    documented: set[int] = field(default_factory=documented_statuses)
     closed_unanswered: Counter = field(default_factory=Counter)
     left_open: Counter = field(default_factory=Counter)
     statuses: Counter = field(default_factory=Counter)
@@ -81,7 +92,8 @@ class Oracle:
         """Carries out a case; a sentence if the server has misbehaved. A missing answer is believed only if it is
         missing a second time, with more time for it."""
         self._base.setdefault(target.pid, target.resident_bytes())
-        quick, long = Pace(*(self.slowness * s for s in QUICK_S)), Pace(*(self.slowness * s for s in LONG_S))
+        quick = Pace(self.slowness * (QUICK_S if owes_answer(case.sent) else NO_ANSWER_S), self.slowness * END_S)
+        long = Pace(self.slowness * LONG_S, self.slowness * LONG_S)
         try:
             outcome = perform(case, target.address, source, quick)
             problem = self.judge(case, outcome)
@@ -100,7 +112,7 @@ class Oracle:
             return f"malformed answer: {error}"
         self.statuses.update(answer.status for answer in answers)
         for answer in answers:
-            if answer.status not in DOCUMENTED:
+            if answer.status not in self.documented:
                 return f"status {answer.status}: {answer.body[:200]!r}"
         self.left_open[case.kind] += outcome.end == OPEN
         if case.is_aborted or (outcome.end != CLOSED and outcome.received):
