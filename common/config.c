@@ -325,7 +325,9 @@ static enum bw_code refuse_source(const struct reading *reading, size_t i, const
     const char *value = is_secret ? "(not shown)" : text_show(text, shown, 80);
     if (!reading->is_variable[i])
         return bw_fail(reading->error, BW_BAD_REQUEST, "%s %s: %s", source, value, reason->message);
-    return bw_fail(reading->error, BW_BAD_REQUEST, "%s: %s, but is %s", source, reason->message,
+    if (is_secret)
+        return bw_fail(reading->error, BW_BAD_REQUEST, "%s: %s", source, reason->message);
+    return bw_fail(reading->error, BW_BAD_REQUEST, "%s: %s, not '%s'", source, reason->message,
                    value);
 }
 
