@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/config.h"
 #include "common/json.h"
 #include "common/log.h"
 
@@ -119,7 +120,8 @@ enum bw_code course_config_read(const char *path, struct course_list *list, stru
     struct bw_error reason;
     FILE *file = fopen(path, "re");
     if (file == NULL)
-        return bw_fail(error, BW_BAD_REQUEST, "--course-config %.200s: %s", path, strerror(errno));
+        return bw_fail(error, BW_BAD_REQUEST, "%s %.200s: %s", config_source("course-config"), path,
+                       strerror(errno));
     char *text = malloc(FILE_MAX + 1);
     if (text == NULL)
         abort();
@@ -135,5 +137,6 @@ enum bw_code course_config_read(const char *path, struct course_list *list, stru
     free(text);
     if (code == BW_OK)
         return BW_OK;
-    return bw_fail(error, code, "--course-config %.200s: %s", path, reason.message);
+    return bw_fail(error, code, "%s %.200s: %s", config_source("course-config"), path,
+                   reason.message);
 }

@@ -51,7 +51,8 @@ enum {
         60 /* then a connection on which nothing moves is closed, unless its request waits here */
 };
 
-/* Listens. BW_INTERNAL: the address can't be had, or the server can't be started; the sentence says
+/* Listens. BW_BAD_REQUEST: the port can't be opened, in a sentence that begins with its number;
+ * BW_INTERNAL: the address is none, or the server can't be started; the sentence says
  * why. */
 enum bw_code front_open(const struct front_settings *settings, struct front **front,
                         struct bw_error *error) BW_CHECKED;

@@ -52,7 +52,7 @@ enum bw_code listener_open(const char *address, uint16_t port, int *fd, struct b
     int failure = errno;
     freeaddrinfo(where);
     if (opened < 0)
-        return bw_fail(error, BW_INTERNAL, "can't listen on %s port %s: %s", address, service,
+        return bw_fail(error, BW_BAD_REQUEST, "%s: can't be opened on %.60s: %s", service, address,
                        strerror(failure));
     *fd = opened;
     return BW_OK;

@@ -8,8 +8,8 @@
 
 #include "common/error.h"
 
-/* Port 0: any that is free. *fd is the caller's to close. BW_INTERNAL: the sentence says why not.
- */
+/* Port 0: any that is free. *fd is the caller's to close. BW_BAD_REQUEST: it can't be opened;
+ * BW_INTERNAL: the address is none. The sentence says why. */
 enum bw_code listener_open(const char *address, uint16_t port, int *fd, struct bw_error *error)
     BW_CHECKED;
 

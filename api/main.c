@@ -24,6 +24,7 @@
 #include "api/signals.h"
 #include "api/sockets.h"
 #include "common/clock.h"
+#include "common/config.h"
 #include "common/database.h"
 #include "common/log.h"
 #include "common/secret.h"
@@ -155,6 +156,7 @@ static void prepare(struct service *service)
     database_library_open();
     log_open("broadway-api", (enum log_level)options->log_level,
              (enum log_format)options->log_format);
+    config_warn_unknown();
     api->options = options;
     api->metrics = api_metrics_new();
     snprintf(api->replica_id, sizeof api->replica_id, "%s", options->internal_url);

@@ -88,8 +88,8 @@ static enum bw_code settle_internal_url(struct api_options *options, struct bw_e
     size_t length = strlen(options->internal_url);
     if (length > URL_MAX || options->internal_url[length - 1] == '/')
         return bw_fail(error, BW_BAD_REQUEST,
-                       "--internal-url: must be at most %d characters long and end without a slash",
-                       URL_MAX);
+                       "%s: must be at most %d characters long and end without a slash",
+                       config_source("internal-url"), URL_MAX);
     return BW_OK;
 }
 
@@ -103,7 +103,8 @@ static enum bw_code check_cors_origin(const char *origin, struct bw_error *error
         (is_url && strlen(origin) <= URL_MAX && strspn(origin, allowed) == strlen(origin)))
         return BW_OK;
     return bw_fail(error, BW_BAD_REQUEST,
-                   "--cors-origin: must be * or one origin, like https://front.example.edu");
+                   "%s: must be * or one origin, like https://front.example.edu",
+                   config_source("cors-origin"));
 }
 
 enum bw_code api_options_read(struct api_options *options, int count, char **arguments,

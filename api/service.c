@@ -30,6 +30,7 @@
 #include "api/under_way.h"
 #include "api/worker_cache.h"
 #include "common/clock.h"
+#include "common/config.h"
 #include "common/log.h"
 #include "common/port.h"
 #include "common/secret.h"
@@ -54,11 +55,12 @@ enum {
 static enum bw_code check_ports(struct service *service, struct bw_error *error)
 {
     const struct api_options *options = &service->options;
-    enum bw_code code = port_check("--port", options->bind_address, options->port, error);
+    enum bw_code code = port_check(config_source("port"), options->bind_address, options->port,
+                                   error);
     if (code != BW_OK)
         return code;
-    return port_check("--internal-port", options->internal_bind_address, options->internal_port,
-                      error);
+    return port_check(config_source("internal-port"), options->internal_bind_address,
+                      options->internal_port, error);
 }
 
 /* Every connection is a descriptor. */
@@ -111,7 +113,9 @@ static enum bw_code start_database(struct service *service, struct bw_error *err
     enum bw_code code = database_open(service->options.mongodb_uri,
                                       service->options.mongodb_database, "broadway-api",
                                       &service->api.database, &reason);
-    return code == BW_OK ? BW_OK : bw_fail(error, code, "--mongodb-uri: %s", reason.message);
+    return code == BW_OK
+               ? BW_OK
+               : bw_fail(error, code, "%s: %s", config_source("mongodb-uri"), reason.message);
 }
 
 static void stop_database(struct service *service)
@@ -314,6 +318,17 @@ static void note_finished(const struct request *request, int status, void *conte
     access_note(api->metrics, request, status);
 }
 
+/* A port that was free when it was checked may be taken now, also by the other front. */
+static enum bw_code open_front(const struct front_settings *settings, const char *option,
+                               struct front **front, struct bw_error *error)
+{
+    struct bw_error reason;
+    enum bw_code code = front_open(settings, front, &reason);
+    if (code == BW_BAD_REQUEST)
+        return bw_fail(error, code, "%s %s", config_source(option), reason.message);
+    return code == BW_OK ? BW_OK : bw_fail(error, code, "%s", reason.message);
+}
+
 static enum bw_code start_internal_front(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
@@ -326,7 +341,7 @@ static enum bw_code start_internal_front(struct service *service, struct bw_erro
                                       .name = "internal",
                                       .finished = note_finished,
                                       .context = api};
-    return front_open(&settings, &api->internal_front, error);
+    return open_front(&settings, "internal-port", &api->internal_front, error);
 }
 
 static enum bw_code start_public_front(struct service *service, struct bw_error *error)
@@ -347,7 +362,7 @@ static enum bw_code start_public_front(struct service *service, struct bw_error 
         .request_timeout_ms = api->options->request_timeout_ms,
         .finished = note_finished,
         .context = api};
-    return front_open(&settings, &api->public_front, error);
+    return open_front(&settings, "port", &api->public_front, error);
 }
 
 typedef enum bw_code start_function(struct service *service, struct bw_error *error);

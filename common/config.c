@@ -26,6 +26,7 @@ struct reading {
     const struct config *config;
     const char **texts; /* by option */
     const char **files; /* by option; of secrets */
+    bool *is_variable;  /* by option: either came from the environment */
     struct bw_error *error;
     enum bw_code code;
 };
@@ -40,13 +41,10 @@ static const char *environment_name(const struct config_option *option, const ch
     return name;
 }
 
-static enum bw_code refuse_value(const struct config_option *option, const char *text,
-                                 const char *wanted, struct bw_error *error)
+/* What is wrong with a value; take_all says of which and where it stood. */
+static enum bw_code refuse(const char *wanted, struct bw_error *error)
 {
-    char shown[80];
-    bool is_secret = option->kind == CONFIG_SECRET;
-    return bw_fail(error, BW_BAD_REQUEST, "--%s %s: %s", option->name,
-                   is_secret ? "(not shown)" : text_show(text, shown, sizeof shown), wanted);
+    return bw_fail(error, BW_BAD_REQUEST, "%s", wanted);
 }
 
 static void *member(void *values, const struct config_option *option)
@@ -120,17 +118,14 @@ static enum bw_code take_text(const struct config_option *option, const char *te
 {
     char wanted[200];
     if (text[0] == '\0')
-        return refuse_value(option, text, "must not be empty", error);
+        return refuse("must not be empty", error);
     if (option->kind == CONFIG_SECRET &&
         (strlen(text) > SECRET_MAX || strpbrk(text, " \t\r\n") != NULL))
-        return refuse_value(option, text, "must be at most 500 characters without white space",
-                            error);
+        return refuse("must be at most 500 characters without white space", error);
     if (option->kind == CONFIG_SECRET && is_placeholder(text))
-        return refuse_value(option, text,
-                            "is the placeholder of a sample: make a secret of your own", error);
+        return refuse("is the placeholder of a sample: make a secret of your own", error);
     if (option->choices != NULL && !begins_well(option, text))
-        return refuse_value(
-            option, text,
+        return refuse(
             list_choices(option, "must begin, and go on, with one of", wanted, sizeof wanted),
             error);
     *(const char **)member(values, option) = text;
@@ -144,7 +139,7 @@ static enum bw_code take_name(const struct config_option *option, const char *te
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
     size_t length = strlen(text);
     if (length == 0 || length > 60 || strspn(text, allowed) != length)
-        return refuse_value(option, text, "must be 1 to 60 letters, digits, _ or -", error);
+        return refuse("must be 1 to 60 letters, digits, _ or -", error);
     return take_text(option, text, values, error);
 }
 
@@ -153,7 +148,7 @@ static enum bw_code take_address(const struct config_option *option, const char 
 {
     struct in6_addr address; /* has room for either */
     if (inet_pton(AF_INET, text, &address) != 1 && inet_pton(AF_INET6, text, &address) != 1)
-        return refuse_value(option, text, "must be a numeric address, as 127.0.0.1 or ::1", error);
+        return refuse("must be a numeric address, as 127.0.0.1 or ::1", error);
     return take_text(option, text, values, error);
 }
 
@@ -170,7 +165,7 @@ static enum bw_code take_number(const struct config_option *option, const char *
         snprintf(wanted, sizeof wanted, "must be %s from %.15g to %.15g",
                  option->kind == CONFIG_INTEGER ? "a whole number" : "a number of seconds",
                  option->minimum, option->maximum);
-        return refuse_value(option, text, wanted, error);
+        return refuse(wanted, error);
     }
     *(int64_t *)member(values, option) = option->kind == CONFIG_MILLISECONDS
                                              ? (int64_t)llround(number * 1000)
@@ -183,7 +178,7 @@ static enum bw_code take_switch(const struct config_option *option, const char *
 {
     bool is_on = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
     if (!is_on && strcmp(text, "false") != 0 && strcmp(text, "0") != 0)
-        return refuse_value(option, text, "must be true or false", error);
+        return refuse("must be true or false", error);
     *(bool *)member(values, option) = is_on;
     return BW_OK;
 }
@@ -198,8 +193,7 @@ static enum bw_code take_choice(const struct config_option *option, const char *
             return BW_OK;
         }
     }
-    return refuse_value(option, text, list_choices(option, "must be one of", wanted, sizeof wanted),
-                        error);
+    return refuse(list_choices(option, "must be one of", wanted, sizeof wanted), error);
 }
 
 static enum bw_code take_value(const struct config_option *option, const char *text, void *values,
@@ -216,14 +210,6 @@ static enum bw_code take_value(const struct config_option *option, const char *t
     return takers[option->kind](option, text, values, error);
 }
 
-static enum bw_code refuse_file(const struct config_option *option, const char *path,
-                                const char *reason, struct bw_error *error)
-{
-    char shown[120];
-    return bw_fail(error, BW_BAD_REQUEST, "--%s-file %s: %s", option->name,
-                   text_show(path, shown, sizeof shown), reason);
-}
-
 /* Reads a secret's file; the line's end goes. */
 static enum bw_code take_file(const struct config_option *option, const char *path, void *values,
                               struct bw_error *error)
@@ -231,19 +217,19 @@ static enum bw_code take_file(const struct config_option *option, const char *pa
     char text[SECRET_MAX + 16];
     FILE *file = fopen(path, "re");
     if (file == NULL)
-        return refuse_file(option, path, strerror(errno), error);
+        return refuse(strerror(errno), error);
     size_t length = fread(text, 1, sizeof text - 1, file);
     int reason = ferror(file) ? errno : 0;
     fclose(file);
     if (reason != 0)
-        return refuse_file(option, path, strerror(reason), error);
+        return refuse(strerror(reason), error);
     while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r'))
         length--;
     text[length] = '\0';
     if (length == 0)
-        return refuse_file(option, path, "the file is empty", error);
+        return refuse("the file is empty", error);
     if (strlen(text) != length)
-        return refuse_file(option, path, "must not contain NUL", error);
+        return refuse("must not contain NUL", error);
     return take_text(option, keep(strdup(text)), values, error);
 }
 
@@ -267,36 +253,122 @@ static error_t take_argument(int key, char *text, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
+/* An empty variable is one that is not given. */
+static const char *read_variable(const struct config_option *option, const char *ending)
+{
+    char name[NAME_SIZE];
+    const char *text = getenv(environment_name(option, ending, name));
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
 /* The environment speaks where the command line did not. */
 static void take_environment(struct reading *reading)
 {
     for (size_t i = 0; i < reading->config->count; i++) {
         const struct config_option *option = &reading->config->options[i];
-        char name[NAME_SIZE];
         if (reading->texts[i] != NULL || reading->files[i] != NULL)
             continue;
-        reading->texts[i] = getenv(environment_name(option, "", name));
+        reading->texts[i] = read_variable(option, "");
         if (option->kind == CONFIG_SECRET)
-            reading->files[i] = getenv(environment_name(option, "_FILE", name));
+            reading->files[i] = read_variable(option, "_FILE");
+        reading->is_variable[i] = reading->texts[i] != NULL || reading->files[i] != NULL;
     }
 }
 
-static enum bw_code take_all(struct reading *reading, void *values)
+/* What each option's value was given by, for sentences that are made later. */
+static struct source {
+    struct source *next;
+    const char *option, *name;
+} * sources;
+
+static void note_source(const char *option, const char *name)
+{
+    struct source *source = malloc(sizeof *source);
+    if (source == NULL)
+        abort();
+    *source = (struct source){sources, option, name};
+    sources = source;
+}
+
+const char *config_source(const char *option)
+{
+    for (const struct source *source = sources; source != NULL; source = source->next)
+        if (strcmp(source->option, option) == 0)
+            return source->name;
+    char *flag = NULL; /* of no use but in tests: nothing was read */
+    note_source(option, keep(asprintf(&flag, "--%s", option) < 0 ? NULL : flag));
+    return flag;
+}
+
+/* "--port", "BROADWAY_PORT", "--client-token-file", "BROADWAY_CLIENT_TOKEN_FILE". */
+static const char *source_name(const struct reading *reading, size_t i)
+{
+    const struct config_option *option = &reading->config->options[i];
+    bool is_file = reading->files[i] != NULL;
+    char *text = NULL, name[NAME_SIZE];
+    int length = reading->is_variable[i]
+                     ? asprintf(&text, "%s", environment_name(option, is_file ? "_FILE" : "", name))
+                     : asprintf(&text, "--%s%s", option->name, is_file ? "-file" : "");
+    return keep(length < 0 ? NULL : text);
+}
+
+/* A flag is shown as it was given, a variable by its name. */
+static enum bw_code refuse_source(const struct reading *reading, size_t i, const char *source,
+                                  const struct bw_error *reason)
+{
+    char shown[120];
+    const char *text = reading->texts[i], *file = reading->files[i];
+    bool is_secret = reading->config->options[i].kind == CONFIG_SECRET;
+    if (file != NULL)
+        return bw_fail(reading->error, BW_BAD_REQUEST, "%s %s: %s", source,
+                       text_show(file, shown, sizeof shown), reason->message);
+    const char *value = is_secret ? "(not shown)" : text_show(text, shown, 80);
+    if (!reading->is_variable[i])
+        return bw_fail(reading->error, BW_BAD_REQUEST, "%s %s: %s", source, value, reason->message);
+    if (is_secret)
+        return bw_fail(reading->error, BW_BAD_REQUEST, "%s: %s", source, reason->message);
+    return bw_fail(reading->error, BW_BAD_REQUEST, "%s: %s, not '%s'", source, reason->message,
+                   value);
+}
+
+static enum bw_code refuse_both(const struct reading *reading, size_t i)
+{
+    const struct config_option *option = &reading->config->options[i];
+    char text[NAME_SIZE], file[NAME_SIZE];
+    environment_name(option, "", text);
+    environment_name(option, "_FILE", file);
+    if (reading->is_variable[i])
+        return bw_fail(reading->error, BW_BAD_REQUEST, "%s and %s are both given: give one of them",
+                       text, file);
+    return bw_fail(reading->error, BW_BAD_REQUEST,
+                   "--%s and --%s-file are both given: give one of them", option->name,
+                   option->name);
+}
+
+static enum bw_code take_one(const struct reading *reading, size_t i, void *values)
+{
+    const struct config_option *option = &reading->config->options[i];
+    const char *text = reading->texts[i], *file = reading->files[i];
+    struct bw_error reason;
+    if (text != NULL && file != NULL)
+        return refuse_both(reading, i);
+    const char *source = source_name(reading, i);
+    note_source(option->name, source);
+    if (text == NULL && file == NULL)
+        text = option->standard;
+    enum bw_code code = BW_OK;
+    if (file != NULL)
+        code = take_file(option, file, values, &reason);
+    else if (text != NULL)
+        code = take_value(option, text, values, &reason);
+    return code == BW_OK ? BW_OK : refuse_source(reading, i, source, &reason);
+}
+
+static enum bw_code take_all(const struct reading *reading, void *values)
 {
     enum bw_code code = BW_OK;
-    for (size_t i = 0; code == BW_OK && i < reading->config->count; i++) {
-        const struct config_option *option = &reading->config->options[i];
-        const char *text = reading->texts[i], *file = reading->files[i];
-        if (text != NULL && file != NULL)
-            code = bw_fail(reading->error, BW_BAD_REQUEST,
-                           "--%s and --%s-file are both given: give one of them", option->name,
-                           option->name);
-        else if (file != NULL)
-            code = take_file(option, file, values, reading->error);
-        else if (text != NULL || option->standard != NULL)
-            code = take_value(option, text != NULL ? text : option->standard, values,
-                              reading->error);
-    }
+    for (size_t i = 0; code == BW_OK && i < reading->config->count; i++)
+        code = take_one(reading, i, values);
     return code;
 }
 
@@ -414,10 +486,12 @@ enum bw_code config_read(const struct config *config, int count, char **argument
     struct reading reading = {.config = config, .error = error, .code = BW_OK};
     reading.texts = calloc(config->count, sizeof *reading.texts);
     reading.files = calloc(config->count, sizeof *reading.files);
-    if (reading.texts == NULL || reading.files == NULL)
+    reading.is_variable = calloc(config->count, sizeof *reading.is_variable);
+    if (reading.texts == NULL || reading.files == NULL || reading.is_variable == NULL)
         abort();
     enum bw_code code = read_all(&reading, count, arguments, values);
     free(reading.texts);
     free(reading.files);
+    free(reading.is_variable);
     return code;
 }

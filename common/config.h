@@ -4,8 +4,9 @@
  * follow from it.
  *
  * --flag VALUE or --flag=VALUE goes before BROADWAY_FLAG in the environment, that before the
- * default. A secret may also come from --flag-file PATH or BROADWAY_FLAG_FILE. Anything wrong is
- * refused with one sentence. Called once, before any thread.
+ * default. A secret may also come from --flag-file PATH or BROADWAY_FLAG_FILE. A variable that is
+ * empty is not given. Anything wrong is refused with one sentence, which names the flag, the
+ * variable or the file that it stood in. Called once, before any thread.
  */
 #ifndef COMMON_CONFIG_H
 #define COMMON_CONFIG_H
@@ -53,5 +54,13 @@ struct config {
  * process ends with status 2. */
 enum bw_code config_read(const struct config *config, int count, char **arguments, void *values,
                          struct bw_error *error) BW_CHECKED;
+
+/* What an option's value came from, for sentences about it that are made later: "--port",
+ * "BROADWAY_PORT", "BROADWAY_CLIENT_TOKEN_FILE". Static. Any thread, after config_read. */
+const char *config_source(const char *option);
+
+/* Logs a warning for each variable BROADWAY_... that neither binary nor any script reads (its name
+ * alone), with the name that it may be meant for. After log_open. */
+void config_warn_unknown(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/config.h"
 #include "common/log.h"
 #include "common/secret.h"
 #include "common/stop_signal.h"
@@ -277,7 +278,9 @@ static enum bw_code open_database(struct core *core, const struct scheduler_opti
     struct bw_error reason;
     enum bw_code code = database_open(options->mongodb_uri, options->mongodb_database,
                                       "broadway-scheduler", &core->database, &reason);
-    return code == BW_OK ? BW_OK : bw_fail(error, code, "--mongodb-uri: %s", reason.message);
+    return code == BW_OK
+               ? BW_OK
+               : bw_fail(error, code, "%s: %s", config_source("mongodb-uri"), reason.message);
 }
 
 int main(int count, char **arguments)
@@ -293,6 +296,7 @@ int main(int count, char **arguments)
     stop_signal_block();
     log_open("broadway-scheduler", (enum log_level)options.log_level,
              (enum log_format)options.log_format);
+    config_warn_unknown();
     curl_global_init(CURL_GLOBAL_DEFAULT);
     database_library_open();
     take_flags(core, &options);

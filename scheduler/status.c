@@ -6,6 +6,7 @@
 #include <string.h>
 #include <ulfius.h>
 
+#include "common/config.h"
 #include "common/port.h"
 
 enum { IDLE_SECONDS = 30 };
@@ -93,9 +94,9 @@ enum bw_code status_open(const char *address, uint16_t port, const struct metric
 {
     struct sockaddr_in where = {.sin_family = AF_INET, .sin_port = htons(port)};
     if (inet_pton(AF_INET, address, &where.sin_addr) != 1)
-        return bw_fail(error, BW_BAD_REQUEST,
-                       "--metrics-bind-address %.60s: must be an IPv4 address", address);
-    enum bw_code code = port_check("--metrics-port", address, port, error);
+        return bw_fail(error, BW_BAD_REQUEST, "%s %.60s: must be an IPv4 address",
+                       config_source("metrics-bind-address"), address);
+    enum bw_code code = port_check(config_source("metrics-port"), address, port, error);
     if (code != BW_OK)
         return code;
     struct status *opened = calloc(1, sizeof *opened);
@@ -107,8 +108,8 @@ enum bw_code status_open(const char *address, uint16_t port, const struct metric
         start(opened) != U_OK) {
         ulfius_clean_instance(&opened->instance);
         free(opened);
-        return bw_fail(error, BW_BAD_REQUEST, "--metrics-port %u: the port can't be opened on %s",
-                       port, address);
+        return bw_fail(error, BW_BAD_REQUEST, "%s %u: can't be opened on %s",
+                       config_source("metrics-port"), port, address);
     }
     *status = opened;
     return BW_OK;

@@ -634,7 +634,7 @@ static void says_why_it_can_not_listen(void **state)
     struct front *other;
     struct front_settings taken = settings;
     taken.port = front_port(front);
-    assert_int_equal(front_open(&taken, &other, &error), BW_INTERNAL);
+    assert_int_equal(front_open(&taken, &other, &error), BW_BAD_REQUEST);
     assert_non_null(strstr(error.message, "Address already in use"));
     taken.address = "localhost";
     assert_int_equal(front_open(&taken, &other, &error), BW_INTERNAL);

@@ -199,7 +199,8 @@ static void what_is_wrong_is_refused_by_the_name_of_its_flag(void **state)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_refused(wrong[i][0], NULL, wrong[i][1]);
     setenv("BROADWAY_SOME_NUMBER", "often", 1);
-    assert_refused(NULL, NULL, "--some-number often");
+    assert_refused(NULL, NULL,
+                   "BROADWAY_SOME_NUMBER: must be a whole number from 1 to 100, not 'often'");
 }
 
 static void secret_is_refused_twice_over_or_with_a_nul(void **state)
@@ -243,6 +244,37 @@ static const char *printed(const char *flag)
     return text;
 }
 
+static void what_a_variable_says_is_refused_by_its_name(void **state)
+{
+    (void)state;
+    setenv("BROADWAY_SOME_TOKEN", "canary secret", 1);
+    assert_refused(NULL, NULL, "BROADWAY_SOME_TOKEN: must be at most 500 characters");
+    setenv("BROADWAY_SOME_TOKEN", "fine", 1);
+    setenv("BROADWAY_SOME_TOKEN_FILE", "/nonexistent/token", 1);
+    assert_refused(NULL, NULL, "BROADWAY_SOME_TOKEN and BROADWAY_SOME_TOKEN_FILE are both given");
+    unsetenv("BROADWAY_SOME_TOKEN");
+    assert_refused(NULL, NULL, "BROADWAY_SOME_TOKEN_FILE /nonexistent/token: No such file");
+    assert_int_equal(read_flags("--some-token=fine", NULL, NULL, NULL), BW_OK);
+    assert_string_equal(config_source("some-token"), "--some-token");
+    unsetenv("BROADWAY_SOME_TOKEN_FILE");
+    setenv("BROADWAY_SOME_NUMBER", "5", 1);
+    assert_int_equal(read_flags(NULL, NULL, NULL, NULL), BW_OK);
+    assert_string_equal(config_source("some-number"), "BROADWAY_SOME_NUMBER");
+}
+
+static void an_empty_variable_is_one_that_is_not_given(void **state)
+{
+    (void)state;
+    setenv("BROADWAY_SOME_NUMBER", "", 1);
+    setenv("BROADWAY_SOME_SWITCH", "", 1);
+    setenv("BROADWAY_SOME_TOKEN", "", 1);
+    setenv("BROADWAY_SOME_TOKEN_FILE", "", 1);
+    assert_int_equal(read_flags(NULL, NULL, NULL, NULL), BW_OK);
+    assert_int_equal(values.number, 7);
+    assert_false(values.is_on);
+    assert_null(values.secret);
+}
+
 static void help_is_made_of_the_table(void **state)
 {
     (void)state;
@@ -270,6 +302,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(secret_may_come_from_a_file, NULL, clear_environment),
         cmocka_unit_test(secret_may_have_the_word_of_a_sample_inside),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_refused_by_the_name_of_its_flag, NULL,
+                                        clear_environment),
+        cmocka_unit_test_setup_teardown(what_a_variable_says_is_refused_by_its_name, NULL,
+                                        clear_environment),
+        cmocka_unit_test_setup_teardown(an_empty_variable_is_one_that_is_not_given, NULL,
                                         clear_environment),
         cmocka_unit_test_setup_teardown(secret_is_refused_twice_over_or_with_a_nul, NULL,
                                         clear_environment),
