@@ -295,6 +295,13 @@ struct connection *connection_table_start(struct connection_table *table, int fd
     return connection;
 }
 
+void connection_table_cancel(struct connection_table *table, int fd)
+{
+    pthread_mutex_lock(&table->mutex);
+    connection_drop_stale(table, fd);
+    pthread_mutex_unlock(&table->mutex);
+}
+
 void connection_table_remove(struct connection_table *table, struct connection *connection)
 {
     if (connection == NULL)
