@@ -12,6 +12,8 @@
 
 #include "common/clock.h"
 
+enum { START_WAIT_MS = 100 };
+
 /* Whose connection it is: an IPv4 address, or the first half of an IPv6 address. */
 struct address_key {
     unsigned char bytes[8];
@@ -40,13 +42,13 @@ struct connection {
 
 struct connection_table {
     size_t most, most_unproven, most_per_address;
-    pthread_mutex_t mutex; /* guards what follows, and the connections */
-    pthread_cond_t gone;
+    pthread_mutex_t mutex;  /* guards what follows, and the connections */
+    pthread_cond_t changed; /* one has started, or is gone */
     struct address *addresses;
     struct connection *by_fd;
     struct connection *all;
     struct connection *idle[CONNECTION_KINDS]; /* oldest first; those of workers are not listed */
-    size_t open, closing;
+    size_t open, closing, starting;
     struct connection_counts counts;
 };
 
@@ -174,7 +176,7 @@ struct connection_table *connection_table_new(const struct connection_limits *li
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&table->gone, &attributes);
+    pthread_cond_init(&table->changed, &attributes);
     pthread_condattr_destroy(&attributes);
     return table;
 }
@@ -186,7 +188,7 @@ void connection_table_free(struct connection_table *table)
         return;
     while (table->all != NULL)
         connection_table_remove(table, table->all);
-    pthread_cond_destroy(&table->gone);
+    pthread_cond_destroy(&table->changed);
     pthread_mutex_destroy(&table->mutex);
     free(table);
 }
@@ -197,13 +199,14 @@ static void connection_drop(struct connection *connection)
     connection_unlist(connection);
     table->open--;
     table->closing -= connection->is_closing;
+    table->starting -= !connection->is_started;
     table->counts.by_kind[connection->kind]--;
     connection->address->open--;
     connection->address->unproven -= connection->kind == CONNECTION_UNPROVEN;
     connection_forget_address(table, connection->address);
     HASH_DELETE(hh, table->by_fd, connection);
     DL_DELETE2(table->all, connection, all_prev, all_next);
-    pthread_cond_signal(&table->gone);
+    pthread_cond_signal(&table->changed);
     free(connection);
 }
 
@@ -228,10 +231,36 @@ static struct connection *connection_enter(struct connection_table *table, int f
     address->open++;
     address->unproven++;
     table->open++;
+    table->starting++;
     table->counts.by_kind[CONNECTION_UNPROVEN]++;
     HASH_ADD_INT(table->by_fd, fd, connection);
     DL_APPEND2(table->all, connection, all_prev, all_next);
     return connection;
+}
+
+static struct timespec connection_deadline(int wait_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)wait_ms % 1000 * 1000000;
+    until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    return until;
+}
+
+/* Those that the server has not taken yet can't be closed: in a burst they are waited for. */
+static bool connection_await_room(struct connection_table *table, struct address *address)
+{
+    struct timespec until = connection_deadline(START_WAIT_MS);
+    int result = 0;
+    bool has_room = connection_make_room(table, address);
+    address->open++; /* it is not forgotten meanwhile */
+    while (!has_room && table->starting > 0 && result == 0) {
+        result = pthread_cond_timedwait(&table->changed, &table->mutex, &until);
+        has_room = connection_make_room(table, address);
+    }
+    address->open--;
+    return has_room;
 }
 
 struct connection *connection_table_add(struct connection_table *table, int fd,
@@ -241,7 +270,7 @@ struct connection *connection_table_add(struct connection_table *table, int fd,
     pthread_mutex_lock(&table->mutex);
     connection_drop_stale(table, fd);
     struct address *address = connection_address(table, from);
-    if (address != NULL && connection_make_room(table, address))
+    if (address != NULL && connection_await_room(table, address))
         connection = connection_enter(table, fd, address);
     if (connection == NULL) {
         table->counts.refused++;
@@ -258,10 +287,19 @@ struct connection *connection_table_start(struct connection_table *table, int fd
     HASH_FIND_INT(table->by_fd, &fd, connection);
     if (connection != NULL) {
         connection->is_started = true;
+        table->starting--;
         connection_list(connection);
+        pthread_cond_signal(&table->changed);
     }
     pthread_mutex_unlock(&table->mutex);
     return connection;
+}
+
+void connection_table_cancel(struct connection_table *table, int fd)
+{
+    pthread_mutex_lock(&table->mutex);
+    connection_drop_stale(table, fd);
+    pthread_mutex_unlock(&table->mutex);
 }
 
 void connection_table_remove(struct connection_table *table, struct connection *connection)
@@ -283,18 +321,14 @@ bool connection_table_evict(struct connection_table *table)
 
 void connection_table_wait(struct connection_table *table, bool is_short, int wait_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)wait_ms % 1000 * 1000000;
-    until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    struct timespec until = connection_deadline(wait_ms);
     int result = 0;
     pthread_mutex_lock(&table->mutex);
     size_t open = table->open;
     table->counts.pauses += is_short;
     while (result == 0 &&
            (table->closing >= CONNECTION_CLOSING_MAX || (is_short && table->open >= open)))
-        result = pthread_cond_timedwait(&table->gone, &table->mutex, &until);
+        result = pthread_cond_timedwait(&table->changed, &table->mutex, &until);
     pthread_mutex_unlock(&table->mutex);
 }
 

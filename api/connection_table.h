@@ -65,6 +65,9 @@ struct connection *connection_table_add(struct connection_table *table, int fd,
  * closed to make room. NULL: it is not known. */
 struct connection *connection_table_start(struct connection_table *table, int fd);
 
+/* The server has not taken it, and has closed the descriptor. */
+void connection_table_cancel(struct connection_table *table, int fd);
+
 /* The server gives up the connection. Before its descriptor is closed. */
 void connection_table_remove(struct connection_table *table, struct connection *connection);
 

@@ -339,6 +339,20 @@ void event_streams_finish(struct event_streams *streams, int64_t number, const c
     pthread_mutex_unlock(&streams->mutex);
 }
 
+int64_t event_stream_number(const struct event_stream *stream)
+{
+    return stream->number;
+}
+
+void event_streams_end(struct event_streams *streams, int64_t number)
+{
+    pthread_mutex_lock(&streams->mutex);
+    struct event_stream *stream = find(streams, number);
+    if (stream != NULL)
+        finish(stream);
+    pthread_mutex_unlock(&streams->mutex);
+}
+
 /* ---- All of them ---- */
 
 struct signal_watch *event_streams_list(struct event_streams *streams, size_t *count)

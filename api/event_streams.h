@@ -63,6 +63,11 @@ void event_streams_take(struct event_streams *streams, int64_t number, const cha
 /* Sends a last state, and ends the stream. */
 void event_streams_finish(struct event_streams *streams, int64_t number, const char *state);
 
+/* The client of a stream has gone: it ends. The number is that of event_stream_number, once begun.
+ */
+void event_streams_end(struct event_streams *streams, int64_t number);
+int64_t event_stream_number(const struct event_stream *stream);
+
 /* All that is watched; new, free(). */
 struct signal_watch *event_streams_list(struct event_streams *streams, size_t *count);
 

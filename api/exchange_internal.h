@@ -54,6 +54,7 @@ struct exchange {
     bool is_given; /* to dispatch, and not back yet */
     bool is_watched;
     bool is_upgraded;           /* its connection is a websocket's */
+    int64_t stream_number;      /* of the stream that it is answered by; 0: none */
     const char *socket_refusal; /* why that is closed at once, static; NULL: it is not */
     struct answer answer;
     struct connection *peer; /* api/connection_table.h; NULL: memory was short */

@@ -187,7 +187,8 @@ static void note_connection(void *context, struct MHD_Connection *peer, void **s
 static void take_connection(int fd, const struct sockaddr *address, socklen_t length, void *context)
 {
     const struct front *front = context;
-    (void)MHD_add_connection(front->daemon, fd, address, length);
+    if (MHD_add_connection(front->daemon, fd, address, length) != MHD_YES)
+        connection_table_cancel(front->connections, fd);
 }
 
 /* The limit of connections is the table's. The server's own is never met: it is shared out among

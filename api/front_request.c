@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "api/admission.h"
+#include "api/api.h"
 #include "api/body.h"
 #include "api/course_route.h"
 #include "api/course_socket.h"
@@ -101,6 +102,20 @@ static void take_back(struct front *front, struct exchange *exchange)
     exchange->is_given = false;
 }
 
+/* A stream that sleeps would not see that its client has gone before it next writes. */
+static void end_stream(struct exchange *exchange, void *streams)
+{
+    event_streams_end(streams, exchange->stream_number);
+}
+
+static void watch_stream(struct front *front, struct exchange *exchange,
+                         const struct event_stream *stream)
+{
+    exchange->stream_number = event_stream_number(stream);
+    gone_watch_add(front->host.watch, exchange->request.number, exchange->fd, exchange, end_stream,
+                   front->host.api->streams);
+}
+
 /* A stream is written past ulfius, which has no way to let one wait. */
 static enum MHD_Result send_stream(struct front *front, struct exchange *exchange)
 {
@@ -109,6 +124,7 @@ static enum MHD_Result send_stream(struct front *front, struct exchange *exchang
     answer->stream = NULL;
     take_back(front, exchange);
     note_finished(front, exchange);
+    watch_stream(front, exchange, stream);
     struct MHD_Response *response = event_stream_response(stream, exchange->connection);
     if (response == NULL)
         return MHD_NO;
@@ -480,6 +496,8 @@ void front_end_request(void *context, struct MHD_Connection *connection, void **
     if (exchange->ulfius != NULL)
         mhd_request_completed(NULL, connection, &exchange->ulfius, code);
     body_clear(&exchange->body, &front->body_bytes);
+    if (exchange->stream_number != 0)
+        gone_watch_remove(front->host.watch, exchange->request.number);
     if (exchange->is_upgraded)
         atomic_fetch_sub(&front->upgraded, 1);
     if (exchange->answer.stream != NULL)

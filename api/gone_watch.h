@@ -1,7 +1,7 @@
 /*
- * gone_watch: tells when the client of a waiting exchange closes or resets its connection. One
- * thread, one epoll set: a suspended connection is in nobody else's. Callers: exchange.c alone.
- * Safe from any thread.
+ * gone_watch: tells when the client of a waiting exchange, or of a stream of events, closes or
+ * resets its connection. One thread, one epoll set: a suspended connection is in nobody else's.
+ * Callers: exchange.c and the front. Safe from any thread.
  */
 #ifndef API_GONE_WATCH_H
 #define API_GONE_WATCH_H

@@ -176,13 +176,14 @@ def run_stack(tmp_path_factory, name, **options):
 
 
 class Process:
-    """A single binary of ours as our own child, for its exit status and its words."""
+    """A single binary of ours as our own child, for its exit status and its words; `prefix` is a command that runs
+    it, such as prlimit."""
 
-    def __init__(self, name, *flags, log, env=None):
+    def __init__(self, name, *flags, log, env=None, prefix=()):
         self.log = Path(log)
         with open(self.log, "ab") as output:
             self.child = subprocess.Popen(
-                [str(BUILD / name), *flags],
+                [*prefix, str(BUILD / name), *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -215,7 +216,7 @@ class Replica(Process):
     """One more broadway-api beside a stack, with flags of its own, on the stack's database server. It has the stack's
     tokens in its environment, but for those variables in `without`."""
 
-    def __init__(self, stack, log, *flags, database=None, env=None, without=()):
+    def __init__(self, stack, log, *flags, database=None, env=None, without=(), prefix=()):
         self.port, self.internal_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.internal_url = f"http://127.0.0.1:{self.internal_port}"
@@ -232,6 +233,7 @@ class Replica(Process):
             *flags,
             log=log,
             env={name: value for name, value in {**tokens, **(env or {})}.items() if name not in without},
+            prefix=prefix,
         )
         self.api = Api(self.url)
         self.internal = Api(self.internal_url)

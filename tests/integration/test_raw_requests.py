@@ -1,6 +1,7 @@
 """Requests that no client of good manners sends: framing, encodings, sizes. Each is answered; the server lives on."""
 
 import json
+import socket
 import time
 
 import pytest
@@ -345,3 +346,18 @@ def test_of_a_refused_body_in_chunks_only_a_part_is_read_away(url):
             pass
         assert sent < 60, "megabytes that were read away"
         assert link.read_answer().status == 413
+
+
+@pytest.mark.parametrize("count", [120, 400, 600, 900, 2000])
+def test_the_schedulers_port_outlives_what_the_library_refuses(stack, count):
+    scheduler = stack.described["scheduler"][0]
+    before = cpu_seconds(scheduler["pid"])
+    arguments = "GET /?a=1" + many("&a{}=1", count) + " HTTP/1.1\r\nHost: x\r\n\r\n"
+    cookies = "GET / HTTP/1.1\r\nHost: x\r\nCookie: " + "a;" * count + "\r\n\r\n"
+    for data in (arguments, cookies, *LIMITS.values()):
+        with connect(scheduler["url"]) as link:
+            link.send(data)
+            link.socket.shutdown(socket.SHUT_WR)
+    assert exchange(scheduler["url"], "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").status == 200
+    assert is_running(scheduler["pid"])
+    assert cpu_seconds(scheduler["pid"]) - before < 1 * PATIENCE

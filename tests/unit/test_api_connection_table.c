@@ -1,0 +1,262 @@
+#include "api/connection_table.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "api/descriptors.h"
+#include "common/clock.h"
+
+enum { MOST = 16, UNPROVEN_MOST = 12, ADDRESS_MOST = 6, PAIRS = 64 };
+
+/* Connections by socket pairs: [0] is the server's end. */
+static struct connection_table *table;
+static struct connection *connections[PAIRS];
+static int ends[PAIRS][2];
+static int count;
+
+static int start(void **state)
+{
+    (void)state;
+    const struct connection_limits limits = {.most = MOST};
+    table = connection_table_new(&limits);
+    count = 0;
+    return table != NULL ? 0 : -1;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    connection_table_free(table);
+    for (int i = 0; i < count; i++) {
+        close(ends[i][0]);
+        close(ends[i][1]);
+    }
+    return 0;
+}
+
+static struct sockaddr_in address_of(int number)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    address.sin_addr.s_addr = htonl(0x0A000001U + (unsigned)number);
+    return address;
+}
+
+/* Returns its number; -1: it was refused. */
+static int enter_from(const struct sockaddr *address)
+{
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends[count]), 0);
+    connections[count] = connection_table_add(table, ends[count][0], address);
+    count++;
+    if (connections[count - 1] == NULL)
+        return -1;
+    assert_ptr_equal(connection_table_start(table, ends[count - 1][0]), connections[count - 1]);
+    return count - 1;
+}
+
+static int enter(int address)
+{
+    struct sockaddr_in from = address_of(address);
+    return enter_from((struct sockaddr *)&from);
+}
+
+static bool is_shut(int number)
+{
+    char byte;
+    return recv(ends[number][1], &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0;
+}
+
+/* As the server does when it sees the end. */
+static void leave(int number)
+{
+    connection_table_remove(table, connections[number]);
+    connections[number] = NULL;
+}
+
+static void prove(int number, enum connection_kind kind)
+{
+    connection_begin(connections[number]);
+    connection_hold(connections[number]);
+    connection_prove(connections[number], kind);
+    connection_release(connections[number]);
+    connection_rest(connections[number]);
+}
+
+static struct connection_counts counted(void)
+{
+    struct connection_counts counts;
+    connection_table_count(table, &counts);
+    return counts;
+}
+
+static void the_oldest_unproven_one_of_an_address_makes_room_for_its_next(void **state)
+{
+    (void)state;
+    int other = enter(1);
+    for (int i = 0; i < ADDRESS_MOST; i++)
+        enter(0);
+    assert_false(is_shut(other + 1));
+    assert_true(enter(0) > 0);
+    assert_true(is_shut(other + 1));
+    assert_false(is_shut(other));
+    connection_begin(connections[other + 2]); /* something came on the second oldest */
+    leave(other + 1);
+    enter(0);
+    assert_false(is_shut(other + 2));
+    assert_true(is_shut(other + 3));
+    assert_int_equal(counted().evicted, 2);
+}
+
+static void unproven_ones_leave_a_quarter_to_others(void **state)
+{
+    (void)state;
+    for (int i = 0; i < UNPROVEN_MOST; i++)
+        enter(i / 2);
+    assert_false(is_shut(0));
+    enter(20);
+    assert_true(is_shut(0));
+    assert_false(is_shut(1));
+}
+
+static void a_worker_is_never_closed_and_a_client_only_after_all_unproven(void **state)
+{
+    (void)state;
+    int worker = enter(0), client = enter(0);
+    prove(worker, CONNECTION_WORKER);
+    prove(client, CONNECTION_CLIENT);
+    for (int i = 2; i < MOST; i++) {
+        int next = enter(i);
+        if (i >= 5)
+            prove(next, CONNECTION_WORKER);
+    }
+    for (int i = 0; i < 3; i++)
+        assert_true(enter(30 + i) > 0);
+    assert_true(is_shut(2) && is_shut(3) && is_shut(4));
+    prove(count - 1, CONNECTION_WORKER);
+    prove(count - 2, CONNECTION_WORKER);
+    prove(count - 3, CONNECTION_WORKER);
+    assert_false(is_shut(client));
+    assert_true(enter(40) > 0);
+    assert_true(is_shut(client));
+    prove(count - 1, CONNECTION_WORKER);
+    assert_int_equal(enter(41), -1);
+    assert_int_equal(counted().refused, 1);
+    assert_false(is_shut(worker));
+}
+
+static void what_is_being_handled_is_not_closed(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ADDRESS_MOST; i++) {
+        enter(0);
+        connection_begin(connections[i]);
+        connection_hold(connections[i]);
+    }
+    assert_int_equal(enter(0), -1);
+    connection_release(connections[3]);
+    assert_true(enter(0) > 0);
+    assert_true(is_shut(3));
+}
+
+static void the_kind_is_that_of_the_last_request(void **state)
+{
+    (void)state;
+    int number = enter(0);
+    prove(number, CONNECTION_WORKER);
+    assert_int_equal(counted().by_kind[CONNECTION_WORKER], 1);
+    connection_begin(connections[number]);
+    connection_hold(connections[number]);
+    assert_int_equal(counted().by_kind[CONNECTION_WORKER], 1);
+    connection_rest(connections[number]);
+    assert_int_equal(counted().by_kind[CONNECTION_WORKER], 0);
+    assert_int_equal(counted().by_kind[CONNECTION_UNPROVEN], 1);
+    assert_true(connection_table_evict(table));
+    assert_true(is_shut(number));
+    assert_false(connection_table_evict(table));
+}
+
+static void an_address_is_one_in_either_form_and_a_network_of_ipv6(void **state)
+{
+    (void)state;
+    struct sockaddr_in6 from = {.sin6_family = AF_INET6};
+    char text[INET6_ADDRSTRLEN];
+    for (int i = 0; i < ADDRESS_MOST; i++) {
+        snprintf(text, sizeof text, "2001:db8::%d", i + 1);
+        assert_int_equal(inet_pton(AF_INET6, text, &from.sin6_addr), 1);
+        enter_from((struct sockaddr *)&from);
+    }
+    assert_int_equal(inet_pton(AF_INET6, "2001:db8:0:1::1", &from.sin6_addr), 1);
+    enter_from((struct sockaddr *)&from);
+    assert_false(is_shut(0));
+    assert_int_equal(inet_pton(AF_INET6, "2001:db8::ffff", &from.sin6_addr), 1);
+    enter_from((struct sockaddr *)&from);
+    assert_true(is_shut(0));
+    for (int i = 0; i < ADDRESS_MOST - 1; i++)
+        connection_prove(connections[i], CONNECTION_WORKER);
+    int first = enter(0);
+    for (int i = 1; i < ADDRESS_MOST; i++)
+        enter(0);
+    assert_false(is_shut(first));
+    assert_int_equal(inet_pton(AF_INET6, "::ffff:10.0.0.1", &from.sin6_addr), 1);
+    enter_from((struct sockaddr *)&from);
+    assert_true(is_shut(first));
+}
+
+static void waiting_ends_when_one_is_gone_or_the_time_is_over(void **state)
+{
+    (void)state;
+    enter(0);
+    int64_t begun_ms = clock_boot_ms();
+    connection_table_wait(table, false, 1000);
+    assert_true(clock_boot_ms() - begun_ms < 500);
+    connection_table_wait(table, true, 20);
+    assert_true(clock_boot_ms() - begun_ms >= 20);
+    assert_int_equal(counted().pauses, 1);
+}
+
+static void where_memory_was_short_nothing_happens(void **state)
+{
+    (void)state;
+    connection_begin(NULL);
+    connection_hold(NULL);
+    connection_prove(NULL, CONNECTION_WORKER);
+    connection_release(NULL);
+    connection_rest(NULL);
+    connection_table_remove(table, NULL);
+    connection_table_free(NULL);
+    assert_null(connection_parts(NULL));
+}
+
+static void lingering_ones_are_a_share_with_bounds(void **state)
+{
+    (void)state;
+    assert_int_equal(descriptors_lingering(0), DESCRIPTORS_LINGERING_LEAST);
+    assert_int_equal(descriptors_lingering(1600), 100);
+    assert_int_equal(descriptors_lingering(1000000), DESCRIPTORS_LINGERING_MOST);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            the_oldest_unproven_one_of_an_address_makes_room_for_its_next, start, stop),
+        cmocka_unit_test_setup_teardown(unproven_ones_leave_a_quarter_to_others, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_worker_is_never_closed_and_a_client_only_after_all_unproven, start, stop),
+        cmocka_unit_test_setup_teardown(what_is_being_handled_is_not_closed, start, stop),
+        cmocka_unit_test_setup_teardown(the_kind_is_that_of_the_last_request, start, stop),
+        cmocka_unit_test_setup_teardown(an_address_is_one_in_either_form_and_a_network_of_ipv6,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(waiting_ends_when_one_is_gone_or_the_time_is_over, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(where_memory_was_short_nothing_happens, start, stop),
+        cmocka_unit_test(lingering_ones_are_a_share_with_bounds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
