@@ -11,6 +11,7 @@
 #include "api/options.h"
 #include "api/run_creation.h"
 #include "api/run_facts.h"
+#include "common/json_write.h"
 #include "common/course_definition.h"
 #include "common/json.h"
 #include "common/store/grading_config_store.h"
@@ -21,7 +22,7 @@
 enum bw_code course_config_put(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
-    char *text = json_dumps(request->arguments, JSON_COMPACT);
+    char *text = json_write(request->arguments, JSON_COMPACT);
     if (text == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     enum bw_code code = grading_config_store_put(api->grading_config_store, request->parts[0],

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/exchange_internal.h"
+#include "common/json_write.h"
 #include "common/clock.h"
 
 enum { RETRY_UNAVAILABLE_S = 1, RETRY_TOO_MANY_S = 10 };
@@ -95,7 +96,7 @@ void exchange_answer(struct exchange *exchange, int status, char *body, const ch
 
 void exchange_answer_json(struct exchange *exchange, json_t *value)
 {
-    char *body = json_dumps(value, JSON_COMPACT);
+    char *body = json_write(value, JSON_COMPACT);
     json_decref(value);
     if (body != NULL)
         exchange_answer(exchange, 200, body, NULL);
@@ -161,7 +162,7 @@ static char *refusal_body(const struct exchange *exchange, enum bw_code code, co
                          "code", bw_code_status(code), "error", sentence(message));
     else
         body = json_pack("{s:o}", "error", sentence(message));
-    char *text = json_dumps(body, JSON_COMPACT);
+    char *text = json_write(body, JSON_COMPACT);
     json_decref(body);
     return text;
 }
