@@ -10,7 +10,12 @@
 
 #include "common/json.h"
 
-enum { NUMBER_SIZE = 400, CUT_SIZE = 100 };
+enum {
+    NUMBER_SIZE = 400,
+    CUT_SIZE = 100,
+    LONG_MENDS = 65536,   /* so many bytes become longer; others of their kind become "?" */
+    ENVELOPE_MEMBERS = 64 /* of each level; more is no message of ours */
+};
 
 static const char replacement[] = "\xEF\xBF\xBD"; /* U+FFFD */
 
@@ -22,8 +27,10 @@ struct mender {
     const struct json_mend_limits *limits;
     struct json_mend_report *report;
     unsigned depth;
-    size_t values; /* of the member of the envelope at hand */
-    bool is_short; /* of memory: nothing more is written */
+    size_t values;   /* of the member of the envelope at hand */
+    size_t total;    /* of all of them */
+    size_t envelope; /* members of the message's own levels */
+    bool is_short;   /* of memory: nothing more is written */
 };
 
 /* ---- Writing ---- */
@@ -64,6 +71,13 @@ static void put_instead(struct mender *mender, enum json_mend kind, const char *
 
 /* ---- Characters ---- */
 
+/* The same for a byte whose stand-in is longer than it is. What is made of a text must not be many
+ * times as large: text that is for the most part of this kind is of no use to anybody. */
+static void put_longer(struct mender *mender, enum json_mend kind, const char *text)
+{
+    put_instead(mender, kind, mender->report->counts[kind] < LONG_MENDS ? text : "?");
+}
+
 static bool is_continuation(const unsigned char *at, const unsigned char *end)
 {
     return at < end && (*at & 0xC0) == 0x80;
@@ -101,7 +115,7 @@ static void mend_character(struct mender *mender)
     if (is_valid)
         put_bytes(mender, mender->at, length);
     else
-        put_instead(mender, JSON_MEND_BYTES, replacement);
+        put_longer(mender, JSON_MEND_BYTES, replacement);
     mender->at += length;
 }
 
@@ -171,8 +185,15 @@ static void mend_control(struct mender *mender)
         count(mender, JSON_MEND_NULS);
         return;
     }
+    if (byte == '\n' || byte == '\t' || byte == '\r') {
+        put_instead(mender, JSON_MEND_CONTROLS,
+                    byte == '\n'   ? "\\n"
+                    : byte == '\t' ? "\\t"
+                                   : "\\r");
+        return;
+    }
     snprintf(escape, sizeof escape, "\\u%04x", byte);
-    put_instead(mender, JSON_MEND_CONTROLS, escape);
+    put_longer(mender, JSON_MEND_CONTROLS, escape);
 }
 
 /* From one quote to the other. False: there is no other. */
@@ -348,12 +369,15 @@ static bool mend_member(struct mender *mender, bool is_object)
     return mend_value(mender);
 }
 
-/* Is there room for another member? */
+/* Is there room for another member? All members of the envelope together may have twice as many
+ * values as one. */
 static bool count_member(struct mender *mender)
 {
     if (mender->depth > mender->limits->envelope)
-        return ++mender->values <= mender->limits->max_values;
+        return ++mender->values <= mender->limits->max_values &&
+               ++mender->total <= 2 * mender->limits->max_values;
     mender->values = 0;
+    mender->envelope++;
     return true;
 }
 
@@ -368,6 +392,8 @@ static bool mend_members(struct mender *mender, bool is_object)
         if (*mender->at == close)
             return true;
         if (!is_first && *mender->at != ',')
+            return false;
+        if (mender->envelope > ENVELOPE_MEMBERS)
             return false;
         if (!count_member(mender))
             return cut_members(mender, is_object, is_first);

@@ -52,7 +52,7 @@ struct json_mend_limits {
     /* How many levels are the message's own, not the result's: their members are not counted as
      * values, and each is counted for itself. {"result": R}: 1. */
     unsigned envelope;
-    size_t max_values; /* of each member */
+    size_t max_values; /* of each member; of all together, twice as many */
 };
 
 /* Parses one JSON value as json_parse does; what that refuses is mended, and counted in *report

@@ -35,9 +35,14 @@ static const char *mend_bytes(const char *text, size_t length, const struct json
     return written;
 }
 
+static const char *mend_within(const char *text, const struct json_mend_limits *with)
+{
+    return mend_bytes(text, strlen(text), with);
+}
+
 static const char *mend(const char *text)
 {
-    return mend_bytes(text, strlen(text), &limits);
+    return mend_within(text, &limits);
 }
 
 static size_t counted(void)
@@ -107,7 +112,7 @@ static void numbers_that_do_not_fit_are_rounded_or_null(void **state)
 {
     (void)state;
     assert_mended("[9223372036854775807,9223372036854775808]",
-                  "[9223372036854775807,9.2233720368547758e18]", JSON_MEND_INTEGERS, 1);
+                  "[9223372036854775807,9.223372036854776e18]", JSON_MEND_INTEGERS, 1);
     assert_mended("-18446744073709551616", "-1.8446744073709552e19", JSON_MEND_INTEGERS, 1);
     assert_mended("[1e400,-1e400,1]", "[null,null,1]", JSON_MEND_NUMBERS, 2);
     char huge[1000];
@@ -177,8 +182,42 @@ static void too_many_values_are_cut_and_the_envelope_is_not(void **state)
                         "\"logs\":{\"a\":1,\"b\":[2,{\"cut\":\"more than 3 values\"}]}}");
     assert_int_equal(report.counts[JSON_MEND_VALUES], 2);
     free(text);
-    assert_string_equal(mend_bytes("{\"r\":{\"a\":NaN,\"b\":1,\"c\":2,\"d\":3}}", 35, &few),
+    assert_string_equal(mend_within("{\"r\":{\"a\":NaN,\"b\":1,\"c\":2,\"d\":3}}", &few),
                         "{\"r\":{\"a\":null,\"b\":1,\"c\":2,\"cut\":\"more than 3 values\"}}");
+}
+
+static void an_envelope_of_too_many_members_is_refused(void **state)
+{
+    (void)state;
+    static const struct json_mend_limits few = {.envelope = 1, .max_values = 3};
+    char text[2000] = "{\"a\":NaN";
+    for (int i = 0; i < 100; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), ",\"%d\":%d", i, i);
+    snprintf(text + strlen(text), sizeof text - strlen(text), "}");
+    assert_null(mend_bytes(text, strlen(text), &few));
+    assert_string_equal(
+        mend_within("{\"a\":[NaN,1,2],\"b\":[1,2,3],\"c\":[1,2]}", &few),
+        "{\"a\":[null,1,2],\"b\":[1,2,3],\"c\":[{\"cut\":\"more than 3 values\"}]}");
+}
+
+static void what_is_made_of_junk_is_not_many_times_as_large(void **state)
+{
+    (void)state;
+    enum { JUNK = 1000000 };
+    static const char bytes[] = {(char)0xFF, 0x01, '\n', '\\'};
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        char *text = malloc(JUNK + 2);
+        memset(text, bytes[i], JUNK + 2);
+        text[0] = text[JUNK + 1] = '"';
+        text[JUNK] = 'x'; /* so that the last backslash escapes no quote */
+        json_t *value = NULL;
+        memset(&report, 0, sizeof report);
+        assert_int_equal(
+            json_parse_mended(text, JUNK + 2, "the body", &limits, &value, &report, &error), BW_OK);
+        assert_true(json_string_length(value) < JUNK + 200000);
+        json_decref(value);
+        free(text);
+    }
 }
 
 static void what_is_no_json_is_refused(void **state)
@@ -307,6 +346,8 @@ int main(void)
         cmocka_unit_test(of_a_key_that_stands_twice_the_last_one_counts),
         cmocka_unit_test(what_is_nested_too_deep_is_replaced_by_a_sentence),
         cmocka_unit_test(too_many_values_are_cut_and_the_envelope_is_not),
+        cmocka_unit_test(an_envelope_of_too_many_members_is_refused),
+        cmocka_unit_test(what_is_made_of_junk_is_not_many_times_as_large),
         cmocka_unit_test(what_is_no_json_is_refused),
         cmocka_unit_test(a_byte_order_mark_is_skipped),
         cmocka_unit_test(a_text_of_a_form_is_mended_as_well),
