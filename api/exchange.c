@@ -39,6 +39,7 @@ void exchange_free(struct exchange *exchange)
     if (exchange == NULL)
         return;
     json_decref(exchange->request.arguments);
+    free(exchange->request.mended);
     free(exchange->answer.body);
     free(exchange->answer.allow);
     free(exchange->path);
@@ -107,6 +108,11 @@ void exchange_answer_json(struct exchange *exchange, json_t *value)
 void exchange_succeed(struct exchange *exchange, json_t *data)
 {
     exchange_answer_json(exchange, json_pack("{s:s,s:o}", "status", "success", "data", data));
+}
+
+void exchange_tell_limits(struct exchange *exchange)
+{
+    exchange->answer.tells_limits = true;
 }
 
 void exchange_answer_stream(struct exchange *exchange, struct event_stream *stream)
