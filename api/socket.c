@@ -17,6 +17,7 @@ enum {
     OVERSIZE_WAIT_MS = 20000,  /* for the close that is owed then */
     STRANGER_MS = 30000,       /* how long one may stay without being trusted */
     SILENCES = 4,              /* pings without any answer: nobody is there */
+    DROP_ROUNDS = 64,          /* reads of what is thrown away before the others get their turn */
     QUEUED_MESSAGES_MAX = 1000 /* of one that does not read what it is sent */
 };
 
@@ -206,10 +207,11 @@ static void tell_oversize(struct socket *socket)
 static void skip_frames(struct socket *socket)
 {
     uint8_t bytes[4096];
+    int rounds = 0;
     ssize_t length = read_bytes(socket, bytes, sizeof bytes);
     while (length > 0 && !socket->filter.skipper.has_closed) {
         frame_filter_feed(&socket->filter, bytes, (size_t)length, 0);
-        length = read_bytes(socket, bytes, sizeof bytes);
+        length = ++rounds < DROP_ROUNDS ? read_bytes(socket, bytes, sizeof bytes) : 0;
     }
     if (socket->oversized_ms == 0)
         socket->oversized_ms = clock_boot_ms();
@@ -241,6 +243,7 @@ static void read_frames(struct socket *socket)
 static void drop_bytes(struct socket *socket)
 {
     uint8_t bytes[4096];
+    int rounds = 0;
     ssize_t length = read_bytes(socket, bytes, sizeof bytes);
     while (length > 0) {
         if (socket->state == SOCKET_REFUSED &&
@@ -248,7 +251,7 @@ static void drop_bytes(struct socket *socket)
             linger(socket);
             return;
         }
-        length = read_bytes(socket, bytes, sizeof bytes);
+        length = ++rounds < DROP_ROUNDS ? read_bytes(socket, bytes, sizeof bytes) : 0;
     }
     if (length < 0)
         leave(socket);

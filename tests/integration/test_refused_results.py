@@ -2,6 +2,7 @@
 refusal's sentence; by all ways alike. And never anybody else's job."""
 
 import json
+import struct
 
 import pytest
 from broadway import error_of
@@ -313,6 +314,29 @@ def test_a_message_over_the_limit_fails_its_job_before_the_socket_closes(staff):
     stored = staff.stack.database.result(job["grading_job_id"])
     assert stored["reason"] == reason and len(staff.stack.database.leases(run)) == 1
     assert course.log(job["grading_job_id"])["stderr"] == reason
+
+
+def test_a_frame_that_claims_to_be_too_large_and_stops_fails_the_job_that_was_pushed(staff):
+    """Nothing can be read of it, so it is taken for the result of the job that the grader has."""
+    course, grader = staff.course(), staff.socket_grader()
+    run = course.run()
+    job = grader.take()["grading_job_id"]
+    head = b"\x81\xff" + struct.pack(">Q", 8 << 30) + b"\0\0\0\0" + b"x"
+    LOOP.loop.call_soon_threadsafe(grader.socket.transport.write, head)
+    assert grader.closed()[0] == 1009
+    assert course.status(run)["student_jobs_state"] == {job: FAILED}
+    assert str(16 * MIB) in course.log(job)["stderr"]
+
+
+def test_fragments_that_are_too_large_together_fail_the_job_that_was_pushed(staff):
+    course, grader = staff.course(), staff.socket_grader()
+    run = course.run()
+    job = grader.take()["grading_job_id"]
+    for index in range(4):
+        piece = b"x" * (5 * MIB)
+        LOOP.run(grader.socket.write_frame(index == 3, TEXT_FRAME if index == 0 else 0, piece))
+    assert grader.closed()[0] == 1009
+    assert course.status(run)["student_jobs_state"] == {job: FAILED}
 
 
 def test_an_old_message_over_the_limit_sent_again_does_not_fail_the_next_job(staff):
