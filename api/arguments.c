@@ -20,6 +20,7 @@ struct reader {
     json_t *arguments; /* from every place so far; json_payload as text */
     json_t *place;     /* the names seen in this place: query or body */
     size_t count;
+    struct json_mend_report *mended; /* NULL: nothing is */
 };
 
 /* ---- Text to values ---- */
@@ -87,15 +88,16 @@ static enum bw_code read_structure(const char *name, const char *text, json_t **
     return json_parse(text, strlen(text), what, value, error);
 }
 
-static enum bw_code read_string(const char *name, const char *text, json_t **value,
-                                struct bw_error *error)
+static enum bw_code read_string(const char *name, const char *text, struct json_mend_report *mended,
+                                json_t **value, struct bw_error *error)
 {
-    *value = json_string(text);
+    *value = mended != NULL ? json_string_mended(text, strlen(text), mended) : json_string(text);
     return *value != NULL ? BW_OK
                           : bw_fail(error, BW_BAD_REQUEST, "argument '%s' is not UTF-8", name);
 }
 
-static enum bw_code read_text(const struct json_field *field, const char *text, json_t **value,
+static enum bw_code read_text(const struct json_field *field, const char *text,
+                              struct json_mend_report *mended, json_t **value,
                               struct bw_error *error)
 {
     switch (field->kind) {
@@ -107,7 +109,7 @@ static enum bw_code read_text(const struct json_field *field, const char *text, 
         return read_boolean(field->name, text, value, error);
     case FIELD_STRING:
     case FIELD_ANY:
-        return read_string(field->name, text, value, error);
+        return read_string(field->name, text, mended, value, error);
     default:
         return read_structure(field->name, text, value, error);
     }
@@ -173,8 +175,19 @@ static enum bw_code take_text(const char *name, const char *text, void *context,
     json_auto_t *value = NULL;
     enum bw_code code = meet(reader, name, &field, error);
     if (code == BW_OK)
-        code = read_text(field, text, &value, error);
+        code = read_text(field, text, reader->mended, &value, error);
     return code == BW_OK ? put(reader, field->name, value, error) : code;
+}
+
+static enum bw_code parse_body(const struct arguments_source *source, json_t **body,
+                               struct bw_error *error)
+{
+    static const struct json_mend_limits limits = {.envelope = 1,
+                                                   .max_values = JSON_MEND_MAX_VALUES};
+    if (source->mended == NULL)
+        return json_parse(source->body, source->body_length, "the body", body, error);
+    return json_parse_mended(source->body, source->body_length, "the body", &limits, body,
+                             source->mended, error);
 }
 
 static enum bw_code read_json_body(struct reader *reader, const struct arguments_source *source,
@@ -183,7 +196,7 @@ static enum bw_code read_json_body(struct reader *reader, const struct arguments
     json_auto_t *body = NULL;
     const char *name;
     json_t *value;
-    enum bw_code code = json_parse(source->body, source->body_length, "the body", &body, error);
+    enum bw_code code = parse_body(source, &body, error);
     if (code != BW_OK)
         return code;
     if (!json_is_object(body))
@@ -225,9 +238,9 @@ static enum bw_code read_body(struct reader *reader, const struct arguments_sour
         return read_json_body(reader, source, error);
     if (is_multipart(source->content_type))
         return form_read_multipart(source->content_type, source->body, source->body_length,
-                                   take_text, reader, error);
+                                   take_text, reader, source->mended, error);
     return form_read_urlencoded(source->body, source->body_length, "the body", take_text, reader,
-                                error);
+                                source->mended, error);
 }
 
 /* ---- All together ---- */
@@ -275,7 +288,7 @@ static enum bw_code read_all(struct reader *reader, const struct arguments_sourc
                              struct bw_error *error)
 {
     enum bw_code code = form_read_urlencoded(source->query, strlen(source->query), "the query",
-                                             take_text, reader, error);
+                                             take_text, reader, source->mended, error);
     if (code == BW_OK)
         code = read_body(reader, source, error);
     if (code == BW_OK)
@@ -289,7 +302,8 @@ enum bw_code arguments_read(const struct route *route, const struct arguments_so
     struct reader reader = {.route = route,
                             .fields = route->fields != NULL ? route->fields : no_fields,
                             .arguments = json_object(),
-                            .place = json_object()};
+                            .place = json_object(),
+                            .mended = source->mended};
     enum bw_code code = read_all(&reader, source, error);
     json_decref(reader.place);
     if (code == BW_OK)

@@ -10,12 +10,15 @@
 #define API_ARGUMENTS_H
 
 #include "api/route.h"
+#include "common/json_mend.h"
 
 struct arguments_source {
     const char *query;        /* as it was sent, behind the "?"; "" if there is none */
     const char *content_type; /* NULL if there is none */
     const char *body;
     size_t body_length;
+    /* Of a result what can be mended is, and counted here: common/json_mend.h. NULL: refused. */
+    struct json_mend_report *mended;
 };
 
 /* On BW_OK *arguments is a new reference: an object that json_check passed, with the document in

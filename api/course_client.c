@@ -12,6 +12,7 @@
 #include "api/options.h"
 #include "api/run_creation.h"
 #include "api/run_facts.h"
+#include "common/json_write.h"
 #include "common/course_definition.h"
 #include "common/json.h"
 #include "common/store/grading_config_store.h"
@@ -22,7 +23,7 @@
 enum bw_code course_config_put(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
-    char *text = json_dumps(request->arguments, JSON_COMPACT);
+    char *text = json_write(request->arguments, JSON_COMPACT);
     if (text == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     enum bw_code code = grading_config_store_put(api->grading_config_store, request->parts[0],
@@ -269,6 +270,17 @@ static json_t *log_text_json(const char *text)
     return json_string(text != NULL ? text : "");
 }
 
+/* What the grader sent, and the note on it behind that. New reference. */
+static json_t *log_stderr_json(const char *err, const struct result *result)
+{
+    const char *text = err != NULL ? err : result->reason;
+    size_t length = strlen(text);
+    if (result->note[0] == '\0')
+        return json_string(text);
+    const char *line_break = length > 0 && text[length - 1] != '\n' ? "\n" : "";
+    return json_sprintf("%s%s[%s]\n", text, line_break, result->note);
+}
+
 /* What the job's result names; of a job that was given up, or that no grader ran, the reason. */
 static enum bw_code read_log(struct api *api, const struct result *result, json_t **log,
                              struct bw_error *error)
@@ -279,8 +291,8 @@ static enum bw_code read_log(struct api *api, const struct result *result, json_
         code = log_store_read(api->log_store, result->job, result->digest, &out, &err, error);
     if (code != BW_OK && code != BW_NOT_FOUND)
         return code;
-    *log = json_pack("{s:o,s:o}", "stderr", log_text_json(err != NULL ? err : result->reason),
-                     "stdout", log_text_json(out));
+    *log = json_pack("{s:o,s:o}", "stderr", log_stderr_json(err, result), "stdout",
+                     log_text_json(out));
     free(out);
     free(err);
     return BW_OK;

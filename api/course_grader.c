@@ -70,6 +70,7 @@ static void registered(enum bw_code code, int64_t epoch, const struct bw_error *
     json_int_t heartbeat = heartbeat_seconds(registering->api);
     (void)epoch;
     free(registering);
+    exchange_tell_limits(exchange);
     if (code == BW_OK)
         exchange_succeed(exchange, json_pack("{s:I}", "heartbeat", heartbeat));
     else
@@ -128,7 +129,7 @@ enum bw_code course_result_refusal(enum bw_code code, struct bw_error *error)
 static void result_settled(enum bw_code code, const struct bw_error *error, void *context)
 {
     struct bw_error own = {""};
-    if (code == BW_OK) {
+    if (code == BW_OK || code == BW_TOO_LARGE) { /* on record, as far as it could be */
         exchange_succeed(context, json_null());
         return;
     }
@@ -148,7 +149,7 @@ enum bw_code course_grader_result(struct api *api, struct exchange *exchange,
         .is_success = json_is_true(json_object_get(request->arguments, "success")),
         .result = json_object_get(request->arguments, "results"),
         .logs = json_object_get(request->arguments, "logs"),
-        .is_cut = true,
+        .mended = request->mended,
         .settled = result_settled,
         .context = exchange,
     };

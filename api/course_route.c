@@ -12,6 +12,7 @@
 #include "common/database.h"
 #include "common/definition.h"
 #include "common/json.h"
+#include "common/json_mend.h"
 
 enum { NAME_MAX_LENGTH = WORKER_ID_SIZE - 1 };
 
@@ -215,6 +216,17 @@ enum bw_code course_route_judge_body(struct exchange *exchange, struct bw_error 
     return bw_fail(error, BW_UNAUTHORIZED, "invalid token format");
 }
 
+/* Only what belongs to a result is mended. */
+static enum bw_code parse_body(const struct request *request, json_t **body, struct bw_error *error)
+{
+    static const struct json_mend_limits limits = {.envelope = 1,
+                                                   .max_values = JSON_MEND_MAX_VALUES};
+    if (request->mended == NULL)
+        return json_parse(request->body, request->body_length, "the body", body, error);
+    return json_parse_mended(request->body, request->body_length, "the body", &limits, body,
+                             request->mended, error);
+}
+
 enum bw_code course_route_read(struct exchange *exchange, struct bw_error *error)
 {
     struct request *request = &exchange->request;
@@ -223,7 +235,7 @@ enum bw_code course_route_read(struct exchange *exchange, struct bw_error *error
     const struct definition_limits limits = {
         .allow_privileged = exchange->host->api->options->allow_privileged};
     json_t *body = NULL;
-    enum bw_code code = json_parse(request->body, request->body_length, "the body", &body, error);
+    enum bw_code code = parse_body(request, &body, error);
     if (code == BW_OK)
         code = json_check(body, request->route->fields, "", &limits, error);
     if (code != BW_OK) {

@@ -1,5 +1,6 @@
 #include "api/course_socket.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include "api/under_way.h"
 #include "common/clock.h"
 #include "common/json.h"
+#include "common/json_mend.h"
 
 enum { SETTLE_MS = 2000, END_PATIENCE_MS = 30000, INLINE_MESSAGE_MAX = 64 * 1024 };
 
@@ -50,7 +52,10 @@ struct errand {
     char worker[WORKER_ID_SIZE];
     char job[JOB_ID_SIZE];
     json_t *body; /* a result; own */
-    char *text;   /* own */
+    struct json_mend_report mended;
+    enum bw_code refused; /* not BW_OK: it can't be taken, as `refusal` says */
+    struct bw_error refusal;
+    char *text; /* own */
     size_t length;
 };
 
@@ -241,6 +246,21 @@ static void begin_registration(struct socket *socket, struct grader *grader,
 
 /* ---- Results ---- */
 
+/* It is on record, or never will be. */
+static bool is_answered(enum bw_code code)
+{
+    return code == BW_OK || code == BW_CONFLICT || code == BW_TOO_LARGE;
+}
+
+/* What can't be taken ends the connection. */
+static void close_refused(struct socket *socket, const struct errand *errand)
+{
+    if (errand->refused == BW_TOO_LARGE)
+        socket_close(socket, SOCKET_TOO_LARGE, errand->refusal.message);
+    else
+        socket_close(socket, SOCKET_INTERNAL_ERROR, "internal error");
+}
+
 /* Whatever became of it, the grader waits for work again. */
 static void finish_result(void *argument)
 {
@@ -250,7 +270,9 @@ static void finish_result(void *argument)
         struct grader *grader = socket_data(socket);
         if (strcmp(grader->job, errand->job) == 0)
             grader->job[0] = '\0';
-        if (errand->code == BW_OK || errand->code == BW_CONFLICT)
+        if (errand->refused != BW_OK)
+            close_refused(socket, errand);
+        else if (is_answered(errand->code))
             wait_for_work(socket, grader);
         else if (errand->code == BW_NOT_FOUND)
             socket_close(socket, SOCKET_PROTOCOL_ERROR, "job with the given ID not found");
@@ -278,7 +300,7 @@ static void submit(struct errand *errand)
         .is_success = json_is_true(json_object_get(errand->body, "success")),
         .result = json_object_get(errand->body, "results"),
         .logs = json_object_get(errand->body, "logs"),
-        .is_cut = true,
+        .mended = &errand->mended,
         .settled = result_settled,
         .context = errand,
     };
@@ -300,25 +322,41 @@ static const struct json_field register_fields[] = {
     {.name = NULL},
 };
 
-/* {"type", "args"}, closed, its args as their type wants them. NULL: it is none of ours. */
-static json_t *read_message(const char *text, size_t length)
+/* {"type", "args"}, closed, its args as their type wants them. Only results are mended. */
+static enum bw_code check_message(const json_t *message, const struct json_mend_report *mended,
+                                  struct bw_error *error)
 {
-    struct bw_error unused;
-    json_t *message = NULL;
-    enum bw_code code = json_parse(text, length, "the message", &message, &unused);
-    if (code == BW_OK)
-        code = json_check(message, message_fields, "", NULL, &unused);
+    char note[JSON_NOTE_SIZE];
+    enum bw_code code = json_check(message, message_fields, "", NULL, error);
+    if (code != BW_OK)
+        return code;
+    const json_t *arguments = json_object_get(message, "args");
     const char *type = json_string_value(json_object_get(message, "type"));
-    bool is_register = type != NULL && strcmp(type, "register") == 0;
-    bool is_known = is_register || (type != NULL && strcmp(type, "job_result") == 0);
-    if (code == BW_OK && is_known)
-        code = json_check(json_object_get(message, "args"),
-                          is_register ? register_fields : course_result_fields, "args", NULL,
-                          &unused);
-    if (code == BW_OK && is_known)
-        return message;
-    json_decref(message);
-    return NULL;
+    if (strcmp(type, "job_result") == 0)
+        return json_check(arguments, course_result_fields, "args", NULL, error);
+    if (strcmp(type, "register") != 0)
+        return bw_fail(error, BW_BAD_REQUEST, "type: must be 'register' or 'job_result'");
+    if (json_mend_note(mended, note)[0] != '\0')
+        return bw_fail(error, BW_BAD_REQUEST, "a registration must be valid JSON");
+    return json_check(arguments, register_fields, "args", NULL, error);
+}
+
+/* Reads what was sent into the errand: a message, or why it is none of ours, and the job that it
+ * was for, as far as that can be said. */
+static void read_message(struct errand *errand, const char *text, size_t length)
+{
+    static const struct json_mend_limits limits = {.envelope = 2,
+                                                   .max_values = JSON_MEND_MAX_VALUES};
+    struct bw_error *refusal = &errand->refusal;
+    errand->refused = json_parse_mended(text, length, "the message", &limits, &errand->body,
+                                        &errand->mended, refusal);
+    if (errand->refused == BW_OK)
+        errand->refused = check_message(errand->body, &errand->mended, refusal);
+    if (errand->refused == BW_OK)
+        return;
+    json_decref(errand->body);
+    errand->body = NULL;
+    (void)!json_find_text(text, length, "grading_job_id", 1, errand->job, sizeof errand->job);
 }
 
 static void submit_message(struct errand *errand, json_t *arguments)
@@ -329,13 +367,37 @@ static void submit_message(struct errand *errand, json_t *arguments)
     submit(errand);
 }
 
+/* What can't be taken fails the job that it is for: the one that it names, else the one that the
+ * grader has. False: there is none, or nobody has registered. */
+static bool submit_refusal(struct errand *errand)
+{
+    const struct grader *grader = errand->grader;
+    struct bw_error unused;
+    if (!is_hex_id(errand->job, JOB_ID_LENGTH))
+        snprintf(errand->job, sizeof errand->job, "%s", grader->job);
+    if (grader->state != GRADER_REGISTERED || errand->job[0] == '\0')
+        return false;
+    const struct submission_request submitted = {.job = errand->job,
+                                                 .worker = errand->worker,
+                                                 .refused = errand->refused,
+                                                 .refusal = &errand->refusal,
+                                                 .settled = result_settled,
+                                                 .context = errand};
+    enum bw_code code = submission_begin(errand->api, &submitted, &unused);
+    if (code != BW_OK)
+        result_settled(code, &unused, errand);
+    return true;
+}
+
 /* A message of a socket that is open. False: it is a result, and submitted. */
 static bool heed(struct socket *socket, struct errand *errand, const json_t *message)
 {
     struct grader *grader = errand->grader;
     json_t *arguments = json_object_get(message, "args");
     bool is_register = json_object_get(arguments, "grading_job_id") == NULL;
-    if (message == NULL || (is_register && grader->state != GRADER_NEW)) {
+    if (message == NULL) {
+        close_refused(socket, errand);
+    } else if (is_register && grader->state != GRADER_NEW) {
         socket_close(socket, SOCKET_INTERNAL_ERROR, "internal error");
     } else if (is_register) {
         begin_registration(socket, grader, arguments);
@@ -362,6 +424,8 @@ static void heed_message(void *argument)
         submit_message(errand, arguments);
         return;
     }
+    if (message == NULL && submit_refusal(errand))
+        return;
     if (socket != NULL && !heed(socket, errand, message))
         return;
     under_way_end(errand->api->under_way, errand->ticket);
@@ -371,27 +435,45 @@ static void heed_message(void *argument)
 static void read_large(void *argument)
 {
     struct errand *errand = argument;
-    errand->body = read_message(errand->text, errand->length);
+    read_message(errand, errand->text, errand->length);
     come_back(errand, heed_message);
+}
+
+static struct errand *message_new(struct api *api, struct socket *socket)
+{
+    struct errand *errand = errand_new(api, socket);
+    errand->ticket = under_way_begin(api->under_way);
+    errand->grader = socket_data(socket);
+    errand->grader->pending++;
+    return errand;
+}
+
+/* One that is too large. Its job has failed before the socket closes: else it would be handed out
+ * again, to end in the same way. */
+static void take_oversized(struct socket *socket, const char *front, size_t length, void *context)
+{
+    struct api *api = context;
+    struct errand *errand = message_new(api, socket);
+    errand->refused = bw_fail(
+        &errand->refusal, BW_TOO_LARGE, "the message is larger than %" PRId64 " bytes",
+        errand->grader->state == GRADER_REGISTERED ? api->options->max_body_bytes
+                                                   : (int64_t)SOCKET_STRANGER_BYTES);
+    (void)!json_find_text(front, length, "grading_job_id", 1, errand->job, sizeof errand->job);
+    heed_message(errand);
 }
 
 /* A large message is read elsewhere, so that the others need not wait. */
 static void take_message(struct socket *socket, const char *text, size_t length, void *context)
 {
     struct api *api = context;
-    struct errand *errand = errand_new(api, socket);
-    errand->ticket = under_way_begin(api->under_way);
-    errand->grader = socket_data(socket);
-    errand->grader->pending++;
-    if (length <= INLINE_MESSAGE_MAX) {
-        errand->body = read_message(text, length);
+    struct errand *errand = message_new(api, socket);
+    errand->text = length > INLINE_MESSAGE_MAX ? malloc(length) : NULL;
+    if (errand->text == NULL) { /* small, or too large to be had twice */
+        read_message(errand, text, length);
         heed_message(errand);
         return;
     }
     errand->length = length;
-    errand->text = malloc(length);
-    if (errand->text == NULL)
-        abort();
     memcpy(errand->text, text, length);
     executor_submit(api->executor, true, read_large, errand);
 }
@@ -421,6 +503,7 @@ enum bw_code course_socket_open(struct api *api, struct bw_error *error)
         .ping_every_ms = api->options->heartbeat_interval_ms,
         .opened = opened,
         .message = take_message,
+        .oversized = take_oversized,
         .heard = heard,
         .ended = ended,
         .context = api,

@@ -9,19 +9,33 @@
 #include "api/course_status.h"
 #include "api/event_streams.h"
 #include "api/executor.h"
+#include "api/form.h"
 #include "api/inflight.h"
 #include "api/options.h"
 #include "common/store/result_store.h"
 
 static const char finished[] = "FINISHED", failed[] = "FAILED";
 
-/* ?snapshot=1 */
+static enum bw_code take_argument(const char *name, const char *value, void *context,
+                                  struct bw_error *error)
+{
+    (void)error;
+    bool *wants_snapshot = context;
+    if (strcmp(name, "snapshot") == 0 && strcmp(value, "1") == 0)
+        *wants_snapshot = true;
+    return BW_OK;
+}
+
+/* ?snapshot=1, wherever it stands in the query. */
 static bool wants_snapshot(const struct request *request)
 {
-    static const char argument[] = "snapshot=1";
-    const char *at = strstr(request->query, argument);
-    return at != NULL && (at == request->query || at[-1] == '&') &&
-           (at[sizeof argument - 1] == '\0' || at[sizeof argument - 1] == '&');
+    bool is_wanted = false;
+    struct bw_error unused;
+    struct json_mend_report ignored = {
+        {0}}; /* other arguments mean nothing here, so they may be broken */
+    enum bw_code code = form_read_urlencoded(request->query, strlen(request->query), "the query",
+                                             take_argument, &is_wanted, &ignored, &unused);
+    return code == BW_OK && is_wanted;
 }
 
 static void take_outcome(const struct result *result, void *context)

@@ -1,5 +1,8 @@
 #include "api/dispatch.h"
 
+#include <inttypes.h>
+#include <stdlib.h>
+
 #include "api/api.h"
 #include "api/arguments.h"
 #include "api/auth.h"
@@ -8,6 +11,7 @@
 #include "api/executor.h"
 #include "api/hand_out_table.h"
 #include "api/options.h"
+#include "api/result_refusal.h"
 #include "api/signals.h"
 #include "api/worker_cache.h"
 #include "common/clock.h"
@@ -81,12 +85,35 @@ static void run_on_executor(struct exchange *exchange, void (*function)(void *))
         exchange_refuse(exchange, BW_UNAVAILABLE, &busy);
 }
 
+/* A result that can't be taken has consequences for its job; anything else is refused. */
+static void refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error)
+{
+    if ((exchange->request.route->flags & ROUTE_LIFE) != 0)
+        result_refuse(exchange->host->api, exchange, code, error);
+    else
+        exchange_refuse(exchange, code, error);
+}
+
+/* What a result's bytes lack is mended, and counted in the request. */
+static enum bw_code begin_mending(struct exchange *exchange, struct bw_error *error)
+{
+    if ((exchange->request.route->flags & ROUTE_LIFE) == 0)
+        return BW_OK;
+    exchange->request.mended = calloc(1, sizeof *exchange->request.mended);
+    return exchange->request.mended != NULL ? BW_OK
+                                            : bw_fail(error, BW_INTERNAL, "memory is short");
+}
+
 static enum bw_code read_arguments(struct exchange *exchange, struct bw_error *error)
 {
     struct arguments_source source = {.query = exchange->request.query,
                                       .content_type = exchange_header(exchange, "Content-Type"),
                                       .body = exchange->request.body,
                                       .body_length = exchange->request.body_length};
+    enum bw_code code = begin_mending(exchange, error);
+    if (code != BW_OK)
+        return code;
+    source.mended = exchange->request.mended;
     return arguments_read(exchange->request.route, &source, &exchange->request.arguments, error);
 }
 
@@ -113,13 +140,15 @@ static void read_and_handle_course(void *context)
 {
     struct exchange *exchange = context;
     struct bw_error error = {""};
-    enum bw_code code = course_route_read(exchange, &error);
+    enum bw_code code = begin_mending(exchange, &error);
+    if (code == BW_OK)
+        code = course_route_read(exchange, &error);
     if (code == BW_OK && (exchange->request.route->flags & ROUTE_CURRENT) != 0)
         course_socket_settle(exchange->host->api);
     if (code == BW_OK)
         handle(exchange);
     else
-        exchange_refuse(exchange, code, &error);
+        refuse(exchange, code, &error);
 }
 
 static void check_and_handle_course(void *context)
@@ -157,12 +186,15 @@ static void advance(struct exchange *exchange, bool may_wait)
         return;
     }
     enum bw_code code = course_route_judge_body(exchange, &error);
-    if (code == BW_OK)
-        code = read_arguments(exchange, &error);
+    if (code != BW_OK) {
+        exchange_refuse(exchange, code, &error);
+        return;
+    }
+    code = read_arguments(exchange, &error);
     if (code == BW_OK)
         code = check_arguments(exchange, &error);
     if (code != BW_OK) {
-        exchange_refuse(exchange, code, &error);
+        refuse(exchange, code, &error);
         return;
     }
     bool is_known = route->auth == AUTH_WORKER &&
@@ -199,8 +231,21 @@ void dispatch_progress(struct exchange *exchange)
         signals_heard(api->signals, worker, HEARD_RESULT);
 }
 
+/* A result of which only the front was kept: api/result_refusal.h. */
+static void refuse_large_result(struct exchange *exchange)
+{
+    struct bw_error error;
+    enum bw_code code = bw_fail(&error, BW_TOO_LARGE, "the body is larger than %" PRId64 " bytes",
+                                exchange->host->api->options->max_body_bytes);
+    result_refuse(exchange->host->api, exchange, code, &error);
+}
+
 void dispatch_request(struct exchange *exchange)
 {
+    if (exchange->is_oversized) {
+        refuse_large_result(exchange);
+        return;
+    }
     if (exchange->request.body_length > INLINE_BODY_MAX)
         run_on_executor(exchange, advance_on_executor);
     else

@@ -9,6 +9,7 @@
 
 #include "api/course_status.h"
 #include "api/signals.h"
+#include "common/json_write.h"
 #include "common/clock.h"
 #include "common/run.h"
 
@@ -86,7 +87,7 @@ static void append(struct event_stream *stream, char *text)
 static void append_event(struct event_stream *stream, const char *type, json_t *data)
 {
     json_auto_t *event = json_pack("{s:s,s:o}", "type", type, "data", data);
-    char *json = json_dumps(event, 0), *text = NULL;
+    char *json = json_write(event, 0), *text = NULL;
     if (json == NULL || asprintf(&text, "event: status_update\ndata: %s\n\n", json) < 0)
         abort();
     free(json);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/exchange_internal.h"
+#include "common/json_write.h"
 #include "common/clock.h"
 
 enum { RETRY_UNAVAILABLE_S = 1, RETRY_TOO_MANY_S = 10 };
@@ -38,6 +39,7 @@ void exchange_free(struct exchange *exchange)
     if (exchange == NULL)
         return;
     json_decref(exchange->request.arguments);
+    free(exchange->request.mended);
     free(exchange->answer.body);
     free(exchange->answer.allow);
     free(exchange->path);
@@ -100,7 +102,7 @@ void exchange_answer(struct exchange *exchange, int status, char *body, const ch
 
 void exchange_answer_json(struct exchange *exchange, json_t *value)
 {
-    char *body = json_dumps(value, JSON_COMPACT);
+    char *body = json_write(value, JSON_COMPACT);
     json_decref(value);
     if (body != NULL)
         exchange_answer(exchange, 200, body, NULL);
@@ -111,6 +113,11 @@ void exchange_answer_json(struct exchange *exchange, json_t *value)
 void exchange_succeed(struct exchange *exchange, json_t *data)
 {
     exchange_answer_json(exchange, json_pack("{s:s,s:o}", "status", "success", "data", data));
+}
+
+void exchange_tell_limits(struct exchange *exchange)
+{
+    exchange->answer.tells_limits = true;
 }
 
 void exchange_answer_stream(struct exchange *exchange, struct event_stream *stream)
@@ -166,7 +173,7 @@ static char *refusal_body(const struct exchange *exchange, enum bw_code code, co
                          "code", bw_code_status(code), "error", sentence(message));
     else
         body = json_pack("{s:o}", "error", sentence(message));
-    char *text = json_dumps(body, JSON_COMPACT);
+    char *text = json_write(body, JSON_COMPACT);
     json_decref(body);
     return text;
 }

@@ -38,11 +38,12 @@ struct request {
     bool has_twin;    /* the other protocol has the same path and method: the body decides */
     const char *body; /* NUL-terminated as well, but may contain NUL; "" if none */
     size_t body_length;
-    json_t *arguments;   /* object: checked against the route's fields; strings from query and form,
-                            typed from JSON */
-    char address[64];    /* of the client, numeric */
-    uint64_t number;     /* unique in this process, for logs */
-    int64_t received_ms; /* clock_boot_ms when the first header was in */
+    json_t *arguments; /* object: checked against the route's fields; strings from query and form,
+                          typed from JSON */
+    struct json_mend_report *mended; /* of a result: what was mended in what came; own; else NULL */
+    char address[64];                /* of the client, numeric */
+    uint64_t number;                 /* unique in this process, for logs */
+    int64_t received_ms;             /* clock_boot_ms when the first header was in */
 };
 
 /* Borrowed until the answer. */
@@ -70,6 +71,10 @@ void exchange_answer_json(struct exchange *exchange, json_t *value);
 
 /* Answers 200 in the course protocol's envelope: {"status": "success", "data": `data`}; stolen. */
 void exchange_succeed(struct exchange *exchange, json_t *data);
+
+/* The answer, if it is no refusal, also tells what a grader may send: api/grader_limits.h. To be
+ * called before it. */
+void exchange_tell_limits(struct exchange *exchange);
 
 /* Answers with a stream of events (api/event_streams.h), which is taken. */
 void exchange_answer_stream(struct exchange *exchange, struct event_stream *stream);

@@ -36,6 +36,7 @@ struct answer {
     int retry_after_s;           /* 0: no such header */
     bool asks_for_token;         /* WWW-Authenticate */
     bool closes;                 /* Connection: close */
+    bool tells_limits;           /* those of a grader, if the status is 200 */
     struct event_stream *stream; /* instead of a body; own until its response is made */
     const char *cors;            /* Access-Control-Allow-Origin, static; NULL: no such header */
     char *allow;                 /* own; NULL: no such header */
@@ -45,10 +46,12 @@ struct exchange {
     struct request request;
     struct exchange_host *host;
     struct MHD_Connection *connection;
-    int fd;           /* the connection's */
-    char *path;       /* own: what request.parts point into; NULL: none */
-    struct body body; /* request.body is a view of it */
-    int64_t told_ms;  /* clock_boot_ms when the scheduler was last told that it arrives */
+    int fd;            /* the connection's */
+    char *path;        /* own: what request.parts point into; NULL: none */
+    struct body body;  /* request.body is a view of it */
+    bool is_oversized; /* a result over the limit of a body: only its front is kept */
+    uint64_t received; /* bytes of the body so far, kept or not */
+    int64_t told_ms;   /* clock_boot_ms when the scheduler was last told that it arrives */
     _Atomic enum exchange_state state;
     bool is_begun; /* its headers are in: it counts as in flight */
     bool is_given; /* to dispatch, and not back yet */

@@ -14,6 +14,8 @@
 #include "api/course_socket.h"
 #include "api/dispatch.h"
 #include "api/event_streams.h"
+#include "api/result_refusal.h"
+#include "api/grader_limits.h"
 #include "api/socket_handshake.h"
 #include "api/sockets.h"
 
@@ -55,6 +57,14 @@ static void allow_origin(const struct answer *answer, struct _u_map *headers)
     u_map_put(headers, "Access-Control-Allow-Methods", answer->allow);
 }
 
+static void tell_limits(const struct api *api, struct _u_map *headers)
+{
+    struct grader_limit limits[GRADER_LIMITS];
+    grader_limits_list(api->options, limits);
+    for (int i = 0; i < GRADER_LIMITS; i++)
+        u_map_put(headers, limits[i].header, limits[i].bytes);
+}
+
 int front_write_answer(const struct _u_request *request, struct _u_response *response,
                        void *context)
 {
@@ -79,6 +89,8 @@ int front_write_answer(const struct _u_request *request, struct _u_response *res
         u_map_put(response->map_header, "Upgrade", "websocket");
         u_map_put(response->map_header, "Sec-WebSocket-Version", "13");
     }
+    if (answer->tells_limits && answer->status == MHD_HTTP_OK)
+        tell_limits(answering->host->api, response->map_header);
     if (answer->closes)
         u_map_put(response->map_header, "Connection", "close");
     snprintf(seconds, sizeof seconds, "%d", answer->retry_after_s);
@@ -205,13 +217,36 @@ static bool has_left(const struct exchange *exchange)
     return exchange_is_gone(exchange) && ioctl(exchange->fd, FIONREAD, &unread) == 0 && unread == 0;
 }
 
+/* Of a result that is too large the front is kept, if it may be read at all. */
+static enum bw_code take_front(struct front *front, struct exchange *exchange, const char *data,
+                               size_t length, struct bw_error *error)
+{
+    struct body *body = &exchange->body;
+    size_t limit = front->settings.max_body_bytes;
+    if (!result_refusal_reads(front->host.api, exchange, exchange->received, limit))
+        return bw_fail(error, BW_TOO_LARGE, "the body is larger than %zu bytes", limit);
+    exchange->is_oversized = true;
+    if (body->length >= RESULT_FRONT_BYTES) {
+        body->length = RESULT_FRONT_BYTES;
+        return BW_OK;
+    }
+    size_t room = RESULT_FRONT_BYTES - body->length;
+    return body_append(body, data, length < room ? length : room, RESULT_FRONT_BYTES,
+                       &front->body_bytes, error);
+}
+
 static enum MHD_Result take_body(struct front *front, struct exchange *exchange, const char *data,
                                  size_t *length)
 {
     struct bw_error error = {""};
     struct body *body = &exchange->body;
-    enum bw_code code = body_append(body, data, *length, front->settings.max_body_bytes,
-                                    &front->body_bytes, &error);
+    enum bw_code code = BW_OK;
+    exchange->received += *length;
+    if (!exchange->is_oversized)
+        code = body_append(body, data, *length, front->settings.max_body_bytes, &front->body_bytes,
+                           &error);
+    if (exchange->is_oversized || code == BW_TOO_LARGE)
+        code = take_front(front, exchange, data, *length, &error);
     if (code != BW_OK)
         return refuse_midway(front, exchange, code, &error);
     exchange->request.body = body->bytes;
@@ -219,7 +254,7 @@ static enum MHD_Result take_body(struct front *front, struct exchange *exchange,
     patient_receive(patient_of(exchange->connection), *length);
     *length = 0;
     dispatch_progress(exchange);
-    bool is_complete = body->expected > 0 && body->length == body->expected;
+    bool is_complete = body->expected > 0 && exchange->received == body->expected;
     return is_complete || !has_left(exchange) ? MHD_YES : MHD_NO;
 }
 
@@ -246,6 +281,21 @@ static void hand_over(void *context, struct MHD_Connection *connection, void *co
     sockets_take(front->settings.sockets, &offer);
 }
 
+/* The answer to a handshake. NULL: memory is short. */
+static struct MHD_Response *new_upgrade(struct front *front, const char *accept)
+{
+    struct grader_limit limits[GRADER_LIMITS];
+    struct MHD_Response *response = MHD_create_response_for_upgrade(hand_over, front);
+    if (response == NULL)
+        return NULL;
+    MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, "websocket");
+    MHD_add_response_header(response, "Sec-WebSocket-Accept", accept);
+    grader_limits_list(front->host.api->options, limits);
+    for (int i = 0; i < GRADER_LIMITS; i++)
+        MHD_add_response_header(response, limits[i].header, limits[i].bytes);
+    return response;
+}
+
 /* Who may not come in is told so when the websocket is open: its clients understand nothing else.
  */
 static enum bw_code open_socket(struct front *front, struct exchange *exchange, const char *version,
@@ -260,11 +310,9 @@ static enum bw_code open_socket(struct front *front, struct exchange *exchange, 
         return code;
     if (exchange->socket_refusal == NULL)
         exchange_prove(exchange, CONNECTION_WORKER);
-    struct MHD_Response *response = MHD_create_response_for_upgrade(hand_over, front);
+    struct MHD_Response *response = new_upgrade(front, accept);
     if (response == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
-    MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, "websocket");
-    MHD_add_response_header(response, "Sec-WebSocket-Accept", accept);
     exchange->answer.status = MHD_HTTP_SWITCHING_PROTOCOLS;
     note_finished(front, exchange);
     enum MHD_Result result = front_queue_response(exchange->connection,
@@ -329,6 +377,17 @@ static enum connection_kind proof_by_headers(const struct exchange *exchange)
     }
 }
 
+static enum bw_code admit_body(struct front *front, struct exchange *exchange, uint64_t length,
+                               struct bw_error *error)
+{
+    size_t limit = front->settings.max_body_bytes;
+    enum bw_code code = body_admit(length, limit, &front->body_bytes, error);
+    if (code != BW_TOO_LARGE || !result_refusal_reads(front->host.api, exchange, length, limit))
+        return code;
+    exchange->is_oversized = true;
+    return BW_OK;
+}
+
 /* All that can be known before the body. */
 static enum bw_code admit(struct front *front, struct exchange *exchange, const char *path,
                           const struct framing *framing, struct bw_error *error)
@@ -337,8 +396,7 @@ static enum bw_code admit(struct front *front, struct exchange *exchange, const 
     if (code == BW_OK)
         code = find_route(front, exchange, path, error);
     if (code == BW_OK)
-        code = body_admit(framing->length, front->settings.max_body_bytes, &front->body_bytes,
-                          error);
+        code = admit_body(front, exchange, framing->length, error);
     if (code == BW_OK)
         code = dispatch_admit(front->host.api, exchange, error);
     if (code == BW_OK)

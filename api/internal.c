@@ -17,6 +17,7 @@
 #include "api/questions.h"
 #include "api/signals.h"
 #include "api/sockets.h"
+#include "common/json_write.h"
 #include "common/course_definition.h"
 #include "common/definition.h"
 #include "common/failpoint.h"
@@ -248,7 +249,7 @@ static enum bw_code hand_out_all(struct api *api, struct delivery *deliveries, s
 
 static void refuse_conflict(struct exchange *exchange, json_t *body)
 {
-    exchange_answer(exchange, 409, json_dumps(body, JSON_COMPACT), NULL);
+    exchange_answer(exchange, 409, json_write(body, JSON_COMPACT), NULL);
     json_decref(body);
 }
 
@@ -331,7 +332,7 @@ enum bw_code internal_readyz(struct api *api, struct exchange *exchange, struct 
         trouble = "draining";
     json_t *body = json_pack("{s:s,s:s}", "status", trouble == NULL ? "ready" : trouble, "process",
                              api->process_id);
-    exchange_answer(exchange, trouble == NULL ? 200 : 503, json_dumps(body, JSON_COMPACT), NULL);
+    exchange_answer(exchange, trouble == NULL ? 200 : 503, json_write(body, JSON_COMPACT), NULL);
     json_decref(body);
     return BW_OK;
 }

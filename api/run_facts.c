@@ -171,6 +171,8 @@ static void take_text(const struct result *result, void *context)
         return;
     json_decref(reading->facts[slot].result);
     reading->facts[slot].result = result_value(result);
+    if (reading->facts[slot].note == NULL && result->note[0] != '\0')
+        reading->facts[slot].note = json_string(result->note);
 }
 
 static enum bw_code read_results(struct reading *reading, const struct slots *slots)
@@ -319,8 +321,10 @@ enum bw_code run_facts_read(const struct run_facts_sources *sources, const struc
 
 void run_facts_clear(struct run_facts_found *found)
 {
-    for (uint32_t slot = 0; slot < found->count; slot++)
+    for (uint32_t slot = 0; slot < found->count; slot++) {
         json_decref(found->jobs[slot].result);
+        json_decref(found->jobs[slot].note);
+    }
     free(found->jobs);
     found->jobs = NULL;
     found->count = 0;

@@ -85,8 +85,8 @@ struct answer {
     enum run_phase phase;
 };
 
-/* {"job_id"[, "stages"], "status", "outcome", "attempts"[, "result"]}; `stages` is stolen, NULL:
- * none. */
+/* {"job_id"[, "stages"], "status", "outcome", "attempts"[, "result"[, "note"]]}; `stages` is
+ * stolen, NULL: none. */
 static json_t *job_answer(const struct answer *answer, uint32_t slot, json_t *stages)
 {
     const struct job_fact *fact = &answer->facts[slot];
@@ -105,6 +105,8 @@ static json_t *job_answer(const struct answer *answer, uint32_t slot, json_t *st
     json_object_set_new(job, "attempts", json_integer(fact->attempts));
     if (answer->view->with_results)
         json_object_set_new(job, "result", job_result(fact, answer->phase));
+    if (fact->note != NULL)
+        json_object_set(job, "note", fact->note);
     return job;
 }
 

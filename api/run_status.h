@@ -26,6 +26,7 @@ struct job_fact {
     bool is_live;             /* its last lease has not ended */
     json_t *result; /* what the grader sent, or the reason; NULL: not asked for, or nothing; owned
                        by the facts */
+    json_t *note;   /* what was mended or cut in it; the same */
 };
 
 /* What is to be shown. */

@@ -11,6 +11,7 @@
 #include "api/run_creation.h"
 #include "api/run_facts.h"
 #include "api/run_status.h"
+#include "common/json_write.h"
 #include "common/clock.h"
 #include "common/definition.h"
 #include "common/secret.h"
@@ -182,7 +183,7 @@ enum bw_code seed_client_cancel(struct api *api, struct exchange *exchange, stru
     if (code != BW_CONFLICT)
         return code;
     json_t *body = json_pack("{s:s, s:s}", "error", error->message, "state", run_phase_name(phase));
-    exchange_answer(exchange, 409, json_dumps(body, JSON_COMPACT), NULL);
+    exchange_answer(exchange, 409, json_write(body, JSON_COMPACT), NULL);
     json_decref(body);
     return BW_OK;
 }

@@ -72,6 +72,7 @@ static void registered(struct worker_commit *commit, enum commit_outcome outcome
     struct bw_error error;
     if (outcome == COMMIT_DONE) {
         worker_cache_add(api->workers, commit->worker.id);
+        exchange_tell_limits(registration->exchange);
         exchange_answer_json(registration->exchange,
                              json_pack("{s:s,s:I}", "worker_id", commit->worker.id, "heartbeat",
                                        (json_int_t)heartbeat_seconds(api)));

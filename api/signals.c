@@ -152,9 +152,23 @@ void signals_heard(struct signals *signals, const char *worker, enum heard_kind 
     pthread_mutex_unlock(&signals->mutex);
 }
 
+/* What was heard of a websocket's worker is no news once its socket has ended: told behind the end,
+ * it would bring the worker back to life, and its id would be taken. */
+static void forget_heard(struct signals *signals, const char *worker)
+{
+    struct heard_worker *heard;
+    HASH_FIND_STR(signals->heard, worker, heard);
+    if (heard == NULL)
+        return;
+    HASH_DEL(signals->heard, heard);
+    free(heard);
+}
+
 void signals_question(struct signals *signals, const struct signal_question *question)
 {
     pthread_mutex_lock(&signals->mutex);
+    if (question->kind == QUESTION_ENDED)
+        forget_heard(signals, question->subject);
     asides_question(&signals->asides, question);
     pthread_cond_signal(&signals->wake);
     pthread_mutex_unlock(&signals->mutex);

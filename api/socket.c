@@ -13,9 +13,11 @@
 
 enum {
     CLOSE_WAIT_MS = 2000,
-    STRANGER_MESSAGE_BYTES = 4096,
+    FRONT_WAIT_MS = 1000,      /* for the front of a message that is too large */
+    OVERSIZE_WAIT_MS = 20000,  /* for the close that is owed then */
     STRANGER_MS = 30000,       /* how long one may stay without being trusted */
     SILENCES = 4,              /* pings without any answer: nobody is there */
+    DROP_ROUNDS = 64,          /* reads of what is thrown away before the others get their turn */
     QUEUED_MESSAGES_MAX = 1000 /* of one that does not read what it is sent */
 };
 
@@ -89,11 +91,21 @@ static ssize_t read_bytes(struct socket *socket, uint8_t *bytes, size_t room)
     return -1;
 }
 
+/* How long a message of it may be. */
+static size_t message_limit(const struct socket *socket)
+{
+    return socket->is_trusted ? socket->sockets->settings.max_message_bytes : SOCKET_STRANGER_BYTES;
+}
+
 static ssize_t receive(wslay_event_context_ptr frames, uint8_t *bytes, size_t room, int flags,
                        void *context)
 {
+    struct socket *socket = context;
     (void)flags;
-    ssize_t length = read_bytes(context, bytes, room);
+    ssize_t length = socket->filter.is_oversized ? 0 : read_bytes(socket, bytes, room);
+    if (length > 0)
+        length = (ssize_t)frame_filter_feed(&socket->filter, bytes, (size_t)length,
+                                            message_limit(socket));
     if (length > 0)
         return length;
     wslay_event_set_error(frames, length == 0 ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
@@ -144,7 +156,8 @@ static bool start_frames(struct socket *socket)
     };
     if (wslay_event_context_server_init(&socket->frames, &callbacks, socket) != 0)
         return false;
-    wslay_event_config_set_max_recv_msg_length(socket->frames, STRANGER_MESSAGE_BYTES);
+    wslay_event_config_set_max_recv_msg_length(socket->frames,
+                                               UINT64_MAX); /* the filter's to say */
     return true;
 }
 
@@ -168,17 +181,56 @@ static void go_on(struct socket *socket)
         leave(socket);
         return;
     }
-    if (!wslay_event_want_write(frames) &&
-        (!wslay_event_want_read(frames) || wslay_event_get_close_received(frames))) {
+    bool is_closed = !wslay_event_want_read(frames) || wslay_event_get_close_received(frames) ||
+                     (socket->state == SOCKET_CLOSING && socket->filter.skipper.has_closed);
+    if (!wslay_event_want_write(frames) && is_closed) {
         linger(socket);
         return;
     }
     watch(socket, wslay_event_want_write(frames) != 0);
 }
 
+/* Asks for the close, once the front of the message is there or has been waited for. */
+static void tell_oversize(struct socket *socket)
+{
+    const struct frame_filter *filter = &socket->filter;
+    const struct sockets_settings *settings = &socket->sockets->settings;
+    if (socket->is_oversize_told || socket->state != SOCKET_OPEN)
+        return;
+    socket->is_oversize_told = true;
+    settings->oversized(socket, filter->front != NULL ? filter->front : "", filter->front_length,
+                        settings->context);
+}
+
+/* Throws away what comes of a message that is too large, and what comes behind it, up to the close
+ * frame. */
+static void skip_frames(struct socket *socket)
+{
+    uint8_t bytes[4096];
+    int rounds = 0;
+    ssize_t length = read_bytes(socket, bytes, sizeof bytes);
+    while (length > 0 && !socket->filter.skipper.has_closed) {
+        frame_filter_feed(&socket->filter, bytes, (size_t)length, 0);
+        length = ++rounds < DROP_ROUNDS ? read_bytes(socket, bytes, sizeof bytes) : 0;
+    }
+    if (socket->oversized_ms == 0)
+        socket->oversized_ms = clock_boot_ms();
+    if (!socket->is_trusted || frame_filter_has_front(&socket->filter))
+        tell_oversize(socket);
+    go_on(socket);
+}
+
 static void read_frames(struct socket *socket)
 {
+    if (socket->filter.is_oversized) {
+        skip_frames(socket);
+        return;
+    }
     int result = wslay_event_want_read(socket->frames) ? wslay_event_recv(socket->frames) : 0;
+    if (socket->filter.is_oversized && !socket->is_lost && socket->state == SOCKET_OPEN) {
+        skip_frames(socket);
+        return;
+    }
     if (result == 0 || socket->is_lost) {
         go_on(socket);
         return;
@@ -191,6 +243,7 @@ static void read_frames(struct socket *socket)
 static void drop_bytes(struct socket *socket)
 {
     uint8_t bytes[4096];
+    int rounds = 0;
     ssize_t length = read_bytes(socket, bytes, sizeof bytes);
     while (length > 0) {
         if (socket->state == SOCKET_REFUSED &&
@@ -198,7 +251,7 @@ static void drop_bytes(struct socket *socket)
             linger(socket);
             return;
         }
-        length = read_bytes(socket, bytes, sizeof bytes);
+        length = ++rounds < DROP_ROUNDS ? read_bytes(socket, bytes, sizeof bytes) : 0;
     }
     if (length < 0)
         leave(socket);
@@ -297,6 +350,13 @@ void socket_sweep(struct socket *socket, int64_t now_ms)
             leave(socket);
         return;
     }
+    if (socket->oversized_ms != 0) {
+        if (now_ms - socket->oversized_ms > OVERSIZE_WAIT_MS)
+            leave(socket);
+        else if (now_ms - socket->oversized_ms > FRONT_WAIT_MS)
+            tell_oversize(socket);
+        return;
+    }
     if (silent_ms > SILENCES * every_ms && silent_ms > CLOSE_WAIT_MS)
         leave(socket);
     else if (!socket->is_trusted && now_ms - socket->opened_ms > STRANGER_MS)
@@ -314,6 +374,7 @@ void socket_free(struct socket *socket)
 {
     if (socket->frames != NULL)
         wslay_event_context_free(socket->frames);
+    frame_filter_clear(&socket->filter);
     free(socket->extra);
     free(socket);
 }
@@ -338,8 +399,6 @@ void *socket_data(const struct socket *socket)
 void socket_trust(struct socket *socket)
 {
     socket->is_trusted = true;
-    wslay_event_config_set_max_recv_msg_length(socket->frames,
-                                               socket->sockets->settings.max_message_bytes);
 }
 
 /* Not from within wslay_event_recv alone: it may send, too, and is called from its callback. */

@@ -14,6 +14,7 @@
 #include <uthash.h>
 #include <wslay/wslay.h>
 
+#include "api/frame_filter.h"
 #include "api/frame_skipper.h"
 #include "api/sockets.h"
 
@@ -52,7 +53,10 @@ struct socket {
     size_t extra_length, extra_used;
     wslay_event_context_ptr frames; /* NULL: refused */
     const char *refusal;
-    struct frame_skipper skipper;
+    struct frame_skipper skipper; /* of one that is refused */
+    struct frame_filter filter;
+    int64_t oversized_ms; /* since when a message too large is coming; 0: none is */
+    bool is_oversize_told;
     int64_t deadline_ms; /* of closing or lingering */
     int64_t heard_ms, pinged_ms, opened_ms;
     bool is_trusted;

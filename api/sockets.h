@@ -28,9 +28,13 @@ enum {
     SOCKET_GOING_AWAY = 1001,
     SOCKET_PROTOCOL_ERROR = 1002,
     SOCKET_POLICY = 1008,
+    SOCKET_TOO_LARGE = 1009,
     SOCKET_INTERNAL_ERROR = 1011,
     SOCKET_TRY_AGAIN = 1013
 };
+
+/* How long a message may be of a socket that is not trusted. */
+enum { SOCKET_STRANGER_BYTES = 4096 };
 
 struct sockets_settings {
     size_t max_message_bytes; /* of those that are trusted; until then little */
@@ -38,6 +42,9 @@ struct sockets_settings {
     /* *data is the callbacks' own, kept with the socket. */
     void (*opened)(struct socket *socket, void **data, void *context);
     void (*message)(struct socket *socket, const char *text, size_t length, void *context);
+    /* A message over the limit is coming, and is thrown away but for its front, which may be empty:
+     * socket_close is owed, now or later, with SOCKET_TOO_LARGE. */
+    void (*oversized)(struct socket *socket, const char *front, size_t length, void *context);
     void (*heard)(struct socket *socket, void *context); /* a ping, a pong or a message */
     /* It will say nothing more, and hear nothing more; called once, also after socket_close. */
     void (*ended)(struct socket *socket, void *context);

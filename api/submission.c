@@ -10,9 +10,12 @@
 #include "api/hand_out_table.h"
 #include "api/inflight.h"
 #include "api/options.h"
+#include "api/result_refusal.h"
+#include "api/result_text.h"
 #include "api/signals.h"
 #include "common/clock.h"
 #include "common/failpoint.h"
+#include "common/log.h"
 #include "common/run.h"
 #include "common/secret.h"
 #include "common/store/lease_store.h"
@@ -45,6 +48,9 @@ struct submission {
     json_t *logs;       /* NULL: none */
     struct log_commit log;
     struct result_commit result; /* its text is the submission's */
+    enum bw_code refused;        /* not BW_OK: the job fails by `refusal` */
+    bool is_callers_refusal;     /* whose caller knows it, and waits for its being on record */
+    struct bw_error refusal;
 };
 
 static struct submission *submission_new(struct api *api)
@@ -84,11 +90,31 @@ static void refuse(struct submission *submission, enum bw_code code, const struc
     settle(submission, code, error);
 }
 
+/* What people should know of a result that is on record. */
+static void log_stored(const struct submission *submission)
+{
+    const struct result *result = &submission->result.result;
+    if (submission->refused != BW_OK)
+        log_warning("a result can't be taken: its job has failed", log_text("job", result->job),
+                    log_text("worker", result->worker),
+                    log_text("reason", submission->refusal.message));
+    else if (result->note[0] != '\0')
+        log_info("a result was mended", log_text("job", result->job),
+                 log_text("worker", result->worker), log_text("note", result->note));
+}
+
 static void accept_result(struct submission *submission, enum api_metric as)
 {
-    metric_add(submission->api->metrics, as, 1);
+    metric_add(submission->api->metrics, submission->refused == BW_OK ? as : API_RESULTS_REFUSED,
+               1);
     hand_out_table_finish(submission->api->hand_outs, submission->result.result.job);
-    settle(submission, BW_OK, NULL);
+    log_stored(submission);
+    if (submission->refused == BW_OK || submission->is_callers_refusal) {
+        settle(submission, BW_OK, NULL);
+        return;
+    }
+    struct bw_error refusal = submission->refusal;
+    settle(submission, submission->refused, &refusal);
 }
 
 static int64_t time_left(const struct submission *submission)
@@ -138,16 +164,38 @@ static void settle_duplicate(struct submission *submission, const struct result 
     refuse(submission, refuse_second(mine, first, &error), &error);
 }
 
+static enum bw_code become_refusal(struct submission *submission, enum bw_code code,
+                                   const struct bw_error *refusal, struct bw_error *error);
+static void store_result(struct submission *submission);
+
+/* The database does not take what was to be stored: then the job fails by that. */
+static void store_refusal(struct submission *submission)
+{
+    struct bw_error refusal, error;
+    const char *job = submission->result.result.job;
+    enum bw_code code = bw_fail(&refusal, BW_TOO_LARGE,
+                                "the result of job '%s' does not fit one document of the database",
+                                job);
+    if (submission->refused != BW_OK)
+        code = bw_fail(&error, BW_INTERNAL, "the result of job '%s' can't be stored", job);
+    else
+        code = become_refusal(submission, code, &refusal, &error);
+    if (code == BW_OK)
+        store_result(submission);
+    else
+        refuse(submission, code, &error);
+}
+
 static void refuse_unstored(struct submission *submission, enum commit_outcome outcome)
 {
     struct bw_error error;
-    const char *job = submission->result.result.job;
-    enum bw_code code =
-        outcome == COMMIT_REFUSED
-            ? bw_fail(&error, BW_TOO_LARGE,
-                      "the result of job '%s' does not fit one document of the database", job)
-            : bw_fail(&error, BW_UNAVAILABLE,
-                      "the result of job '%s' could not be stored in time: send it again", job);
+    if (outcome == COMMIT_REFUSED) {
+        store_refusal(submission);
+        return;
+    }
+    enum bw_code code = bw_fail(&error, BW_UNAVAILABLE,
+                                "the result of job '%s' could not be stored in time: send it again",
+                                submission->result.result.job);
     refuse(submission, code, &error);
 }
 
@@ -296,16 +344,18 @@ static void judge_by_leases(void *context)
 /* An object, or its JSON text in a form, which then takes the text's place. *logs: borrowed from
  * the arguments, NULL if there are none. Nobody but the request may hold a reference: it can be
  * answered and freed by another thread as soon as the submission is on its way. */
-static enum bw_code read_logs(json_t *arguments, json_t **logs, struct bw_error *error)
+static enum bw_code read_logs(json_t *arguments, struct json_mend_report *mended, json_t **logs,
+                              struct bw_error *error)
 {
+    static const struct json_mend_limits limits = {.max_values = JSON_MEND_MAX_VALUES};
     json_t *value = json_object_get(arguments, "logs");
     *logs = NULL;
     if (value == NULL)
         return BW_OK;
     if (json_is_string(value)) {
         json_t *parsed = NULL;
-        enum bw_code code = json_parse(json_string_value(value), json_string_length(value), "logs",
-                                       &parsed, error);
+        enum bw_code code = json_parse_mended(json_string_value(value), json_string_length(value),
+                                              "logs", &limits, &parsed, mended, error);
         if (code != BW_OK)
             return code;
         value = parsed;
@@ -325,47 +375,18 @@ static bool is_silent(const json_t *logs)
            json_string_length(json_object_get(logs, "stderr")) == 0;
 }
 
-/* As many items of a list as fit, and a word about those that don't. New reference. */
-static json_t *cut_list(const json_t *value, size_t limit)
+/* The value as it is stored: compact JSON within the limit. */
+static enum bw_code read_result(const struct api *api, const json_t *value,
+                                struct json_mend_report *mended, struct result *result,
+                                struct bw_error *error)
 {
-    enum { MARK_ROOM = 200 };
-    size_t index, used = MARK_ROOM;
-    json_t *item, *cut = json_array();
-    json_array_foreach (value, index, item) {
-        used += json_dumpb(item, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) + 1;
-        if (used > limit)
-            break;
-        json_array_append(cut, item);
-    }
-    json_array_append_new(
-        cut, json_pack("{s:o}", "cut",
-                       json_sprintf("%zu of %zu results were too large to be kept",
-                                    json_array_size(value) - index, json_array_size(value))));
-    return cut;
-}
-
-/* The value as compact JSON text, as it was sent. A refusal would end a grader of the course
- * protocol: of its results what is too much is cut, like logs. */
-static enum bw_code read_result(const struct api *api, json_t *value, bool is_cut,
-                                struct result *result, struct bw_error *error)
-{
-    size_t limit = (size_t)api->options->max_result_bytes;
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (text != NULL && is_cut && strlen(text) > limit) {
-        json_auto_t *cut = cut_list(value, limit);
-        free(text);
-        text = json_dumps(cut, JSON_COMPACT);
-    }
-    if (text == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
-    size_t length = strlen(text);
-    if (length > limit) {
-        free(text);
-        return bw_fail(error, BW_TOO_LARGE, "result: %zu bytes are too many, the limit is %zu",
-                       length, limit);
-    }
-    result->text = text;
-    result->text_length = length;
+    bool is_cut;
+    enum bw_code code = result_text_make(value, (size_t)api->options->max_result_bytes,
+                                         &result->text, &is_cut, error);
+    if (code != BW_OK)
+        return code;
+    mended->counts[JSON_MEND_SIZE] += is_cut;
+    result->text_length = strlen(result->text);
     return BW_OK;
 }
 
@@ -384,23 +405,63 @@ static enum bw_code make_digest(json_t *value, bool is_success, json_t *logs,
     return BW_OK;
 }
 
+/* The job fails by a refusal, whatever was sent. Only refusals for what a grader itself did wrong
+ * count towards its being broken. */
+static enum bw_code become_refusal(struct submission *submission, enum bw_code code,
+                                   const struct bw_error *refusal, struct bw_error *error)
+{
+    struct result *result = &submission->result.result;
+    struct json_t *sentence = json_string(refusal->message);
+    submission->refused = code;
+    submission->refusal = *refusal;
+    json_decref(submission->logs);
+    submission->logs = NULL;
+    free(result->text);
+    result->text = NULL;
+    result->text_length = 0;
+    result->note[0] = '\0';
+    result->outcome = OUTCOME_FAILED;
+    result->is_silent = code != BW_TOO_LARGE;
+    text_show(refusal->message, result->reason, sizeof result->reason);
+    code = make_digest(sentence, false, NULL, result->digest, error);
+    json_decref(sentence);
+    return code;
+}
+
+static enum bw_code fill_result(struct submission *submission,
+                                const struct submission_request *request, struct bw_error *error)
+{
+    struct result *result = &submission->result.result;
+    struct json_mend_report mended = {{0}};
+    if (request->mended != NULL)
+        mended = *request->mended;
+    result->outcome = request->is_success ? OUTCOME_SUCCEEDED : OUTCOME_FAILED;
+    submission->logs = json_incref(request->logs);
+    result->is_silent = !request->is_success && is_silent(request->logs);
+    enum bw_code code = read_result(submission->api, request->result, &mended, result, error);
+    if (code != BW_OK)
+        return code;
+    json_mend_note(&mended, result->note);
+    return make_digest(request->result, request->is_success, request->logs, result->digest, error);
+}
+
 static enum bw_code submission_fill(struct submission *submission,
                                     const struct submission_request *request,
                                     struct bw_error *error)
 {
     struct result *result = &submission->result.result;
+    struct bw_error refusal;
     if (!job_id_parse(request->job, &submission->job))
         return refuse_unknown(request->job, error);
     job_id_format(&submission->job, result->job);
     snprintf(result->worker, sizeof result->worker, "%s", request->worker);
-    result->outcome = request->is_success ? OUTCOME_SUCCEEDED : OUTCOME_FAILED;
-    submission->logs = json_incref(request->logs);
-    result->is_silent = !request->is_success && is_silent(request->logs);
-    enum bw_code code = read_result(submission->api, request->result, request->is_cut, result,
-                                    error);
-    if (code == BW_OK)
-        code = make_digest(request->result, request->is_success, request->logs, result->digest,
-                           error);
+    submission->is_callers_refusal = request->refused != BW_OK;
+    if (submission->is_callers_refusal)
+        return become_refusal(submission, request->refused, request->refusal, error);
+    enum bw_code code = fill_result(submission, request, &refusal);
+    if (code == BW_TOO_LARGE)
+        return become_refusal(submission, code, &refusal, error);
+    *error = refusal;
     return code;
 }
 
@@ -419,8 +480,10 @@ enum bw_code submission_begin(struct api *api, const struct submission_request *
         return code;
     }
     const struct result *result = &submission->result.result;
-    signals_heard(api->signals, result->worker, HEARD_RESULT);
-    if (hand_out_table_has(api->hand_outs, result->job, result->worker))
+    bool is_handed = hand_out_table_has(api->hand_outs, result->job, result->worker);
+    if (is_handed || request->refused == BW_OK) /* else anybody may have sent it */
+        signals_heard(api->signals, result->worker, HEARD_RESULT);
+    if (is_handed)
         store(submission);
     else
         executor_submit(api->executor, true, judge_by_leases, submission);
@@ -447,15 +510,18 @@ enum bw_code submission_handle(struct api *api, struct exchange *exchange, struc
 {
     const struct request *request = exchange_request(exchange);
     json_t *logs = NULL;
-    enum bw_code code = read_logs(request->arguments, &logs, error);
-    if (code != BW_OK)
-        return code;
+    enum bw_code code = read_logs(request->arguments, request->mended, &logs, error);
+    if (code != BW_OK) {
+        result_refuse(api, exchange, code, error);
+        return BW_PENDING;
+    }
     struct submission_request submitted = {
         .job = request->path_id,
         .worker = json_string_value(json_object_get(request->arguments, "worker_id")),
         .is_success = !json_is_false(json_object_get(request->arguments, "success")),
         .result = json_object_get(request->arguments, "result"),
         .logs = logs,
+        .mended = request->mended,
         .settled = answer,
         .context = exchange,
     };

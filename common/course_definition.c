@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/definition_shape.h"
+#include "common/json_write.h"
 
 enum { MAX_STUDENTS = 100000, MAX_STAGES = 100, MAX_TEXT = 1024, MAX_TIMEOUT_S = 7 * 24 * 3600 };
 
@@ -246,7 +247,7 @@ enum bw_code course_job_payload(const json_t *object, const struct job_id *job,
                              stages);
     if (grader == COURSE_GRADER_HTTP)
         body = json_pack("{s:s,s:o}", "status", "success", "data", body);
-    char *text = json_dumps(body, JSON_COMPACT);
+    char *text = json_write(body, JSON_COMPACT);
     json_decref(body);
     if (text == NULL)
         return bw_fail(error, BW_INTERNAL, "there is no memory for the job");

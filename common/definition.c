@@ -10,6 +10,7 @@
 #include "common/definition_shape.h"
 #include "common/env.h"
 #include "common/json.h"
+#include "common/json_write.h"
 
 struct definition {
     atomic_uint references;
@@ -119,7 +120,7 @@ void definition_release(struct definition *definition)
 
 char *definition_text(const struct definition *definition)
 {
-    return json_dumps(definition->object, JSON_COMPACT);
+    return json_write(definition->object, JSON_COMPACT);
 }
 
 size_t definition_size(const struct definition *definition)
@@ -227,7 +228,7 @@ enum bw_code definition_job_payload(const struct definition *definition, const s
                              (int)attempt, "stages", stages);
     if (job->kind != JOB_STUDENT)
         json_object_set(body, "students", (json_t *)(uintptr_t)definition->students);
-    char *text = json_dumps(body, JSON_COMPACT);
+    char *text = json_write(body, JSON_COMPACT);
     json_decref(body);
     if (text == NULL)
         return bw_fail(error, BW_INTERNAL, "there is no memory for the job");

@@ -1,6 +1,5 @@
 #include "common/json.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -58,20 +57,22 @@ static bool is_too_deep(const char *text, size_t length)
 }
 
 /* The key whose closing quote is the byte before `end`, as it is written (escapes stay), fit for a
- * sentence. */
-static const char *key_before(const char *text, size_t end, char *shown, size_t size)
+ * sentence. Where jansson has stopped is its word for it: what is no key there is "?". */
+static const char *key_before(const char *text, size_t length, int end, char *shown, size_t size)
 {
     char key[SHOWN_SIZE * 2];
-    assert(end > 1 && text[end - 1] == '"'); /* jansson stopped there */
-    size_t start = end - 1;
+    if (end < 2 || (size_t)end > length || text[end - 1] != '"')
+        return "?";
+    size_t stop = (size_t)end - 1, start = stop;
     while (start > 0 && (text[start - 1] != '"' || (start > 1 && text[start - 2] == '\\')))
         start--;
-    snprintf(key, sizeof key, "%.*s", (int)(end - 1 - start), text + start);
+    size_t shown_length = stop - start < sizeof key ? stop - start : sizeof key - 1;
+    snprintf(key, sizeof key, "%.*s", (int)shown_length, text + start);
     return text_show(key, shown, size);
 }
 
-static enum bw_code refuse_text(const char *text, const json_error_t *reason, const char *what,
-                                struct bw_error *error)
+static enum bw_code refuse_text(const char *text, size_t length, const json_error_t *reason,
+                                const char *what, struct bw_error *error)
 {
     char shown[SHOWN_SIZE];
     switch (json_error_code(reason)) {
@@ -79,7 +80,7 @@ static enum bw_code refuse_text(const char *text, const json_error_t *reason, co
         return bw_fail(
             error, BW_BAD_REQUEST,
             "%s has the key '%s' twice in one object, the second time at line %d, column %d", what,
-            key_before(text, (size_t)reason->position, shown, sizeof shown), reason->line,
+            key_before(text, length, reason->position, shown, sizeof shown), reason->line,
             reason->column);
     case json_error_invalid_utf8:
         return bw_fail(error, BW_BAD_REQUEST, "%s is not UTF-8", what);
@@ -106,7 +107,7 @@ enum bw_code json_parse(const char *text, size_t length, const char *what, json_
     json_error_t reason;
     json_t *parsed = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &reason);
     if (parsed == NULL)
-        return refuse_text(text, &reason, what, error);
+        return refuse_text(text, length, &reason, what, error);
     *value = parsed;
     return BW_OK;
 }

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/failpoint.h"
 #include "common/store/document.h"
+#include "common/text_cut.h"
 
 #define COLLECTION "job_logs"
 
@@ -58,34 +59,20 @@ static void settled(struct commit_item *item, enum commit_outcome outcome, const
     commit->settled(commit, outcome == COMMIT_DUPLICATE ? COMMIT_DONE : outcome);
 }
 
-/* Where to cut `text` so that at most `limit` bytes and no half character remain. */
-static size_t cut_length(const char *text, size_t length, size_t limit)
-{
-    if (length <= limit)
-        return length;
-    while (limit > 0 && ((unsigned char)text[limit] & 0xC0) == 0x80)
-        limit--;
-    return limit;
-}
-
 static void append_log(bson_t *document, const char *field, const char *text, size_t length,
                        size_t limit)
 {
     if (text == NULL)
         return;
-    size_t kept = cut_length(text, length, limit);
-    if (kept == length) {
+    if (length <= limit) {
         bson_append_utf8(document, field, -1, text, (int)length);
         return;
     }
-    char mark[64];
-    int mark_length = snprintf(mark, sizeof mark, "\n[cut here: %zu bytes more]\n", length - kept);
-    char *cut = malloc(kept + (size_t)mark_length + 1);
+    size_t cut_length;
+    char *cut = text_cut(text, length, limit, &cut_length);
     if (cut == NULL)
         abort();
-    memcpy(cut, text, kept);
-    memcpy(cut + kept, mark, (size_t)mark_length + 1);
-    bson_append_utf8(document, field, -1, cut, (int)kept + mark_length);
+    bson_append_utf8(document, field, -1, cut, (int)cut_length);
     free(cut);
 }
 

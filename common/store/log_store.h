@@ -43,8 +43,8 @@ enum bw_code log_store_each(struct log_store *store,
 enum bw_code log_store_delete(struct log_store *store, const struct log_name *names, size_t count,
                               struct bw_error *error) BW_CHECKED;
 
-/* Inserts with the next batch; each text is cut to the store's max_bytes, at a character, with a
- * mark that says how much is missing. */
+/* Inserts with the next batch; of each text that is longer than the store's max_bytes the first
+ * quarter and the end stay, as in common/text_cut.h. */
 void log_store_insert(struct log_store *store, struct log_commit *commit, int64_t try_ms);
 
 /* Reads a log. *out and *err are new (free()), NULL where there is none. BW_NOT_FOUND: there is no

@@ -56,6 +56,7 @@ bool result_from_document(const bson_t *document, struct result *result)
     result->outcome = outcome_parse(outcome);
     document_text(document, "worker", result->worker, sizeof result->worker);
     document_text(document, "reason", result->reason, sizeof result->reason);
+    document_text(document, "note", result->note, sizeof result->note);
     document_text(document, "digest", result->digest, sizeof result->digest);
     result->is_silent = document_boolean(document, "silent", false);
     result->attempts = (uint32_t)document_integer(document, "attempts", 0);
@@ -90,6 +91,8 @@ void result_store_insert(struct result_store *store, struct result_commit *commi
         BSON_APPEND_INT32(document, "attempts", (int32_t)result->attempts);
     if (result->reason[0] != '\0')
         BSON_APPEND_UTF8(document, "reason", result->reason);
+    if (result->note[0] != '\0')
+        BSON_APPEND_UTF8(document, "note", result->note);
     if (result->digest[0] != '\0')
         BSON_APPEND_UTF8(document, "digest", result->digest);
     BSON_APPEND_DATE_TIME(document, "finished_at", result->finished_ms);

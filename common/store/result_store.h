@@ -15,14 +15,15 @@
 
 struct result_store;
 
-enum { DIGEST_SIZE = 65, REASON_SIZE = 256 };
+enum { DIGEST_SIZE = 65, REASON_SIZE = 256, NOTE_SIZE = 512 };
 
 struct result {
     char job[JOB_ID_SIZE];
     enum job_outcome outcome;
     char worker[WORKER_ID_SIZE]; /* "" if the scheduler wrote it */
     uint32_t attempts; /* leases that counted so far, as far as the writer knew; 0: not known */
-    char reason[REASON_SIZE]; /* for people; "" for a grader's own */
+    char reason[REASON_SIZE]; /* for people; "" if the outcome is what a grader said */
+    char note[NOTE_SIZE];     /* for people: what was mended or cut in what the grader sent; "" */
     bool is_silent;           /* the grader sent no output with it: neither stdout nor stderr */
     char digest[DIGEST_SIZE]; /* of result, success and logs as sent: tells a retry from another
                                  result */

@@ -73,3 +73,24 @@ def test_a_failing_stage_fails_the_job(staff, start_grader):
     run = course.run(1, {"student_pipeline": [sh("exit 3"), sh("echo never")]})
     wait_until(lambda: course.state(run) == COMPLETE, 20, "the run is complete")
     assert list(course.status(run)["student_jobs_state"].values()) == ["grading job failed"]
+
+
+LONG_LOG = "echo first; head -c 6000000 /dev/zero | tr '\\0' x; printf '\\303\\274\\n%.0s' $(seq 3000); echo 'score 97'"
+
+
+def assert_ends_are_kept(log):
+    """The first and the last line, the mark between them, nothing halved, and cut once alone: by the grader."""
+    assert log.startswith("first\nxxx") and log.endswith("ü\nü\nscore 97\n")
+    assert log.count("bytes cut ...]") == 1 and "\ufffd" not in log
+    assert 3 * 1024 * 1024 < len(log.encode()) <= 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize("protocol", ["course-http", "course-ws"])
+def test_of_a_log_over_the_limit_the_first_and_the_last_line_are_kept(staff, start_grader, protocol):
+    course = staff.course()
+    start_grader(f"--protocol={protocol}", "--once", "--max-log-bytes=8000000")
+    run = course.run(1, {"student_pipeline": [sh(LONG_LOG)]})
+    wait_until(lambda: course.state(run) == COMPLETE, 30, "the run is complete")
+    (job,) = course.status(run)["student_jobs_state"]
+    assert_ends_are_kept(course.log(job)["stdout"])
+    assert "note" not in staff.stack.database.result(job)

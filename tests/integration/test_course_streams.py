@@ -69,6 +69,15 @@ def test_a_lost_grader_shows_as_a_failure(staff):
     assert [event for event in stream.rest() if event["type"] == "state"][-1] == FAILED
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["x=snapshot=1&snapshot=1", "snapshot=0&snapshot=1", "xsnapshot=1&snapshot=1", "&snapshot=1&", "a=%&snapshot=1"],
+)
+def test_a_snapshot_may_be_asked_for_anywhere_in_the_query(staff, query):
+    run = staff.course().run(2)
+    assert staff.stream("cs225", f"{job_id_of(run, 1, 1)}?{query}").next() == positions(1)[0]
+
+
 def test_a_snapshot_tells_where_the_job_stands(staff):
     course, grader = staff.course(), staff.grader()
     run = course.run(4)

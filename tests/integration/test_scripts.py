@@ -10,7 +10,7 @@ import pytest
 from broadway import soon
 from harness import SCRIPTS, clean_environment, last_lines
 from history import check_history
-from pipelines import STUDENT, job_id_of
+from pipelines import STUDENT, job_id_of, run_of
 from waiting import PATIENCE, wait_until
 
 
@@ -141,3 +141,16 @@ def test_a_stage_past_its_timeout_is_killed_and_fails_the_job(stack, start_grade
     run = stack.api.submit_and_start({"students": [{}], "student_pipeline": [shell("sleep 60", timeout=0.5)]})
     (job,) = stack.api.wait_over(run, 20)["student_statuses"]
     assert job["outcome"] == "failed" and job["result"]["stages"][0]["killed"]
+
+
+def test_of_a_log_over_the_limit_the_first_and_the_last_line_are_kept(stack, start_grader):
+    """The grader's own limit is above the API's: it keeps to the one that it was told."""
+    start_grader("--once", "--max-log-bytes=8000000")
+    script = (
+        "echo first; head -c 6000000 /dev/zero | tr '\\0' x; printf '\\303\\274\\n%.0s' $(seq 3000); echo 'score 97'"
+    )
+    run = stack.api.submit_and_start(run_of(1, student_pipeline=[{"image": "x", "entrypoint": ["sh", "-c", script]}]))
+    stack.api.wait_over(run, 30)
+    (log,) = stack.database.logs(f"{run}10000000")
+    assert log["stdout"].startswith("first\nxxx") and log["stdout"].endswith("ü\nü\nscore 97\n")
+    assert log["stdout"].count("bytes cut ...]") == 1 and len(log["stdout"].encode()) <= 4 * 1024 * 1024

@@ -30,6 +30,8 @@ class FakeApi:
         self.runs = {}
         self.statuses = []  # of every run to come: (state, {name of COUNTS: number})
         self.open_polls = 0
+        self.limits = {}  # headers of the answer to a registration
+        self.body_sizes = []
 
     def __enter__(self):
         handler = type("Handler", (_Handler,), {"api": self})
@@ -104,6 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         with self.api.changed:
             self.api.requests.append(f"{method} {parts.path}")
+            self.api.body_sizes.append(len(self.body))
             self.api.authorizations.add(self.headers.get("Authorization"))
             self.api.changed.notify_all()
         status = self.api.take_refusal(method, parts.path)
@@ -128,6 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if status == 503:
             self.send_header("Retry-After", "0")
+        for header in self.api.limits.items() if "worker_id" in (value or {}) else ():
+            self.send_header(*header)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -135,9 +135,31 @@ def test_much_output_is_cut_in_the_middle_and_made_fit_for_json(api, start_grade
     body = api.result_of(job)
     log = body["logs"]["stdout"]
     assert log.startswith("first\n\ufffd\ufffdxxx") and log.endswith("xxx\nlast\n")
-    assert "bytes left out" in log and len(log) < 101_000
+    assert "bytes cut" in log and len(log.encode()) <= 100_000
     excerpt = body["result"]["stages"][0]["stdout"]
-    assert excerpt.startswith("first\n") and excerpt.endswith("xxx\nlast\n") and len(excerpt) < 9000
+    assert excerpt.startswith("first\n") and excerpt.endswith("xxx\nlast\n") and len(excerpt.encode()) <= 8192
+
+
+def test_logs_and_result_keep_to_the_limits_that_the_api_has_told(api, start_grader):
+    """The API's limits are below the grader's own: the first and the last line are there, no character is halved."""
+    api.limits = {"Broadway-Max-Log-Bytes": "1000", "Broadway-Max-Result-Bytes": "2000"}
+    start_grader()
+    many = "".join("\\342\\202\\254" for _ in range(50))  # the euro sign, three bytes
+    script = f"echo first; for n in $(seq 200); do printf 'x{many}'; done; echo; echo 'score 97'"
+    body = api.result_of(api.put(sh(script)))
+    log = body["logs"]["stdout"]
+    assert log.startswith("first\n") and log.endswith("\nscore 97\n")
+    assert "bytes cut" in log and "\ufffd" not in log and len(log.encode()) <= 1000
+    assert body["result"]["shortened"] is True and body["success"] is True
+
+
+def test_a_log_that_json_makes_six_times_as_long_fits_the_body(api, start_grader):
+    api.limits = {"Broadway-Max-Log-Bytes": "1000000", "Broadway-Max-Body-Bytes": "1000000"}
+    start_grader()
+    job = api.put(sh("echo first; head -c 900000 /dev/zero | tr '\\0' '\\033'; echo; echo 'score 97'"))
+    log = api.result_of(job)["logs"]["stdout"]
+    assert log.startswith("first\n") and log.endswith("\nscore 97\n") and len(log) > 50_000
+    assert max(api.body_sizes) <= 1_000_000
 
 
 @pytest.mark.parametrize(

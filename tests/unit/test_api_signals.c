@@ -324,6 +324,19 @@ static void telling_never_needs_the_thread(void **state)
     assert_int_equal(sent(0)->heard_count, 1);
 }
 
+static void what_was_heard_of_a_worker_is_not_told_behind_its_sockets_end(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct signal_question ended = {.kind = QUESTION_ENDED, .subject = "w", .epoch = 1};
+    const struct signal_question alive = {.kind = QUESTION_ALIVE, .subject = "other"};
+    signals_heard(fixture->signals, "w", HEARD_RESULT);
+    signals_heard(fixture->signals, "other", HEARD_RESULT);
+    signals_question(fixture->signals, &ended);
+    signals_question(fixture->signals, &alive);
+    assert_true(fake_store_wait(has_heard, 1));
+    assert_string_equal(last_sent()->heard[0].worker, "other");
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -335,6 +348,7 @@ int main(void)
         CASE(a_heartbeat_is_told_no_later_than_the_poll_after_it),
         CASE(who_asks_for_work_need_not_be_told_of_as_heard),
         CASE(failed_batch_is_followed_by_an_announcement_of_all),
+        CASE(what_was_heard_of_a_worker_is_not_told_behind_its_sockets_end),
         cmocka_unit_test_setup_teardown(signs_of_life_carry_count_and_checksum, setup_lively,
                                         teardown),
         cmocka_unit_test_setup_teardown(replayed_signals_agree_with_every_sign_of_life,

@@ -4,6 +4,7 @@ import json
 import re
 import secrets
 
+from broadway_tools.grader.limits import to_json
 from broadway_tools.grader.server import Refused, Server
 
 LONGEST_ID = 100
@@ -59,7 +60,7 @@ class CourseServer(Server):
 
     def post_result(self, job_id, body):
         """Returns when the result is on record."""
-        self._ask("POST", f"grading_job/{body['worker_id']}", json=course_result(job_id, body))
+        self._ask("POST", f"grading_job/{body['worker_id']}", content=to_json(course_result(job_id, body)))
 
     def _ask(self, method, path, **request):
         """The data of the answer."""

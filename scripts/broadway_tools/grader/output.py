@@ -1,5 +1,6 @@
 """What a stage writes, kept within bounds, and made fit for JSON."""
 
+import codecs
 import json
 import math
 
@@ -8,11 +9,19 @@ MAX_DEPTH = 24
 INT64 = range(-(2**63), 2**63)
 
 
+# Room for the mark in a text that is cut; one that must be shorter than LEAST_LIMIT gets none.
+MARK_BYTES, LEAST_LIMIT = 64, 100
+HEAD_PARTS = 4
+
+
 class HeadTail:
-    """The first and the last `limit`/2 bytes of a stream, with a mark between them if something was left out."""
+    """The first quarter and the end of a stream, `limit` bytes of text in all, with a mark between them if something
+    was left out: the end is where a score stands."""
 
     def __init__(self, limit):
-        self._half = limit // 2
+        self._limit = limit
+        self._head_room = limit // HEAD_PARTS
+        self._tail_room = limit - self._head_room
         self._head = bytearray()
         self._tail = bytearray()
         self._seen = 0
@@ -20,12 +29,12 @@ class HeadTail:
     def write(self, chunk):
         """Takes any number of bytes; never holds more than twice the limit."""
         self._seen += len(chunk)
-        room = self._half - len(self._head)
+        room = self._head_room - len(self._head)
         if room > 0:
             self._head += chunk[:room]
             chunk = chunk[room:]
         self._tail += chunk
-        if len(self._tail) > 2 * self._half:
+        if len(self._tail) > 2 * self._tail_room:
             self._trim()
 
     def text(self):
@@ -33,14 +42,38 @@ class HeadTail:
         self._trim()
         left_out = self._seen - len(self._head) - len(self._tail)
         if not left_out:
-            return _clean((self._head + self._tail).decode("utf-8", "replace"))
-        head, tail = self._head.decode("utf-8", "replace"), self._tail.decode("utf-8", "replace")
-        return _clean(f"{head}\n[... {left_out} bytes left out ...]\n{tail}")
+            return cut_middle(_clean((self._head + self._tail).decode("utf-8", "replace")), self._limit)
+        head = codecs.getincrementaldecoder("utf-8")("replace").decode(bytes(self._head))  # drops half a character
+        tail = self._tail.lstrip(CONTINUATIONS).decode("utf-8", "replace")
+        return _join(_clean(head).encode(), _clean(tail).encode(), left_out, self._limit)
 
     def _trim(self):
-        excess = len(self._tail) - self._half
+        excess = len(self._tail) - self._tail_room
         if excess > 0:
             del self._tail[:excess]
+
+
+CONTINUATIONS = bytes(range(0x80, 0xC0))
+
+
+def cut_middle(text, limit):
+    """At most `limit` bytes of UTF-8, the mark included: as the API would cut it, so that it need not."""
+    whole = text.encode()
+    if len(whole) <= limit:
+        return text
+    return _join(whole[: limit // HEAD_PARTS], whole[limit // HEAD_PARTS :], 0, limit)
+
+
+def _join(head, tail, left_out, limit):
+    """Head and tail (UTF-8), each cut to its share, no character halved, with a mark between them."""
+    if limit < LEAST_LIMIT:
+        return tail[max(0, len(tail) - limit) :].decode("utf-8", "ignore")
+    room = limit - MARK_BYTES
+    kept_head = head[: room // HEAD_PARTS]
+    kept_tail = tail[max(0, len(tail) - (room - len(kept_head))) :]
+    left_out += len(head) - len(kept_head) + len(tail) - len(kept_tail)
+    mark = f"\n[... {left_out} bytes cut ...]\n"
+    return kept_head.decode("utf-8", "ignore") + mark + kept_tail.decode("utf-8", "ignore")
 
 
 def parse_result_file(content):

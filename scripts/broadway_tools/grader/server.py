@@ -8,11 +8,15 @@ import threading
 
 import httpx
 
+from broadway_tools.grader.limits import Limits, read_limits, to_json
+
 CONNECT_S = 5
 ANSWER_S = 30
 # A poll that names no time is held for as long as the server likes, 60 s at most.
 LONGEST_POLL_S = 60
 EMPTY = 498
+JSON_TYPE = {"Content-Type": "application/json"}
+TOLD_BY = "Broadway-Max-Log-Bytes"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10
 
 
@@ -46,6 +50,7 @@ class Server:
         self._current = 0
         self._failures = 0
         self._cut = _Cut()
+        self.limits = Limits()  # those of the registration that this line has made
         self._client = httpx.Client(trust_env=False, timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S))
 
     def register(self, token, hostname, concurrency):
@@ -67,7 +72,7 @@ class Server:
 
     def post_result(self, job_id, body):
         """Returns when the result is on record."""
-        self._call("POST", f"/api/v1/grading_job/{job_id}", json=body)
+        self._call("POST", f"/api/v1/grading_job/{job_id}", content=to_json(body), headers=JSON_TYPE)
 
     def stop(self):
         """No later call gets through. One that waits for its answer goes on until `cut`; but the server can see that
@@ -95,6 +100,8 @@ class Server:
         if response.status_code != 200:
             raise Refused(response.status_code, _sentence(response))
         self._failures = 0
+        if TOLD_BY in response.headers:
+            self.limits = read_limits(response.headers)
         try:
             return response.json() if response.content else None
         except ValueError as error:

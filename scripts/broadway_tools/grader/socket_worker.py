@@ -11,6 +11,7 @@ from websockets.sync.client import connect
 
 from broadway_tools.grader.course import bearer, course_result, plain_handout, worker_id
 from broadway_tools.grader.job import Job
+from broadway_tools.grader.limits import fit, read_limits, to_json
 from broadway_tools.grader.worker import run_job
 
 ANSWER_S, LOOK_S, PING_S = 30, 0.5, 5
@@ -95,7 +96,7 @@ class SocketWorker:
             handout = self._next(link)
             if handout is None:
                 return
-            results.append(self._run(plain_handout(handout)))
+            results.append(self._run(plain_handout(handout), read_limits(link.response.headers)))
             while results and not self._killed.is_set():
                 self._send(link, results)
         self._stopping.set()
@@ -111,13 +112,13 @@ class SocketWorker:
 
     def _send(self, link, results):
         try:
-            link.send(json.dumps({"type": "job_result", "args": results[0]}))
+            link.send(to_json({"type": "job_result", "args": results[0]}).decode())
         except ConnectionClosed:
             log.warning("job %s: its result waits for a new socket", results[0]["grading_job_id"])
             raise
         results.pop(0)
 
-    def _run(self, handout):
+    def _run(self, handout, limits):
         """What to send of a job."""
         job = Job(handout, self._settings.make_runner(f"{handout['job_id']}-1"), self._settings)
         started = time.monotonic()
@@ -125,7 +126,7 @@ class SocketWorker:
         with self._lock:
             self._jobs.add(job)
         try:
-            reply = run_job(job)
+            reply = fit(run_job(job), limits)
         finally:
             with self._lock:
                 self._jobs.discard(job)

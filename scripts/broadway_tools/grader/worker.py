@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from broadway_tools.grader.job import Job
+from broadway_tools.grader.limits import Limits, fit, shortened
 from broadway_tools.grader.server import Refused, Stopped, Unavailable
 
 # An empty answer that came sooner is no reason to ask again at once.
@@ -41,6 +42,7 @@ class Worker:
         self._registering = threading.Lock()  # held while one slot registers for all
         self._lock = threading.Lock()  # guards what is in this paragraph
         self._registration = None  # (worker id, heartbeat interval in seconds)
+        self._limits = Limits()  # the API's
         self._jobs = {}
         self._jobs_left = settings.max_jobs
 
@@ -147,7 +149,7 @@ class Worker:
         log.info("job %s started", job.id)
         started = time.monotonic()
         try:
-            reply = run_job(job)
+            reply = fit(run_job(job), self._limits)
             if not self._all_done.is_set():
                 self._report(job, {"worker_id": worker_id, **reply}, line)
                 seconds = time.monotonic() - started
@@ -170,7 +172,7 @@ class Worker:
                     log.error("job %s: its result was refused: %s", job.id, error)
                     return
                 log.warning("job %s: its result is too large (%s); sending it without output", job.id, error)
-                body = _shortened(body)
+                body = {**body, "result": shortened(body["result"]), "logs": {"stdout": "", "stderr": ""}}
 
     def _reserve(self):
         """May another job be taken?"""
@@ -202,6 +204,7 @@ class Worker:
                 log.info("registered; heartbeat every %s s", registration[1])
                 with self._lock:
                     self._registration = registration
+                    self._limits = line.limits
                 self._beat_now.set()
             return self._registration[0]
 
@@ -247,11 +250,3 @@ def run_job(job):
         log.exception("job %s could not be run", job.id)
         result = {"success": False, "stages": [], "error": f"the grader could not run it: {error}"}
         return {"success": False, "result": result, "logs": {"stdout": "", "stderr": ""}}
-
-
-def _shortened(body):
-    """The same result without what stages wrote."""
-    keep = ("image", "exit_code", "seconds", "killed", "error")
-    stages = [{key: stage[key] for key in keep if key in stage} for stage in body["result"]["stages"]]
-    result = {"success": body["success"], "stages": stages, "shortened": True}
-    return {**body, "result": result, "logs": {"stdout": "", "stderr": ""}}
