@@ -204,7 +204,9 @@ enum bw_code course_route_judge_body(struct exchange *exchange, struct bw_error 
     if (!request->has_twin ||
         memmem(request->body, request->body_length, key, sizeof key - 1) == NULL)
         return BW_OK;
-    if (json_parse(request->body, request->body_length, "the body", &body, &unused) != BW_OK ||
+    const struct json_limits limits = exchange_json_limits(exchange);
+    if (json_parse_within(request->body, request->body_length, "the body", &limits, &body,
+                          &unused) != BW_OK ||
         json_object_get(body, key) == NULL)
         return BW_OK;
     request->form = FORM_COURSE;
@@ -219,8 +221,10 @@ enum bw_code course_route_read(struct exchange *exchange, struct bw_error *error
         return BW_OK;
     const struct definition_limits limits = {
         .allow_privileged = exchange->host->api->options->allow_privileged};
+    const struct json_limits json_limits = exchange_json_limits(exchange);
     json_t *body = NULL;
-    enum bw_code code = json_parse(request->body, request->body_length, "the body", &body, error);
+    enum bw_code code = json_parse_within(request->body, request->body_length, "the body",
+                                          &json_limits, &body, error);
     if (code == BW_OK)
         code = json_check(body, request->route->fields, "", &limits, error);
     if (code != BW_OK) {

@@ -46,9 +46,9 @@ struct errand {
     int64_t ticket;
     char worker[WORKER_ID_SIZE];
     char job[JOB_ID_SIZE];
-    json_t *body; /* a result; own */
-    char *text;   /* own */
-    size_t length;
+    json_t *body;        /* a result; own */
+    char *text;          /* own */
+    struct body message; /* that is to be read; its hold counts what becomes of it, too */
 };
 
 static struct errand *errand_new(struct api *api, const struct socket *socket)
@@ -67,6 +67,7 @@ static struct errand *errand_new(struct api *api, const struct socket *socket)
 static void errand_free(struct errand *errand)
 {
     json_decref(errand->body);
+    body_clear(&errand->message);
     free(errand->text);
     free(errand);
 }
@@ -290,12 +291,23 @@ static const struct json_field register_fields[] = {
     {.name = NULL},
 };
 
-/* {"type", "args"}, closed, its args as their type wants them. NULL: it is none of ours. */
-static json_t *read_message(const char *text, size_t length)
+static enum bw_code take_memory(void *context, size_t bytes, struct bw_error *error)
+{
+    return memory_hold_take(context, bytes, error);
+}
+
+/* {"type", "args"}, closed, its args as their type wants them. NULL: it is none of ours, or
+ * *refusal says that there is no room for it now. */
+static json_t *read_message(struct body *body, enum bw_code *refusal)
 {
     struct bw_error unused;
     json_t *message = NULL;
-    enum bw_code code = json_parse(text, length, "the message", &message, &unused);
+    const struct json_limits limits = {
+        .count = ROUTE_RESULT_COUNT, .take = take_memory, .context = &body->hold};
+    const char *text = body->bytes != NULL ? body->bytes : "";
+    enum bw_code code = json_parse_within(text, body->length, "the message", &limits, &message,
+                                          &unused);
+    *refusal = code;
     if (code == BW_OK)
         code = json_check(message, message_fields, "", NULL, &unused);
     const char *type = json_string_value(json_object_get(message, "type"));
@@ -325,7 +337,9 @@ static bool heed(struct socket *socket, struct errand *errand, const json_t *mes
     struct grader *grader = errand->grader;
     json_t *arguments = json_object_get(message, "args");
     bool is_register = json_object_get(arguments, "grading_job_id") == NULL;
-    if (message == NULL || (is_register && grader->state != GRADER_NEW)) {
+    if (message == NULL && errand->code == BW_UNAVAILABLE) {
+        socket_close(socket, SOCKET_TRY_AGAIN, "too many large messages are under way");
+    } else if (message == NULL || (is_register && grader->state != GRADER_NEW)) {
         socket_close(socket, SOCKET_INTERNAL_ERROR, "internal error");
     } else if (is_register) {
         begin_registration(socket, grader, arguments);
@@ -361,28 +375,25 @@ static void heed_message(void *argument)
 static void read_large(void *argument)
 {
     struct errand *errand = argument;
-    errand->body = read_message(errand->text, errand->length);
+    errand->body = read_message(&errand->message, &errand->code);
     come_back(errand, heed_message);
 }
 
 /* A large message is read elsewhere, so that the others need not wait. */
-static void take_message(struct socket *socket, const char *text, size_t length, void *context)
+static void take_message(struct socket *socket, struct body *message, void *context)
 {
     struct api *api = context;
     struct errand *errand = errand_new(api, socket);
     errand->ticket = under_way_begin(api->under_way);
     errand->grader = socket_data(socket);
     errand->grader->pending++;
-    if (length <= INLINE_MESSAGE_MAX) {
-        errand->body = read_message(text, length);
+    errand->message = *message;
+    *message = (struct body){.bytes = NULL};
+    if (errand->message.length <= INLINE_MESSAGE_MAX) {
+        errand->body = read_message(&errand->message, &errand->code);
         heed_message(errand);
         return;
     }
-    errand->length = length;
-    errand->text = malloc(length);
-    if (errand->text == NULL)
-        abort();
-    memcpy(errand->text, text, length);
     executor_submit(api->executor, true, read_large, errand);
 }
 
@@ -408,6 +419,8 @@ enum bw_code course_socket_open(struct api *api, struct bw_error *error)
 {
     const struct sockets_settings settings = {
         .max_message_bytes = (size_t)api->options->max_body_bytes,
+        .memory = api->memory,
+        .request_timeout_ms = api->options->request_timeout_ms,
         .ping_every_ms = api->options->heartbeat_interval_ms,
         .opened = opened,
         .message = take_message,

@@ -51,6 +51,9 @@ struct exchange {
     _Atomic enum exchange_state state;
     bool is_begun; /* its headers are in: it counts as in flight */
     bool is_given; /* to dispatch, and not back yet */
+    size_t looked; /* bytes of the body in which the sender was looked for */
+    bool is_known; /* its sender is a registered worker: */
+    char worker[WORKER_ID_SIZE];
     bool is_watched;
     bool is_upgraded;           /* its connection is a websocket's */
     const char *socket_refusal; /* why that is closed at once, static; NULL: it is not */
@@ -63,7 +66,7 @@ struct exchange {
 struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection *connection,
                               const char *uri);
 
-/* The body must have been cleared. NULL is fine. */
+/* The body is cleared after it. NULL is fine. */
 void exchange_free(struct exchange *exchange);
 
 #endif

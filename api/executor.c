@@ -22,9 +22,10 @@ struct queue {
 struct executor {
     pthread_mutex_t mutex; /* guards all but the threads */
     pthread_cond_t work;
-    struct queue urgent, calm;
-    struct task *later; /* the one that is due first comes first */
-    int calm_running, calm_running_max;
+    struct queue urgent, calm, heavy;
+    struct task *later;                 /* the one that is due first comes first */
+    int calm_running, calm_running_max; /* heavy ones are counted there too */
+    int heavy_running;
     int running;
     bool is_closing;
     int threads_count;
@@ -60,35 +61,42 @@ static void wake_later(struct executor *executor)
     }
 }
 
-/* The next task that may run now, or NULL. */
-static struct task *next_task(struct executor *executor, bool *is_calm)
+/* The next task that may run now, or NULL, and the queue that it is of. */
+static struct task *next_task(struct executor *executor, struct queue **queue)
 {
     wake_later(executor);
-    *is_calm = executor->urgent.first == NULL;
-    if (!*is_calm)
-        return queue_take(&executor->urgent);
-    if (executor->calm.first == NULL || executor->calm_running >= executor->calm_running_max)
+    *queue = &executor->urgent;
+    if (executor->urgent.first != NULL)
+        return queue_take(*queue);
+    if (executor->calm_running >= executor->calm_running_max)
         return NULL;
-    return queue_take(&executor->calm);
+    bool may_be_heavy = executor->heavy.first != NULL && executor->heavy_running < EXECUTOR_HEAVY;
+    *queue = may_be_heavy ? &executor->heavy : &executor->calm;
+    return (*queue)->first != NULL ? queue_take(*queue) : NULL;
 }
 
 /* A task that runs may yet submit another one. */
 static bool is_over(const struct executor *executor)
 {
     return executor->is_closing && executor->running == 0 && executor->urgent.count == 0 &&
-           executor->calm.count == 0 && executor->later == NULL;
+           executor->calm.count == 0 && executor->heavy.count == 0 && executor->later == NULL;
 }
 
-static void run_task(struct executor *executor, struct task *task, bool is_calm)
+static void count_running(struct executor *executor, const struct queue *queue, int more)
 {
-    executor->running++;
-    executor->calm_running += is_calm;
+    executor->running += more;
+    executor->calm_running += queue == &executor->urgent ? 0 : more;
+    executor->heavy_running += queue == &executor->heavy ? more : 0;
+}
+
+static void run_task(struct executor *executor, struct task *task, const struct queue *queue)
+{
+    count_running(executor, queue, 1);
     pthread_mutex_unlock(&executor->mutex);
     task->function(task->argument);
     free(task);
     pthread_mutex_lock(&executor->mutex);
-    executor->running--;
-    executor->calm_running -= is_calm;
+    count_running(executor, queue, -1);
     if (is_over(executor))
         pthread_cond_broadcast(&executor->work);
 }
@@ -109,10 +117,10 @@ static void *run(void *context)
     struct executor *executor = context;
     pthread_mutex_lock(&executor->mutex);
     while (!is_over(executor)) {
-        bool is_calm;
-        struct task *task = next_task(executor, &is_calm);
+        struct queue *queue;
+        struct task *task = next_task(executor, &queue);
         if (task != NULL)
-            run_task(executor, task, is_calm);
+            run_task(executor, task, queue);
         else
             wait_for_work(executor);
     }
@@ -129,6 +137,7 @@ enum bw_code executor_open(int threads, struct executor **executor, struct bw_er
     clock_condition_init(&self->work);
     self->urgent.end = &self->urgent.first;
     self->calm.end = &self->calm.first;
+    self->heavy.end = &self->heavy.first;
     self->calm_running_max = threads > 1 ? threads - (threads + 3) / 4 : 1;
     for (; self->threads_count < threads; self->threads_count++) {
         int reason = pthread_create(&self->threads[self->threads_count], NULL, run, self);
@@ -166,19 +175,31 @@ static struct task *task_new(void (*function)(void *argument), void *argument)
     return task;
 }
 
-bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
-                     void *argument)
+static bool submit(struct executor *executor, struct queue *queue, void (*function)(void *),
+                   void *argument)
 {
     struct task *task = task_new(function, argument);
     pthread_mutex_lock(&executor->mutex);
-    bool has_room = is_urgent || executor->calm.count < EXECUTOR_QUEUE_MAX;
+    bool has_room = queue == &executor->urgent || queue->count < EXECUTOR_QUEUE_MAX;
     if (has_room)
-        queue_add(is_urgent ? &executor->urgent : &executor->calm, task);
+        queue_add(queue, task);
     pthread_cond_signal(&executor->work);
     pthread_mutex_unlock(&executor->mutex);
     if (!has_room)
         free(task);
     return has_room;
+}
+
+bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
+                     void *argument)
+{
+    return submit(executor, is_urgent ? &executor->urgent : &executor->calm, function, argument);
+}
+
+bool executor_submit_heavy(struct executor *executor, void (*function)(void *argument),
+                           void *argument)
+{
+    return submit(executor, &executor->heavy, function, argument);
 }
 
 static int compare_due(const struct task *left, const struct task *right)

@@ -142,6 +142,7 @@ void front_send_raw(int fd, const char *text, int length)
 static enum MHD_Result refuse_midway(struct front *front, struct exchange *exchange,
                                      enum bw_code code, const struct bw_error *error)
 {
+    dispatch_note_refusal(exchange, code);
     exchange_refuse(exchange, code, error);
     note_finished(front, exchange);
     farewell_take(front->farewell, exchange->fd);
@@ -178,12 +179,13 @@ static enum MHD_Result take_body(struct front *front, struct exchange *exchange,
 {
     struct bw_error error = {""};
     struct body *body = &exchange->body;
-    enum bw_code code = body_append(body, data, *length, front->settings.max_body_bytes,
-                                    &front->body_bytes, &error);
+    size_t limit = route_body_limit(exchange->request.route, front->settings.max_body_bytes);
+    enum bw_code code = body_append(body, data, *length, limit, &error);
     if (code != BW_OK)
         return refuse_midway(front, exchange, code, &error);
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
+    dispatch_identify(exchange);
     patient_receive(patient_of(exchange->connection), *length);
     *length = 0;
     dispatch_progress(exchange);
@@ -274,6 +276,24 @@ static enum bw_code find_route(struct front *front, struct exchange *exchange, c
                    text_show(request->method, shown, sizeof shown), allowed);
 }
 
+/* Whose memory the body takes, and whether it may come. Who may yet be known by the body's first
+ * part is not refused before. */
+static enum bw_code admit_body(struct front *front, struct exchange *exchange,
+                               const struct framing *framing, struct bw_error *error)
+{
+    const struct request *request = &exchange->request;
+    struct body *body = &exchange->body;
+    size_t limit = route_body_limit(request->route, front->settings.max_body_bytes);
+    body->expected = framing->length;
+    memory_hold_begin(&body->hold, front->settings.memory, dispatch_memory_pool(exchange),
+                      request->address);
+    dispatch_identify(exchange);
+    if (framing->length > limit)
+        return body_refuse_large(limit, error);
+    bool may_be_known = request->route->auth == AUTH_WORKER && !exchange->is_known;
+    return may_be_known ? BW_OK : body_admit(body, error);
+}
+
 /* All that can be known before the body. */
 static enum bw_code admit(struct front *front, struct exchange *exchange, const char *path,
                           const struct framing *framing, struct bw_error *error)
@@ -282,10 +302,9 @@ static enum bw_code admit(struct front *front, struct exchange *exchange, const 
     if (code == BW_OK)
         code = find_route(front, exchange, path, error);
     if (code == BW_OK)
-        code = body_admit(framing->length, front->settings.max_body_bytes, &front->body_bytes,
-                          error);
-    if (code == BW_OK)
         code = dispatch_admit(front->host.api, exchange, error);
+    if (code == BW_OK)
+        code = admit_body(front, exchange, framing, error);
     if (code == BW_OK && atomic_load(&front->is_closing))
         code = bw_fail(error, BW_UNAVAILABLE, "this server is stopping");
     return code;
@@ -309,7 +328,6 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     bool is_sound = code == BW_OK;
     if (is_sound)
         code = admit(front, exchange, path, &framing, &error);
-    exchange->body.expected = framing.length;
     if (code != BW_OK)
         patient_finish(patient_of(exchange->connection));
     if (code == BW_OK && exchange->request.route->auth == AUTH_COURSE_SOCKET) {
@@ -322,6 +340,7 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     if (code == BW_OK)
         return MHD_YES;
     exchange->answer.closes = !is_sound || framing_has_body(&framing);
+    dispatch_note_refusal(exchange, code);
     exchange_refuse(exchange, code, &error);
     if (!exchange->answer.closes)
         return MHD_YES;
@@ -397,13 +416,14 @@ void front_end_request(void *context, struct MHD_Connection *connection, void **
               exchange); /* answered, but the client had gone: then it is not asked to send */
     if (exchange->ulfius != NULL)
         mhd_request_completed(NULL, connection, &exchange->ulfius, code);
-    body_clear(&exchange->body, &front->body_bytes);
+    struct body body = exchange->body; /* given back when what was parsed of it is freed */
     if (exchange->is_upgraded)
         atomic_fetch_sub(&front->upgraded, 1);
     if (exchange->answer.stream != NULL)
         event_stream_drop(exchange->answer.stream);
     bool is_begun = exchange->is_begun;
     exchange_free(exchange);
+    body_clear(&body);
     if (is_begun)
         atomic_fetch_sub(&front->in_flight, 1);
 }

@@ -13,6 +13,7 @@
 #include "api/front.h"
 #include "api/hand_out_table.h"
 #include "api/life.h"
+#include "api/memory_budget.h"
 #include "api/options.h"
 #include "api/poll_table.h"
 #include "api/questions.h"
@@ -56,6 +57,16 @@ static enum bw_code check_ports(struct service *service, struct bw_error *error)
         return code;
     return port_check("--internal-port", options->internal_bind_address, options->internal_port,
                       error);
+}
+
+static enum bw_code start_budget(struct service *service, struct bw_error *error)
+{
+    return memory_budget_open(&service->api.memory, error);
+}
+
+static void stop_budget(struct service *service)
+{
+    memory_budget_close(service->api.memory);
 }
 
 /* First, and last to go: what the others settle late is told to them. */
@@ -326,6 +337,7 @@ static enum bw_code start_public_front(struct service *service, struct bw_error 
                                       .address = api->options->bind_address,
                                       .port = (uint16_t)api->options->port,
                                       .max_body_bytes = (size_t)api->options->max_body_bytes,
+                                      .memory = api->memory,
                                       .max_connections = (unsigned)api->options->max_connections,
                                       .request_timeout_ms = api->options->request_timeout_ms,
                                       .finished = note_finished,
@@ -345,6 +357,7 @@ static const struct step {
     void (*stop)(struct service *service);
 } steps[] = {
     {check_ports, NULL},
+    {start_budget, stop_budget},
     {start_sockets, stop_sockets},
     {start_database, stop_database},
     {start_stores, stop_stores},

@@ -275,7 +275,8 @@ static void judge_by_leases(void *context)
 /* An object, or its JSON text in a form, which then takes the text's place. *logs: borrowed from
  * the arguments, NULL if there are none. Nobody but the request may hold a reference: it can be
  * answered and freed by another thread as soon as the submission is on its way. */
-static enum bw_code read_logs(json_t *arguments, json_t **logs, struct bw_error *error)
+static enum bw_code read_logs(json_t *arguments, const struct json_limits *limits, json_t **logs,
+                              struct bw_error *error)
 {
     json_t *value = json_object_get(arguments, "logs");
     *logs = NULL;
@@ -283,8 +284,8 @@ static enum bw_code read_logs(json_t *arguments, json_t **logs, struct bw_error 
         return BW_OK;
     if (json_is_string(value)) {
         json_t *parsed = NULL;
-        enum bw_code code = json_parse(json_string_value(value), json_string_length(value), "logs",
-                                       &parsed, error);
+        enum bw_code code = json_parse_within(json_string_value(value), json_string_length(value),
+                                              "logs", limits, &parsed, error);
         if (code != BW_OK)
             return code;
         value = parsed;
@@ -426,8 +427,9 @@ static void answer(enum bw_code code, const struct bw_error *error, void *contex
 enum bw_code submission_handle(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
+    const struct json_limits limits = exchange_json_limits(exchange);
     json_t *logs = NULL;
-    enum bw_code code = read_logs(request->arguments, &logs, error);
+    enum bw_code code = read_logs(request->arguments, &limits, &logs, error);
     if (code != BW_OK)
         return code;
     struct submission_request submitted = {
