@@ -54,6 +54,16 @@
     X(API_HEARTBEATS, "broadway_api_heartbeats_total", NULL, METRIC_COUNTER, "Heartbeats taken")   \
     X(API_CALLBACKS, "broadway_api_callbacks_total", NULL, METRIC_COUNTER,                         \
       "Callbacks of the scheduler answered")                                                       \
+    X(API_MEMORY_FIRST, "broadway_api_memory_held_bytes", "pool=\"first\"", METRIC_GAUGE,          \
+      "Memory that requests and messages hold, by sender")                                         \
+    X(API_MEMORY_UNKNOWN, "broadway_api_memory_held_bytes", "pool=\"unknown\"", METRIC_GAUGE,      \
+      "Memory that requests and messages hold, by sender")                                         \
+    X(API_MEMORY_CLIENT, "broadway_api_memory_held_bytes", "pool=\"client\"", METRIC_GAUGE,        \
+      "Memory that requests and messages hold, by sender")                                         \
+    X(API_MEMORY_WORKER, "broadway_api_memory_held_bytes", "pool=\"worker\"", METRIC_GAUGE,        \
+      "Memory that requests and messages hold, by sender")                                         \
+    X(API_MEMORY_SOCKET, "broadway_api_memory_held_bytes", "pool=\"websocket\"", METRIC_GAUGE,     \
+      "Memory that requests and messages hold, by sender")                                         \
     X(API_DATABASE_REACHABLE, "broadway_api_database_reachable", NULL, METRIC_GAUGE,               \
       "1 while the database answers")
 

@@ -16,6 +16,7 @@ static const struct json_field no_fields[] = {{.name = NULL}};
 
 struct reader {
     const struct route *route;
+    const struct json_limits *limits;
     const struct json_field *fields;
     json_t *arguments; /* from every place so far; json_payload as text */
     json_t *place;     /* the names seen in this place: query or body */
@@ -80,12 +81,12 @@ static enum bw_code read_boolean(const char *name, const char *text, json_t **va
     return BW_OK;
 }
 
-static enum bw_code read_structure(const char *name, const char *text, json_t **value,
-                                   struct bw_error *error)
+static enum bw_code read_structure(const struct reader *reader, const char *name, const char *text,
+                                   json_t **value, struct bw_error *error)
 {
     char what[SHOWN_SIZE + 16];
     snprintf(what, sizeof what, "argument '%s'", name);
-    return json_parse(text, strlen(text), what, value, error);
+    return json_parse_within(text, strlen(text), what, reader->limits, value, error);
 }
 
 static enum bw_code read_string(const char *name, const char *text, struct json_mend_report *mended,
@@ -96,9 +97,8 @@ static enum bw_code read_string(const char *name, const char *text, struct json_
                           : bw_fail(error, BW_BAD_REQUEST, "argument '%s' is not UTF-8", name);
 }
 
-static enum bw_code read_text(const struct json_field *field, const char *text,
-                              struct json_mend_report *mended, json_t **value,
-                              struct bw_error *error)
+static enum bw_code read_text(const struct reader *reader, const struct json_field *field,
+                              const char *text, json_t **value, struct bw_error *error)
 {
     switch (field->kind) {
     case FIELD_INTEGER:
@@ -109,9 +109,9 @@ static enum bw_code read_text(const struct json_field *field, const char *text,
         return read_boolean(field->name, text, value, error);
     case FIELD_STRING:
     case FIELD_ANY:
-        return read_string(field->name, text, mended, value, error);
+        return read_string(field->name, text, reader->mended, value, error);
     default:
-        return read_structure(field->name, text, value, error);
+        return read_structure(reader, field->name, text, value, error);
     }
 }
 
@@ -175,19 +175,20 @@ static enum bw_code take_text(const char *name, const char *text, void *context,
     json_auto_t *value = NULL;
     enum bw_code code = meet(reader, name, &field, error);
     if (code == BW_OK)
-        code = read_text(field, text, reader->mended, &value, error);
+        code = read_text(reader, field, text, &value, error);
     return code == BW_OK ? put(reader, field->name, value, error) : code;
 }
 
-static enum bw_code parse_body(const struct arguments_source *source, json_t **body,
-                               struct bw_error *error)
+static enum bw_code parse_body(const struct reader *reader, const struct arguments_source *source,
+                               json_t **body, struct bw_error *error)
 {
-    static const struct json_mend_limits limits = {.envelope = 1,
-                                                   .max_values = JSON_MEND_MAX_VALUES};
+    static const struct json_mend_limits mending = {.envelope = 1,
+                                                    .max_values = JSON_MEND_MAX_VALUES};
     if (source->mended == NULL)
-        return json_parse(source->body, source->body_length, "the body", body, error);
-    return json_parse_mended(source->body, source->body_length, "the body", &limits, body,
-                             source->mended, error);
+        return json_parse_within(source->body, source->body_length, "the body", reader->limits,
+                                 body, error);
+    return json_parse_mended(source->body, source->body_length, "the body", &mending,
+                             reader->limits, body, source->mended, error);
 }
 
 static enum bw_code read_json_body(struct reader *reader, const struct arguments_source *source,
@@ -196,7 +197,7 @@ static enum bw_code read_json_body(struct reader *reader, const struct arguments
     json_auto_t *body = NULL;
     const char *name;
     json_t *value;
-    enum bw_code code = parse_body(source, &body, error);
+    enum bw_code code = parse_body(reader, source, &body, error);
     if (code != BW_OK)
         return code;
     if (!json_is_object(body))
@@ -228,6 +229,15 @@ static bool is_json(const struct arguments_source *source)
            strncasecmp(source->content_type, type, sizeof type - 1) == 0;
 }
 
+/* Of a form's text there are two copies more: decoded, and as the argument. */
+static enum bw_code take_copies(const struct reader *reader, size_t length, struct bw_error *error)
+{
+    const struct json_limits *limits = reader->limits;
+    if (limits == NULL || limits->take == NULL)
+        return BW_OK;
+    return limits->take(limits->context, 2 * length, error);
+}
+
 static enum bw_code read_body(struct reader *reader, const struct arguments_source *source,
                               struct bw_error *error)
 {
@@ -236,6 +246,9 @@ static enum bw_code read_body(struct reader *reader, const struct arguments_sour
     json_object_clear(reader->place);
     if (is_json(source))
         return read_json_body(reader, source, error);
+    enum bw_code code = take_copies(reader, source->body_length, error);
+    if (code != BW_OK)
+        return code;
     if (is_multipart(source->content_type))
         return form_read_multipart(source->content_type, source->body, source->body_length,
                                    take_text, reader, source->mended, error);
@@ -260,8 +273,8 @@ static enum bw_code read_document(struct reader *reader, struct bw_error *error)
         return bw_fail(error, BW_BAD_REQUEST,
                        "argument '%s' is given twice: the body is one as well", payload_name);
     json_auto_t *document = NULL;
-    enum bw_code code = json_parse(json_string_value(text), json_string_length(text), payload_name,
-                                   &document, error);
+    enum bw_code code = json_parse_within(json_string_value(text), json_string_length(text),
+                                          payload_name, reader->limits, &document, error);
     if (code != BW_OK)
         return code;
     if (!json_is_object(document))
@@ -300,6 +313,7 @@ enum bw_code arguments_read(const struct route *route, const struct arguments_so
                             json_t **arguments, struct bw_error *error)
 {
     struct reader reader = {.route = route,
+                            .limits = source->limits,
                             .fields = route->fields != NULL ? route->fields : no_fields,
                             .arguments = json_object(),
                             .place = json_object(),

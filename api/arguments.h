@@ -19,10 +19,12 @@ struct arguments_source {
     size_t body_length;
     /* Of a result what can be mended is, and counted here: common/json_mend.h. NULL: refused. */
     struct json_mend_report *mended;
+    const struct json_limits *limits; /* of what is parsed; NULL: none */
 };
 
 /* On BW_OK *arguments is a new reference: an object that json_check passed, with the document in
- * "document" for BODY_DOCUMENT. BW_BAD_REQUEST: the sentence names the argument. */
+ * "document" for BODY_DOCUMENT. BW_BAD_REQUEST: the sentence names the argument.
+ * BW_TOO_LARGE, BW_UNAVAILABLE: by the limits. */
 enum bw_code arguments_read(const struct route *route, const struct arguments_source *source,
                             json_t **arguments, struct bw_error *error) BW_CHECKED;
 

@@ -3,24 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_BYTES = 16 * 1024 };
+enum { FIRST_BYTES = 4 * 1024 };
 
-static enum bw_code refuse_large(size_t limit, struct bw_error *error)
+enum bw_code body_refuse_large(size_t limit, struct bw_error *error)
 {
     return bw_fail(error, BW_TOO_LARGE, "the body is larger than %zu bytes", limit);
 }
 
-static enum bw_code refuse_now(struct bw_error *error)
+enum bw_code body_admit(const struct body *body, struct bw_error *error)
 {
-    return bw_fail(error, BW_UNAVAILABLE, "too many large requests are under way: try again");
-}
-
-enum bw_code body_admit(uint64_t length, size_t limit, const atomic_size_t *budget,
-                        struct bw_error *error)
-{
-    if (length > limit)
-        return refuse_large(limit, error);
-    return atomic_load(budget) + length > BODY_BUDGET_BYTES ? refuse_now(error) : BW_OK;
+    return memory_hold_try(&body->hold, (size_t)body->expected, error);
 }
 
 /* How much to have for `wanted` bytes and a NUL: twice of what there was, but not more than will
@@ -33,30 +25,28 @@ static size_t next_capacity(const struct body *body, size_t wanted)
     return capacity > wanted ? capacity : wanted + 1;
 }
 
-static enum bw_code reserve(struct body *body, size_t wanted, atomic_size_t *budget,
-                            struct bw_error *error)
+enum bw_code body_reserve(struct body *body, size_t more, struct bw_error *error)
 {
-    if (wanted < body->capacity)
+    if (body->length + more < body->capacity)
         return BW_OK;
-    size_t capacity = next_capacity(body, wanted), more = capacity - body->capacity;
-    if (atomic_fetch_add(budget, more) + more > BODY_BUDGET_BYTES) {
-        atomic_fetch_sub(budget, more);
-        return refuse_now(error);
-    }
-    body->capacity = capacity;
+    size_t capacity = next_capacity(body, body->length + more);
+    enum bw_code code = memory_hold_take(&body->hold, capacity - body->capacity, error);
+    if (code != BW_OK)
+        return code;
     char *bytes = realloc(body->bytes, capacity);
     if (bytes == NULL)
-        return refuse_now(error);
+        return bw_fail(error, BW_UNAVAILABLE, "memory is short: try again");
     body->bytes = bytes;
+    body->capacity = capacity;
     return BW_OK;
 }
 
 enum bw_code body_append(struct body *body, const char *bytes, size_t length, size_t limit,
-                         atomic_size_t *budget, struct bw_error *error)
+                         struct bw_error *error)
 {
     if (length > limit - body->length)
-        return refuse_large(limit, error);
-    enum bw_code code = reserve(body, body->length + length, budget, error);
+        return body_refuse_large(limit, error);
+    enum bw_code code = body_reserve(body, length, error);
     if (code != BW_OK)
         return code;
     memcpy(body->bytes + body->length, bytes, length);
@@ -65,9 +55,9 @@ enum bw_code body_append(struct body *body, const char *bytes, size_t length, si
     return BW_OK;
 }
 
-void body_clear(struct body *body, atomic_size_t *budget)
+void body_clear(struct body *body)
 {
-    atomic_fetch_sub(budget, body->capacity);
     free(body->bytes);
+    memory_hold_release(&body->hold);
     *body = (struct body){.bytes = NULL};
 }

@@ -208,7 +208,9 @@ enum bw_code course_route_judge_body(struct exchange *exchange, struct bw_error 
     if (!request->has_twin ||
         memmem(request->body, request->body_length, key, sizeof key - 1) == NULL)
         return BW_OK;
-    if (json_parse(request->body, request->body_length, "the body", &body, &unused) != BW_OK ||
+    const struct json_limits limits = exchange_json_limits(exchange);
+    if (json_parse_within(request->body, request->body_length, "the body", &limits, &body,
+                          &unused) != BW_OK ||
         json_object_get(body, key) == NULL)
         return BW_OK;
     request->form = FORM_COURSE;
@@ -217,14 +219,17 @@ enum bw_code course_route_judge_body(struct exchange *exchange, struct bw_error 
 }
 
 /* Only what belongs to a result is mended. */
-static enum bw_code parse_body(const struct request *request, json_t **body, struct bw_error *error)
+static enum bw_code parse_body(struct exchange *exchange, json_t **body, struct bw_error *error)
 {
-    static const struct json_mend_limits limits = {.envelope = 1,
-                                                   .max_values = JSON_MEND_MAX_VALUES};
+    static const struct json_mend_limits mending = {.envelope = 1,
+                                                    .max_values = JSON_MEND_MAX_VALUES};
+    const struct request *request = &exchange->request;
+    const struct json_limits limits = exchange_json_limits(exchange);
     if (request->mended == NULL)
-        return json_parse(request->body, request->body_length, "the body", body, error);
-    return json_parse_mended(request->body, request->body_length, "the body", &limits, body,
-                             request->mended, error);
+        return json_parse_within(request->body, request->body_length, "the body", &limits, body,
+                                 error);
+    return json_parse_mended(request->body, request->body_length, "the body", &mending, &limits,
+                             body, request->mended, error);
 }
 
 enum bw_code course_route_read(struct exchange *exchange, struct bw_error *error)
@@ -235,7 +240,7 @@ enum bw_code course_route_read(struct exchange *exchange, struct bw_error *error
     const struct definition_limits limits = {
         .allow_privileged = exchange->host->api->options->allow_privileged};
     json_t *body = NULL;
-    enum bw_code code = parse_body(request, &body, error);
+    enum bw_code code = parse_body(exchange, &body, error);
     if (code == BW_OK)
         code = json_check(body, request->route->fields, "", &limits, error);
     if (code != BW_OK) {

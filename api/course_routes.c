@@ -36,8 +36,8 @@ const struct route course_routes[] = {
     {"GET", PATH "stream/{course}/run/{run}", AUTH_COURSE_MEMBER, BODY_NONE,
      ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_stream_run},
     /* graders */
-    {"POST", PATH "worker/{worker}", AUTH_COURSE_CLUSTER, BODY_JSON, 0, course_register_fields,
-     course_grader_register},
+    {"POST", PATH "worker/{worker}", AUTH_COURSE_CLUSTER, BODY_JSON, ROUTE_BODY_MEDIUM,
+     course_register_fields, course_grader_register},
     {"GET", PATH "grading_job/{worker}", AUTH_COURSE_WORKER, BODY_NONE, 0, NULL,
      course_grader_poll},
     {"POST", PATH "grading_job/{worker}", AUTH_COURSE_WORKER, BODY_JSON, ROUTE_URGENT | ROUTE_LIFE,

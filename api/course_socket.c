@@ -55,8 +55,8 @@ struct errand {
     struct json_mend_report mended;
     enum bw_code refused; /* not BW_OK: it can't be taken, as `refusal` says */
     struct bw_error refusal;
-    char *text; /* own */
-    size_t length;
+    char *text;          /* own */
+    struct body message; /* that is to be read; its hold counts what becomes of it, too */
 };
 
 static struct errand *errand_new(struct api *api, const struct socket *socket)
@@ -78,6 +78,7 @@ static void errand_free(struct errand *errand)
     struct api *api = errand->api;
     bool is_inflight = !errand->is_end;
     json_decref(errand->body);
+    body_clear(&errand->message);
     free(errand->text);
     free(errand);
     if (is_inflight)
@@ -257,6 +258,8 @@ static void close_refused(struct socket *socket, const struct errand *errand)
 {
     if (errand->refused == BW_TOO_LARGE)
         socket_close(socket, SOCKET_TOO_LARGE, errand->refusal.message);
+    else if (errand->refused == BW_UNAVAILABLE)
+        socket_close(socket, SOCKET_TRY_AGAIN, "too many large messages are under way");
     else
         socket_close(socket, SOCKET_INTERNAL_ERROR, "internal error");
 }
@@ -322,6 +325,11 @@ static const struct json_field register_fields[] = {
     {.name = NULL},
 };
 
+static enum bw_code take_memory(void *context, size_t bytes, struct bw_error *error)
+{
+    return memory_hold_take(context, bytes, error);
+}
+
 /* {"type", "args"}, closed, its args as their type wants them. Only results are mended. */
 static enum bw_code check_message(const json_t *message, const struct json_mend_report *mended,
                                   struct bw_error *error)
@@ -343,12 +351,16 @@ static enum bw_code check_message(const json_t *message, const struct json_mend_
 
 /* Reads what was sent into the errand: a message, or why it is none of ours, and the job that it
  * was for, as far as that can be said. */
-static void read_message(struct errand *errand, const char *text, size_t length)
+static void read_message(struct errand *errand)
 {
     static const struct json_mend_limits limits = {.envelope = 2,
                                                    .max_values = JSON_MEND_MAX_VALUES};
+    const struct json_limits cost = {
+        .count = ROUTE_RESULT_COUNT, .take = take_memory, .context = &errand->message.hold};
     struct bw_error *refusal = &errand->refusal;
-    errand->refused = json_parse_mended(text, length, "the message", &limits, &errand->body,
+    const char *text = errand->message.bytes != NULL ? errand->message.bytes : "";
+    size_t length = errand->message.length;
+    errand->refused = json_parse_mended(text, length, "the message", &limits, &cost, &errand->body,
                                         &errand->mended, refusal);
     if (errand->refused == BW_OK)
         errand->refused = check_message(errand->body, &errand->mended, refusal);
@@ -368,14 +380,15 @@ static void submit_message(struct errand *errand, json_t *arguments)
 }
 
 /* What can't be taken fails the job that it is for: the one that it names, else the one that the
- * grader has. False: there is none, or nobody has registered. */
+ * grader has. False: there is none, or nobody has registered, or it may be sent again. */
 static bool submit_refusal(struct errand *errand)
 {
     const struct grader *grader = errand->grader;
     struct bw_error unused;
     if (!is_hex_id(errand->job, JOB_ID_LENGTH))
         snprintf(errand->job, sizeof errand->job, "%s", grader->job);
-    if (grader->state != GRADER_REGISTERED || errand->job[0] == '\0')
+    if (grader->state != GRADER_REGISTERED || errand->job[0] == '\0' ||
+        errand->refused == BW_UNAVAILABLE)
         return false;
     const struct submission_request submitted = {.job = errand->job,
                                                  .worker = errand->worker,
@@ -435,7 +448,7 @@ static void heed_message(void *argument)
 static void read_large(void *argument)
 {
     struct errand *errand = argument;
-    read_message(errand, errand->text, errand->length);
+    read_message(errand);
     come_back(errand, heed_message);
 }
 
@@ -463,18 +476,17 @@ static void take_oversized(struct socket *socket, const char *front, size_t leng
 }
 
 /* A large message is read elsewhere, so that the others need not wait. */
-static void take_message(struct socket *socket, const char *text, size_t length, void *context)
+static void take_message(struct socket *socket, struct body *message, void *context)
 {
     struct api *api = context;
     struct errand *errand = message_new(api, socket);
-    errand->text = length > INLINE_MESSAGE_MAX ? malloc(length) : NULL;
-    if (errand->text == NULL) { /* small, or too large to be had twice */
-        read_message(errand, text, length);
+    errand->message = *message;
+    *message = (struct body){.bytes = NULL};
+    if (errand->message.length <= INLINE_MESSAGE_MAX) {
+        read_message(errand);
         heed_message(errand);
         return;
     }
-    errand->length = length;
-    memcpy(errand->text, text, length);
     executor_submit(api->executor, true, read_large, errand);
 }
 
@@ -500,6 +512,8 @@ enum bw_code course_socket_open(struct api *api, struct bw_error *error)
 {
     const struct sockets_settings settings = {
         .max_message_bytes = (size_t)api->options->max_body_bytes,
+        .memory = api->memory,
+        .request_timeout_ms = api->options->request_timeout_ms,
         .ping_every_ms = api->options->heartbeat_interval_ms,
         .opened = opened,
         .message = take_message,

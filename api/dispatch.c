@@ -1,7 +1,9 @@
 #include "api/dispatch.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/api.h"
 #include "api/arguments.h"
@@ -18,7 +20,12 @@
 #include "common/database.h"
 #include "common/failpoint.h"
 
-enum { INLINE_BODY_MAX = 64 * 1024, SHOWN_SIZE = 80 };
+enum {
+    INLINE_BODY_MAX = 64 * 1024,
+    IDENTIFY_BYTES = 64 * 1024, /* of a body, in which its sender is looked for */
+    LONGEST_PAIR = 80,          /* "worker_id" and an id, with what stands between them */
+    SHOWN_SIZE = 80
+};
 
 enum bw_code dispatch_admit(struct api *api, const struct exchange *exchange,
                             struct bw_error *error)
@@ -34,6 +41,112 @@ enum bw_code dispatch_admit(struct api *api, const struct exchange *exchange,
         return BW_OK; /* their credential is an argument */
     }
 }
+
+/* ---- Whose memory it takes ---- */
+
+enum memory_pool dispatch_memory_pool(const struct exchange *exchange)
+{
+    const struct api *api = exchange->host->api;
+    switch (exchange->request.route->auth) {
+    case AUTH_CLIENT:
+        return api->options->client_token != NULL && !api->options->anonymous_clients
+                   ? MEMORY_CLIENT
+                   : MEMORY_UNKNOWN;
+    case AUTH_INTERNAL:
+        return MEMORY_WORKER;
+    case AUTH_NONE:
+    case AUTH_CLUSTER:
+    case AUTH_WORKER:
+        return MEMORY_UNKNOWN;
+    default:
+        return MEMORY_CLIENT; /* the course protocol's token was seen to be good */
+    }
+}
+
+/* The text behind the next "worker_id" in query, form or JSON, if it can be an id; else NULL. */
+static const char *find_worker_id(const char **text, const char *end)
+{
+    static const char name[] = "worker_id", between[] = "\":= \t\r\n";
+    const char *at = memmem(*text, (size_t)(end - *text), name, sizeof name - 1);
+    if (at == NULL) {
+        *text = end;
+        return NULL;
+    }
+    at += sizeof name - 1;
+    while (at < end && *at != '\0' && strchr(between, *at) != NULL)
+        at++;
+    *text = at;
+    return end - at >= WORKER_ID_LENGTH ? at : NULL;
+}
+
+/* Does the text name a worker that is remembered here? */
+static bool names_worker(struct exchange *exchange, const char *text, size_t length)
+{
+    const char *end = text + length;
+    while (text < end) {
+        const char *found = find_worker_id(&text, end);
+        if (found == NULL)
+            continue;
+        snprintf(exchange->worker, sizeof exchange->worker, "%.*s", WORKER_ID_LENGTH, found);
+        if (is_hex_id(exchange->worker, WORKER_ID_LENGTH) &&
+            worker_cache_has(exchange->host->api->workers, exchange->worker))
+            return true;
+    }
+    return false;
+}
+
+/* `looked`: how much of the body was looked at before. The name may stand across that. */
+static bool is_sent_by_worker(struct exchange *exchange, size_t looked)
+{
+    const struct request *request = &exchange->request;
+    const struct api *api = exchange->host->api;
+    size_t start = looked > LONGEST_PAIR ? looked - LONGEST_PAIR : 0;
+    switch (request->route->auth) {
+    case AUTH_WORKER:
+        if (request->body_length == 0)
+            return names_worker(exchange, request->query, strlen(request->query));
+        return names_worker(exchange, request->body + start, request->body_length - start);
+    case AUTH_COURSE_WORKER:
+        snprintf(exchange->worker, sizeof exchange->worker, "%s", request->parts[0]);
+        return worker_cache_has(api->course_workers, exchange->worker);
+    default:
+        return false;
+    }
+}
+
+void dispatch_identify(struct exchange *exchange)
+{
+    size_t looked = exchange->looked;
+    exchange->looked = exchange->request.body_length;
+    if (exchange->is_known || looked >= IDENTIFY_BYTES || !is_sent_by_worker(exchange, looked))
+        return;
+    exchange->is_known = true;
+    memory_hold_move(&exchange->body.hold, MEMORY_WORKER);
+}
+
+void dispatch_note_refusal(struct exchange *exchange, enum bw_code code)
+{
+    bool is_for_room = code == BW_UNAVAILABLE || code == BW_TOO_LARGE || code == BW_TOO_MANY;
+    if (!is_for_room || !exchange->is_known)
+        return;
+    bool is_result = (exchange->request.route->flags & ROUTE_LIFE) != 0;
+    bool is_heartbeat = !is_result && (exchange->request.route->flags & ROUTE_URGENT) != 0;
+    if (is_result || is_heartbeat)
+        signals_heard(exchange->host->api->signals, exchange->worker,
+                      is_result ? HEARD_RESULT : HEARD_HEARTBEAT);
+}
+
+/* A result that can't be taken has consequences for its job; anything else is refused. */
+static void refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error)
+{
+    dispatch_note_refusal(exchange, code);
+    if ((exchange->request.route->flags & ROUTE_LIFE) != 0)
+        result_refuse(exchange->host->api, exchange, code, error);
+    else
+        exchange_refuse(exchange, code, error);
+}
+
+/* ---- On the way to the handler ---- */
 
 static const char *argument(const struct exchange *exchange, const char *name)
 {
@@ -77,21 +190,13 @@ static void prove_by_arguments(struct exchange *exchange, bool is_known)
         exchange_prove(exchange, CONNECTION_WORKER);
 }
 
+static const struct bw_error busy = {"too many requests are waiting here: try again"};
+
 static void run_on_executor(struct exchange *exchange, void (*function)(void *))
 {
-    static const struct bw_error busy = {"too many requests are waiting here: try again"};
     bool is_urgent = (exchange->request.route->flags & ROUTE_URGENT) != 0;
     if (!executor_submit(exchange->host->api->executor, is_urgent, function, exchange))
-        exchange_refuse(exchange, BW_UNAVAILABLE, &busy);
-}
-
-/* A result that can't be taken has consequences for its job; anything else is refused. */
-static void refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error)
-{
-    if ((exchange->request.route->flags & ROUTE_LIFE) != 0)
-        result_refuse(exchange->host->api, exchange, code, error);
-    else
-        exchange_refuse(exchange, code, error);
+        refuse(exchange, BW_UNAVAILABLE, &busy);
 }
 
 /* What a result's bytes lack is mended, and counted in the request. */
@@ -106,10 +211,12 @@ static enum bw_code begin_mending(struct exchange *exchange, struct bw_error *er
 
 static enum bw_code read_arguments(struct exchange *exchange, struct bw_error *error)
 {
+    const struct json_limits limits = exchange_json_limits(exchange);
     struct arguments_source source = {.query = exchange->request.query,
                                       .content_type = exchange_header(exchange, "Content-Type"),
                                       .body = exchange->request.body,
-                                      .body_length = exchange->request.body_length};
+                                      .body_length = exchange->request.body_length,
+                                      .limits = &limits};
     enum bw_code code = begin_mending(exchange, error);
     if (code != BW_OK)
         return code;
@@ -187,7 +294,7 @@ static void advance(struct exchange *exchange, bool may_wait)
     }
     enum bw_code code = course_route_judge_body(exchange, &error);
     if (code != BW_OK) {
-        exchange_refuse(exchange, code, &error);
+        refuse(exchange, code, &error);
         return;
     }
     code = read_arguments(exchange, &error);
@@ -237,7 +344,17 @@ static void refuse_large_result(struct exchange *exchange)
     struct bw_error error;
     enum bw_code code = bw_fail(&error, BW_TOO_LARGE, "the body is larger than %" PRId64 " bytes",
                                 exchange->host->api->options->max_body_bytes);
+    dispatch_note_refusal(exchange, code);
     result_refuse(exchange->host->api, exchange, code, &error);
+}
+
+/* Much text to be parsed: of a worker that is known at once, of others a few at a time. */
+static void advance_heavy(struct exchange *exchange)
+{
+    if (exchange->is_known || exchange->request.route->auth == AUTH_INTERNAL)
+        run_on_executor(exchange, advance_on_executor);
+    else if (!executor_submit_heavy(exchange->host->api->executor, advance_on_executor, exchange))
+        refuse(exchange, BW_UNAVAILABLE, &busy);
 }
 
 void dispatch_request(struct exchange *exchange)
@@ -247,7 +364,7 @@ void dispatch_request(struct exchange *exchange)
         return;
     }
     if (exchange->request.body_length > INLINE_BODY_MAX)
-        run_on_executor(exchange, advance_on_executor);
+        advance_heavy(exchange);
     else
         advance(exchange, false);
 }

@@ -16,6 +16,7 @@
 
 #include "common/error.h"
 #include "common/job.h"
+#include "common/json.h"
 
 struct exchange;
 struct route;
@@ -48,6 +49,9 @@ struct request {
 
 /* Borrowed until the answer. */
 const struct request *exchange_request(const struct exchange *exchange);
+
+/* What its JSON may cost; valid until the answer. */
+struct json_limits exchange_json_limits(struct exchange *exchange);
 
 /* A header of the request by name (case-insensitive), or NULL. Borrowed until the answer. */
 const char *exchange_header(const struct exchange *exchange, const char *name);

@@ -55,6 +55,9 @@ struct exchange {
     _Atomic enum exchange_state state;
     bool is_begun; /* its headers are in: it counts as in flight */
     bool is_given; /* to dispatch, and not back yet */
+    size_t looked; /* bytes of the body in which the sender was looked for */
+    bool is_known; /* its sender is a registered worker: */
+    char worker[WORKER_ID_SIZE];
     bool is_watched;
     bool is_upgraded;           /* its connection is a websocket's */
     int64_t stream_number;      /* of the stream that it is answered by; 0: none */
@@ -74,7 +77,7 @@ struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection 
 /* Who sent it is known to be of this kind: for those who check it. Before the answer. */
 void exchange_prove(struct exchange *exchange, enum connection_kind kind);
 
-/* The body must have been cleared. NULL is fine. */
+/* The body is cleared after it. NULL is fine. */
 void exchange_free(struct exchange *exchange);
 
 #endif

@@ -32,11 +32,12 @@ struct executor {
     pthread_mutex_t mutex; /* guards all but the threads */
     pthread_cond_t work;   /* something can be run, or a thread is needed that waits for `later` */
     pthread_cond_t sooner; /* the thread that waits for `later` must look again */
-    struct queue urgent, calm, idle;
+    struct queue urgent, calm, heavy, idle;
     struct heap later;
     uint64_t last_number;
-    bool is_later_watched; /* one thread waits for what is due next */
-    int calm_running, calm_running_max;
+    bool is_later_watched;              /* one thread waits for what is due next */
+    int calm_running, calm_running_max; /* heavy ones are counted there too */
+    int heavy_running;
     int running;
     bool is_closing;
     int threads_count;
@@ -117,36 +118,47 @@ static void wake_later(struct executor *executor)
     }
 }
 
-/* The next task that may run now, or NULL. */
-static struct task *next_task(struct executor *executor, bool *is_calm)
+/* The next task that may run now, or NULL, and the queue that it is of. */
+static struct task *next_task(struct executor *executor, struct queue **queue)
 {
     wake_later(executor);
-    *is_calm = false;
+    *queue = &executor->urgent;
     if (executor->urgent.first != NULL)
-        return queue_take(&executor->urgent);
-    *is_calm = executor->calm.first != NULL && executor->calm_running < executor->calm_running_max;
-    if (*is_calm)
-        return queue_take(&executor->calm);
-    return executor->idle.first != NULL ? queue_take(&executor->idle) : NULL;
+        return queue_take(*queue);
+    bool may_be_calm = executor->calm_running < executor->calm_running_max;
+    bool may_be_heavy = may_be_calm && executor->heavy_running < EXECUTOR_HEAVY;
+    *queue = &executor->idle;
+    if (may_be_heavy && executor->heavy.first != NULL)
+        *queue = &executor->heavy;
+    else if (may_be_calm && executor->calm.first != NULL)
+        *queue = &executor->calm;
+    return (*queue)->first != NULL ? queue_take(*queue) : NULL;
 }
 
 /* A task that runs may yet submit another one. */
 static bool is_over(const struct executor *executor)
 {
     return executor->is_closing && executor->running == 0 && executor->urgent.count == 0 &&
-           executor->calm.count == 0 && executor->idle.count == 0 && executor->later.count == 0;
+           executor->calm.count == 0 && executor->heavy.count == 0 && executor->idle.count == 0 &&
+           executor->later.count == 0;
 }
 
-static void run_task(struct executor *executor, struct task *task, bool is_calm)
+static void count_running(struct executor *executor, const struct queue *queue, int more)
 {
-    executor->running++;
-    executor->calm_running += is_calm;
+    executor->running += more;
+    bool is_calm = queue == &executor->calm || queue == &executor->heavy;
+    executor->calm_running += is_calm ? more : 0;
+    executor->heavy_running += queue == &executor->heavy ? more : 0;
+}
+
+static void run_task(struct executor *executor, struct task *task, const struct queue *queue)
+{
+    count_running(executor, queue, 1);
     pthread_mutex_unlock(&executor->mutex);
     task->function(task->argument);
     free(task);
     pthread_mutex_lock(&executor->mutex);
-    executor->running--;
-    executor->calm_running -= is_calm;
+    count_running(executor, queue, -1);
     if (is_over(executor))
         pthread_cond_broadcast(&executor->work);
 }
@@ -180,10 +192,10 @@ static void *run(void *context)
     struct executor *executor = context;
     pthread_mutex_lock(&executor->mutex);
     while (!is_over(executor)) {
-        bool is_calm;
-        struct task *task = next_task(executor, &is_calm);
+        struct queue *queue;
+        struct task *task = next_task(executor, &queue);
         if (task != NULL)
-            run_task(executor, task, is_calm);
+            run_task(executor, task, queue);
         else
             wait_for_work(executor);
     }
@@ -202,6 +214,7 @@ enum bw_code executor_open(int threads, struct executor **executor, struct bw_er
     self->idle.end = &self->idle.first;
     self->urgent.end = &self->urgent.first;
     self->calm.end = &self->calm.first;
+    self->heavy.end = &self->heavy.first;
     self->calm_running_max = threads > 1 ? threads - (threads + 3) / 4 : 1;
     for (; self->threads_count < threads; self->threads_count++) {
         int reason = pthread_create(&self->threads[self->threads_count], NULL, run, self);
@@ -242,19 +255,31 @@ static struct task *task_new(void (*function)(void *argument), void *argument)
     return task;
 }
 
-bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
-                     void *argument)
+static bool submit(struct executor *executor, struct queue *queue, void (*function)(void *),
+                   void *argument)
 {
     struct task *task = task_new(function, argument);
     pthread_mutex_lock(&executor->mutex);
-    bool has_room = is_urgent || executor->calm.count < EXECUTOR_QUEUE_MAX;
+    bool has_room = queue == &executor->urgent || queue->count < EXECUTOR_QUEUE_MAX;
     if (has_room)
-        queue_add(is_urgent ? &executor->urgent : &executor->calm, task);
+        queue_add(queue, task);
     call_thread(executor);
     pthread_mutex_unlock(&executor->mutex);
     if (!has_room)
         free(task);
     return has_room;
+}
+
+bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
+                     void *argument)
+{
+    return submit(executor, is_urgent ? &executor->urgent : &executor->calm, function, argument);
+}
+
+bool executor_submit_heavy(struct executor *executor, void (*function)(void *argument),
+                           void *argument)
+{
+    return submit(executor, &executor->heavy, function, argument);
 }
 
 bool executor_submit_later(struct executor *executor, bool is_urgent, int64_t delay_ms,

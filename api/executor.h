@@ -1,8 +1,9 @@
 /*
- * executor: a fixed number of threads for what may have to wait, e.g. for the database. Two queues,
- * first in, first out, and a heap of what is due later: urgent tasks go first, and the others never
- * take all of the threads, so that heartbeats and results find one even when all else is slow.
- * Callers: dispatch and handlers. Safe from any thread.
+ * executor: a fixed number of threads for what may have to wait, e.g. for the database. Three
+ * queues, first in, first out, and a heap of what is due later: urgent tasks go first, and the
+ * others never take all of the threads, so that heartbeats and results find one even when all else
+ * is slow. Heavy tasks need much CPU and memory: few run at a time. Callers: dispatch and handlers.
+ * Safe from any thread.
  */
 #ifndef API_EXECUTOR_H
 #define API_EXECUTOR_H
@@ -14,7 +15,10 @@
 
 struct executor;
 
-enum { EXECUTOR_QUEUE_MAX = 10000 }; /* of tasks that are not urgent */
+enum {
+    EXECUTOR_QUEUE_MAX = 10000, /* of tasks that are not urgent */
+    EXECUTOR_HEAVY = 3          /* threads that run heavy ones, at most */
+};
 
 /* BW_INTERNAL: no threads. */
 enum bw_code executor_open(int threads, struct executor **executor, struct bw_error *error)
@@ -29,6 +33,10 @@ void executor_close(struct executor *executor);
  * limited. */
 bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
                      void *argument);
+
+/* The same for a heavy task. */
+bool executor_submit_heavy(struct executor *executor, void (*function)(void *argument),
+                           void *argument);
 
 /* Runs it in `delay_ms`, or at once when the executor is closed before: for what waits, and must
  * not hold a thread meanwhile. Costs the logarithm of what waits. Urgent: then it goes the way of

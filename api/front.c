@@ -136,6 +136,15 @@ HOOK enum MHD_Result MHD_queue_response(struct MHD_Connection *connection, unsig
 
 /* ---- Start ---- */
 
+static enum bw_code open_memory(struct front *front, struct bw_error *error)
+{
+    if (front->settings.memory != NULL)
+        return BW_OK;
+    enum bw_code code = memory_budget_open(&front->own_memory, error);
+    front->settings.memory = front->own_memory;
+    return code;
+}
+
 static enum bw_code open_patience(struct front *front, struct bw_error *error)
 {
     const struct patience_settings settings = {.request_ms = front->settings.request_timeout_ms,
@@ -265,7 +274,9 @@ static enum bw_code open_acceptor(struct front *front, struct bw_error *error)
 static enum bw_code start(struct front *front, struct bw_error *error)
 {
     const struct front_settings *settings = &front->settings;
-    enum bw_code code = gone_watch_open(&front->host.watch, error);
+    enum bw_code code = open_memory(front, error);
+    if (code == BW_OK)
+        code = gone_watch_open(&front->host.watch, error);
     if (code == BW_OK)
         code = farewell_open(descriptors_lingering(settings->max_connections), &front->farewell,
                              error);
@@ -295,6 +306,7 @@ static void release(struct front *front)
     patience_close(front->patience);
     farewell_close(front->farewell);
     gone_watch_close(front->host.watch);
+    memory_budget_close(front->own_memory);
     free(front);
 }
 

@@ -31,7 +31,8 @@ struct front_settings {
     const char *address;                  /* numeric, IPv4 or IPv6 */
     uint16_t port;                        /* 0: any that is free */
     int threads;                          /* 0: FRONT_THREADS */
-    size_t max_body_bytes;                /* more is refused with 413 */
+    size_t max_body_bytes;                /* more is refused with 413; some routes take less */
+    struct memory_budget *memory;         /* for bodies; borrowed; NULL: one of its own */
     unsigned max_connections;             /* 0: FRONT_CONNECTIONS; see api/connection_table.h */
     unsigned max_connections_per_address; /* unproven ones; 0: a share of these */
     int64_t request_timeout_ms;           /* 0: FRONT_REQUEST_MS; see patience.h */

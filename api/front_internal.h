@@ -35,9 +35,9 @@ struct front {
     atomic_size_t upgraded;   /* connections that became websockets */
     atomic_size_t unanswered; /* given to dispatch, not taken back: what must not be left when the
                                  server is stopped */
-    atomic_size_t body_bytes;
-    atomic_bool is_stopping; /* no keep-alive any more */
-    atomic_bool is_closing;  /* nothing goes to dispatch any more */
+    struct memory_budget *own_memory; /* NULL: the settings have one */
+    atomic_bool is_stopping;          /* no keep-alive any more */
+    atomic_bool is_closing;           /* nothing goes to dispatch any more */
 };
 
 enum { HEAD_SIZE = 256 };

@@ -186,6 +186,7 @@ void front_send_raw(int fd, const char *text, int length)
 static enum MHD_Result refuse_midway(struct front *front, struct exchange *exchange,
                                      enum bw_code code, const struct bw_error *error)
 {
+    dispatch_note_refusal(exchange, code);
     exchange_refuse(exchange, code, error);
     note_finished(front, exchange);
     farewell_take(front->farewell, exchange->fd, exchange->body.expected);
@@ -231,8 +232,7 @@ static enum bw_code take_front(struct front *front, struct exchange *exchange, c
         return BW_OK;
     }
     size_t room = RESULT_FRONT_BYTES - body->length;
-    return body_append(body, data, length < room ? length : room, RESULT_FRONT_BYTES,
-                       &front->body_bytes, error);
+    return body_append(body, data, length < room ? length : room, RESULT_FRONT_BYTES, error);
 }
 
 static enum MHD_Result take_body(struct front *front, struct exchange *exchange, const char *data,
@@ -240,17 +240,18 @@ static enum MHD_Result take_body(struct front *front, struct exchange *exchange,
 {
     struct bw_error error = {""};
     struct body *body = &exchange->body;
+    size_t limit = route_body_limit(exchange->request.route, front->settings.max_body_bytes);
     enum bw_code code = BW_OK;
     exchange->received += *length;
     if (!exchange->is_oversized)
-        code = body_append(body, data, *length, front->settings.max_body_bytes, &front->body_bytes,
-                           &error);
+        code = body_append(body, data, *length, limit, &error);
     if (exchange->is_oversized || code == BW_TOO_LARGE)
         code = take_front(front, exchange, data, *length, &error);
     if (code != BW_OK)
         return refuse_midway(front, exchange, code, &error);
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
+    dispatch_identify(exchange);
     patient_receive(patient_of(exchange->connection), *length);
     *length = 0;
     dispatch_progress(exchange);
@@ -377,15 +378,26 @@ static enum connection_kind proof_by_headers(const struct exchange *exchange)
     }
 }
 
-static enum bw_code admit_body(struct front *front, struct exchange *exchange, uint64_t length,
-                               struct bw_error *error)
+/* Whose memory the body takes, and whether it may come. Who may yet be known by the body's first
+ * part is not refused before, and of a result that is too large the front may be read. */
+static enum bw_code admit_body(struct front *front, struct exchange *exchange,
+                               const struct framing *framing, struct bw_error *error)
 {
-    size_t limit = front->settings.max_body_bytes;
-    enum bw_code code = body_admit(length, limit, &front->body_bytes, error);
-    if (code != BW_TOO_LARGE || !result_refusal_reads(front->host.api, exchange, length, limit))
-        return code;
-    exchange->is_oversized = true;
-    return BW_OK;
+    const struct request *request = &exchange->request;
+    struct body *body = &exchange->body;
+    size_t limit = route_body_limit(request->route, front->settings.max_body_bytes);
+    memory_hold_begin(&body->hold, front->settings.memory, dispatch_memory_pool(exchange),
+                      request->address);
+    dispatch_identify(exchange);
+    exchange->is_oversized = framing->length > limit &&
+                             result_refusal_reads(front->host.api, exchange, framing->length,
+                                                  limit);
+    if (exchange->is_oversized)
+        return BW_OK;
+    if (framing->length > limit)
+        return body_refuse_large(limit, error);
+    bool may_be_known = request->route->auth == AUTH_WORKER && !exchange->is_known;
+    return may_be_known ? BW_OK : body_admit(body, error);
 }
 
 /* All that can be known before the body. */
@@ -396,9 +408,9 @@ static enum bw_code admit(struct front *front, struct exchange *exchange, const 
     if (code == BW_OK)
         code = find_route(front, exchange, path, error);
     if (code == BW_OK)
-        code = admit_body(front, exchange, framing->length, error);
-    if (code == BW_OK)
         code = dispatch_admit(front->host.api, exchange, error);
+    if (code == BW_OK)
+        code = admit_body(front, exchange, framing, error);
     if (code == BW_OK)
         exchange_prove(exchange, proof_by_headers(exchange));
     if (code == BW_OK && atomic_load(&front->is_closing))
@@ -428,9 +440,9 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     if (code == BW_OK)
         code = admission_framing(exchange->connection, version, &framing, &error);
     bool is_sound = code == BW_OK;
+    exchange->body.expected = framing.length;
     if (is_sound)
         code = admit(front, exchange, path, &framing, &error);
-    exchange->body.expected = framing.length;
     if (code != BW_OK)
         patient_finish(patient_of(exchange->connection));
     if (code == BW_OK && exchange->request.route->auth == AUTH_COURSE_SOCKET) {
@@ -443,6 +455,7 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     if (code == BW_OK)
         return MHD_YES;
     exchange->answer.closes = !is_sound || framing_has_body(&framing);
+    dispatch_note_refusal(exchange, code);
     exchange_refuse(exchange, code, &error);
     if (!exchange->answer.closes)
         return MHD_YES;
@@ -553,7 +566,7 @@ void front_end_request(void *context, struct MHD_Connection *connection, void **
               exchange); /* answered, but the client had gone: then it is not asked to send */
     if (exchange->ulfius != NULL)
         mhd_request_completed(NULL, connection, &exchange->ulfius, code);
-    body_clear(&exchange->body, &front->body_bytes);
+    struct body body = exchange->body; /* given back when what was parsed of it is freed */
     if (exchange->stream_number != 0)
         gone_watch_remove(front->host.watch, exchange->request.number);
     if (exchange->is_upgraded)
@@ -562,6 +575,7 @@ void front_end_request(void *context, struct MHD_Connection *connection, void **
         event_stream_drop(exchange->answer.stream);
     bool is_begun = exchange->is_begun;
     exchange_free(exchange);
+    body_clear(&body);
     if (is_begun)
         atomic_fetch_sub(&front->in_flight, 1);
 }

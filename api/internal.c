@@ -13,6 +13,7 @@
 #include "api/hand_out_table.h"
 #include "api/life.h"
 #include "api/options.h"
+#include "api/memory_budget.h"
 #include "api/poll_table.h"
 #include "api/questions.h"
 #include "api/signals.h"
@@ -356,6 +357,9 @@ enum bw_code internal_metrics(struct api *api, struct exchange *exchange, struct
     (void)error;
     metric_set(api->metrics, API_PARKED_POLLS, (int64_t)poll_table_count(api->polls));
     metric_set(api->metrics, API_WEBSOCKETS, (int64_t)sockets_count(api->sockets));
+    for (unsigned pool = 0; pool < MEMORY_POOLS; pool++)
+        metric_set(api->metrics, API_MEMORY_FIRST + pool,
+                   (int64_t)memory_budget_used(api->memory, pool));
     metric_set(api->metrics, API_EVENT_STREAMS, (int64_t)event_streams_count(api->streams));
     set_connection_metrics(api);
     metric_set(api->metrics, API_DATABASE_REACHABLE,

@@ -20,6 +20,7 @@ struct patient {
     int fd;
     atomic_bool has_begun;       /* a request, of which something came */
     _Atomic int64_t deadline_ms; /* never: nothing is waited for */
+    uint64_t received;           /* of the body; for the thread that serves it */
     struct patient *prev, *next;
 };
 
@@ -45,7 +46,14 @@ void patient_begin(struct patient *patient)
     if (patient == NULL)
         return;
     atomic_store(&patient->has_begun, true);
+    patient->received = 0;
     wait_anew(patient, 0);
+}
+
+int64_t patience_earned(uint64_t received, size_t bytes)
+{
+    uint64_t part = received / PATIENCE_PART;
+    return (int64_t)(bytes * 1000 / (part > PATIENCE_BYTES ? part : PATIENCE_BYTES));
 }
 
 /* What comes fast earns no more than the time that is allowed, from now on. */
@@ -56,7 +64,8 @@ void patient_receive(struct patient *patient, size_t bytes)
     int64_t deadline_ms = atomic_load(&patient->deadline_ms);
     if (deadline_ms == never)
         return;
-    int64_t earned_ms = deadline_ms + (int64_t)bytes * 1000 / PATIENCE_BYTES;
+    int64_t earned_ms = deadline_ms + patience_earned(patient->received, bytes);
+    patient->received += bytes;
     int64_t most_ms = clock_boot_ms() + patient->patience->settings.request_ms;
     atomic_compare_exchange_strong(&patient->deadline_ms, &deadline_ms,
                                    earned_ms < most_ms ? earned_ms : most_ms);

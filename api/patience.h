@@ -1,9 +1,10 @@
 /*
  * patience: how long a front waits for a client to send a request. Its headers must be in within
- * the time that is allowed, and so must its body, plus a second per PATIENCE_BYTES of it that came:
- * a large result over a slow line is fine, a drip is not. Then the connection is ended, with 408 if
- * a request had begun. While very many are unfinished the time is short, so that those who drip
- * can't keep others out.
+ * the time that is allowed, and so must its body, plus what its parts earn as they come: a second
+ * per PATIENCE_BYTES, or per PATIENCE_PART of what has come already if that is more. A large result
+ * over a slow line is fine, a drip is not, and least of all behind much that holds memory. Then the
+ * connection is ended, with 408 if a request had begun. While very many are unfinished the time is
+ * short, so that those who drip can't keep others out.
  *
  * One thread; none of the functions that a request calls takes a lock. Callers: the front.
  */
@@ -20,6 +21,7 @@ struct patient; /* a connection */
 
 enum {
     PATIENCE_BYTES = 1024,    /* of a body, that earn it another second */
+    PATIENCE_PART = 256,      /* the same, as a part of what has come: 64 KiB at 16 MiB */
     PATIENCE_SHORT_MS = 5000, /* for each, while more than many are unfinished */
     PATIENCE_IDLE_MS = 60000  /* more, between two requests of a connection */
 };
@@ -48,6 +50,9 @@ struct patient *patience_add(struct patience *patience, int fd);
 void patience_remove(struct patience *patience, struct patient *patient);
 
 /* ---- For one connection, on the thread that serves it; with NULL they do nothing ---- */
+
+/* How many milliseconds `bytes` earn a body of which `received` have come before. */
+int64_t patience_earned(uint64_t received, size_t bytes);
 
 void patient_begin(struct patient *patient);                 /* a request's first line is in */
 void patient_receive(struct patient *patient, size_t bytes); /* a part of its body came */

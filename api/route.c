@@ -56,3 +56,20 @@ const struct route *route_find(const struct route *routes, const char *method, c
     }
     return NULL;
 }
+
+size_t route_body_limit(const struct route *route, size_t most)
+{
+    size_t limit = most;
+    if (route->body == BODY_NONE || (route->flags & ROUTE_BODY_SMALL) != 0)
+        limit = ROUTE_SMALL_BYTES;
+    else if ((route->flags & ROUTE_BODY_MEDIUM) != 0)
+        limit = ROUTE_MEDIUM_BYTES;
+    return limit < most ? limit : most;
+}
+
+size_t route_json_count(const struct route *route)
+{
+    if ((route->flags & (ROUTE_BODY_SMALL | ROUTE_BODY_MEDIUM)) != 0)
+        return ROUTE_SMALL_COUNT;
+    return (route->flags & ROUTE_LIFE) != 0 ? ROUTE_RESULT_COUNT : ROUTE_COUNT;
+}

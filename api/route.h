@@ -36,11 +36,13 @@ enum body_kind {
 };
 
 enum route_flags {
-    ROUTE_BLOCKING = 1, /* the handler may wait for the database: it runs on the executor */
-    ROUTE_URGENT = 2,   /* heartbeats and results: keep room for them */
-    ROUTE_QUIET = 4,    /* access log at debug level */
-    ROUTE_LIFE = 8,     /* a result: while its body arrives, its sender lives */
-    ROUTE_CURRENT = 16  /* waits for what websockets here have under way; with ROUTE_BLOCKING */
+    ROUTE_BLOCKING = 1,       /* the handler may wait for the database: it runs on the executor */
+    ROUTE_URGENT = 2,         /* heartbeats and results: keep room for them */
+    ROUTE_QUIET = 4,          /* access log at debug level */
+    ROUTE_LIFE = 8,           /* a result: while its body arrives, its sender lives */
+    ROUTE_BODY_SMALL = 1024,  /* its body is short: ROUTE_SMALL_BYTES at most */
+    ROUTE_BODY_MEDIUM = 2048, /* ROUTE_MEDIUM_BYTES */
+    ROUTE_CURRENT = 16 /* waits for what websockets here have under way; with ROUTE_BLOCKING */
 };
 
 struct route {
@@ -62,6 +64,20 @@ extern const struct route course_routes[]; /* public ones too: api/course_route.
 extern const struct route internal_routes[];
 
 enum { ROUTE_ALLOWED_SIZE = 64 };
+
+enum {
+    ROUTE_SMALL_BYTES = 4 * 1024,
+    ROUTE_MEDIUM_BYTES = 16 * 1024,
+    ROUTE_SMALL_COUNT = 64,       /* keys and values of JSON where bodies are that short */
+    ROUTE_RESULT_COUNT = 500000,  /* in a result */
+    ROUTE_COUNT = 4 * 1000 * 1000 /* elsewhere: 100,000 students with 20 variables each */
+};
+
+/* How long a request's body may be; `most` is what the server takes at all. */
+size_t route_body_limit(const struct route *route, size_t most);
+
+/* How many keys and values its JSON may have. */
+size_t route_json_count(const struct route *route);
 
 /* Is it one of the course protocol's? */
 static inline bool route_is_course(const struct route *route)

@@ -22,8 +22,8 @@ const struct route public_routes[] = {
     {"GET", "/api/v1/grading_job", AUTH_WORKER, BODY_NONE, 0, seed_poll_fields, seed_grader_poll},
     {"POST", "/api/v1/grading_job/{id}", AUTH_WORKER, BODY_ARGUMENTS, ROUTE_URGENT | ROUTE_LIFE,
      submission_fields, submission_handle},
-    {"POST", "/api/v1/heartbeat", AUTH_WORKER, BODY_ARGUMENTS, ROUTE_URGENT | ROUTE_QUIET,
-     seed_heartbeat_fields, seed_grader_heartbeat},
+    {"POST", "/api/v1/heartbeat", AUTH_WORKER, BODY_ARGUMENTS,
+     ROUTE_URGENT | ROUTE_QUIET | ROUTE_BODY_SMALL, seed_heartbeat_fields, seed_grader_heartbeat},
     {NULL, NULL, AUTH_NONE, BODY_NONE, 0, NULL, NULL},
 };
 

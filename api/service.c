@@ -18,6 +18,7 @@
 #include "api/grader_presence.h"
 #include "api/hand_out_table.h"
 #include "api/life.h"
+#include "api/memory_budget.h"
 #include "api/options.h"
 #include "api/poll_table.h"
 #include "api/questions.h"
@@ -94,6 +95,16 @@ static void forget_courses(struct service *service)
     if (service->has_courses)
         course_list_clear(&service->courses);
     service->has_courses = false;
+}
+
+static enum bw_code start_budget(struct service *service, struct bw_error *error)
+{
+    return memory_budget_open(&service->api.memory, error);
+}
+
+static void stop_budget(struct service *service)
+{
+    memory_budget_close(service->api.memory);
 }
 
 static enum bw_code start_sockets(struct service *service, struct bw_error *error)
@@ -356,6 +367,7 @@ static enum bw_code start_public_front(struct service *service, struct bw_error 
         .address = api->options->bind_address,
         .port = (uint16_t)api->options->port,
         .max_body_bytes = (size_t)api->options->max_body_bytes,
+        .memory = api->memory,
         .max_connections = (unsigned)api->options->max_connections,
         .max_connections_per_address = (unsigned)api->options->max_connections_per_address,
         .name = "public",
@@ -370,10 +382,10 @@ typedef void stop_function(struct service *service);
 
 /* What is below uses what is above. */
 static start_function *const starts[] = {
-    settle_connections,   check_ports,        read_courses,  start_sockets, start_database,
-    start_stores,         start_auth,         start_courses, start_memory,  start_life,
-    start_polls,          start_questions,    start_streams, start_signals, start_executor,
-    start_internal_front, start_public_front,
+    settle_connections, check_ports,          read_courses,       start_budget,  start_sockets,
+    start_database,     start_stores,         start_auth,         start_courses, start_memory,
+    start_life,         start_polls,          start_questions,    start_streams, start_signals,
+    start_executor,     start_internal_front, start_public_front,
 };
 
 /* The order of the end, after the fronts. First the threads that call into others, each with what
@@ -383,7 +395,7 @@ static start_function *const starts[] = {
 static stop_function *const stops[] = {
     stop_executor, stop_writers,      stop_sockets,  stop_questions, stop_signals_thread,
     stop_streams,  stop_polls,        stop_life,     stop_courses,   stop_auth,
-    stop_memory,   stop_other_stores, stop_database, forget_courses,
+    stop_memory,   stop_other_stores, stop_database, stop_budget,    forget_courses,
 };
 
 enum bw_code service_start(struct service *service, struct bw_error *error)

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "api/patience.h"
 #include "api/socket_internal.h"
 #include "common/clock.h"
 
@@ -47,11 +48,12 @@ static void leave(struct socket *socket)
 
 static void watch(struct socket *socket, bool wants_write)
 {
-    struct epoll_event event = {.events = EPOLLIN | (wants_write ? EPOLLOUT : 0),
+    struct epoll_event event = {.events = (socket->is_starved ? 0 : EPOLLIN) |
+                                          (wants_write ? EPOLLOUT : 0),
                                 .data.ptr = socket};
-    if (socket->wants_write == wants_write)
+    if (socket->watched == event.events)
         return;
-    socket->wants_write = wants_write;
+    socket->watched = event.events;
     epoll_ctl(socket->sockets->epoll_fd, EPOLL_CTL_MOD, socket->fd, &event);
 }
 
@@ -65,6 +67,7 @@ static void linger(struct socket *socket)
         return;
     }
     socket->state = SOCKET_LINGERING;
+    socket->is_starved = false;
     socket->deadline_ms = clock_boot_ms() + CLOSE_WAIT_MS;
     watch(socket, false);
     shutdown(socket->fd, SHUT_WR);
@@ -97,12 +100,23 @@ static size_t message_limit(const struct socket *socket)
     return socket->is_trusted ? socket->sockets->settings.max_message_bytes : SOCKET_STRANGER_BYTES;
 }
 
+/* Is there room for as much as is about to be read? A message's first bytes always have some. */
+static bool has_room(struct socket *socket, size_t room)
+{
+    struct bw_error unused;
+    if (socket->state != SOCKET_OPEN || !socket->has_message || socket->message.length == 0)
+        return true;
+    socket->is_starved = body_reserve(&socket->message, room, &unused) != BW_OK;
+    return !socket->is_starved;
+}
+
 static ssize_t receive(wslay_event_context_ptr frames, uint8_t *bytes, size_t room, int flags,
                        void *context)
 {
     struct socket *socket = context;
     (void)flags;
-    ssize_t length = socket->filter.is_oversized ? 0 : read_bytes(socket, bytes, room);
+    bool may_read = !socket->filter.is_oversized && has_room(socket, room);
+    ssize_t length = may_read ? read_bytes(socket, bytes, room) : 0;
     if (length > 0)
         length = (ssize_t)frame_filter_feed(&socket->filter, bytes, (size_t)length,
                                             message_limit(socket));
@@ -128,6 +142,63 @@ static ssize_t transmit(wslay_event_context_ptr frames, const uint8_t *bytes, si
 
 /* ---- Messages ---- */
 
+/* How long the message may be, the filter has seen to. */
+static void begin_frame(wslay_event_context_ptr frames,
+                        const struct wslay_event_on_frame_recv_start_arg *frame, void *context)
+{
+    struct socket *socket = context;
+    struct body *message = &socket->message;
+    (void)frames;
+    socket->is_control = wslay_is_ctrl_frame(frame->opcode);
+    if (socket->is_control || socket->state != SOCKET_OPEN || socket->has_message)
+        return;
+    socket->has_message = true;
+    socket->message_deadline_ms = clock_boot_ms() + socket->sockets->settings.request_timeout_ms;
+    message->expected = frame->fin ? frame->payload_length : 0;
+    memory_hold_begin(&message->hold, socket->sockets->settings.memory,
+                      socket->is_trusted ? MEMORY_SOCKET : MEMORY_CLIENT, "");
+}
+
+/* Part of a message shows that its sender lives, even if it is a long one. */
+static void note_progress(struct socket *socket, size_t length)
+{
+    const struct sockets_settings *settings = &socket->sockets->settings;
+    int64_t now_ms = clock_boot_ms(), most_ms = now_ms + settings->request_timeout_ms;
+    int64_t until_ms = socket->message_deadline_ms +
+                       patience_earned(socket->message.length, length);
+    socket->message_deadline_ms = until_ms < most_ms ? until_ms : most_ms;
+    socket->heard_ms = now_ms;
+    if (now_ms - socket->told_ms < settings->ping_every_ms / 4)
+        return;
+    socket->told_ms = now_ms;
+    settings->heard(socket, settings->context);
+}
+
+static void take_part(wslay_event_context_ptr frames,
+                      const struct wslay_event_on_frame_recv_chunk_arg *part, void *context)
+{
+    struct socket *socket = context;
+    struct bw_error error;
+    (void)frames;
+    if (socket->is_control || socket->state != SOCKET_OPEN || !socket->has_message ||
+        part->data_length == 0)
+        return;
+    note_progress(socket, part->data_length);
+    if (body_append(&socket->message, (const char *)part->data, part->data_length,
+                    message_limit(socket), &error) != BW_OK)
+        socket_close(socket, SOCKET_TRY_AGAIN, error.message);
+}
+
+static void hand_message_on(struct socket *socket)
+{
+    const struct sockets_settings *settings = &socket->sockets->settings;
+    struct body message = socket->message;
+    socket->message = (struct body){.bytes = NULL};
+    socket->has_message = false;
+    settings->message(socket, &message, settings->context);
+    body_clear(&message);
+}
+
 static void take_message(wslay_event_context_ptr frames,
                          const struct wslay_event_on_msg_recv_arg *message, void *context)
 {
@@ -143,8 +214,7 @@ static void take_message(wslay_event_context_ptr frames,
     }
     settings->heard(socket, settings->context);
     if (message->opcode == WSLAY_TEXT_FRAME || message->opcode == WSLAY_BINARY_FRAME)
-        settings->message(socket, (const char *)message->msg, message->msg_length,
-                          settings->context);
+        hand_message_on(socket);
 }
 
 static bool start_frames(struct socket *socket)
@@ -152,12 +222,15 @@ static bool start_frames(struct socket *socket)
     static const struct wslay_event_callbacks callbacks = {
         .recv_callback = receive,
         .send_callback = transmit,
+        .on_frame_recv_start_callback = begin_frame,
+        .on_frame_recv_chunk_callback = take_part,
         .on_msg_recv_callback = take_message,
     };
     if (wslay_event_context_server_init(&socket->frames, &callbacks, socket) != 0)
         return false;
     wslay_event_config_set_max_recv_msg_length(socket->frames,
                                                UINT64_MAX); /* the filter's to say */
+    wslay_event_config_set_no_buffering(socket->frames, 1); /* messages are gathered here */
     return true;
 }
 
@@ -215,6 +288,8 @@ static void skip_frames(struct socket *socket)
     }
     if (socket->oversized_ms == 0)
         socket->oversized_ms = clock_boot_ms();
+    body_clear(&socket->message); /* its first frames */
+    socket->has_message = false;
     if (!socket->is_trusted || frame_filter_has_front(&socket->filter))
         tell_oversize(socket);
     go_on(socket);
@@ -301,6 +376,7 @@ void socket_begin(struct socket *socket)
     struct sockets *sockets = socket->sockets;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = socket};
     int on = 1;
+    socket->watched = event.events;
     fcntl(socket->fd, F_SETFL, fcntl(socket->fd, F_GETFL) | O_NONBLOCK);
     setsockopt(socket->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     socket->number = ++sockets->last_number;
@@ -327,7 +403,9 @@ void socket_ready(struct socket *socket, uint32_t events)
         drop_bytes(socket);
         return;
     }
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+    if (socket->is_starved && (events & (EPOLLHUP | EPOLLERR)) != 0)
+        leave(socket);
+    else if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
         read_frames(socket);
     else
         go_on(socket);
@@ -339,6 +417,28 @@ static void ping(struct socket *socket, int64_t now_ms)
     socket->pinged_ms = now_ms;
     if (wslay_event_queue_msg(socket->frames, &message) == 0)
         go_on(socket);
+}
+
+/* False: it took too long. */
+static bool sweep_message(struct socket *socket, int64_t now_ms)
+{
+    const struct sockets_settings *settings = &socket->sockets->settings;
+    if (!socket->has_message)
+        return true;
+    if (now_ms >= socket->message_deadline_ms) {
+        if (socket->is_starved)
+            socket_close(socket, SOCKET_TRY_AGAIN, "too many large messages are under way");
+        else
+            socket_close(socket, SOCKET_POLICY, "this message was not sent in the time it has");
+        return false;
+    }
+    if (!socket->is_starved)
+        return true;
+    socket->heard_ms = now_ms; /* what it says is not read */
+    settings->heard(socket, settings->context);
+    socket->is_starved = false;
+    read_frames(socket);
+    return socket->state == SOCKET_OPEN;
 }
 
 void socket_sweep(struct socket *socket, int64_t now_ms)
@@ -357,6 +457,8 @@ void socket_sweep(struct socket *socket, int64_t now_ms)
             tell_oversize(socket);
         return;
     }
+    if (!sweep_message(socket, now_ms))
+        return;
     if (silent_ms > SILENCES * every_ms && silent_ms > CLOSE_WAIT_MS)
         leave(socket);
     else if (!socket->is_trusted && now_ms - socket->opened_ms > STRANGER_MS)
@@ -375,6 +477,7 @@ void socket_free(struct socket *socket)
     if (socket->frames != NULL)
         wslay_event_context_free(socket->frames);
     frame_filter_clear(&socket->filter);
+    body_clear(&socket->message);
     free(socket->extra);
     free(socket);
 }
@@ -415,6 +518,8 @@ void socket_close(struct socket *socket, unsigned code, const char *reason)
     if (socket->state != SOCKET_OPEN)
         return;
     end(socket);
+    body_clear(&socket->message);
+    socket->has_message = socket->is_starved = false;
     socket->state = SOCKET_CLOSING;
     socket->deadline_ms = clock_boot_ms() + CLOSE_WAIT_MS;
     if (wslay_event_send(socket->frames) != 0) /* a close frame overtakes what is queued */

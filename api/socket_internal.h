@@ -42,9 +42,9 @@ struct socket {
     struct sockets *sockets;
     uint64_t number; /* key */
     enum socket_state state;
-    bool has_ended; /* `ended` was called, or is not owed */
-    bool is_lost;   /* the peer has gone, or the connection broke */
-    bool wants_write;
+    bool has_ended;   /* `ended` was called, or is not owed */
+    bool is_lost;     /* the peer has gone, or the connection broke */
+    uint32_t watched; /* events that epoll looks for */
     char name[WORKER_ID_SIZE];
     void *data;
     struct MHD_UpgradeResponseHandle *handle;
@@ -53,6 +53,11 @@ struct socket {
     size_t extra_length, extra_used;
     wslay_event_context_ptr frames; /* NULL: refused */
     const char *refusal;
+    struct body message; /* the one that arrives */
+    bool has_message;    /* some of it has come */
+    bool is_control;     /* the frame that is being read is none of a message */
+    bool is_starved;     /* there is no room for more of the message: nothing is read */
+    int64_t message_deadline_ms, told_ms;
     struct frame_skipper skipper; /* of one that is refused */
     struct frame_filter filter;
     int64_t oversized_ms; /* since when a message too large is coming; 0: none is */

@@ -3,6 +3,9 @@
  * does the framing (by wslay), the closing handshake, the pings and the limits; what the messages
  * mean is the business of the callbacks in its settings, which all run on its thread.
  *
+ * A message is counted in the memory budget as it comes, whatever length it claims to have. While
+ * there is no room for more of it, its socket is not read. Who takes too long for one is closed.
+ *
  * Closing: whoever begins, the other's close frame is waited for, reading and dropping what still
  * comes, two seconds at most; then the server closes TCP, first.
  *
@@ -17,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/body.h"
 #include "common/error.h"
 #include "common/job.h"
 
@@ -37,15 +41,19 @@ enum {
 enum { SOCKET_STRANGER_BYTES = 4096 };
 
 struct sockets_settings {
-    size_t max_message_bytes; /* of those that are trusted; until then little */
-    int64_t ping_every_ms;    /* one that was not heard for so long is pinged */
+    size_t max_message_bytes;     /* of those that are trusted; until then little */
+    struct memory_budget *memory; /* for messages, from their first byte; borrowed */
+    int64_t request_timeout_ms;   /* for a message, plus what its parts earn: api/patience.h */
+    int64_t ping_every_ms;        /* one that was not heard for so long is pinged */
     /* *data is the callbacks' own, kept with the socket. */
     void (*opened)(struct socket *socket, void **data, void *context);
-    void (*message)(struct socket *socket, const char *text, size_t length, void *context);
+    /* A message is whole. It may be taken: then *message is to be left all zero. */
+    void (*message)(struct socket *socket, struct body *message, void *context);
     /* A message over the limit is coming, and is thrown away but for its front, which may be empty:
      * socket_close is owed, now or later, with SOCKET_TOO_LARGE. */
     void (*oversized)(struct socket *socket, const char *front, size_t length, void *context);
-    void (*heard)(struct socket *socket, void *context); /* a ping, a pong or a message */
+    /* A ping, a pong, a message or, now and then, a part of one. */
+    void (*heard)(struct socket *socket, void *context);
     /* It will say nothing more, and hear nothing more; called once, also after socket_close. */
     void (*ended)(struct socket *socket, void *context);
     void *context;

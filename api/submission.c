@@ -344,7 +344,8 @@ static void judge_by_leases(void *context)
 /* An object, or its JSON text in a form, which then takes the text's place. *logs: borrowed from
  * the arguments, NULL if there are none. Nobody but the request may hold a reference: it can be
  * answered and freed by another thread as soon as the submission is on its way. */
-static enum bw_code read_logs(json_t *arguments, struct json_mend_report *mended, json_t **logs,
+static enum bw_code read_logs(json_t *arguments, const struct json_limits *cost,
+                              struct json_mend_report *mended, json_t **logs,
                               struct bw_error *error)
 {
     static const struct json_mend_limits limits = {.max_values = JSON_MEND_MAX_VALUES};
@@ -355,7 +356,7 @@ static enum bw_code read_logs(json_t *arguments, struct json_mend_report *mended
     if (json_is_string(value)) {
         json_t *parsed = NULL;
         enum bw_code code = json_parse_mended(json_string_value(value), json_string_length(value),
-                                              "logs", &limits, &parsed, mended, error);
+                                              "logs", &limits, cost, &parsed, mended, error);
         if (code != BW_OK)
             return code;
         value = parsed;
@@ -509,8 +510,9 @@ static void answer(enum bw_code code, const struct bw_error *error, void *contex
 enum bw_code submission_handle(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
+    const struct json_limits limits = exchange_json_limits(exchange);
     json_t *logs = NULL;
-    enum bw_code code = read_logs(request->arguments, request->mended, &logs, error);
+    enum bw_code code = read_logs(request->arguments, &limits, request->mended, &logs, error);
     if (code != BW_OK) {
         result_refuse(api, exchange, code, error);
         return BW_PENDING;

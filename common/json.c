@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/json_scan.h"
+
 enum { PATH_SIZE = 320, SHOWN_SIZE = 80, ENV_NAME_MAX = 255, ENV_VALUE_MAX = 128 * 1024 };
 
 const char *json_kind_of(const json_t *value)
@@ -38,22 +40,22 @@ const char *text_show(const char *text, char *shown, size_t size)
     return shown;
 }
 
-/* Jansson parses by recursion: nesting is bounded before it begins. */
-static bool is_too_deep(const char *text, size_t length)
+/* Jansson parses by recursion, and makes many times the text's length of it: both are bounded
+ * before it begins. */
+static enum bw_code check_cost(const char *text, size_t length, const char *what,
+                               const struct json_limits *limits, struct bw_error *error)
 {
-    bool in_string = false;
-    int depth = 0;
-    for (size_t i = 0; i < length; i++) {
-        if (in_string && text[i] == '\\')
-            i++;
-        else if (text[i] == '"')
-            in_string = !in_string;
-        else if (!in_string && (text[i] == '[' || text[i] == '{') && ++depth > JSON_MAX_DEPTH)
-            return true;
-        else if (!in_string && (text[i] == ']' || text[i] == '}'))
-            depth--;
-    }
-    return false;
+    struct json_scan scan = {.count = 0};
+    json_scan_feed(&scan, text, length);
+    if (scan.deepest > JSON_MAX_DEPTH)
+        return bw_fail(error, BW_BAD_REQUEST, "%s is nested more than %d levels deep", what,
+                       JSON_MAX_DEPTH);
+    if (limits == NULL)
+        return BW_OK;
+    if (scan.count > limits->count)
+        return bw_fail(error, BW_TOO_LARGE, "%s has %zu keys and values, the limit is %zu", what,
+                       scan.count, limits->count);
+    return limits->take != NULL ? limits->take(limits->context, scan.memory, error) : BW_OK;
 }
 
 /* The key whose closing quote is the byte before `end`, as it is written (escapes stay), fit for a
@@ -98,18 +100,25 @@ static enum bw_code refuse_text(const char *text, size_t length, const json_erro
     }
 }
 
-enum bw_code json_parse(const char *text, size_t length, const char *what, json_t **value,
-                        struct bw_error *error)
+enum bw_code json_parse_within(const char *text, size_t length, const char *what,
+                               const struct json_limits *limits, json_t **value,
+                               struct bw_error *error)
 {
-    if (is_too_deep(text, length))
-        return bw_fail(error, BW_BAD_REQUEST, "%s is nested more than %d levels deep", what,
-                       JSON_MAX_DEPTH);
+    enum bw_code code = check_cost(text, length, what, limits, error);
+    if (code != BW_OK)
+        return code;
     json_error_t reason;
     json_t *parsed = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &reason);
     if (parsed == NULL)
         return refuse_text(text, length, &reason, what, error);
     *value = parsed;
     return BW_OK;
+}
+
+enum bw_code json_parse(const char *text, size_t length, const char *what, json_t **value,
+                        struct bw_error *error)
+{
+    return json_parse_within(text, length, what, NULL, value, error);
 }
 
 bool is_env_name(const char *name)

@@ -17,11 +17,26 @@
 
 enum { JSON_MAX_DEPTH = 32 };
 
+/* What a text may cost when it is parsed: see common/json_scan.h. */
+struct json_limits {
+    size_t count; /* keys and values */
+    /* Asked for the memory before anything is parsed; its refusal is the parser's. NULL: not asked.
+     */
+    enum bw_code (*take)(void *context, size_t bytes, struct bw_error *error);
+    void *context;
+};
+
 /* Parses `length` bytes as one JSON value of any type (trailing space allowed). On BW_OK *value is
  * a new reference. BW_BAD_REQUEST: not JSON, too deep, a duplicate key, a NUL, not UTF-8, a number
  * out of range. `what` names the text in the sentence, e.g. "json_payload" or "the body". */
 enum bw_code json_parse(const char *text, size_t length, const char *what, json_t **value,
                         struct bw_error *error) BW_CHECKED;
+
+/* The same of a text that may be a hostile one. BW_TOO_LARGE also: more keys and values than
+ * `limits` allow (NULL: any number); and what its `take` says. */
+enum bw_code json_parse_within(const char *text, size_t length, const char *what,
+                               const struct json_limits *limits, json_t **value,
+                               struct bw_error *error) BW_CHECKED;
 
 enum json_kind {
     FIELD_STRING,  /* minimum..maximum bytes */

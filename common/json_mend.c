@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "common/json.h"
+#include "common/json_scan.h"
 
 enum {
     NUMBER_SIZE = 400,
@@ -456,24 +457,49 @@ static json_t *load(const char *text, size_t length, struct json_mend_report *re
     return json_loadb(text, length, JSON_DECODE_ANY, &reason);
 }
 
+/* Of what was mended there is the text, and what is parsed of it. */
+static enum bw_code take_mended(const struct mender *mender, const struct json_limits *cost,
+                                struct bw_error *error)
+{
+    struct json_scan scan = {.count = 0};
+    if (cost == NULL || cost->take == NULL)
+        return BW_OK;
+    json_scan_feed(&scan, mender->out, mender->length);
+    return cost->take(cost->context, mender->length + scan.memory, error);
+}
+
+static enum bw_code load_mended(const struct mender *mender, const struct json_limits *cost,
+                                json_t **value, struct bw_error *error)
+{
+    enum bw_code code = take_mended(mender, cost, error);
+    if (code == BW_OK)
+        *value = load(mender->out, mender->length, mender->report);
+    return code;
+}
+
 enum bw_code json_parse_mended(const char *text, size_t length, const char *what,
-                               const struct json_mend_limits *limits, json_t **value,
+                               const struct json_mend_limits *limits,
+                               const struct json_limits *cost, json_t **value,
                                struct json_mend_report *report, struct bw_error *error)
 {
-    enum bw_code code = json_parse(text, length, what, value, error);
-    if (code == BW_OK)
-        return BW_OK;
+    enum bw_code code = json_parse_within(text, length, what, cost, value, error);
+    if (code == BW_OK || code == BW_UNAVAILABLE)
+        return code;
     struct json_mend_report mended = *report;
     struct mender mender = {.at = (const unsigned char *)text,
                             .end = (const unsigned char *)text + length,
                             .limits = limits,
                             .report = &mended};
+    struct bw_error refusal;
     json_t *parsed = NULL;
+    enum bw_code taken = BW_OK;
     if (mend_text(&mender) && !mender.is_short)
-        parsed = load(mender.out, mender.length, &mended);
+        taken = load_mended(&mender, cost, &parsed, &refusal);
     free(mender.out);
     if (mender.is_short)
         return bw_fail(error, BW_INTERNAL, "memory is short");
+    if (taken != BW_OK)
+        return bw_fail(error, taken, "%s", refusal.message);
     if (parsed == NULL)
         return code;
     *report = mended;

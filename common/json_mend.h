@@ -19,6 +19,7 @@
 #include <stddef.h>
 
 #include "common/error.h"
+#include "common/json.h"
 
 /* What can be mended, and how a note tells of it, behind how often. */
 #define JSON_MEND_MAP(X)                                                   \
@@ -55,11 +56,13 @@ struct json_mend_limits {
     size_t max_values; /* of each member; of all together, twice as many */
 };
 
-/* Parses one JSON value as json_parse does; what that refuses is mended, and counted in *report
- * (which is added to). On BW_OK *value is a new reference. BW_BAD_REQUEST: it is no JSON; the
- * sentence is json_parse's. BW_INTERNAL: memory is short. */
+/* Parses one JSON value as json_parse_within does by `cost` (NULL: without limits); what that
+ * refuses is mended, and counted in *report (which is added to). On BW_OK *value is a new
+ * reference. BW_BAD_REQUEST: it is no JSON; the sentence is json_parse's. BW_INTERNAL: memory is
+ * short. BW_UNAVAILABLE: as `cost` says, of the text or of what it was mended to. */
 enum bw_code json_parse_mended(const char *text, size_t length, const char *what,
-                               const struct json_mend_limits *limits, json_t **value,
+                               const struct json_mend_limits *limits,
+                               const struct json_limits *cost, json_t **value,
                                struct json_mend_report *report, struct bw_error *error) BW_CHECKED;
 
 /* A text of a form or a query, as a JSON string: bytes that are not UTF-8 are replaced, NUL is

@@ -180,6 +180,28 @@ static void a_task_for_later_runs_when_it_is_due_and_holds_no_thread_before(void
     executor_close(executor);
 }
 
+static void few_heavy_tasks_run_at_a_time_and_the_others_go_on(void **state)
+{
+    (void)state;
+    struct executor *wide;
+    struct bw_error error;
+    enum { WIDE = 4 * EXECUTOR_HEAVY, HEAVY = 10 };
+    executor_close(executor);
+    assert_int_equal(executor_open(WIDE, &wide, &error), BW_OK);
+    for (int i = 0; i < HEAVY; i++)
+        assert_true(executor_submit_heavy(wide, wait_at_gate, NULL));
+    await_waiting(EXECUTOR_HEAVY);
+    atomic_int others = 0;
+    for (int i = 0; i < 100; i++)
+        assert_true(executor_submit(wide, i % 2 == 0, count, &others));
+    while (atomic_load(&others) < 100)
+        sched_yield();
+    assert_int_equal(gate.waiting, EXECUTOR_HEAVY);
+    open_gate();
+    executor_close(wide);
+    assert_int_equal(atomic_load(&gate.done), HEAVY);
+}
+
 static void closing_runs_what_was_for_later_at_once(void **state)
 {
     (void)state;
@@ -267,6 +289,7 @@ int main(void)
         cmocka_unit_test_setup(tasks_of_one_lane_run_in_their_order, start),
         cmocka_unit_test_setup(a_task_for_later_runs_when_it_is_due_and_holds_no_thread_before,
                                start),
+        cmocka_unit_test_setup(few_heavy_tasks_run_at_a_time_and_the_others_go_on, start),
         cmocka_unit_test_setup(closing_runs_what_was_for_later_at_once, start),
         cmocka_unit_test_setup(a_task_may_submit_another_while_it_closes, start),
         cmocka_unit_test_setup(what_submits_itself_for_later_ends_when_the_executor_closes, start),

@@ -135,6 +135,7 @@ static const struct route routes[] = {
     {"GET", "/item/{id}", AUTH_NONE, BODY_NONE, 0, NULL, handle_now},
     {"POST", "/item/{id}", AUTH_NONE, BODY_NONE, 0, NULL, handle_now},
     {"POST", "/echo", AUTH_NONE, BODY_ARGUMENTS, 0, echo_fields, handle_echo},
+    {"POST", "/take", AUTH_NONE, BODY_ARGUMENTS, 0, echo_fields, handle_now},
     {"GET", "/slow", AUTH_NONE, BODY_NONE, ROUTE_BLOCKING, NULL, handle_now},
     {"GET", "/text", AUTH_NONE, BODY_NONE, 0, NULL, handle_text},
     {"GET", "/empty", AUTH_NONE, BODY_NONE, 0, NULL, handle_empty},
@@ -459,10 +460,11 @@ static void a_body_of_just_the_limit_is_taken(void **state)
     struct reply reply;
     char head[128], *body = malloc(MAX_BODY);
     memset(body, 'x', MAX_BODY);
+    memcpy(body, "text=", 5);
     int fd = dial();
     for (int i = 0; i < 2; i++) {
-        snprintf(head, sizeof head,
-                 "POST /item/x HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", MAX_BODY);
+        snprintf(head, sizeof head, "POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n",
+                 MAX_BODY);
         assert_true(send_text(fd, head) && send_bytes(fd, body, MAX_BODY) &&
                     read_reply(fd, &reply));
         assert_int_equal(reply.status, 200);
@@ -476,9 +478,12 @@ static void a_length_over_the_limit_is_refused_before_the_body_is_sent(void **st
 {
     (void)state;
     struct reply reply = answer_to(
-        "POST /item/x HTTP/1.1\r\nHost: x\r\nContent-Length: 262145\r\n\r\n", true);
+        "POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 262145\r\n\r\n", true);
     assert_int_equal(reply.status, 413);
     assert_string_equal(reply.body, "{\"error\":\"the body is larger than 262144 bytes\"}");
+    reply = answer_to("POST /item/x HTTP/1.1\r\nHost: x\r\nContent-Length: 4097\r\n\r\n", true);
+    assert_int_equal(reply.status, 413);
+    assert_string_equal(reply.body, "{\"error\":\"the body is larger than 4096 bytes\"}");
     reply = answer_to(
         "POST /item/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\nExpect: 100-continue\r\n\r\n",
         true);

@@ -113,6 +113,33 @@ static void what_comes_of_a_body_earns_time_and_no_more_than_is_allowed(void **s
     assert_int_equal(heard(1), 4);
 }
 
+static void the_more_of_a_body_is_held_the_more_a_second_costs(void **state)
+{
+    (void)state;
+    enum { MIB = 1024 * 1024 };
+    assert_int_equal(patience_earned(0, 1024), 1000);
+    assert_int_equal(patience_earned(256 * 1024, 1024), 1000);
+    assert_int_equal(patience_earned(MIB, 4096), 1000);
+    assert_int_equal(patience_earned(16 * MIB, 64 * 1024), 1000);
+    assert_int_equal(patience_earned(16 * MIB, 1200), 18);
+    assert_int_equal(patience_earned(1ull << 60, 1), 0);
+}
+
+/* Sixteen megabytes at once, then 1.2 KB a second: over after little more than what is allowed. */
+static void a_drip_behind_a_large_body_is_ended(void **state)
+{
+    (void)state;
+    enum { MIB = 1024 * 1024 };
+    patient_begin(patients[0]);
+    patient_receive(patients[0], 16 * MIB);
+    for (int second = 0; second < 15; second++)
+        patient_receive(patients[0], 1200);
+    for (int i = 1; i < CLIENTS; i++)
+        patient_finish(patients[i]);
+    assert_int_equal(patience_sweep(patience, clock_boot_ms() + REQUEST_MS + 15 * 20), 1);
+    assert_int_equal(heard(0), 4);
+}
+
 static void while_very_many_are_unfinished_the_time_is_short(void **state)
 {
     (void)state;
@@ -147,6 +174,9 @@ int main(void)
                                         stop),
         cmocka_unit_test_setup_teardown(what_comes_of_a_body_earns_time_and_no_more_than_is_allowed,
                                         start, stop),
+        cmocka_unit_test_setup_teardown(the_more_of_a_body_is_held_the_more_a_second_costs, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_drip_behind_a_large_body_is_ended, start, stop),
         cmocka_unit_test_setup_teardown(while_very_many_are_unfinished_the_time_is_short, start,
                                         stop),
         cmocka_unit_test_setup_teardown(where_memory_was_short_nothing_happens, start, stop),

@@ -111,6 +111,35 @@ static void each_row_can_be_found(void **state)
         }
 }
 
+static size_t body_limit(const char *method, const char *path)
+{
+    char allowed[64];
+    const char *id;
+    const struct route *route = route_find(public_routes, method, path, &id, allowed);
+    assert_non_null(route);
+    return route_body_limit(route, 16 * 1024 * 1024);
+}
+
+static void each_route_takes_a_body_of_its_own_size(void **state)
+{
+    (void)state;
+    static const char run[] = "/api/v1/grading_run/0123456789abcdef01234567";
+    assert_int_equal(body_limit("POST", "/api/v1/heartbeat"), 4096);
+    assert_int_equal(body_limit("GET", "/api/v1/grading_job"), 4096);
+    assert_int_equal(body_limit("GET", "/api/v1/worker_register"), 4096);
+    assert_int_equal(body_limit("POST", run), 4096);
+    assert_int_equal(body_limit("POST", "/api/v1/grading_run"), 16 * 1024 * 1024);
+    assert_int_equal(body_limit("POST", "/api/v1/grading_job/x"), 16 * 1024 * 1024);
+    for (const struct route *route = course_routes; route->method != NULL; route++) {
+        bool is_registration = strcmp(route->path, "/api/v1/worker/{worker}") == 0;
+        size_t limit = is_registration            ? 16 * 1024
+                       : route->body == BODY_NONE ? 4096
+                                                  : 16 * 1024 * 1024;
+        assert_int_equal(route_body_limit(route, 16 * 1024 * 1024), limit);
+        assert_int_equal(route_body_limit(route, 1024), 1024);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,6 +148,7 @@ int main(void)
         cmocka_unit_test(paths_match_as_a_whole),
         cmocka_unit_test(a_part_behind_the_id_belongs_to_runs_alone),
         cmocka_unit_test(each_row_can_be_found),
+        cmocka_unit_test(each_route_takes_a_body_of_its_own_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,8 @@ static const char *mend_bytes(const char *text, size_t length, const struct json
     char *copy = malloc(length + 1); /* so that a sanitizer sees a step too far */
     memcpy(copy, text, length);
     copy[length] = '\0';
-    enum bw_code code = json_parse_mended(copy, length, "the body", with, &value, &report, &error);
+    enum bw_code code = json_parse_mended(copy, length, "the body", with, NULL, &value, &report,
+                                          &error);
     free(copy);
     if (code != BW_OK)
         return NULL;
@@ -213,7 +214,8 @@ static void what_is_made_of_junk_is_not_many_times_as_large(void **state)
         json_t *value = NULL;
         memset(&report, 0, sizeof report);
         assert_int_equal(
-            json_parse_mended(text, JUNK + 2, "the body", &limits, &value, &report, &error), BW_OK);
+            json_parse_mended(text, JUNK + 2, "the body", &limits, NULL, &value, &report, &error),
+            BW_OK);
         assert_true(json_string_length(value) < JUNK + 200000);
         json_decref(value);
         free(text);

@@ -1,0 +1,228 @@
+"""Clients that hold memory or CPU of a replica, and what its graders feel meanwhile."""
+
+import base64
+import contextlib
+import json
+import os
+import socket
+import struct
+import threading
+import time
+from urllib.parse import urlsplit
+
+from pipelines import run_of
+from processes import resident_bytes
+from waiting import PATIENCE, wait_until
+
+MIB = 1024 * 1024
+PART = 65536
+
+
+def dial(url, timeout=5):
+    parts = urlsplit(url)
+    return socket.create_connection((parts.hostname, parts.port), timeout=timeout)
+
+
+def head_of(path, length, *headers):
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {length}", *headers, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+class Attack:
+    """Threads that do one thing again and again, until the block ends."""
+
+    def __init__(self, count, act):
+        self.over = threading.Event()
+        self.statuses = []
+        self.threads = [threading.Thread(target=self._run, args=(act,), daemon=True) for _ in range(count)]
+
+    def _run(self, act):
+        while not self.over.is_set():
+            with contextlib.suppress(OSError):
+                self.statuses.append(act(self.over))
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join(20)
+
+
+def status_of(link):
+    """The status of an answer; None: none came."""
+    text = link.recv(4096)
+    return int(text.split()[1]) if text.startswith(b"HTTP/") else None
+
+
+def drip(url, path, length, *headers, at_once=None, begin=b'{"worker_id": "'):
+    """Sends all but a little at once, then 1.2 KB a second; begins again when it is ended."""
+    at_once = length - PART if at_once is None else at_once
+    filler = b"x" * PART
+
+    def act(over):
+        with dial(url) as link:
+            link.sendall(head_of(path, length, *headers) + begin)
+            sent = len(begin)
+            while sent < at_once:
+                sent += link.send(filler[: at_once - sent])
+            link.settimeout(1)
+            while not over.is_set():
+                link.sendall(b"x" * 1200)
+                with contextlib.suppress(TimeoutError):
+                    return status_of(link)
+            return None
+
+    return act
+
+
+def post(url, path, body, *headers):
+    """Sends a whole body and waits for the answer."""
+
+    def act(_over):
+        with dial(url, timeout=30) as link:
+            with contextlib.suppress(ConnectionError):
+                link.sendall(head_of(path, len(body), *headers) + body)
+            return status_of(link)
+
+    return act
+
+
+def bomb(size, key="worker_id"):
+    """JSON that is many times as large in memory."""
+    beginning = f'{{"{key}":['
+    return (beginning + "{}," * ((size - len(beginning)) // 3) + "{}]}").encode()
+
+
+class Watch:
+    """The memory of a process, sampled."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.before = self.peak = resident_bytes(pid)
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        while not self.over.wait(0.05):
+            self.peak = max(self.peak, resident_bytes(self.pid))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+    @property
+    def growth(self):
+        return self.peak - self.before
+
+    def wait_returned(self, slack):
+        """Returns when the memory is back at what it was, but for `slack` bytes."""
+        wait_until(lambda: resident_bytes(self.pid) < self.before + slack, 20, "the memory has come back")
+
+
+class Fleet:
+    """Graders that have a job each, beat, send results and take the next job; a client that submits small runs.
+    `worst` is the longest that any of them waited, by what it was."""
+
+    def __init__(self, stack, graders=3, jobs=500):
+        self.stack = stack
+        self.run = stack.api.submit_and_start(run_of(jobs))
+        self.graders = [stack.grader(hostname=f"known{number}", concurrency=1) for number in range(graders)]
+        self.jobs = [grader.take() for grader in self.graders]
+        for grader in self.graders:
+            assert grader.beat().status_code == 200
+        self.worst = {}
+
+    def time(self, what, function, *arguments, **more):
+        begun = time.monotonic()
+        answer = function(*arguments, **more)
+        self.worst[what] = max(self.worst.get(what, 0), time.monotonic() - begun)
+        return answer
+
+    def round(self):
+        for number, grader in enumerate(self.graders):
+            for style in ("form", "json", "query"):
+                assert self.time("heartbeat", grader.beat, style).status_code == 200
+            self.time("result", grader.finish, self.jobs[number], "x" * 100_000)
+            self.jobs[number] = grader.take()
+        self.time("submission", self.stack.api.submit, run_of(3))
+
+    def work(self, seconds):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.round()
+            time.sleep(0.1)
+
+    def check(self, seconds=1):
+        """Nobody waited long, and no job was taken from anybody."""
+        assert max(self.worst.values()) < seconds * PATIENCE, self.worst
+        ended = self.stack.database.db.job_leases.count_documents({"ended": {"$exists": True}, "run": self.run})
+        assert ended == 0
+        lost = self.stack.database.db.job_leases.count_documents({"_id": {"$regex": f"^{self.run}"}, "ended": "lost"})
+        assert lost == 0
+
+    def end(self):
+        self.stack.api.cancel(self.run)
+        for grader, job in zip(self.graders, self.jobs, strict=True):
+            grader.finish(job)
+
+
+class RawSocket:
+    """A registered websocket that writes frames by hand, masked with zeros."""
+
+    def __init__(self, url, token, name):
+        self.link = dial(url)
+        key = base64.b64encode(os.urandom(16)).decode()
+        lines = [
+            f"GET /api/v1/worker_ws/{name} HTTP/1.1",
+            "Host: localhost",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            f"Sec-WebSocket-Key: {key}",
+            f"Authorization: Bearer {token}",
+            "",
+            "",
+        ]
+        self.link.sendall("\r\n".join(lines).encode())
+        assert b" 101 " in self.link.recv(4096)
+        self.send(json.dumps({"type": "register", "args": {"hostname": "host"}}).encode())
+        assert b"true" in self.link.recv(4096)
+
+    @staticmethod
+    def frame(length, opcode=1, is_final=True):
+        first = (0x80 if is_final else 0) | opcode
+        if length < 126:
+            return struct.pack("!BB4x", first, 0x80 | length)
+        if length < 65536:
+            return struct.pack("!BBH4x", first, 0x80 | 126, length)
+        return struct.pack("!BBQ4x", first, 0x80 | 127, length)
+
+    def send(self, text, **options):
+        self.link.sendall(self.frame(len(text), **options) + text)
+
+    def send_unfinished(self, claimed, sent):
+        """Begins a message of `claimed` bytes and sends `sent` of them, or as many as are read."""
+        self.link.settimeout(1)
+        part = b"x" * PART
+        with contextlib.suppress(OSError):
+            self.link.sendall(self.frame(claimed))
+            while sent > 0:
+                sent -= self.link.send(part[:sent])
+
+    def close_code(self, seconds):
+        """With which the server closes it."""
+        self.link.settimeout(seconds * PATIENCE)
+        data = self.link.recv(4096)
+        assert data[:1] == b"\x88", data
+        return struct.unpack("!H", data[2:4])[0], data[4 : 2 + data[1]].decode()
+
+    def close(self):
+        self.link.close()

@@ -1,0 +1,304 @@
+"""Bodies, JSON and websocket messages that are meant to do harm: graders that are known feel nothing of it, and memory
+is bounded and comes back."""
+
+import json
+import secrets
+import threading
+
+import pytest
+from broadway import ROUTE
+from course import COURSES
+from course_names import bearer, unique
+from harness import run_stack
+from hostile import MIB, Attack, Fleet, RawSocket, Watch, bomb, dial, drip, head_of, post, status_of
+from pipelines import run_of
+from raw import exchange
+from socket_grader import SocketGrader
+from waiting import PATIENCE, is_instrumented, wait_until
+
+JOB = f"{ROUTE}/grading_job/{'0' * 32}"
+LARGE = 16 * MIB - 1
+TIMEOUT_S = 5
+BUDGET = 480 * MIB  # of all pools
+SLACK = 96 * MIB  # of the allocator, the definitions' cache, the rest of the process
+
+
+@pytest.fixture(scope="module")
+def attacked_stack(tmp_path_factory):
+    """One replica whose heartbeats are due every second."""
+    config = tmp_path_factory.mktemp("courses") / "courses.json"
+    config.write_text(json.dumps(COURSES), encoding="utf-8")
+    api = (f"request-timeout={TIMEOUT_S}", f"course-config={config}")
+    yield from run_stack(tmp_path_factory, "attacked", both=("heartbeat-interval=1",), api=api)
+
+
+@pytest.fixture
+def fleet(attacked_stack):
+    fleet = Fleet(attacked_stack)
+    yield fleet
+    fleet.end()
+    attacked_stack.drain()
+    attacked_stack.stop_graders()
+
+
+@pytest.fixture
+def watch(attacked_stack, fleet):
+    with Watch(attacked_stack.pid("api-0")) as watch:
+        yield watch
+
+
+def check_memory(watch, bound):
+    if not is_instrumented():
+        assert watch.growth < bound, f"{watch.growth / MIB:.0f} MiB"
+        watch.wait_returned(SLACK)
+
+
+COURSE_ADMIN = f"Authorization: Bearer {COURSES['cs225']['tokens'][0]}"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        (f"{ROUTE}/heartbeat", ()),
+        (JOB, ()),
+        (f"{ROUTE}/grading_run", ()),
+        (f"{ROUTE}/grading_run/cs225/hw1", (COURSE_ADMIN,)),
+        (f"{ROUTE}/grading_config/cs225/hw1", (COURSE_ADMIN,)),
+        (f"{ROUTE}/grading_job/nobody", ("Authorization: Bearer wrong",)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_seventeen_clients_that_drip_large_bodies_keep_no_grader_out(attacked_stack, fleet, watch, path, headers):
+    act = drip(attacked_stack.urls[0], path, LARGE, *headers)
+    with Attack(17, act):
+        fleet.work(2 * TIMEOUT_S)
+    fleet.check()
+    check_memory(watch, BUDGET + SLACK)
+
+
+def test_a_drip_behind_a_large_body_is_ended(attacked_stack):
+    with dial(attacked_stack.urls[0]) as link:
+        link.sendall(head_of(JOB, LARGE) + b"x" * (LARGE - 65536))
+        link.settimeout(1)
+
+        def is_told():
+            link.send(b"x" * 1200)
+            try:
+                return status_of(link)
+            except TimeoutError:
+                return None
+
+        assert wait_until(is_told, TIMEOUT_S + 5, "the request is ended") == 408
+
+
+def test_many_small_bodies_that_never_end_keep_no_heartbeat_out(attacked_stack, fleet):
+    act = drip(attacked_stack.urls[0], f"{ROUTE}/grading_run", 128 * 1024 - 1, at_once=100_000)
+    with Attack(300, act):
+        fleet.work(TIMEOUT_S)
+    fleet.check(2)
+
+
+@pytest.mark.parametrize("size", [2 * MIB, LARGE], ids=["2 MB", "16 MB"])
+def test_json_bombs_make_no_trees(attacked_stack, fleet, watch, size):
+    url = attacked_stack.urls[0]
+    cluster = f"Authorization: Bearer {attacked_stack.cluster_token}"
+    for path, key, headers in (
+        (f"{ROUTE}/heartbeat", "worker_id", ()),
+        (f"{ROUTE}/worker_register", "token", ()),
+        (f"{ROUTE}/worker/{unique()}", "hostname", (cluster,)),
+        (JOB, "worker_id", ()),
+        (JOB, "result", ()),
+        (f"{ROUTE}/grading_run", "students", ()),
+        (f"{ROUTE}/grading_job/{unique()}", "results", (cluster,)),
+    ):
+        with Attack(4, post(url, path, bomb(size, key), *headers)) as attack:
+            fleet.work(1)
+        assert attack.statuses and set(attack.statuses) <= {400, 401, 405, 413, 503, None}, (path, attack.statuses)
+    fleet.check()
+    check_memory(watch, BUDGET + SLACK)
+
+
+@pytest.mark.parametrize("path", [JOB, f"{ROUTE}/grading_run"])
+def test_sixteen_clients_with_bombs_make_no_result_slow(attacked_stack, fleet, watch, path):
+    with Attack(16, post(attacked_stack.urls[0], path, bomb(3 * MIB))):
+        fleet.work(5)
+    fleet.check()
+    check_memory(watch, BUDGET + SLACK)
+
+
+def test_a_bomb_in_a_form_is_one_too(attacked_stack, fleet, watch):
+    text = bomb(3 * MIB, "stdout").decode()
+    body = f"worker_id={fleet.graders[0].id}&result=x&logs={text}".encode()
+    with Attack(8, post(attacked_stack.urls[0], JOB, body)) as attack:
+        fleet.work(2)
+    assert set(attack.statuses) <= {400, 413, 503, None}
+    fleet.check()
+    check_memory(watch, BUDGET + SLACK)
+
+
+def test_each_route_says_how_long_its_body_may_be(attacked_stack):
+    run = secrets.token_hex(12)
+    for path, length, limit in (
+        (f"{ROUTE}/heartbeat", 5000, 4096),
+        (f"{ROUTE}/grading_run/{run}", 5000, 4096),
+        (f"{ROUTE}/grading_run/{run}/cancel", 5000, 4096),
+        (f"{ROUTE}/grading_run", 16 * MIB + 1, 16 * MIB),
+        (JOB, 16 * MIB + 1, 16 * MIB),
+    ):
+        answer = exchange(attacked_stack.urls[0], head_of(path, length))
+        assert answer.status == 413 and answer.error == f"the body is larger than {limit} bytes"
+
+
+def test_json_of_a_heartbeat_has_few_values(attacked_stack):
+    answer = attacked_stack.api.request("POST", f"{ROUTE}/heartbeat", json={"worker_id": [{}] * 100})
+    assert answer.status_code == 413 and answer.json()["error"] == "the body has 103 keys and values, the limit is 64"
+
+
+def test_a_result_is_taken_while_unknown_bodies_fill_their_pool(attacked_stack, fleet):
+    act = drip(attacked_stack.urls[0], JOB, LARGE, begin=b'{"result": "')
+    with Attack(24, act):
+        wait_until(lambda: held(attacked_stack, "unknown") > 150 * MIB, 10, "the pool is filled")
+        for number, grader in enumerate(fleet.graders):
+            fleet.time("result", grader.finish, fleet.jobs[number], "x" * 3 * MIB)
+            fleet.jobs[number] = grader.take()
+    fleet.check()
+    wait_until(lambda: held(attacked_stack, "unknown") == 0, 10, "all of it is given back")
+
+
+def test_a_worker_named_behind_its_result_is_taken_as_well(attacked_stack, fleet):
+    body = json.dumps({"result": "x" * MIB, "worker_id": fleet.graders[0].id})
+    path = f"{ROUTE}/grading_job/{fleet.jobs[0]['job_id']}"
+    assert attacked_stack.api.request("POST", path, content=body).status_code == 200
+    fleet.jobs[0] = fleet.graders[0].take()
+
+
+def held(stack, pool):
+    """What a pool of the first replica holds, by its metrics."""
+    text = metrics_of(stack)
+    line = next(
+        line for line in text.splitlines() if line.startswith(f'broadway_api_memory_held_bytes{{pool="{pool}"}}')
+    )
+    return float(line.split()[-1])
+
+
+def metrics_of(stack):
+    answer = exchange(stack.described["api"][0]["internal_url"], "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return answer.body.decode()
+
+
+def test_a_heartbeat_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, fleet):
+    """No other word of these graders is heard for five intervals."""
+
+    def beat_too_long():
+        for grader in fleet.graders:
+            path = f"{ROUTE}/heartbeat?worker_id={grader.id}"
+            assert exchange(attacked_stack.urls[0], head_of(path, 5000)).status == 413
+        return False
+
+    with pytest.raises(AssertionError, match="still not so"):
+        wait_until(beat_too_long, 5 / PATIENCE, "five intervals are over")
+    fleet.worst["none"] = 0
+    fleet.check()
+
+
+def test_a_result_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, fleet):
+    def send_too_much():
+        for grader, job in zip(fleet.graders, fleet.jobs, strict=True):
+            path = f"{ROUTE}/grading_job/{job['job_id']}?worker_id={grader.id}"
+            assert exchange(attacked_stack.urls[0], head_of(path, 17 * MIB)).status == 413
+        return False
+
+    with pytest.raises(AssertionError, match="still not so"):
+        wait_until(send_too_much, 5 / PATIENCE, "five intervals are over")
+    fleet.worst["none"] = 0
+    fleet.check()
+
+
+# ---- Websockets
+
+
+@pytest.fixture
+def raw_sockets(attacked_stack):
+    made = []
+
+    def make(count):
+        token = attacked_stack.cluster_token
+        made.extend(RawSocket(attacked_stack.urls[0], token, unique("raw")) for _ in range(count))
+        return made
+
+    yield make
+    for raw_socket in made:
+        raw_socket.close()
+
+
+def test_eighty_unfinished_messages_hold_a_bounded_amount(attacked_stack, fleet, watch, raw_sockets):
+    sockets = raw_sockets(80)
+    other = SocketGrader(attacked_stack.urls[0], attacked_stack.cluster_token)
+    senders = [threading.Thread(target=each.send_unfinished, args=(LARGE, 15 * MIB)) for each in sockets]
+    for sender in senders:
+        sender.start()
+    fleet.work(TIMEOUT_S)
+    other.ping()
+    for sender in senders:
+        sender.join()
+    fleet.check()
+    codes = {each.close_code(4 * TIMEOUT_S) for each in sockets}
+    assert codes <= {
+        (1008, "this message was not sent in the time it has"),
+        (1013, "too many large messages are under way"),
+    }
+    other.close()
+    if not is_instrumented():
+        assert watch.growth < 96 * MIB + SLACK, f"{watch.growth / MIB:.0f} MiB"
+    check_memory(watch, BUDGET)
+
+
+def test_fragments_of_a_message_come_to_no_more_than_its_limit(attacked_stack, raw_sockets):
+    (raw_socket,) = raw_sockets(1)
+    raw_socket.send(b"x" * 15 * MIB, is_final=False)
+    raw_socket.send(b"x" * 2 * MIB, opcode=0)
+    assert raw_socket.close_code(5) == (1009, "the message is too large")
+
+
+def test_a_claimed_length_costs_nothing(attacked_stack, watch, raw_sockets):
+    for raw_socket in raw_sockets(80):
+        raw_socket.send_unfinished(LARGE, 100)
+    assert held(attacked_stack, "websocket") + held(attacked_stack, "first") < 2 * MIB
+
+
+def test_large_results_of_many_websockets_all_arrive(attacked_stack):
+    """Together they are more than there is room for at a time: some wait, none is refused."""
+    staff = bearer(COURSES["cs225"]["tokens"][0])
+    count, assignment = 16, unique()
+    config = {"student_pipeline": [{"image": "alpine:3.20"}]}
+    path = f"{ROUTE}/grading_config/cs225/{assignment}"
+    assert attacked_stack.api.request("POST", path, json=config, headers=staff).status_code == 200
+    graders = [SocketGrader(attacked_stack.urls[0], attacked_stack.cluster_token) for _ in range(count)]
+    run = {"students_env": [{"netid": f"s{number}"} for number in range(count)]}
+    path = f"{ROUTE}/grading_run/cs225/{assignment}"
+    started = attacked_stack.api.request("POST", path, json=run, headers=staff)
+    assert started.status_code == 200, started.text
+    jobs = [grader.take() for grader in graders]
+    logs = {"stdout": "x" * 7 * MIB}
+    senders = [
+        threading.Thread(target=grader.finish, args=(job,), kwargs={"logs": logs})
+        for grader, job in zip(graders, jobs, strict=True)
+    ]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join(30 * PATIENCE)
+    results = attacked_stack.database.db.job_results
+    ids = [job["grading_job_id"] for job in jobs]
+    wait_until(lambda: results.count_documents({"_id": {"$in": ids}}) == count, 30, "all results are stored")
+    for grader in graders:
+        grader.close()
+
+
+def test_a_small_run_is_submitted_while_large_ones_drip(attacked_stack, fleet):
+    act = drip(attacked_stack.urls[0], f"{ROUTE}/grading_run", LARGE)
+    with Attack(24, act):
+        wait_until(lambda: held(attacked_stack, "unknown") > 150 * MIB, 10, "the pool is filled")
+        for _ in range(5):
+            fleet.time("submission", attacked_stack.api.submit, run_of(100))
+    fleet.check()
