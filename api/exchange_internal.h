@@ -36,6 +36,7 @@ struct answer {
     bool asks_for_token;         /* WWW-Authenticate */
     bool closes;                 /* Connection: close */
     struct event_stream *stream; /* instead of a body; own until its response is made */
+    struct answer_stream *parts; /* the same, of an answer that is sent while it is made */
     const char *cors;            /* Access-Control-Allow-Origin, static; NULL: no such header */
     char *allow;                 /* own; NULL: no such header */
 };

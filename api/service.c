@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/access.h"
+#include "api/answer_stream.h"
 #include "api/api.h"
 #include "api/api_metrics.h"
 #include "api/auth.h"
@@ -190,11 +191,13 @@ static enum bw_code start_memory(struct service *service, struct bw_error *error
     api->course_workers = worker_cache_new(
         &(struct worker_cache_settings){.store = api->worker_store, .protocol = PROTOCOL_COURSE});
     api->hand_outs = hand_out_table_new();
+    api->answer_streams = answer_streams_new(&api->executor);
     return BW_OK;
 }
 
 static void stop_memory(struct service *service)
 {
+    answer_streams_free(service->api.answer_streams);
     hand_out_table_free(service->api.hand_outs);
     worker_cache_free(service->api.workers);
     worker_cache_free(service->api.course_workers);
@@ -335,6 +338,7 @@ static enum bw_code start_public_front(struct service *service, struct bw_error 
 
 static void stop_public_front(struct service *service)
 {
+    answer_streams_end(service->api.answer_streams); /* no connection may wait for more of one */
     front_close(service->api.public_front);
 }
 
