@@ -29,19 +29,20 @@ struct api {
     struct auth_keys *auth;       /* api/auth.h: token hashes, failure limits */
     struct memory_budget *memory; /* api/memory_budget.h: what requests and messages hold */
     struct executor *executor;    /* api/executor.h: threads for what may wait for the database */
-    struct definition_cache *definitions; /* api/definition_cache.h */
-    struct worker_cache *workers;         /* api/worker_cache.h: of the seed protocol */
-    struct worker_cache *course_workers;  /* the same of the course protocol */
-    struct course_table *courses;         /* api/course_table.h: courses and their tokens */
-    struct poll_table *polls;             /* api/poll_table.h: parked polls */
-    struct hand_out_table *hand_outs;     /* api/hand_out_table.h: what this replica delivered */
-    struct signals *signals;              /* api/signals.h: what the scheduler is told */
-    struct questions *questions;          /* api/questions.h: what it is asked */
-    struct grader_presence *graders;      /* api/grader_presence.h: whether any is alive */
-    struct sockets *sockets;              /* api/sockets.h: of graders (api/course_socket.h) */
-    struct event_streams *streams;        /* api/event_streams.h */
-    struct under_way *under_way;          /* api/under_way.h: what these have begun */
-    struct front *public_front;           /* api/front.h */
+    struct definition_cache *definitions;  /* api/definition_cache.h */
+    struct worker_cache *workers;          /* api/worker_cache.h: of the seed protocol */
+    struct worker_cache *course_workers;   /* the same of the course protocol */
+    struct course_table *courses;          /* api/course_table.h: courses and their tokens */
+    struct poll_table *polls;              /* api/poll_table.h: parked polls */
+    struct hand_out_table *hand_outs;      /* api/hand_out_table.h: what this replica delivered */
+    struct signals *signals;               /* api/signals.h: what the scheduler is told */
+    struct questions *questions;           /* api/questions.h: what it is asked */
+    struct grader_presence *graders;       /* api/grader_presence.h: whether any is alive */
+    struct sockets *sockets;               /* api/sockets.h: of graders (api/course_socket.h) */
+    struct event_streams *streams;         /* api/event_streams.h */
+    struct answer_streams *answer_streams; /* api/answer_stream.h */
+    struct under_way *under_way;           /* api/under_way.h: what these have begun */
+    struct front *public_front;            /* api/front.h */
     struct front *internal_front;
     struct metrics *metrics; /* api/api_metrics.h */
 

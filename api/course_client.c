@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/answer_stream.h"
 #include "api/api.h"
 #include "api/course_status.h"
 #include "api/definition_cache.h"
@@ -14,9 +15,13 @@
 #include "api/run_facts.h"
 #include "common/json_write.h"
 #include "common/course_definition.h"
+#include "common/course_size.h"
 #include "common/json.h"
 #include "common/store/grading_config_store.h"
 #include "common/store/log_store.h"
+
+/* A config is copied into each run that is started with it. */
+enum { CONFIG_MAX_BYTES = 1024 * 1024 };
 
 /* ---- Configs ---- */
 
@@ -26,6 +31,13 @@ enum bw_code course_config_put(struct api *api, struct exchange *exchange, struc
     char *text = json_write(request->arguments, JSON_COMPACT);
     if (text == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
+    if (strlen(text) > CONFIG_MAX_BYTES) {
+        size_t length = strlen(text);
+        free(text);
+        return bw_fail(error, BW_TOO_LARGE,
+                       "the grading config takes %zu bytes as compact JSON, the limit is %d",
+                       length, (int)CONFIG_MAX_BYTES);
+    }
     enum bw_code code = grading_config_store_put(api->grading_config_store, request->parts[0],
                                                  request->parts[1], text, strlen(text), error);
     free(text);
@@ -75,7 +87,7 @@ enum bw_code course_config_show(struct api *api, struct exchange *exchange, stru
 static enum bw_code define_run(struct api *api, const struct request *request,
                                struct definition **definition, struct bw_error *error)
 {
-    const struct definition_limits limits = {.allow_privileged = api->options->allow_privileged};
+    const struct definition_limits limits = api_options_limits(api->options);
     json_auto_t *config = NULL, *object = NULL;
     enum bw_code code = read_config(api, request, &config, error);
     if (code == BW_OK)
@@ -83,6 +95,8 @@ static enum bw_code define_run(struct api *api, const struct request *request,
     if (code == BW_OK)
         code = course_definition_make(request->parts[0], request->parts[1], config,
                                       request->arguments, &object, error);
+    if (code == BW_OK)
+        code = course_definition_check_size(object, &limits, error);
     if (code != BW_OK)
         return code;
     *definition = definition_of_course(object);
@@ -193,68 +207,94 @@ enum bw_code course_find_job(struct api *api, const char *course, const char *id
     return code;
 }
 
-static enum bw_code read_facts(struct api *api, const struct run *run,
-                               struct run_facts_found *found, struct bw_error *error)
+/* An answer about a run, in the protocol's envelope, and all that it is made of. */
+struct long_answer {
+    struct run run;
+    struct run_facts_found found;
+    struct definition *definition; /* NULL: it needs none */
+    struct course_answer answer;
+};
+
+static enum bw_code produce_answer(void *context, struct text_buffer *part, bool *is_last,
+                                   struct bw_error *error)
 {
-    static const struct run_view view = {0};
-    const struct run_facts_sources sources = {.leases = api->lease_store,
-                                              .results = api->result_store};
-    return run_facts_read(&sources, run, &view, found, error);
+    struct long_answer *answer = context;
+    (void)error;
+    if (!answer->answer.is_begun)
+        text_buffer_add_text(part, "{\"status\":\"success\",\"data\":");
+    *is_last = course_answer_write(&answer->answer, part);
+    if (*is_last)
+        text_buffer_add_text(part, "}");
+    return BW_OK;
+}
+
+static void release_answer(void *context)
+{
+    struct long_answer *answer = context;
+    definition_release(answer->definition);
+    run_facts_clear(&answer->found);
+    run_clear(&answer->run);
+    free(answer);
 }
 
 /* A fresh run's status is that of the system this protocol comes from, key by key. */
 enum { TOLD_AFTER_MS = 10000 };
 
-enum bw_code course_run_status(struct api *api, struct exchange *exchange, struct bw_error *error)
+/* Reads all that the answer needs; what was read is released with it, however this ends. */
+static enum bw_code read_answer(struct api *api, const struct request *request,
+                                struct long_answer *answer, struct bw_error *error)
 {
-    const struct request *request = exchange_request(exchange);
-    struct run run;
-    struct run_facts_found found;
-    enum bw_code code = course_find_run(api, request->parts[0], request->parts[1], &run, error);
+    const struct run_facts_sources sources = {.leases = api->lease_store,
+                                              .results = api->result_store};
+    enum bw_code code = course_find_run(api, request->parts[0], request->parts[1], &answer->run,
+                                        error);
     if (code != BW_OK)
         return code;
-    code = read_facts(api, &run, &found, error);
-    if (code == BW_OK) {
-        const char *missing = run_status_has_queued(&run, found.jobs)
-                                  ? grader_presence_missing(api->graders, &run, TOLD_AFTER_MS)
-                                  : NULL;
-        exchange_succeed(exchange, course_status_answer(&run, found.jobs, missing));
-        run_facts_clear(&found);
-    }
-    run_clear(&run);
+    if (answer->answer.kind == COURSE_ANSWER_ENV)
+        code = definition_cache_get(api->definitions, answer->run.id, &answer->definition, error);
+    if (code == BW_NOT_FOUND)
+        return BW_INTERNAL;
+    if (code == BW_OK)
+        code = run_facts_read(&sources, &answer->run, &answer->found, error);
+    answer->answer.run = &answer->run;
+    answer->answer.definition = answer->definition;
+    answer->answer.facts = answer->found.jobs;
+    if (code == BW_OK && answer->answer.kind == COURSE_ANSWER_STATUS &&
+        run_status_has_queued(&answer->run, answer->found.jobs))
+        answer->answer.waiting_for = grader_presence_missing(api->graders, &answer->run,
+                                                             TOLD_AFTER_MS);
     return code;
 }
 
-static enum bw_code show_env(struct api *api, const struct run *run, json_t **answer,
-                             struct bw_error *error)
+static enum bw_code answer_about_run(struct api *api, struct exchange *exchange,
+                                     enum course_answer_kind kind, struct bw_error *error)
 {
-    struct definition *definition;
-    struct run_facts_found found;
-    enum bw_code code = definition_cache_get(api->definitions, run->id, &definition, error);
-    if (code != BW_OK)
-        return code == BW_NOT_FOUND ? BW_INTERNAL : code;
-    code = read_facts(api, run, &found, error);
-    if (code == BW_OK) {
-        *answer = course_env_answer(run, definition, found.jobs);
-        run_facts_clear(&found);
+    struct long_answer *answer = calloc(1, sizeof *answer);
+    if (answer == NULL)
+        abort();
+    answer->answer.kind = kind;
+    enum bw_code code = read_answer(api, exchange_request(exchange), answer, error);
+    if (code != BW_OK) {
+        release_answer(answer);
+        return code;
     }
-    definition_release(definition);
-    return code;
+    const struct answer_source source = {.produce = produce_answer,
+                                         .release = release_answer,
+                                         .context = answer,
+                                         .held_bytes = answer->found.count *
+                                                       sizeof *answer->found.jobs};
+    answer_stream_send(api->answer_streams, exchange, &source);
+    return BW_OK;
+}
+
+enum bw_code course_run_status(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    return answer_about_run(api, exchange, COURSE_ANSWER_STATUS, error);
 }
 
 enum bw_code course_run_env(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
-    const struct request *request = exchange_request(exchange);
-    struct run run;
-    json_t *answer = NULL;
-    enum bw_code code = course_find_run(api, request->parts[0], request->parts[1], &run, error);
-    if (code != BW_OK)
-        return code;
-    code = show_env(api, &run, &answer, error);
-    run_clear(&run);
-    if (code == BW_OK)
-        exchange_succeed(exchange, answer);
-    return code;
+    return answer_about_run(api, exchange, COURSE_ANSWER_ENV, error);
 }
 
 /* ---- Logs ---- */

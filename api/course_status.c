@@ -63,62 +63,103 @@ static const char *job_state(const struct job_fact *fact)
     return fact->is_live ? "grading job is running" : "grading job has been scheduled";
 }
 
-/* What a job shows, in either answer; new reference. */
-typedef json_t *show_job(const struct job_id *job, const struct job_fact *fact,
-                         const struct definition *definition);
+/* ---- The answers ---- */
 
-static json_t *show_state(const struct job_id *job, const struct job_fact *fact,
-                          const struct definition *definition)
+/* The jobs of each kind, in the order in which they are written. */
+static const struct step {
+    enum job_kind kind;
+    const char *keys[2]; /* by enum course_answer_kind */
+} steps[] = {
+    {JOB_PRE, {"pre_processing_job_state", "pre_processing_env"}},
+    {JOB_POST, {"post_processing_job_state", "post_processing_env"}},
+    {JOB_STUDENT, {"student_jobs_state", "student_env"}},
+};
+
+enum { STEPS = sizeof steps / sizeof *steps };
+
+/* "KEY": and what begins its value. */
+static void write_key(struct text_buffer *text, const char *key, const char *more)
 {
-    (void)job, (void)definition;
-    return json_string(job_state(fact));
+    text_buffer_add_text(text, "\"");
+    text_buffer_add_text(text, key);
+    text_buffer_add_text(text, "\":");
+    text_buffer_add_text(text, more);
 }
 
-static json_t *show_env(const struct job_id *job, const struct job_fact *fact,
-                        const struct definition *definition)
+static void write_job(struct course_answer *answer, enum job_kind kind, struct text_buffer *text)
 {
-    (void)fact;
-    return course_job_env(definition_object(definition), job);
+    struct job_id id = {.kind = kind, .index = answer->index};
+    char shown[JOB_ID_SIZE];
+    uint32_t slot = first_slot(answer->run, kind) + answer->index;
+    snprintf(id.run, sizeof id.run, "%s", answer->run->id);
+    if (answer->index++ > 0)
+        text_buffer_add_text(text, ",");
+    write_key(text, job_id_format(&id, shown), "");
+    if (answer->kind == COURSE_ANSWER_STATUS)
+        text_buffer_add_new(text, json_string(job_state(&answer->facts[slot])));
+    else
+        text_buffer_add_new(text, course_job_env(definition_object(answer->definition), &id));
 }
 
-/* {job id: ...} of all jobs of a kind. */
-static json_t *show_jobs(const struct run *run, const struct definition *definition,
-                         const struct job_fact *facts, enum job_kind kind, show_job *show)
+/* What has begun is asked once for each step, not for each job: it looks at all of them. */
+static void begin_step(struct course_answer *answer)
 {
-    bool is_shown = has_begun(run, facts, run_status_phase(run, facts), kind);
-    if (!is_shown && kind != JOB_STUDENT)
-        return json_null();
-    json_t *jobs = json_object();
-    uint32_t count = is_shown ? slot_count(run, kind) : 0;
-    struct job_id id = {.kind = kind};
-    snprintf(id.run, sizeof id.run, "%s", run->id);
-    for (uint32_t i = 0; i < count; i++) {
-        char text[JOB_ID_SIZE];
-        id.index = i;
-        json_object_set_new(jobs, job_id_format(&id, text),
-                            show(&id, &facts[first_slot(run, kind) + i], definition));
+    enum job_kind kind = steps[answer->step].kind;
+    bool is_shown = has_begun(answer->run, answer->facts, answer->phase, kind);
+    answer->count = is_shown ? slot_count(answer->run, kind) : 0;
+    answer->index = 0;
+}
+
+static void write_begin(struct course_answer *answer, struct text_buffer *text)
+{
+    answer->is_begun = true;
+    answer->phase = run_status_phase(answer->run, answer->facts);
+    begin_step(answer);
+    text_buffer_add_text(text, "{");
+    if (answer->kind != COURSE_ANSWER_STATUS)
+        return;
+    write_key(text, "state", "\"");
+    text_buffer_add_text(text, course_run_state(answer->phase));
+    text_buffer_add_text(text, "\",");
+}
+
+/* Of what has not begun there is nothing, or an empty object. */
+static void write_nothing(enum job_kind kind, const char *key, struct text_buffer *text)
+{
+    write_key(text, key, kind == JOB_STUDENT ? "{}" : "null");
+}
+
+static void write_end(const struct course_answer *answer, struct text_buffer *text)
+{
+    if (answer->waiting_for != NULL) {
+        text_buffer_add_text(text, ",");
+        write_key(text, "waiting_for", "");
+        text_buffer_add_new(text, json_string(answer->waiting_for));
     }
-    return jobs;
+    text_buffer_add_text(text, "}");
 }
 
-json_t *course_status_answer(const struct run *run, const struct job_fact *facts,
-                             const char *waiting_for)
+bool course_answer_write(struct course_answer *answer, struct text_buffer *text)
 {
-    json_t *status = json_pack(
-        "{s:s,s:o,s:o,s:o}", "state", course_run_state(run_status_phase(run, facts)),
-        "pre_processing_job_state", show_jobs(run, NULL, facts, JOB_PRE, show_state),
-        "post_processing_job_state", show_jobs(run, NULL, facts, JOB_POST, show_state),
-        "student_jobs_state", show_jobs(run, NULL, facts, JOB_STUDENT, show_state));
-    if (waiting_for != NULL)
-        json_object_set_new(status, "waiting_for", json_string(waiting_for));
-    return status;
-}
-
-json_t *course_env_answer(const struct run *run, const struct definition *definition,
-                          const struct job_fact *facts)
-{
-    return json_pack("{s:o,s:o,s:o}", "pre_processing_env",
-                     show_jobs(run, definition, facts, JOB_PRE, show_env), "post_processing_env",
-                     show_jobs(run, definition, facts, JOB_POST, show_env), "student_env",
-                     show_jobs(run, definition, facts, JOB_STUDENT, show_env));
+    if (!answer->is_begun)
+        write_begin(answer, text);
+    const struct step *step = &steps[answer->step];
+    const char *key = step->keys[answer->kind];
+    if (answer->count == 0)
+        write_nothing(step->kind, key, text);
+    else if (answer->index == 0)
+        write_key(text, key, "{");
+    if (answer->index < answer->count)
+        write_job(answer, step->kind, text);
+    if (answer->index < answer->count)
+        return false;
+    if (answer->count > 0)
+        text_buffer_add_text(text, "}");
+    if (++answer->step == STEPS) {
+        write_end(answer, text);
+        return true;
+    }
+    text_buffer_add_text(text, ",");
+    begin_step(answer);
+    return false;
 }

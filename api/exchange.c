@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/answer_stream.h"
+#include "api/api.h"
 #include "api/exchange_internal.h"
 #include "common/json_write.h"
 #include "common/clock.h"
@@ -102,13 +104,17 @@ static void finish(struct exchange *exchange)
     atomic_fetch_sub(&host->answering, 1);
 }
 
+static const char *usual_type(const struct exchange *exchange)
+{
+    bool is_course = exchange->request.form == FORM_COURSE;
+    return is_course ? "application/json; charset=UTF-8" : "application/json";
+}
+
 void exchange_answer(struct exchange *exchange, int status, char *body, const char *type)
 {
     exchange->answer.status = status;
     exchange->answer.body = body;
-    bool is_course = exchange->request.form == FORM_COURSE;
-    const char *usual = is_course ? "application/json; charset=UTF-8" : "application/json";
-    exchange->answer.type = type != NULL ? type : usual;
+    exchange->answer.type = type != NULL ? type : usual_type(exchange);
     finish(exchange);
 }
 
@@ -124,7 +130,10 @@ void exchange_answer_json(struct exchange *exchange, json_t *value)
 
 void exchange_succeed(struct exchange *exchange, json_t *data)
 {
-    exchange_answer_json(exchange, json_pack("{s:s,s:o}", "status", "success", "data", data));
+    json_t *value = json_pack("{s:s,s:o}", "status", "success", "data", data);
+    char *body = json_write(value, JSON_COMPACT);
+    json_decref(value);
+    answer_stream_send_text(exchange->host->api->answer_streams, exchange, body);
 }
 
 void exchange_tell_limits(struct exchange *exchange)
@@ -136,6 +145,14 @@ void exchange_answer_stream(struct exchange *exchange, struct event_stream *stre
 {
     exchange->answer.status = 200;
     exchange->answer.stream = stream;
+    finish(exchange);
+}
+
+void exchange_answer_long(struct exchange *exchange, struct answer_stream *stream)
+{
+    exchange->answer.status = 200;
+    exchange->answer.type = usual_type(exchange);
+    exchange->answer.parts = stream;
     finish(exchange);
 }
 

@@ -20,6 +20,7 @@
 
 struct exchange;
 struct route;
+struct answer_stream;
 struct event_stream;
 
 enum { ARGUMENT_MAX = 16, PATH_PARTS = 2 };
@@ -73,7 +74,8 @@ void exchange_answer(struct exchange *exchange, int status, char *body, const ch
 /* Answers 200 with a value, stolen. */
 void exchange_answer_json(struct exchange *exchange, json_t *value);
 
-/* Answers 200 in the course protocol's envelope: {"status": "success", "data": `data`}; stolen. */
+/* Answers 200 in the course protocol's envelope: {"status": "success", "data": `data`}; stolen.
+ * A long one is bounded as api/answer_stream.h says. */
 void exchange_succeed(struct exchange *exchange, json_t *data);
 
 /* The answer, if it is no refusal, also tells what a grader may send: api/grader_limits.h. To be
@@ -82,6 +84,10 @@ void exchange_tell_limits(struct exchange *exchange);
 
 /* Answers with a stream of events (api/event_streams.h), which is taken. */
 void exchange_answer_stream(struct exchange *exchange, struct event_stream *stream);
+
+/* Answers 200 with JSON that is sent while it is made (api/answer_stream.h, which calls this); the
+ * stream is taken. */
+void exchange_answer_long(struct exchange *exchange, struct answer_stream *stream);
 
 /* Answers a refusal in the form of the route's protocol; with Retry-After for BW_UNAVAILABLE and
  * BW_TOO_MANY, WWW-Authenticate for BW_UNAUTHORIZED. BW_NO_JOB: in the seed protocol an empty body.

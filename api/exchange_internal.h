@@ -38,6 +38,7 @@ struct answer {
     bool closes;                 /* Connection: close */
     bool tells_limits;           /* those of a grader, if the status is 200 */
     struct event_stream *stream; /* instead of a body; own until its response is made */
+    struct answer_stream *parts; /* the same, of an answer that is sent while it is made */
     const char *cors;            /* Access-Control-Allow-Origin, static; NULL: no such header */
     char *allow;                 /* own; NULL: no such header */
 };

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "api/admission.h"
+#include "api/answer_stream.h"
 #include "api/api.h"
 #include "api/body.h"
 #include "api/course_route.h"
@@ -147,6 +148,30 @@ static enum MHD_Result send_stream(struct front *front, struct exchange *exchang
     return result;
 }
 
+/* Like a stream. */
+static enum MHD_Result send_long(struct front *front, struct exchange *exchange)
+{
+    struct answer *answer = &exchange->answer;
+    struct answer_stream *parts = answer->parts;
+    answer->parts = NULL;
+    take_back(front, exchange);
+    note_finished(front, exchange);
+    struct MHD_Response *response = answer_stream_response(parts, exchange->connection,
+                                                           exchange->fd);
+    if (response == NULL)
+        return MHD_NO;
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->type);
+    if (answer->cors != NULL)
+        MHD_add_response_header(response, "Access-Control-Allow-Origin", answer->cors);
+    if (answer->cors != NULL && strcmp(answer->cors, "*") != 0)
+        MHD_add_response_header(response, "Vary", "Origin");
+    if (atomic_load(&front->is_stopping) || exchange_is_gone(exchange))
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    enum MHD_Result result = front_queue_response(exchange->connection, MHD_HTTP_OK, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
 /* Hands the request to ulfius, whose default endpoint is write_answer. It is told of the request
  * only now, so that it keeps nothing for those that wait; it wants two calls, one for the headers
  * and one for the end. */
@@ -157,6 +182,8 @@ static enum MHD_Result send_answer(struct front *front, struct exchange *exchang
     size_t no_upload = 0;
     if (exchange->answer.stream != NULL)
         return send_stream(front, exchange);
+    if (exchange->answer.parts != NULL)
+        return send_long(front, exchange);
     /* The server does not see the end of a client that comes together with its request: it would
      * keep the connection as idle. */
     if (atomic_load(&front->is_stopping) || exchange_is_gone(exchange))
@@ -573,6 +600,7 @@ void front_end_request(void *context, struct MHD_Connection *connection, void **
         atomic_fetch_sub(&front->upgraded, 1);
     if (exchange->answer.stream != NULL)
         event_stream_drop(exchange->answer.stream);
+    answer_stream_drop(exchange->answer.parts);
     bool is_begun = exchange->is_begun;
     exchange_free(exchange);
     body_clear(&body);

@@ -56,6 +56,10 @@ static const struct config_option table[] = {
      "From which web pages browsers may use the course protocol: * or one origin"},
     {"max-body-bytes", CONFIG_INTEGER, AT(max_body_bytes), "16777216", 1024, 256 * MIB, NULL,
      "BYTES", "Longest body of a request"},
+    {"max-job-bytes", CONFIG_INTEGER, AT(max_job_bytes), "2097152", 1024, 2 * MIB, NULL, "BYTES",
+     "Largest job of a run, its stages with their expanded environments as JSON"},
+    {"max-run-bytes", CONFIG_INTEGER, AT(max_run_bytes), "536870912", MIB, 1e12, NULL, "BYTES",
+     "The same of all jobs of a run together"},
     {"max-result-bytes", CONFIG_INTEGER, AT(max_result_bytes), "4194304", 1024, 12 * MIB, NULL,
      "BYTES", "Longest result of a job"},
     {"max-log-bytes", CONFIG_INTEGER, AT(max_log_bytes), "4194304", 1024, 7 * MIB, NULL, "BYTES",
@@ -105,6 +109,13 @@ static enum bw_code check_cors_origin(const char *origin, struct bw_error *error
     return bw_fail(error, BW_BAD_REQUEST,
                    "%s: must be * or one origin, like https://front.example.edu",
                    config_source("cors-origin"));
+}
+
+struct definition_limits api_options_limits(const struct api_options *options)
+{
+    return (struct definition_limits){.allow_privileged = options->allow_privileged,
+                                      .max_job_bytes = options->max_job_bytes,
+                                      .max_run_bytes = options->max_run_bytes};
 }
 
 enum bw_code api_options_read(struct api_options *options, int count, char **arguments,

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/definition.h"
 #include "common/error.h"
 
 struct api_options {
@@ -22,12 +23,16 @@ struct api_options {
         *second_client_token; /* valid besides, while one replaces the other; NULL: none */
     bool anonymous_clients, allow_privileged;
     int64_t heartbeat_interval_ms, poll_wait_ms, grace_ms;
+    int64_t max_job_bytes, max_run_bytes; /* common/job_size.h */
     int64_t max_body_bytes, max_result_bytes, max_log_bytes, max_connections, request_timeout_ms,
         max_connections_per_address; /* 0: half of those that are not known to be of anybody */
     int log_level, log_format;       /* common/log.h */
     char own_internal_url[128]; /* where internal_url points if it was not given: so this is not to
                                    be copied */
 };
+
+/* What a grading run may contain, by the flags. */
+struct definition_limits api_options_limits(const struct api_options *options);
 
 /* Reads them; see config_read. */
 enum bw_code api_options_read(struct api_options *options, int count, char **arguments,

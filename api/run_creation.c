@@ -44,8 +44,12 @@ struct creation {
     int64_t begun_ms;
     bool was_there; /* the definition: it may be swept as one that was left alone, until the run is
                      */
+    bool is_repeated; /* something stood there before: its text counts, whose keys may have another
+                         order */
     struct definition_commit stored;
-    struct run_commit run; /* its digest is that of the text; "" without an Idempotency-Key */
+    struct run_commit run;              /* its digest is that of the canonical text; "" without an
+                                           Idempotency-Key */
+    char text_digest[SHA256_TEXT_SIZE]; /* what an older version kept in its place */
 };
 
 static void creation_free(struct creation *creation)
@@ -63,7 +67,7 @@ static void settle(struct creation *creation, enum bw_code code, const struct bw
     struct exchange *exchange = creation->exchange;
     run_created *created = creation->created;
     const struct run run = creation->run.run;
-    if (code == BW_OK)
+    if (code == BW_OK && !creation->is_repeated)
         definition_cache_put(api->definitions, run.id, creation->definition);
     creation_free(creation);
     created(api, exchange, code, &run, code == BW_OK ? NULL : error);
@@ -80,23 +84,30 @@ static enum bw_code judge_failure(enum commit_outcome outcome, struct bw_error *
                    "the grading run could not be stored in time: the database can't be reached");
 }
 
-/* Something stands under this id. BW_OK: it came from the same request. `first` is its digest; one
- * that has none is of an older version, which judged by the definition. */
+/* Is `first` the digest of this run? Older versions kept none, or that of the text as it came. */
+static bool is_same_run(const struct creation *creation, const char *first)
+{
+    return first[0] == '\0' || strcmp(first, creation->run.digest) == 0 ||
+           strcmp(first, creation->text_digest) == 0;
+}
+
+/* Something stands under this id. BW_OK: it came from the same request. `first` is its digest. */
 static enum bw_code judge_duplicate(const struct creation *creation, const char *first,
                                     struct bw_error *error)
 {
     const char *digest = creation->run.digest;
     if (first == NULL || digest[0] == '\0') /* another try gets another id */
         return bw_fail(error, BW_UNAVAILABLE, "the grading run could not be stored: send it again");
-    if (first[0] != '\0' && strcmp(first, digest) != 0)
+    if (!is_same_run(creation, first))
         return bw_fail(error, BW_BAD_REQUEST,
                        "Idempotency-Key: it was used before, with another grading run");
     return BW_OK;
 }
 
-static enum bw_code judge(const struct creation *creation, enum commit_outcome outcome,
-                          const char *first, struct bw_error *error)
+static enum bw_code judge(struct creation *creation, enum commit_outcome outcome, const char *first,
+                          struct bw_error *error)
 {
+    creation->is_repeated = creation->is_repeated || outcome == COMMIT_DUPLICATE;
     if (outcome == COMMIT_DONE)
         return BW_OK;
     return outcome == COMMIT_DUPLICATE ? judge_duplicate(creation, first, error)
@@ -191,6 +202,23 @@ static enum bw_code make_text(struct creation *creation, struct bw_error *error)
     return BW_OK;
 }
 
+static void digest_text(const char *text, char digest[SHA256_TEXT_SIZE])
+{
+    secret_digest(&(struct digest_part){text, strlen(text)}, 1, digest);
+}
+
+/* By what another try under the same key is recognised. */
+static enum bw_code make_digests(struct creation *creation, struct bw_error *error)
+{
+    char *canonical = definition_canonical_text(creation->definition);
+    if (canonical == NULL)
+        return bw_fail(error, BW_INTERNAL, "memory is short");
+    digest_text(canonical, creation->run.digest);
+    digest_text(creation->text, creation->text_digest);
+    free(canonical);
+    return BW_OK;
+}
+
 /* A fresh id, or the one that belongs to the caller's key. */
 static enum bw_code choose_id(struct creation *creation, const char *caller, struct bw_error *error)
 {
@@ -206,9 +234,7 @@ static enum bw_code choose_id(struct creation *creation, const char *caller, str
                        (int)KEY_MAX);
     secret_digest((struct digest_part[]){{caller, strlen(caller)}, {key, length}}, 2, id);
     snprintf(run->id, sizeof run->id, "%.24s", id);
-    secret_digest(&(struct digest_part){creation->text, strlen(creation->text)}, 1,
-                  creation->run.digest);
-    return BW_OK;
+    return make_digests(creation, error);
 }
 
 enum bw_code run_create(struct api *api, struct exchange *exchange, const char *caller,

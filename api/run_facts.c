@@ -3,14 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/json.h"
-
 enum {
     LEASE_CHUNK = 256, /* more than a batch of the scheduler's leases: no gap can be as long */
     RESULT_CHUNK = 1000,
-    TEXT_CHUNK = 32,
-    LATER_WINDOW = 3, /* attempts after the first that are read at once */
-    TEXT_LIMIT = 64 * 1024 * 1024
+    LATER_WINDOW = 3 /* attempts after the first that are read at once */
 };
 
 struct reading {
@@ -20,7 +16,6 @@ struct reading {
     uint8_t *seen;  /* by slot: leases found by the last lease reading */
     uint32_t found; /* leases found by it in all */
     int64_t last_result_ms;
-    size_t text_bytes;
     struct bw_error *error;
 };
 
@@ -150,31 +145,6 @@ static void take_result(const struct result *result, void *context)
         reading->last_result_ms = result->finished_ms;
 }
 
-/* What the grader sent, or the reason, as a value. */
-static json_t *result_value(const struct result *result)
-{
-    json_t *value = NULL;
-    if (result->text != NULL &&
-        json_parse(result->text, result->text_length, "result", &value, NULL) == BW_OK)
-        return value;
-    return result->reason[0] == '\0' ? NULL : json_string(result->reason);
-}
-
-static void take_text(const struct result *result, void *context)
-{
-    struct reading *reading = context;
-    uint32_t slot;
-    if (!slot_of(reading->run, result->job, &slot))
-        return;
-    reading->text_bytes += result->text_length;
-    if (reading->text_bytes > TEXT_LIMIT)
-        return;
-    json_decref(reading->facts[slot].result);
-    reading->facts[slot].result = result_value(result);
-    if (reading->facts[slot].note == NULL && result->note[0] != '\0')
-        reading->facts[slot].note = json_string(result->note);
-}
-
 static enum bw_code read_results(struct reading *reading, const struct slots *slots)
 {
     char(*ids)[JOB_ID_SIZE] = allocate(RESULT_CHUNK, sizeof *ids);
@@ -187,25 +157,6 @@ static enum bw_code read_results(struct reading *reading, const struct slots *sl
     }
     free(ids);
     return code;
-}
-
-static enum bw_code read_texts(struct reading *reading, const struct slots *slots)
-{
-    char ids[TEXT_CHUNK][JOB_ID_SIZE];
-    for (uint32_t at = 0; at < slots->count; at += TEXT_CHUNK) {
-        uint32_t count = chunk_of(slots->count - at, TEXT_CHUNK);
-        make_ids(reading->run, slots->items + at, count, ids);
-        enum bw_code code = result_store_read(reading->sources->results,
-                                              (const char(*)[JOB_ID_SIZE])ids, count, true,
-                                              take_text, reading, reading->error);
-        if (code != BW_OK)
-            return code;
-        if (reading->text_bytes > TEXT_LIMIT)
-            return bw_fail(
-                reading->error, BW_BAD_REQUEST,
-                "limit: the results of that many students are over 64 MiB together, ask for fewer");
-    }
-    return BW_OK;
 }
 
 /* ---- In order ---- */
@@ -275,31 +226,8 @@ static void take_summary(const struct run *run, struct job_fact *facts, uint32_t
     }
 }
 
-static bool is_shown(const struct run *run, const struct run_view *view, uint32_t slot)
-{
-    enum job_kind kind;
-    uint32_t index;
-    run_slot_job(run->has_pre, run->students, slot, &kind, &index);
-    if (kind != JOB_STUDENT)
-        return true;
-    return view->with_students && index >= view->offset && index - view->offset < view->limit;
-}
-
-static enum bw_code read_shown_texts(struct reading *reading, const struct run_view *view,
-                                     uint32_t count)
-{
-    struct slots slots = {allocate(count, sizeof *slots.items), 0};
-    for (uint32_t slot = 0; slot < count; slot++)
-        if (reading->facts[slot].outcome != OUTCOME_NONE && is_shown(reading->run, view, slot))
-            slots.items[slots.count++] = slot;
-    enum bw_code code = read_texts(reading, &slots);
-    free(slots.items);
-    return code;
-}
-
 enum bw_code run_facts_read(const struct run_facts_sources *sources, const struct run *run,
-                            const struct run_view *view, struct run_facts_found *found,
-                            struct bw_error *error)
+                            struct run_facts_found *found, struct bw_error *error)
 {
     struct run_facts_found result = {
         .count = run_job_count(run->has_pre, run->students, run->has_post)};
@@ -308,8 +236,6 @@ enum bw_code run_facts_read(const struct run_facts_sources *sources, const struc
     reading.seen = allocate(result.count, sizeof *reading.seen);
     take_summary(run, result.jobs, result.count);
     enum bw_code code = read_kinds(&reading);
-    if (code == BW_OK && view->with_results)
-        code = read_shown_texts(&reading, view, result.count);
     free(reading.seen);
     result.last_result_ms = reading.last_result_ms;
     if (code == BW_OK)
@@ -321,10 +247,6 @@ enum bw_code run_facts_read(const struct run_facts_sources *sources, const struc
 
 void run_facts_clear(struct run_facts_found *found)
 {
-    for (uint32_t slot = 0; slot < found->count; slot++) {
-        json_decref(found->jobs[slot].result);
-        json_decref(found->jobs[slot].note);
-    }
     free(found->jobs);
     found->jobs = NULL;
     found->count = 0;

@@ -29,11 +29,10 @@ struct run_facts_found {
     int64_t last_result_ms; /* date of the latest result that was read; 0: none was */
 };
 
-/* Reads the facts of `run`, with the results that `view` shows. On BW_OK run_facts_clear is owed.
- * BW_UNAVAILABLE; BW_BAD_REQUEST: more results than fit one answer. */
+/* Reads the facts of `run`; what graders sent is read later, by result_texts.h. On BW_OK
+ * run_facts_clear is owed. BW_UNAVAILABLE. */
 enum bw_code run_facts_read(const struct run_facts_sources *sources, const struct run *run,
-                            const struct run_view *view, struct run_facts_found *found,
-                            struct bw_error *error) BW_CHECKED;
+                            struct run_facts_found *found, struct bw_error *error) BW_CHECKED;
 
 void run_facts_clear(struct run_facts_found *found);
 

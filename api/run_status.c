@@ -1,5 +1,8 @@
 #include "api/run_status.h"
 
+#include <jansson.h>
+#include <stdio.h>
+
 #include "common/clock.h"
 
 static uint32_t job_count(const struct run *run)
@@ -65,62 +68,51 @@ static enum job_outcome job_outcome(const struct job_fact *fact, enum run_phase 
     return is_left_over(fact, phase) ? OUTCOME_CANCELLED : fact->outcome;
 }
 
-/* What the grader sent, or why there is nothing of the kind. New reference. */
-static json_t *job_result(const struct job_fact *fact, enum run_phase phase)
+/* What the grader sent, or why there is nothing of the kind. */
+static enum bw_code write_result(const struct run_status *status, uint32_t slot,
+                                 struct text_buffer *text, struct bw_error *error)
 {
-    if (fact->result != NULL)
-        return json_incref(fact->result);
-    if (!is_left_over(fact, phase))
-        return json_null();
-    return json_string(phase == RUN_FAILED ? "not run: the job before the students failed"
-                                           : "the grading run was cancelled");
+    const struct job_fact *fact = &status->facts[slot];
+    text_buffer_add_text(text, ",\"result\":");
+    if (fact->outcome != OUTCOME_NONE)
+        return status->result(status->context, slot, text, error);
+    if (!is_left_over(fact, status->phase))
+        text_buffer_add_text(text, "null");
+    else
+        text_buffer_add_text(text, status->phase == RUN_FAILED
+                                       ? "\"not run: the job before the students failed\""
+                                       : "\"the grading run was cancelled\"");
+    return BW_OK;
 }
 
-/* Everything about one answer that its parts need. */
-struct answer {
-    const struct run *run;
-    const struct definition *definition;
-    const struct job_fact *facts;
-    const struct run_view *view;
-    enum run_phase phase;
-};
-
-/* {"job_id"[, "stages"], "status", "outcome", "attempts"[, "result"[, "note"]]}; `stages` is
- * stolen, NULL: none. */
-static json_t *job_answer(const struct answer *answer, uint32_t slot, json_t *stages)
+/* {"job_id"[, "stages"], "status", "outcome", "attempts"[, "result"[, "note"]]}; students show
+ * their stages. */
+static enum bw_code write_job(const struct run_status *status, uint32_t slot,
+                              struct text_buffer *text, struct bw_error *error)
 {
-    const struct job_fact *fact = &answer->facts[slot];
+    const struct job_fact *fact = &status->facts[slot];
     enum job_kind kind;
     uint32_t index;
-    char id[JOB_ID_SIZE];
-    run_slot_job(answer->run->has_pre, answer->run->students, slot, &kind, &index);
-    json_t *job = json_object();
-    json_object_set_new(job, "job_id", json_string(job_id_make(answer->run->id, kind, index, id)));
-    if (stages != NULL)
-        json_object_set_new(job, "stages", stages);
-    json_object_set_new(job, "status",
-                        json_string(status_names[job_status(fact, answer->phase, kind)]));
-    const char *outcome = outcome_name(job_outcome(fact, answer->phase));
-    json_object_set_new(job, "outcome", outcome == NULL ? json_null() : json_string(outcome));
-    json_object_set_new(job, "attempts", json_integer(fact->attempts));
-    if (answer->view->with_results)
-        json_object_set_new(job, "result", job_result(fact, answer->phase));
-    if (fact->note != NULL)
-        json_object_set(job, "note", fact->note);
-    return job;
-}
-
-static json_t *students_answer(const struct answer *answer)
-{
-    json_t *students = json_array();
-    uint32_t count = answer->run->students, offset = answer->view->offset;
-    uint32_t rest = offset < count ? count - offset : 0;
-    uint32_t shown = rest < answer->view->limit ? rest : answer->view->limit;
-    for (uint32_t i = offset; i < offset + shown; i++) {
-        json_t *stages = definition_student_stages(answer->definition, i);
-        json_array_append_new(students, job_answer(answer, first_student(answer->run) + i, stages));
+    char id[JOB_ID_SIZE], rest[128];
+    run_slot_job(status->run->has_pre, status->run->students, slot, &kind, &index);
+    text_buffer_add_text(text, "{\"job_id\":\"");
+    text_buffer_add_text(text, job_id_make(status->run->id, kind, index, id));
+    text_buffer_add_text(text, "\"");
+    if (kind == JOB_STUDENT) {
+        text_buffer_add_text(text, ",\"stages\":");
+        text_buffer_add_new(text, definition_student_stages(status->definition, index));
     }
-    return students;
+    const char *outcome = outcome_name(job_outcome(fact, status->phase)),
+               *quote = outcome != NULL ? "\"" : "";
+    snprintf(rest, sizeof rest, ",\"status\":\"%s\",\"outcome\":%s%s%s,\"attempts\":%u",
+             status_names[job_status(fact, status->phase, kind)], quote,
+             outcome != NULL ? outcome : "null", quote, (unsigned)fact->attempts);
+    text_buffer_add_text(text, rest);
+    enum bw_code code = BW_OK;
+    if (status->view.with_results)
+        code = write_result(status, slot, text, error);
+    text_buffer_add_text(text, "}");
+    return code;
 }
 
 bool run_status_has_queued(const struct run *run, const struct job_fact *facts)
@@ -136,7 +128,7 @@ bool run_status_has_queued(const struct run *run, const struct job_fact *facts)
     return false;
 }
 
-static json_t *progress_answer(const struct answer *answer)
+static json_t *progress_answer(const struct run_status *answer)
 {
     uint32_t total = job_count(answer->run), statuses[4] = {0}, outcomes[4] = {0};
     for (uint32_t slot = 0; slot < total; slot++) {
@@ -159,32 +151,81 @@ static json_t *date_answer(int64_t date_ms)
     return date_ms == 0 ? json_null() : json_string(date_format(date_ms, text));
 }
 
-static int64_t finished_date(const struct answer *answer, int64_t last_result_ms)
+static int64_t finished_date(const struct run_status *answer)
 {
     if (answer->run->finished_ms != 0 || !run_phase_is_over(answer->phase))
         return answer->run->finished_ms;
-    return last_result_ms != 0 ? last_result_ms : answer->run->started_ms;
+    return answer->last_result_ms != 0 ? answer->last_result_ms : answer->run->started_ms;
 }
 
-json_t *run_status_answer(const struct run *run, const struct definition *definition,
-                          const struct job_fact *facts, const struct run_view *view,
-                          int64_t last_result_ms, const char *waiting_for)
+/* A job before or after the students, as a member. */
+static enum bw_code write_step(const struct run_status *status, const char *key, uint32_t slot,
+                               struct text_buffer *text, struct bw_error *error)
 {
-    struct answer answer = {run, definition, facts, view, run_status_phase(run, facts)};
-    json_t *object = json_object();
-    if (view->with_students)
-        json_object_set_new(object, "student_statuses", students_answer(&answer));
+    text_buffer_add_text(text, "\"");
+    text_buffer_add_text(text, key);
+    text_buffer_add_text(text, "\":");
+    enum bw_code code = write_job(status, slot, text, error);
+    text_buffer_add_text(text, ",");
+    return code;
+}
+
+static void write_member(struct text_buffer *text, const char *key, json_t *value)
+{
+    text_buffer_add_text(text, ",\"");
+    text_buffer_add_text(text, key);
+    text_buffer_add_text(text, "\":");
+    text_buffer_add_new(text, value);
+}
+
+static enum bw_code write_end(const struct run_status *status, struct text_buffer *text,
+                              struct bw_error *error)
+{
+    const struct run *run = status->run;
+    enum bw_code code = BW_OK;
+    if (status->view.with_students)
+        text_buffer_add_text(text, "],");
     if (run->has_post)
-        json_object_set_new(object, "postprocessing_status",
-                            job_answer(&answer, job_count(run) - 1, NULL));
-    if (run->has_pre)
-        json_object_set_new(object, "preprocessing_status", job_answer(&answer, 0, NULL));
-    json_object_set_new(object, "state", json_string(run_phase_name(answer.phase)));
-    json_object_set_new(object, "created_at", date_answer(run->created_ms));
-    json_object_set_new(object, "started_at", date_answer(run->started_ms));
-    json_object_set_new(object, "finished_at", date_answer(finished_date(&answer, last_result_ms)));
-    json_object_set_new(object, "progress", progress_answer(&answer));
-    json_object_set_new(object, "waiting_for",
-                        waiting_for == NULL ? json_null() : json_string(waiting_for));
-    return object;
+        code = write_step(status, "postprocessing_status", job_count(run) - 1, text, error);
+    if (code == BW_OK && run->has_pre)
+        code = write_step(status, "preprocessing_status", 0, text, error);
+    text_buffer_add_text(text, "\"state\":\"");
+    text_buffer_add_text(text, run_phase_name(status->phase));
+    text_buffer_add_text(text, "\"");
+    write_member(text, "created_at", date_answer(run->created_ms));
+    write_member(text, "started_at", date_answer(run->started_ms));
+    write_member(text, "finished_at", date_answer(finished_date(status)));
+    write_member(text, "progress", progress_answer(status));
+    write_member(text, "waiting_for",
+                 status->waiting_for == NULL ? json_null() : json_string(status->waiting_for));
+    text_buffer_add_text(text, "}");
+    return code;
+}
+
+static void write_begin(struct run_status *status, struct text_buffer *text)
+{
+    const struct run_view *view = &status->view;
+    uint32_t count = status->run->students;
+    uint32_t rest = view->with_students && view->offset < count ? count - view->offset : 0;
+    status->is_begun = true;
+    status->phase = run_status_phase(status->run, status->facts);
+    status->next = first_student(status->run) + view->offset;
+    status->end = status->next + (rest < view->limit ? rest : view->limit);
+    text_buffer_add_text(text, view->with_students ? "{\"student_statuses\":[" : "{");
+}
+
+enum bw_code run_status_write(struct run_status *status, struct text_buffer *text, bool *is_last,
+                              struct bw_error *error)
+{
+    *is_last = false;
+    if (!status->is_begun) {
+        write_begin(status, text);
+        return BW_OK;
+    }
+    *is_last = status->next >= status->end;
+    if (*is_last)
+        return write_end(status, text, error);
+    if (status->next != first_student(status->run) + status->view.offset)
+        text_buffer_add_text(text, ",");
+    return write_job(status, status->next++, text, error);
 }

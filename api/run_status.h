@@ -1,6 +1,7 @@
 /*
- * run_status: the answer to "how is this run?", as a pure function of the run, its definition and a
- * few facts per job. No I/O, no clock; safe from any thread. run_facts.h collects the facts.
+ * run_status: the answer to "how is this run?", as a function of the run, its definition and a few
+ * facts per job, written piece by piece. No I/O but what `result` does, no clock. run_facts.h
+ * collects the facts, status_answer.h sends the answer.
  *
  * status of a job: Created (run not started, or the job's phase not reached), Queued, Running
  * (handed out, no result), Finished. In a run that is over every job is Finished; one without a
@@ -11,22 +12,20 @@
 #ifndef API_RUN_STATUS_H
 #define API_RUN_STATUS_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "common/definition.h"
+#include "common/error.h"
 #include "common/run.h"
 #include "common/store/run_store.h"
+#include "common/text_buffer.h"
 
 /* What is known of one job. */
 struct job_fact {
     enum job_outcome outcome; /* OUTCOME_NONE: no result yet */
     uint32_t attempts;        /* leases that counted: released ones don't, one that runs does */
     bool is_live;             /* its last lease has not ended */
-    json_t *result; /* what the grader sent, or the reason; NULL: not asked for, or nothing; owned
-                       by the facts */
-    json_t *note;   /* what was mended or cut in it; the same */
 };
 
 /* What is to be shown. */
@@ -41,11 +40,29 @@ enum run_phase run_status_phase(const struct run *run, const struct job_fact *fa
 /* Does any job wait for a grader? */
 bool run_status_has_queued(const struct run *run, const struct job_fact *facts);
 
-/* The answer, in which "waiting_for" is `waiting_for` or null. `definition` may be NULL if no
- * student is to be shown. `last_result_ms`: the date of the latest result, which stands for the end
- * of a run whose end is not on record yet; 0: not known. New reference; NULL: no memory. */
-json_t *run_status_answer(const struct run *run, const struct definition *definition,
-                          const struct job_fact *facts, const struct run_view *view,
-                          int64_t last_result_ms, const char *waiting_for);
+/* An answer that is being written; all but its place in it is set by the caller. */
+struct run_status {
+    const struct run *run;
+    const struct definition *definition; /* may be NULL if no student is to be shown */
+    const struct job_fact *facts;
+    struct run_view view;
+    int64_t last_result_ms;  /* the date of the latest result, which stands for the end of a run
+                                whose end is not on record yet; 0: not known */
+    const char *waiting_for; /* static; NULL: nothing that is missing */
+    /* With results: adds what the grader of a job that has an outcome sent, as JSON, or the reason
+     * in its place; behind it, where it was mended or cut, a member "note". */
+    enum bw_code (*result)(void *context, uint32_t slot, struct text_buffer *text,
+                           struct bw_error *error);
+    void *context;
+
+    bool is_begun;
+    enum run_phase phase;
+    uint32_t next, end; /* the students that are still to be shown, as slots */
+};
+
+/* Adds the next piece: a student's job, or all that comes before or after them. *is_last: that was
+ * the end. Fails only if `result` does. */
+enum bw_code run_status_write(struct run_status *status, struct text_buffer *text, bool *is_last,
+                              struct bw_error *error) BW_CHECKED;
 
 #endif

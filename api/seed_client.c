@@ -11,9 +11,10 @@
 #include "api/run_creation.h"
 #include "api/run_facts.h"
 #include "api/run_status.h"
-#include "common/json_write.h"
+#include "api/status_answer.h"
 #include "common/clock.h"
 #include "common/definition.h"
+#include "common/json_write.h"
 #include "common/secret.h"
 #include "common/store/definition_store.h"
 #include "common/store/run_store.h"
@@ -45,7 +46,7 @@ static void created(struct api *api, struct exchange *exchange, enum bw_code cod
 
 enum bw_code seed_client_create(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
-    const struct definition_limits limits = {.allow_privileged = api->options->allow_privileged};
+    const struct definition_limits limits = api_options_limits(api->options);
     json_t *document = json_object_get(exchange_request(exchange)->arguments, "document");
     struct definition *definition;
     struct run run;
@@ -90,45 +91,40 @@ static struct run_view read_view(const json_t *arguments)
     };
 }
 
-static enum bw_code show(struct api *api, const struct run *run, const struct run_view *view,
-                         json_t **answer, struct bw_error *error)
+/* The definition is needed for what students show. NULL otherwise. */
+static enum bw_code read_definition(struct api *api, const struct run *run,
+                                    const struct run_view *view, struct definition **definition,
+                                    struct bw_error *error)
 {
-    const struct run_facts_sources sources = {.leases = api->lease_store,
-                                              .results = api->result_store};
-    struct definition *definition = NULL;
-    struct run_facts_found found;
-    if (view->with_students) {
-        enum bw_code code = definition_cache_get(api->definitions, run->id, &definition, error);
-        if (code != BW_OK)
-            return code == BW_NOT_FOUND
-                       ? bw_fail(error, BW_INTERNAL, "the definition of '%s' is missing", run->id)
-                       : code;
-    }
-    enum bw_code code = run_facts_read(&sources, run, view, &found, error);
-    if (code == BW_OK) {
-        const char *missing = run_status_has_queued(run, found.jobs)
-                                  ? grader_presence_missing(api->graders, run, 0)
-                                  : NULL;
-        *answer = run_status_answer(run, definition, found.jobs, view, found.last_result_ms,
-                                    missing);
-        run_facts_clear(&found);
-    }
-    definition_release(definition);
+    *definition = NULL;
+    if (!view->with_students)
+        return BW_OK;
+    enum bw_code code = definition_cache_get(api->definitions, run->id, definition, error);
+    if (code == BW_NOT_FOUND)
+        return bw_fail(error, BW_INTERNAL, "the definition of '%s' is missing", run->id);
     return code;
 }
 
 enum bw_code seed_client_show(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
+    const struct run_facts_sources sources = {.leases = api->lease_store,
+                                              .results = api->result_store};
     struct run run;
-    json_t *answer = NULL;
+    struct definition *definition = NULL;
+    struct run_facts_found found;
     struct run_view view = read_view(exchange_request(exchange)->arguments);
     enum bw_code code = read_run(api, exchange, &run, error);
     if (code != BW_OK)
         return code;
-    code = show(api, &run, &view, &answer, error);
-    run_clear(&run);
+    code = read_definition(api, &run, &view, &definition, error);
     if (code == BW_OK)
-        exchange_answer_json(exchange, answer);
+        code = run_facts_read(&sources, &run, &found, error);
+    if (code == BW_OK) {
+        status_answer_send(api, exchange, &run, definition, &found, &view);
+        return BW_OK;
+    }
+    definition_release(definition);
+    run_clear(&run);
     return code;
 }
 

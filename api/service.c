@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "api/access.h"
+#include "api/answer_stream.h"
 #include "api/api.h"
 #include "api/api_metrics.h"
 #include "api/auth.h"
@@ -225,12 +226,14 @@ static enum bw_code start_memory(struct service *service, struct bw_error *error
         &(struct worker_cache_settings){.store = api->worker_store, .protocol = PROTOCOL_COURSE});
     api->hand_outs = hand_out_table_new();
     api->graders = grader_presence_new(api->database);
+    api->answer_streams = answer_streams_new(&api->executor);
     return BW_OK;
 }
 
 static void stop_memory(struct service *service)
 {
     grader_presence_free(service->api.graders);
+    answer_streams_free(service->api.answer_streams);
     hand_out_table_free(service->api.hand_outs);
     worker_cache_free(service->api.workers);
     worker_cache_free(service->api.course_workers);
@@ -427,6 +430,7 @@ enum bw_code service_settle(struct service *service, struct bw_error *error)
 
 bool service_stop(struct service *service)
 {
+    answer_streams_end(service->api.answer_streams); /* no connection may wait for more of one */
     if (!front_close(service->api.public_front) || !front_close(service->api.internal_front))
         return false;
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/definition_shape.h"
+#include "common/job_size.h"
 #include "common/json_write.h"
 
 enum { MAX_STUDENTS = 100000, MAX_STAGES = 100, MAX_TEXT = 1024, MAX_TIMEOUT_S = 7 * 24 * 3600 };
@@ -29,10 +30,34 @@ static const char *const env_names[] = {
         .maximum = MAX_TEXT                                                              \
     }
 
+/* A value as a grader makes it text: a string as it is, anything else as JSON. */
+static size_t value_length(const json_t *value)
+{
+    return json_is_string(value) ? json_string_length(value) : json_text_bytes(value);
+}
+
+/* Programs can be started with each entry of an env, an object. */
+static enum bw_code check_entries(const json_t *env, const char *path, const void *context,
+                                  struct bw_error *error)
+{
+    const char *name;
+    json_t *value;
+    (void)context;
+    json_object_foreach ((json_t *)(uintptr_t)env, name, value) {
+        enum bw_code code = env_check_entry(path, name, value_length(value), error);
+        if (code != BW_OK)
+            return code;
+    }
+    return BW_OK;
+}
+
 static const struct json_field stage_fields[] = {
     TEXT("image", 1),
-    {.name = "env", .kind = FIELD_OBJECT},
-    {.name = "entrypoint", .kind = FIELD_STRING_LIST, .maximum = 1000},
+    {.name = "env", .kind = FIELD_OBJECT, .check = check_entries},
+    {.name = "entrypoint",
+     .kind = FIELD_STRING_LIST,
+     .maximum = 1000,
+     .check = stage_check_entrypoint},
     {.name = "networking", .kind = FIELD_BOOLEAN},
     {.name = "privileged", .kind = FIELD_BOOLEAN, .check = stage_check_privileged},
     {.name = "logs", .kind = FIELD_BOOLEAN},
@@ -73,9 +98,8 @@ static enum bw_code check_pipeline(const json_t *value, const char *path, const 
 static enum bw_code check_env(const json_t *value, const char *path, const void *context,
                               struct bw_error *error)
 {
-    (void)context;
     if (json_is_null(value) || json_is_object(value))
-        return BW_OK;
+        return check_entries(value, path, context, error);
     return bw_fail(error, BW_BAD_REQUEST, "%s: must be an object or null, not %s", path,
                    json_kind_of(value));
 }
@@ -85,17 +109,22 @@ static enum bw_code check_students(const json_t *value, const char *path, const 
 {
     size_t index;
     json_t *env;
-    (void)context;
     if (!json_is_array(value))
         return bw_fail(error, BW_BAD_REQUEST, "%s: must be a list, not %s", path,
                        json_kind_of(value));
     if (json_array_size(value) > MAX_STUDENTS)
         return bw_fail(error, BW_BAD_REQUEST, "%s: must have at most %d items, not %zu", path,
                        (int)MAX_STUDENTS, json_array_size(value));
-    json_array_foreach (value, index, env)
+    json_array_foreach (value, index, env) {
+        char at[64];
         if (!json_is_object(env))
             return bw_fail(error, BW_BAD_REQUEST, "%s[%zu]: must be an object, not %s", path, index,
                            json_kind_of(env));
+        snprintf(at, sizeof at, "%s[%zu]", path, index);
+        enum bw_code code = check_entries(env, at, context, error);
+        if (code != BW_OK)
+            return code;
+    }
     return BW_OK;
 }
 
@@ -113,12 +142,17 @@ const struct json_field course_config_fields[] = {
 
 const struct json_field course_run_fields[] = {
     {.name = "students_env", .kind = FIELD_ANY, .is_required = true, .check = check_students},
-    {.name = "pre_processing_env", .kind = FIELD_OBJECT},
-    {.name = "post_processing_env", .kind = FIELD_OBJECT},
+    {.name = "pre_processing_env", .kind = FIELD_OBJECT, .check = check_entries},
+    {.name = "post_processing_env", .kind = FIELD_OBJECT, .check = check_entries},
     {.name = NULL},
 };
 
 /* ---- Making and reading ---- */
+
+const char *course_pipeline_name(enum job_kind kind)
+{
+    return pipeline_names[kind];
+}
 
 static const json_t *config_pipeline(const json_t *config, enum job_kind kind)
 {
@@ -180,11 +214,10 @@ const json_t *course_definition_students(const json_t *object)
 
 /* ---- A job ---- */
 
-/* The run's environment for this job; NULL: none was given. */
-static json_t *job_env(const json_t *object, const struct job_id *job)
+json_t *course_definition_job_env(const json_t *object, enum job_kind kind, size_t index)
 {
-    json_t *env = json_object_get(json_object_get(object, "run"), env_names[job->kind]);
-    return job->kind == JOB_STUDENT ? json_array_get(env, job->index) : env;
+    json_t *env = json_object_get(json_object_get(object, "run"), env_names[kind]);
+    return kind == JOB_STUDENT ? json_array_get(env, index) : env;
 }
 
 static bool has_job(const json_t *object, const struct job_id *job)
@@ -209,7 +242,8 @@ static json_t *stage_env(const json_t *object, const json_t *stage, const struct
     json_t *env = json_object();
     bool ok = add_env(env, json_object_get(json_object_get(object, "config"), "env")) &&
               json_object_set_new(env, "GRADING_RUN_ID", json_string(job->run)) == 0 &&
-              add_env(env, json_object_get(stage, "env")) && add_env(env, job_env(object, job)) &&
+              add_env(env, json_object_get(stage, "env")) &&
+              add_env(env, course_definition_job_env(object, job->kind, job->index)) &&
               json_object_set_new(env, "GRADING_JOB_ID", json_string(job_id_format(job, id))) == 0;
     if (ok)
         return env;

@@ -25,7 +25,8 @@ extern const struct json_field course_config_fields[];
 extern const struct json_field course_run_fields[];
 
 /* The stored object of a run; all are borrowed. An env must not be given for a step that the config
- * lacks: BW_BAD_REQUEST. On BW_OK *object is a new reference. */
+ * lacks: BW_BAD_REQUEST. course_size.h says whether its jobs are too large. On BW_OK *object is a
+ * new reference. */
 enum bw_code course_definition_make(const char *course, const char *assignment, json_t *config,
                                     json_t *run, json_t **object, struct bw_error *error)
     BW_CHECKED;
@@ -37,6 +38,13 @@ bool course_definition_is_sound(const json_t *object);
 /* The stages of that kind of job, borrowed; NULL: there is no such job. Null and [] both mean none
  * before and after; students' jobs always have a list. */
 const json_t *course_definition_pipeline(const json_t *object, enum job_kind kind);
+
+/* The key under which they stand in a config. Static. */
+const char *course_pipeline_name(enum job_kind kind);
+
+/* The run's environment for a job of that kind, borrowed; NULL: none was given. `index` counts
+ * students. */
+json_t *course_definition_job_env(const json_t *object, enum job_kind kind, size_t index);
 
 /* The environments of the students, one per job; borrowed. */
 const json_t *course_definition_students(const json_t *object);

@@ -123,6 +123,11 @@ char *definition_text(const struct definition *definition)
     return json_write(definition->object, JSON_COMPACT);
 }
 
+char *definition_canonical_text(const struct definition *definition)
+{
+    return json_dumps(definition->object, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
 size_t definition_size(const struct definition *definition)
 {
     return definition->size;

@@ -17,6 +17,9 @@ struct definition;
 
 struct definition_limits {
     bool allow_privileged;
+    /* Of a job's stages once expanded, and of those of all jobs of a run (common/job_size.h); 0: no
+     * limit. */
+    int64_t max_job_bytes, max_run_bytes;
 };
 
 /* What the run's small document takes from it. */
@@ -44,7 +47,8 @@ bool definition_is_course(const struct definition *definition);
 
 /* Checks a submitted object (closed at every level) and takes it. `object` is borrowed; a reference
  * is kept. On BW_OK *definition is new (one reference). BW_BAD_REQUEST with the path of what is
- * wrong, resolving every environment once (the student pipeline once per student). */
+ * wrong, resolving every environment once (the student pipeline once per student); BW_TOO_LARGE: a
+ * job, or the run, is larger than the limits say once it is expanded. */
 enum bw_code definition_new(json_t *object, const struct definition_limits *limits,
                             struct definition **definition, struct bw_error *error) BW_CHECKED;
 
@@ -58,6 +62,10 @@ void definition_release(struct definition *definition); /* NULL is fine */
 /* The definition as compact JSON text, keys in the order written: what is stored. New string,
  * free(); NULL: no memory. */
 char *definition_text(const struct definition *definition);
+
+/* The same with the keys of every object sorted: two definitions that differ in the order of keys
+ * alone have one such text. New string, free(); NULL: no memory. */
+char *definition_canonical_text(const struct definition *definition);
 
 struct definition_summary definition_summary(const struct definition *definition);
 

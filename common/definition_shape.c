@@ -1,11 +1,10 @@
 #include "common/definition_shape.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/env.h"
+#include "common/definition_size.h"
 #include "common/json.h"
 
 enum {
@@ -14,9 +13,7 @@ enum {
     MAX_ENV = 1000,
     MAX_ENTRYPOINT = 1000,
     MAX_CPU_DIGITS = 5,
-    MAX_TIMEOUT_SECONDS = 7 * 24 * 3600,
-    MAX_EXPANDED_BYTES = 1024 * 1024, /* of all environments of one job */
-    WHERE_SIZE = 96
+    MAX_TIMEOUT_SECONDS = 7 * 24 * 3600
 };
 
 static const char *const pipeline_names[] = {
@@ -24,6 +21,11 @@ static const char *const pipeline_names[] = {
     [JOB_STUDENT] = "student_pipeline",
     [JOB_POST] = "postprocessing_pipeline",
 };
+
+const char *definition_pipeline_name(enum job_kind kind)
+{
+    return pipeline_names[kind];
+}
 
 const json_t *definition_pipeline(const json_t *object, enum job_kind kind)
 {
@@ -62,6 +64,21 @@ enum bw_code stage_check_timeout(const json_t *value, const char *path, const vo
     (void)context;
     if (json_number_value(value) <= 0)
         return bw_fail(error, BW_BAD_REQUEST, "%s: must be more than 0 seconds", path);
+    return BW_OK;
+}
+
+enum bw_code stage_check_entrypoint(const json_t *value, const char *path, const void *context,
+                                    struct bw_error *error)
+{
+    size_t index;
+    json_t *item;
+    (void)context;
+    json_array_foreach (value, index, item)
+        if (json_string_length(item) >= EXEC_STRING_MAX)
+            return bw_fail(error, BW_BAD_REQUEST,
+                           "%s[%zu]: takes %zu bytes with the NUL at its end, and Linux starts no "
+                           "program with more than %d in one argument",
+                           path, index, json_string_length(item) + 1, (int)EXEC_STRING_MAX);
     return BW_OK;
 }
 
@@ -115,7 +132,10 @@ static const struct json_field stage_fields[] = {
      .maximum = 1024,
      .check = check_name},
     {.name = "env", .kind = FIELD_ENV, .maximum = MAX_ENV},
-    {.name = "entrypoint", .kind = FIELD_STRING_LIST, .maximum = MAX_ENTRYPOINT},
+    {.name = "entrypoint",
+     .kind = FIELD_STRING_LIST,
+     .maximum = MAX_ENTRYPOINT,
+     .check = stage_check_entrypoint},
     {.name = "enable_networking", .kind = FIELD_BOOLEAN},
     {.name = "networking", .kind = FIELD_BOOLEAN},
     {.name = "host_name", .kind = FIELD_STRING, .minimum = 1, .maximum = 255, .check = check_name},
@@ -174,157 +194,18 @@ static enum bw_code check_synonyms(const json_t *pipeline, const char *name, str
     return BW_OK;
 }
 
-/* What one entry NAME=value of an expanded env takes. */
-static size_t entry_bytes(const char *name, const json_t *value)
-{
-    return strlen(name) + json_string_length(value) + sizeof "=";
-}
-
-/* What an env takes once expanded, if all of it is literal. */
-static size_t env_bytes(const json_t *env)
-{
-    const char *name;
-    json_t *value;
-    size_t bytes = 0;
-    json_object_foreach ((json_t *)(uintptr_t)env, name, value)
-        bytes += entry_bytes(name, value);
-    return bytes;
-}
-
-/*
- * What a pipeline asks of the student that it is expanded for. Found once per pipeline, so that
- * checking 100,000 students costs what their own envs cost, however often the stages refer to them.
- */
-struct pipeline_needs {
-    json_t *references; /* name, which the run's env doesn't have → how often it is referred to */
-    size_t bytes;       /* what all stages' environments take together, without what comes from the
-                           student */
-};
-
-static void needs_clear(struct pipeline_needs *needs)
-{
-    json_decref(needs->references);
-}
-
-static bool needs_add(struct pipeline_needs *needs, const json_t *run, const char *name,
-                      const json_t *value)
-{
-    const char *referred = env_reference(name, json_string_value(value));
-    if (referred == NULL) {
-        needs->bytes += entry_bytes(name, value);
-        return true;
-    }
-    const json_t *found = json_object_get(run, referred);
-    needs->bytes += entry_bytes(name, found);
-    if (found != NULL)
-        return true;
-    json_int_t times = json_integer_value(json_object_get(needs->references, referred));
-    return json_object_set_new(needs->references, referred, json_integer(times + 1)) == 0;
-}
-
-/* False: there is no memory. */
-static bool needs_find(struct pipeline_needs *needs, const json_t *pipeline, const json_t *run)
-{
-    size_t index, run_bytes = env_bytes(run);
-    json_t *stage, *value;
-    const char *name;
-    *needs = (struct pipeline_needs){.references = json_object()};
-    if (needs->references == NULL)
-        return false;
-    json_array_foreach (pipeline, index, stage) {
-        needs->bytes += run_bytes;
-        json_object_foreach (json_object_get(stage, "env"), name, value)
-            if (!needs_add(needs, run, name, value))
-                return false;
-    }
-    return true;
-}
-
-/* Adds what comes from `student` (NULL: none). False: a reference can't be resolved. */
-static bool needs_meet(const struct pipeline_needs *needs, const json_t *student, size_t stages,
-                       size_t *bytes)
-{
-    const char *name;
-    json_t *times;
-    *bytes = needs->bytes + stages * env_bytes(student);
-    json_object_foreach (needs->references, name, times) {
-        const json_t *value = json_object_get(student, name);
-        if (value == NULL)
-            return false;
-        *bytes += (size_t)json_integer_value(times) * json_string_length(value);
-    }
-    return true;
-}
-
-/* Says which reference of a pipeline can't be resolved for the student at `index`, or, with no
- * student, at all. */
-static enum bw_code refuse_reference(const json_t *object, enum job_kind kind,
-                                     const json_t *student, size_t index, struct bw_error *error)
-{
-    size_t at;
-    json_t *stage;
-    enum bw_code code = BW_OK;
-    json_array_foreach (definition_pipeline(object, kind), at, stage) {
-        char where[WHERE_SIZE];
-        int length = snprintf(where, sizeof where, "%s[%zu].env", pipeline_names[kind], at);
-        if (student != NULL)
-            snprintf(where + length, sizeof where - (size_t)length, ", student %zu", index);
-        code = env_resolve(json_object_get(stage, "env"), json_object_get(object, "env"), student,
-                           where, error);
-        if (code != BW_OK)
-            break;
-    }
-    return code;
-}
-
-/* A job's environments: resolved, and not too large. */
-static enum bw_code check_job(const json_t *object, enum job_kind kind,
-                              const struct pipeline_needs *needs, const json_t *student,
-                              size_t index, struct bw_error *error)
-{
-    size_t bytes;
-    char who[WHERE_SIZE] = "";
-    if (!needs_meet(needs, student, json_array_size(definition_pipeline(object, kind)), &bytes))
-        return refuse_reference(object, kind, student, index, error);
-    if (bytes <= MAX_EXPANDED_BYTES)
-        return BW_OK;
-    if (student != NULL)
-        snprintf(who, sizeof who, ", student %zu", index);
-    return bw_fail(
-        error, BW_BAD_REQUEST,
-        "%s%s: the environments of one job take %zu bytes once expanded, at most %d may be",
-        pipeline_names[kind], who, bytes, (int)MAX_EXPANDED_BYTES);
-}
-
-/* With no students the student pipeline is not resolved: nothing in it is refused for a missing
- * name. */
-static enum bw_code check_jobs(const json_t *object, enum job_kind kind, struct bw_error *error)
-{
-    struct pipeline_needs needs;
-    const json_t *students = json_object_get(object, "students");
-    enum bw_code code = BW_OK;
-    if (!needs_find(&needs, definition_pipeline(object, kind), json_object_get(object, "env")))
-        code = bw_fail(error, BW_INTERNAL, "there is no memory for the grading run");
-    else if (kind != JOB_STUDENT)
-        code = check_job(object, kind, &needs, NULL, 0, error);
-    else
-        for (size_t i = 0; code == BW_OK && i < json_array_size(students); i++)
-            code = check_job(object, kind, &needs, json_array_get(students, i), i, error);
-    needs_clear(&needs);
-    return code;
-}
-
 enum bw_code definition_check(const json_t *object, const struct definition_limits *limits,
                               struct bw_error *error)
 {
+    struct run_size size = {.limits = limits};
     enum bw_code code = json_check(object, run_fields, "", limits, error);
     for (int kind = JOB_PRE; code == BW_OK && kind <= JOB_POST; kind++) {
         const json_t *pipeline = definition_pipeline(object, (enum job_kind)kind);
         code = check_synonyms(pipeline, pipeline_names[kind], error);
         if (code == BW_OK && pipeline != NULL)
-            code = check_jobs(object, (enum job_kind)kind, error);
+            code = definition_check_jobs(object, (enum job_kind)kind, &size, error);
     }
-    return code;
+    return code == BW_OK ? definition_check_size(object, &size, error) : code;
 }
 
 /* ---- What is stored. ---- */

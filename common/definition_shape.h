@@ -29,8 +29,15 @@ enum bw_code stage_check_privileged(const json_t *value, const char *path, const
 enum bw_code stage_check_timeout(const json_t *value, const char *path, const void *context,
                                  struct bw_error *error) BW_CHECKED;
 
+/* No argument is too long for a program to be started with it. */
+enum bw_code stage_check_entrypoint(const json_t *value, const char *path, const void *context,
+                                    struct bw_error *error) BW_CHECKED;
+
 /* The stages of that kind of job, borrowed; NULL: there is no such job. A sound definition always
  * has student jobs' stages. */
 const json_t *definition_pipeline(const json_t *object, enum job_kind kind);
+
+/* The key under which they stand. Static. */
+const char *definition_pipeline_name(enum job_kind kind);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "common/json_scan.h"
 
-enum { PATH_SIZE = 320, SHOWN_SIZE = 80, ENV_NAME_MAX = 255, ENV_VALUE_MAX = 128 * 1024 };
+enum { PATH_SIZE = 320, SHOWN_SIZE = 80, ENV_NAME_MAX = 255 };
 
 const char *json_kind_of(const json_t *value)
 {
@@ -131,6 +131,20 @@ bool is_env_name(const char *name)
            strspn(name, characters) == length;
 }
 
+enum bw_code env_check_entry(const char *path, const char *name, size_t value_length,
+                             struct bw_error *error)
+{
+    char shown[SHOWN_SIZE];
+    size_t bytes = strlen(name) + sizeof "=" + value_length; /* the NUL counts */
+    if (bytes <= EXEC_STRING_MAX)
+        return BW_OK;
+    return bw_fail(
+        error, BW_BAD_REQUEST,
+        "%s: %s=... takes %zu bytes with the NUL at its end, and Linux starts no program "
+        "with more than %d in one entry of its environment",
+        path, text_show(name, shown, sizeof shown), bytes, (int)EXEC_STRING_MAX);
+}
+
 static enum bw_code refuse_kind(const json_t *value, const char *path, const char *wanted,
                                 struct bw_error *error)
 {
@@ -239,8 +253,7 @@ static enum bw_code check_string_list(const json_t *value, const struct json_fie
 static enum bw_code check_env(const json_t *value, const struct json_field *field, const char *path,
                               struct bw_error *error)
 {
-    static const struct json_field any_value = {
-        .name = "", .kind = FIELD_STRING, .maximum = ENV_VALUE_MAX};
+    static const struct json_field any_value = {.name = "", .kind = FIELD_STRING};
     const char *name;
     json_t *item;
     if (!json_is_object(value))
@@ -256,6 +269,8 @@ static enum bw_code check_env(const json_t *value, const struct json_field *fiel
                 "%s: '%s' can't be the name of an environment variable: it must match [A-Za-z_][A-Za-z0-9_]*",
                 path, text_show(name, shown, sizeof shown));
         enum bw_code code = check_string(item, &any_value, member_path(path, name, at), error);
+        if (code == BW_OK)
+            code = env_check_entry(at, name, json_string_length(item), error);
         if (code != BW_OK)
             return code;
     }

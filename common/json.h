@@ -74,6 +74,14 @@ enum bw_code json_check(const json_t *value, const struct json_field *fields, co
 /* Is `name` a name of an environment variable: [A-Za-z_][A-Za-z0-9_]*, at most 255 bytes? */
 bool is_env_name(const char *name);
 
+/* Linux starts no program with an argument, or an environment entry NAME=value, that takes more
+ * bytes than this, the NUL at its end included (MAX_ARG_STRLEN: 32 pages of 4 KiB). */
+enum { EXEC_STRING_MAX = 128 * 1024 };
+
+/* BW_BAD_REQUEST if NAME=value is too long for that. `path` says where the value stands. */
+enum bw_code env_check_entry(const char *path, const char *name, size_t value_length,
+                             struct bw_error *error) BW_CHECKED;
+
 /* "an object", "a list", "a string", ... for sentences. Static. */
 const char *json_kind_of(const json_t *value);
 

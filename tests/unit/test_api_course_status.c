@@ -30,6 +30,21 @@ static const struct job_fact waits = {0}, runs = {.attempts = 1, .is_live = true
                              failed = {.outcome = OUTCOME_FAILED, .attempts = 1},
                              cancelled = {.outcome = OUTCOME_CANCELLED};
 
+/* The whole answer; new reference. */
+static json_t *course_status_answer(const struct run *run, const struct job_fact *facts,
+                                    const char *waiting_for)
+{
+    struct course_answer answer = {
+        .kind = COURSE_ANSWER_STATUS, .run = run, .facts = facts, .waiting_for = waiting_for};
+    struct text_buffer text = {NULL};
+    while (!course_answer_write(&answer, &text))
+        continue;
+    json_t *value = json_loadb(text.bytes, text.length, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(value);
+    text_buffer_clear(&text);
+    return value;
+}
+
 static void assert_status(const struct run *run, const struct job_fact *facts, const char *state,
                           const char *rest)
 {
@@ -133,6 +148,23 @@ static void students_keep_their_order(void **state)
     free(facts);
 }
 
+static void the_answer_keeps_its_order_of_keys(void **state)
+{
+    (void)state;
+    struct run run = run_in(RUN_PRE);
+    const struct job_fact facts[] = {runs, waits, waits, waits};
+    struct course_answer answer = {.kind = COURSE_ANSWER_STATUS, .run = &run, .facts = facts};
+    struct text_buffer text = {NULL};
+    while (!course_answer_write(&answer, &text))
+        continue;
+    char *written = text_buffer_take(&text);
+    assert_string_equal(written,
+                        "{\"state\":\"pre processing job has been scheduled\","
+                        "\"pre_processing_job_state\":{\"" PRE "\":\"grading job is running\"},"
+                        "\"post_processing_job_state\":null,\"student_jobs_state\":{}}");
+    free(written);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +174,7 @@ int main(void)
         cmocka_unit_test(steps_that_the_config_lacks_are_null_and_no_students_an_empty_object),
         cmocka_unit_test(what_a_run_waits_for_is_a_key_only_while_it_waits),
         cmocka_unit_test(students_keep_their_order),
+        cmocka_unit_test(the_answer_keeps_its_order_of_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define RUN_ID "0123456789abcdef01234567"
@@ -11,6 +12,7 @@
 enum { STUDENTS = 3, JOBS = STUDENTS + 2 };
 
 struct scene {
+    const char *waiting_for;
     struct run run;
     struct definition *definition;
     struct job_fact facts[JOBS]; /* pre, three students, post */
@@ -43,10 +45,47 @@ static int teardown(void **state)
     return 0;
 }
 
+/* What the grader of the job in `slot` sent. */
+static enum bw_code add_result(void *context, uint32_t slot, struct text_buffer *text,
+                               struct bw_error *error)
+{
+    (void)error;
+    (void)context;
+    text_buffer_add_new(text, slot == 1 ? json_pack("{s:i}", "grade", 7) : json_null());
+    return BW_OK;
+}
+
+/* The text of an answer; free(). */
+static char *write_answer(const struct scene *scene, const struct definition *definition,
+                          int64_t last_result_ms)
+{
+    struct run_status status = {.run = &scene->run,
+                                .definition = definition,
+                                .facts = scene->facts,
+                                .view = scene->view,
+                                .last_result_ms = last_result_ms,
+                                .waiting_for = scene->waiting_for,
+                                .result = add_result};
+    struct text_buffer text = {NULL};
+    bool is_last = false;
+    while (!is_last)
+        assert_int_equal(run_status_write(&status, &text, &is_last, NULL), BW_OK);
+    return text_buffer_take(&text);
+}
+
+static json_t *parse_answer(const struct scene *scene, const struct definition *definition,
+                            int64_t last_result_ms)
+{
+    char *text = write_answer(scene, definition, last_result_ms);
+    json_t *value = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(value);
+    free(text);
+    return value;
+}
+
 static json_t *answer(const struct scene *scene)
 {
-    return run_status_answer(&scene->run, scene->definition, scene->facts, &scene->view, 9000,
-                             NULL);
+    return parse_answer(scene, scene->definition, 9000);
 }
 
 static void assert_text(const json_t *object, const char *key, const char *expected)
@@ -201,8 +240,7 @@ static void run_without_any_job_is_finished_once_started(void **state)
     scene->run.has_pre = scene->run.has_post = false;
     scene->run.students = 0;
     scene->run.started_ms = 2000;
-    json_t *object = run_status_answer(&scene->run, scene->definition, scene->facts, &scene->view,
-                                       0, NULL);
+    json_t *object = parse_answer(scene, scene->definition, 0);
     assert_text(object, "state", "finished");
     assert_text(object, "finished_at", "1970-01-01T00:00:02.000Z");
     assert_int_equal(json_array_size(json_object_get(object, "student_statuses")), 0);
@@ -251,10 +289,11 @@ static void jobs_are_queued_only_between_their_phase_and_their_hand_out(void **s
 static void what_a_run_waits_for_is_null_or_a_sentence(void **state)
 {
     struct scene *scene = *state;
-    json_t *object = run_status_answer(&scene->run, scene->definition, scene->facts, &scene->view,
-                                       0, "nobody is there");
+    scene->waiting_for = "nobody is there";
+    json_t *object = answer(scene);
     assert_text(object, "waiting_for", "nobody is there");
     json_decref(object);
+    scene->waiting_for = NULL;
     object = answer(scene);
     assert_true(json_is_null(json_object_get(object, "waiting_for")));
     json_decref(object);
@@ -264,7 +303,7 @@ static void students_can_be_left_out(void **state)
 {
     struct scene *scene = *state;
     scene->view.with_students = false;
-    json_t *object = run_status_answer(&scene->run, NULL, scene->facts, &scene->view, 0, NULL);
+    json_t *object = parse_answer(scene, NULL, 0);
     assert_null(json_object_get(object, "student_statuses"));
     assert_integer(json_object_get(object, "progress"), "total", 5);
     json_decref(object);
@@ -276,7 +315,6 @@ static void results_are_shown_when_asked_for(void **state)
     scene->run.started_ms = 2000;
     end(&scene->facts[0], OUTCOME_SUCCEEDED);
     end(&scene->facts[1], OUTCOME_SUCCEEDED);
-    scene->facts[1].result = json_pack("{s:i}", "grade", 7);
     json_t *object = answer(scene);
     assert_null(
         json_object_get(json_array_get(json_object_get(object, "student_statuses"), 0), "result"));
@@ -287,7 +325,30 @@ static void results_are_shown_when_asked_for(void **state)
     assert_integer(json_object_get(json_array_get(students, 0), "result"), "grade", 7);
     assert_true(json_is_null(json_object_get(json_array_get(students, 1), "result")));
     json_decref(object);
-    json_decref(scene->facts[1].result);
+}
+
+static void the_answer_is_written_in_its_order_of_keys(void **state)
+{
+    struct scene *scene = *state;
+    scene->run.started_ms = 2000;
+    end(&scene->facts[0], OUTCOME_FAILED);
+    scene->view = (struct run_view){
+        .with_students = true, .with_results = true, .offset = 1, .limit = 1};
+    char *text = write_answer(scene, scene->definition, 9000);
+    assert_string_equal(
+        text,
+        "{\"student_statuses\":[{\"job_id\":\"" RUN_ID "10000001\",\"stages\":[{\"image\":\"b\","
+        "\"env\":{\"R\":\"r\",\"S\":\"s1\"}}],\"status\":\"Finished\",\"outcome\":\"cancelled\","
+        "\"attempts\":0,\"result\":\"not run: the job before the students failed\"}],"
+        "\"postprocessing_status\":{\"job_id\":\"" RUN_ID "20000000\",\"status\":\"Finished\","
+        "\"outcome\":\"cancelled\",\"attempts\":0,"
+        "\"result\":\"not run: the job before the students failed\"},"
+        "\"preprocessing_status\":{\"job_id\":\"" RUN_ID "00000000\",\"status\":\"Finished\","
+        "\"outcome\":\"failed\",\"attempts\":1,\"result\":null},\"state\":\"failed\","
+        "\"created_at\":\"1970-01-01T00:00:01.000Z\",\"started_at\":\"1970-01-01T00:00:02.000Z\","
+        "\"finished_at\":\"1970-01-01T00:00:09.000Z\",\"progress\":{\"total\":5,\"queued\":0,"
+        "\"running\":0,\"succeeded\":0,\"failed\":1,\"cancelled\":4}}");
+    free(text);
 }
 
 /* Every combination of outcome, live lease and phase gives one status, and progress adds up. */
@@ -333,6 +394,7 @@ int main(void)
         CASE(what_a_run_waits_for_is_null_or_a_sentence),
         CASE(students_can_be_left_out),
         CASE(results_are_shown_when_asked_for),
+        CASE(the_answer_is_written_in_its_order_of_keys),
         CASE(progress_adds_up_in_every_combination),
     };
     return cmocka_run_group_tests_name("run_status", tests, NULL, NULL);
