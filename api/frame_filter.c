@@ -11,17 +11,17 @@ enum {
     MASK_BYTES = 4
 };
 
-static unsigned frame_opcode(const struct frame_filter *filter)
+static unsigned frame_filter_opcode(const struct frame_filter *filter)
 {
     return filter->head[0] & 0x0F;
 }
 
 /* The message is too large: from here on its frames are skipped, but for its front. */
-static void begin_skipping(struct frame_filter *filter, uint64_t payload)
+static void frame_filter_begin_skipping(struct frame_filter *filter, uint64_t payload)
 {
     filter->is_oversized = true;
     filter->skipper = (struct frame_skipper){.rest = payload};
-    if (frame_opcode(filter) == OPCODE_CONTINUATION || (filter->head[1] & 0x80) == 0)
+    if (frame_filter_opcode(filter) == OPCODE_CONTINUATION || (filter->head[1] & 0x80) == 0)
         return;
     filter->front = malloc(FRAME_FRONT_SIZE);
     if (filter->front != NULL)
@@ -29,15 +29,15 @@ static void begin_skipping(struct frame_filter *filter, uint64_t payload)
 }
 
 /* The head is whole. */
-static void begin_payload(struct frame_filter *filter, uint64_t limit)
+static void frame_filter_begin_payload(struct frame_filter *filter, uint64_t limit)
 {
     uint64_t payload = frame_payload_length(filter->head);
-    unsigned opcode = frame_opcode(filter);
+    unsigned opcode = frame_filter_opcode(filter);
     if (opcode < OPCODE_CONTROL) {
         uint64_t before = opcode == OPCODE_CONTINUATION ? filter->message : 0;
         filter->message = before + payload;
         if (payload > limit || filter->message > limit) {
-            begin_skipping(filter, payload);
+            frame_filter_begin_skipping(filter, payload);
             return;
         }
     }
@@ -46,17 +46,18 @@ static void begin_payload(struct frame_filter *filter, uint64_t limit)
 }
 
 /* A byte of a head. */
-static void take_head(struct frame_filter *filter, uint8_t *byte, uint64_t limit)
+static void frame_filter_take_head(struct frame_filter *filter, uint8_t *byte, uint64_t limit)
 {
     if (filter->head_length == 0 && (*byte & 0x0F) == OPCODE_TEXT)
         *byte = (uint8_t)((*byte & 0xF0) | OPCODE_BINARY);
     filter->head[filter->head_length++] = *byte;
     if (filter->head_length >= 2 &&
         filter->head_length == frame_head_size(filter->head, filter->head_length))
-        begin_payload(filter, limit);
+        frame_filter_begin_payload(filter, limit);
 }
 
-static void take_front(struct frame_filter *filter, const uint8_t *bytes, size_t length)
+static void frame_filter_take_front(struct frame_filter *filter, const uint8_t *bytes,
+                                    size_t length)
 {
     const uint8_t *mask = filter->head + filter->head_length - MASK_BYTES;
     for (size_t i = 0; i < length && filter->front_length < filter->front_size; i++) {
@@ -67,9 +68,9 @@ static void take_front(struct frame_filter *filter, const uint8_t *bytes, size_t
 }
 
 /* Behind the head of what is too large. */
-static void skip(struct frame_filter *filter, const uint8_t *bytes, size_t length)
+static void frame_filter_skip(struct frame_filter *filter, const uint8_t *bytes, size_t length)
 {
-    take_front(filter, bytes, length);
+    frame_filter_take_front(filter, bytes, length);
     frame_skipper_feed(&filter->skipper, bytes, length);
 }
 
@@ -77,7 +78,7 @@ size_t frame_filter_feed(struct frame_filter *filter, uint8_t *bytes, size_t len
 {
     size_t at = 0;
     if (filter->is_oversized) {
-        skip(filter, bytes, length);
+        frame_filter_skip(filter, bytes, length);
         return 0;
     }
     while (at < length) {
@@ -87,9 +88,9 @@ size_t frame_filter_feed(struct frame_filter *filter, uint8_t *bytes, size_t len
             at += (size_t)step;
             continue;
         }
-        take_head(filter, bytes + at++, limit);
+        frame_filter_take_head(filter, bytes + at++, limit);
         if (filter->is_oversized) {
-            skip(filter, bytes + at, length - at);
+            frame_filter_skip(filter, bytes + at, length - at);
             return at - 1; /* the library is never shown the end of that head */
         }
     }

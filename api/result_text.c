@@ -9,7 +9,7 @@
 
 enum { MARK_ROOM = 200, LEAST_STRING = 200 };
 
-static char *write_value(const json_t *value)
+static char *result_text_write_value(const json_t *value)
 {
     return json_write(value, JSON_COMPACT | JSON_ENCODE_ANY);
 }
@@ -18,7 +18,7 @@ static char *write_value(const json_t *value)
 
 /* As many items of a list as fit, and one that tells of the others. New reference; NULL: not even
  * the first one fits. */
-static json_t *cut_list(const json_t *list, size_t limit)
+static json_t *result_text_cut_list(const json_t *list, size_t limit)
 {
     size_t index, used = MARK_ROOM;
     json_t *item, *cut = json_array();
@@ -43,9 +43,9 @@ static json_t *cut_list(const json_t *list, size_t limit)
 
 /* A copy in which no string is longer than `longest`. By recursion: values are as deep as
  * json_parse lets them be. New reference; NULL: memory is short. */
-static json_t *shorten(const json_t *value, size_t longest);
+static json_t *result_text_shorten(const json_t *value, size_t longest);
 
-static json_t *shorten_string(const json_t *string, size_t longest)
+static json_t *result_text_shorten_string(const json_t *string, size_t longest)
 {
     size_t length;
     if (json_string_length(string) <= longest)
@@ -56,43 +56,43 @@ static json_t *shorten_string(const json_t *string, size_t longest)
     return shortened;
 }
 
-static json_t *shorten_list(const json_t *list, size_t longest)
+static json_t *result_text_shorten_list(const json_t *list, size_t longest)
 {
     size_t index;
     json_t *item, *copy = json_array();
     json_array_foreach (list, index, item)
-        json_array_append_new(copy, shorten(item, longest));
+        json_array_append_new(copy, result_text_shorten(item, longest));
     return copy;
 }
 
-static json_t *shorten_object(const json_t *object, size_t longest)
+static json_t *result_text_shorten_object(const json_t *object, size_t longest)
 {
     const char *name;
     json_t *member, *copy = json_object();
     json_object_foreach ((json_t *)(uintptr_t)object, name, member)
-        json_object_set_new(copy, name, shorten(member, longest));
+        json_object_set_new(copy, name, result_text_shorten(member, longest));
     return copy;
 }
 
-static json_t *shorten(const json_t *value, size_t longest)
+static json_t *result_text_shorten(const json_t *value, size_t longest)
 {
     switch (json_typeof(value)) {
     case JSON_STRING:
-        return shorten_string(value, longest);
+        return result_text_shorten_string(value, longest);
     case JSON_ARRAY:
-        return shorten_list(value, longest);
+        return result_text_shorten_list(value, longest);
     case JSON_OBJECT:
-        return shorten_object(value, longest);
+        return result_text_shorten_object(value, longest);
     default:
         return json_incref((json_t *)(uintptr_t)value);
     }
 }
 
 /* The text of a value whose strings are cut to `longest`; NULL if it is still over the limit. */
-static char *write_shortened(const json_t *value, size_t longest, size_t limit)
+static char *result_text_write_shortened(const json_t *value, size_t longest, size_t limit)
 {
-    json_auto_t *shortened = shorten(value, longest);
-    char *text = shortened != NULL ? write_value(shortened) : NULL;
+    json_auto_t *shortened = result_text_shorten(value, longest);
+    char *text = shortened != NULL ? result_text_write_value(shortened) : NULL;
     if (text != NULL && strlen(text) <= limit)
         return text;
     free(text);
@@ -101,7 +101,7 @@ static char *write_shortened(const json_t *value, size_t longest, size_t limit)
 
 /* How long the text of a value is at least when its strings are cut: counting is cheap where
  * copying a million values only to find that they don't fit is not. */
-static size_t least_size(const json_t *value)
+static size_t result_text_least_size(const json_t *value)
 {
     size_t index, size = 2;
     const char *name;
@@ -110,10 +110,10 @@ static size_t least_size(const json_t *value)
         return size + (json_string_length(value) < LEAST_STRING ? json_string_length(value) : 0);
     if (json_is_array(value)) {
         json_array_foreach (value, index, item)
-            size += least_size(item) + 1;
+            size += result_text_least_size(item) + 1;
     } else if (json_is_object(value)) {
         json_object_foreach ((json_t *)(uintptr_t)value, name, item)
-            size += strlen(name) + 3 + least_size(item) + 1;
+            size += strlen(name) + 3 + result_text_least_size(item) + 1;
     } else {
         size = 1;
     }
@@ -121,15 +121,15 @@ static size_t least_size(const json_t *value)
 }
 
 /* Keeps as much of the strings as halving finds. NULL: strings are not what makes it large. */
-static char *cut_strings(const json_t *value, size_t limit)
+static char *result_text_cut_strings(const json_t *value, size_t limit)
 {
-    if (least_size(value) > limit + 1) /* the last comma of all is none */
+    if (result_text_least_size(value) > limit + 1) /* the last comma of all is none */
         return NULL;
-    char *least = write_shortened(value, LEAST_STRING, limit);
+    char *least = result_text_write_shortened(value, LEAST_STRING, limit);
     if (least == NULL)
         return NULL;
     for (size_t longest = limit - limit / 16; longest > LEAST_STRING; longest /= 2) {
-        char *text = write_shortened(value, longest, limit);
+        char *text = result_text_write_shortened(value, longest, limit);
         if (text != NULL) {
             free(least);
             return text;
@@ -138,16 +138,16 @@ static char *cut_strings(const json_t *value, size_t limit)
     return least;
 }
 
-static char *cut_value(const json_t *value, size_t limit)
+static char *result_text_cut_value(const json_t *value, size_t limit)
 {
-    json_auto_t *list = json_is_array(value) ? cut_list(value, limit) : NULL;
-    return list != NULL ? write_value(list) : cut_strings(value, limit);
+    json_auto_t *list = json_is_array(value) ? result_text_cut_list(value, limit) : NULL;
+    return list != NULL ? result_text_write_value(list) : result_text_cut_strings(value, limit);
 }
 
 enum bw_code result_text_make(const json_t *value, size_t limit, char **text, bool *is_cut,
                               struct bw_error *error)
 {
-    char *whole = write_value(value);
+    char *whole = result_text_write_value(value);
     if (whole == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     size_t length = strlen(whole);
@@ -157,7 +157,7 @@ enum bw_code result_text_make(const json_t *value, size_t limit, char **text, bo
         return BW_OK;
     }
     free(whole);
-    *text = cut_value(value, limit);
+    *text = result_text_cut_value(value, limit);
     if (*text == NULL)
         return bw_fail(error, BW_TOO_LARGE, "result: %zu bytes are too many, the limit is %zu",
                        length, limit);

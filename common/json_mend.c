@@ -36,7 +36,7 @@ struct mender {
 
 /* ---- Writing ---- */
 
-static void put_bytes(struct mender *mender, const void *bytes, size_t length)
+static void mend_put_bytes(struct mender *mender, const void *bytes, size_t length)
 {
     if (mender->is_short || length == 0)
         return;
@@ -53,40 +53,40 @@ static void put_bytes(struct mender *mender, const void *bytes, size_t length)
     mender->length += length;
 }
 
-static void put_text(struct mender *mender, const char *text)
+static void mend_put_text(struct mender *mender, const char *text)
 {
-    put_bytes(mender, text, strlen(text));
+    mend_put_bytes(mender, text, strlen(text));
 }
 
-static void count(struct mender *mender, enum json_mend kind)
+static void mend_count(struct mender *mender, enum json_mend kind)
 {
     mender->report->counts[kind]++;
 }
 
 /* Puts `text` in place of what was there. */
-static void put_instead(struct mender *mender, enum json_mend kind, const char *text)
+static void mend_put_instead(struct mender *mender, enum json_mend kind, const char *text)
 {
-    count(mender, kind);
-    put_text(mender, text);
+    mend_count(mender, kind);
+    mend_put_text(mender, text);
 }
 
 /* ---- Characters ---- */
 
 /* The same for a byte whose stand-in is longer than it is. What is made of a text must not be many
  * times as large: text that is for the most part of this kind is of no use to anybody. */
-static void put_longer(struct mender *mender, enum json_mend kind, const char *text)
+static void mend_put_longer(struct mender *mender, enum json_mend kind, const char *text)
 {
-    put_instead(mender, kind, mender->report->counts[kind] < LONG_MENDS ? text : "?");
+    mend_put_instead(mender, kind, mender->report->counts[kind] < LONG_MENDS ? text : "?");
 }
 
-static bool is_continuation(const unsigned char *at, const unsigned char *end)
+static bool mend_is_continuation(const unsigned char *at, const unsigned char *end)
 {
     return at < end && (*at & 0xC0) == 0x80;
 }
 
 /* How many bytes a character has by its first byte, and the least and the most that its second
  * byte may be; 0: no character begins so. */
-static unsigned character_shape(unsigned char first, unsigned char *least, unsigned char *most)
+static unsigned mend_character_shape(unsigned char first, unsigned char *least, unsigned char *most)
 {
     *least = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
     *most = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
@@ -98,12 +98,12 @@ static unsigned character_shape(unsigned char first, unsigned char *least, unsig
 }
 
 /* How many bytes from `at` on belong together: a character, or what was to be one. */
-static size_t take_character(const unsigned char *at, const unsigned char *end, bool *is_valid)
+static size_t mend_take_character(const unsigned char *at, const unsigned char *end, bool *is_valid)
 {
     unsigned char least, most;
-    unsigned length = character_shape(*at, &least, &most), taken = 1;
+    unsigned length = mend_character_shape(*at, &least, &most), taken = 1;
     if (length > 1 && at + 1 < end && at[1] >= least && at[1] <= most)
-        for (taken = 2; taken < length && is_continuation(at + taken, end);)
+        for (taken = 2; taken < length && mend_is_continuation(at + taken, end);)
             taken++;
     *is_valid = length > 0 && taken == length;
     return taken;
@@ -112,16 +112,16 @@ static size_t take_character(const unsigned char *at, const unsigned char *end, 
 static void mend_character(struct mender *mender)
 {
     bool is_valid;
-    size_t length = take_character(mender->at, mender->end, &is_valid);
+    size_t length = mend_take_character(mender->at, mender->end, &is_valid);
     if (is_valid)
-        put_bytes(mender, mender->at, length);
+        mend_put_bytes(mender, mender->at, length);
     else
-        put_longer(mender, JSON_MEND_BYTES, replacement);
+        mend_put_longer(mender, JSON_MEND_BYTES, replacement);
     mender->at += length;
 }
 
 /* The four hex digits of \uXXXX at `at`; -1: they are none. */
-static int unit_value(const unsigned char *at, const unsigned char *end)
+static int mend_unit_value(const unsigned char *at, const unsigned char *end)
 {
     int value = 0;
     if (end - at < 6 || at[0] != '\\' || at[1] != 'u')
@@ -138,12 +138,12 @@ static int unit_value(const unsigned char *at, const unsigned char *end)
     return value;
 }
 
-static bool is_high(int unit)
+static bool mend_is_high(int unit)
 {
     return unit >= 0xD800 && unit < 0xDC00;
 }
 
-static bool is_low(int unit)
+static bool mend_is_low(int unit)
 {
     return unit >= 0xDC00 && unit < 0xE000;
 }
@@ -151,30 +151,30 @@ static bool is_low(int unit)
 /* \uXXXX, whose value is `unit`. */
 static void mend_unit(struct mender *mender, int unit)
 {
-    bool is_pair = is_high(unit) && is_low(unit_value(mender->at + 6, mender->end));
+    bool is_pair = mend_is_high(unit) && mend_is_low(mend_unit_value(mender->at + 6, mender->end));
     size_t length = is_pair ? 12 : 6;
     if (unit == 0)
-        count(mender, JSON_MEND_NULS);
-    else if (!is_pair && (is_high(unit) || is_low(unit)))
-        put_instead(mender, JSON_MEND_SURROGATES, replacement);
+        mend_count(mender, JSON_MEND_NULS);
+    else if (!is_pair && (mend_is_high(unit) || mend_is_low(unit)))
+        mend_put_instead(mender, JSON_MEND_SURROGATES, replacement);
     else
-        put_bytes(mender, mender->at, length);
+        mend_put_bytes(mender, mender->at, length);
     mender->at += length;
 }
 
 static void mend_escape(struct mender *mender)
 {
-    int unit = unit_value(mender->at, mender->end);
+    int unit = mend_unit_value(mender->at, mender->end);
     if (unit >= 0) {
         mend_unit(mender, unit);
         return;
     }
     if (mender->at + 1 < mender->end && memchr("\"\\/bfnrt", mender->at[1], 8) != NULL) {
-        put_bytes(mender, mender->at, 2);
+        mend_put_bytes(mender, mender->at, 2);
         mender->at += 2;
         return;
     }
-    put_instead(mender, JSON_MEND_ESCAPES, "\\\\");
+    mend_put_instead(mender, JSON_MEND_ESCAPES, "\\\\");
     mender->at++;
 }
 
@@ -183,24 +183,24 @@ static void mend_control(struct mender *mender)
     char escape[8];
     unsigned char byte = *mender->at++;
     if (byte == 0) {
-        count(mender, JSON_MEND_NULS);
+        mend_count(mender, JSON_MEND_NULS);
         return;
     }
     if (byte == '\n' || byte == '\t' || byte == '\r') {
-        put_instead(mender, JSON_MEND_CONTROLS,
-                    byte == '\n'   ? "\\n"
-                    : byte == '\t' ? "\\t"
-                                   : "\\r");
+        mend_put_instead(mender, JSON_MEND_CONTROLS,
+                         byte == '\n'   ? "\\n"
+                         : byte == '\t' ? "\\t"
+                                        : "\\r");
         return;
     }
     snprintf(escape, sizeof escape, "\\u%04x", byte);
-    put_longer(mender, JSON_MEND_CONTROLS, escape);
+    mend_put_longer(mender, JSON_MEND_CONTROLS, escape);
 }
 
 /* From one quote to the other. False: there is no other. */
 static bool mend_string(struct mender *mender)
 {
-    put_bytes(mender, mender->at++, 1);
+    mend_put_bytes(mender, mender->at++, 1);
     while (mender->at < mender->end && *mender->at != '"') {
         if (*mender->at == '\\')
             mend_escape(mender);
@@ -211,19 +211,19 @@ static bool mend_string(struct mender *mender)
     }
     if (mender->at >= mender->end)
         return false;
-    put_bytes(mender, mender->at++, 1);
+    mend_put_bytes(mender, mender->at++, 1);
     return true;
 }
 
 /* ---- Numbers and words ---- */
 
-static bool is_word(unsigned char byte)
+static bool mend_is_word(unsigned char byte)
 {
     return (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') ||
            (byte >= 'A' && byte <= 'Z') || byte == '-' || byte == '+' || byte == '.';
 }
 
-static bool is_constant(const char *word)
+static bool mend_is_constant(const char *word)
 {
     static const char *const constants[] = {"nan", "inf", "infinity"};
     word += *word == '-' || *word == '+';
@@ -234,7 +234,7 @@ static bool is_constant(const char *word)
 }
 
 /* Is it a number as JSON writes them, and has it a fraction or an exponent? */
-static bool is_number(const char *word, bool *is_real)
+static bool mend_is_number(const char *word, bool *is_real)
 {
     static const char digits[] = "0123456789";
     word += *word == '-';
@@ -263,16 +263,16 @@ static void mend_number(struct mender *mender, const char *word, bool is_real)
 {
     errno = 0;
     if (!is_real && (strtoll(word, NULL, 10), errno == 0)) {
-        put_text(mender, word);
+        mend_put_text(mender, word);
         return;
     }
     if (!isfinite(strtod(word, NULL))) {
-        put_instead(mender, JSON_MEND_NUMBERS, "null");
+        mend_put_instead(mender, JSON_MEND_NUMBERS, "null");
         return;
     }
-    put_text(mender, word);
+    mend_put_text(mender, word);
     if (!is_real)
-        put_instead(mender, JSON_MEND_INTEGERS, ".0");
+        mend_put_instead(mender, JSON_MEND_INTEGERS, ".0");
 }
 
 /* A number, true, false, null, or what other languages write for numbers that JSON lacks. */
@@ -281,19 +281,19 @@ static bool mend_word(struct mender *mender)
     char word[NUMBER_SIZE];
     bool is_real;
     const unsigned char *start = mender->at;
-    while (mender->at < mender->end && is_word(*mender->at))
+    while (mender->at < mender->end && mend_is_word(*mender->at))
         mender->at++;
     size_t length = (size_t)(mender->at - start);
     bool is_cut = length >= sizeof word;
     snprintf(word, sizeof word, "%.*s", (int)(is_cut ? sizeof word - 1 : length),
              (const char *)start);
-    if (is_constant(word))
-        put_instead(mender, JSON_MEND_CONSTANTS, "null");
+    if (mend_is_constant(word))
+        mend_put_instead(mender, JSON_MEND_CONSTANTS, "null");
     else if (strcmp(word, "true") == 0 || strcmp(word, "false") == 0 || strcmp(word, "null") == 0)
-        put_text(mender, word);
+        mend_put_text(mender, word);
     else if (is_cut && (word[0] == '-' || (word[0] >= '0' && word[0] <= '9')))
-        put_instead(mender, JSON_MEND_NUMBERS, "null");
-    else if (is_number(word, &is_real))
+        mend_put_instead(mender, JSON_MEND_NUMBERS, "null");
+    else if (mend_is_number(word, &is_real))
         mend_number(mender, word, is_real);
     else
         return false;
@@ -302,17 +302,17 @@ static bool mend_word(struct mender *mender)
 
 /* ---- Lists and objects ---- */
 
-static void skip_space(struct mender *mender)
+static void mend_skip_space(struct mender *mender)
 {
     while (mender->at < mender->end &&
            (*mender->at == '\0' || strchr(" \t\r\n", *mender->at) != NULL))
         if (*mender->at++ == '\0')
-            count(mender, JSON_MEND_NULS);
+            mend_count(mender, JSON_MEND_NULS);
 }
 
 /* On to the bracket that closes what is `levels` levels up, without writing. False: it does not
  * come. */
-static bool skip_levels(struct mender *mender, size_t levels)
+static bool mend_skip_levels(struct mender *mender, size_t levels)
 {
     bool in_string = false;
     for (; mender->at < mender->end; mender->at++) {
@@ -330,27 +330,27 @@ static bool skip_levels(struct mender *mender, size_t levels)
 }
 
 /* In place of what is nested too deep. */
-static bool replace_deep(struct mender *mender)
+static bool mend_replace_deep(struct mender *mender)
 {
     char sentence[CUT_SIZE];
-    if (!skip_levels(mender, 0))
+    if (!mend_skip_levels(mender, 0))
         return false;
     mender->at++;
     snprintf(sentence, sizeof sentence, "\"[cut: nested more than %d levels deep]\"",
              JSON_MAX_DEPTH);
-    put_instead(mender, JSON_MEND_DEPTH, sentence);
+    mend_put_instead(mender, JSON_MEND_DEPTH, sentence);
     return true;
 }
 
 /* In place of the members for which there is no room. */
-static bool cut_members(struct mender *mender, bool is_object, bool is_first)
+static bool mend_cut_members(struct mender *mender, bool is_object, bool is_first)
 {
     char sentence[CUT_SIZE];
     snprintf(sentence, sizeof sentence, "%s%s\"cut\":\"more than %zu values\"%s",
              is_first ? "" : ",", is_object ? "" : "{", mender->limits->max_values,
              is_object ? "" : "}");
-    put_instead(mender, JSON_MEND_VALUES, sentence);
-    return skip_levels(mender, 1);
+    mend_put_instead(mender, JSON_MEND_VALUES, sentence);
+    return mend_skip_levels(mender, 1);
 }
 
 static bool mend_value(struct mender *mender);
@@ -358,21 +358,21 @@ static bool mend_value(struct mender *mender);
 /* "name": value, or in a list the value alone. */
 static bool mend_member(struct mender *mender, bool is_object)
 {
-    skip_space(mender);
+    mend_skip_space(mender);
     if (is_object) {
         if (mender->at >= mender->end || *mender->at != '"' || !mend_string(mender))
             return false;
-        skip_space(mender);
+        mend_skip_space(mender);
         if (mender->at >= mender->end || *mender->at != ':')
             return false;
-        put_bytes(mender, mender->at++, 1);
+        mend_put_bytes(mender, mender->at++, 1);
     }
     return mend_value(mender);
 }
 
 /* Is there room for another member? All members of the envelope together may have twice as many
  * values as one. */
-static bool count_member(struct mender *mender)
+static bool mend_count_member(struct mender *mender)
 {
     if (mender->depth > mender->limits->envelope)
         return ++mender->values <= mender->limits->max_values &&
@@ -387,7 +387,7 @@ static bool mend_members(struct mender *mender, bool is_object)
 {
     unsigned char close = is_object ? '}' : ']';
     for (bool is_first = true;; is_first = false) {
-        skip_space(mender);
+        mend_skip_space(mender);
         if (mender->at >= mender->end)
             return false;
         if (*mender->at == close)
@@ -396,10 +396,10 @@ static bool mend_members(struct mender *mender, bool is_object)
             return false;
         if (mender->envelope > ENVELOPE_MEMBERS)
             return false;
-        if (!count_member(mender))
-            return cut_members(mender, is_object, is_first);
+        if (!mend_count_member(mender))
+            return mend_cut_members(mender, is_object, is_first);
         if (!is_first)
-            put_bytes(mender, mender->at++, 1);
+            mend_put_bytes(mender, mender->at++, 1);
         if (!mend_member(mender, is_object))
             return false;
     }
@@ -408,22 +408,22 @@ static bool mend_members(struct mender *mender, bool is_object)
 static bool mend_container(struct mender *mender)
 {
     if (mender->depth == JSON_MAX_DEPTH)
-        return replace_deep(mender);
+        return mend_replace_deep(mender);
     bool is_object = *mender->at == '{';
-    put_bytes(mender, mender->at++, 1);
+    mend_put_bytes(mender, mender->at++, 1);
     mender->depth++;
     bool is_whole = mend_members(mender, is_object);
     mender->depth--;
     if (!is_whole)
         return false;
-    put_text(mender, is_object ? "}" : "]");
+    mend_put_text(mender, is_object ? "}" : "]");
     mender->at++;
     return true;
 }
 
 static bool mend_value(struct mender *mender)
 {
-    skip_space(mender);
+    mend_skip_space(mender);
     if (mender->at >= mender->end)
         return false;
     if (*mender->at == '{' || *mender->at == '[')
@@ -442,12 +442,12 @@ static bool mend_text(struct mender *mender)
         mender->at += sizeof byte_order_mark;
     if (!mend_value(mender))
         return false;
-    skip_space(mender);
+    mend_skip_space(mender);
     return mender->at == mender->end;
 }
 
 /* Of two equal keys the last one counts. New reference, or NULL. */
-static json_t *load(const char *text, size_t length, struct json_mend_report *report)
+static json_t *mend_load(const char *text, size_t length, struct json_mend_report *report)
 {
     json_error_t reason;
     json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &reason);
@@ -458,8 +458,8 @@ static json_t *load(const char *text, size_t length, struct json_mend_report *re
 }
 
 /* Of what was mended there is the text, and what is parsed of it. */
-static enum bw_code take_mended(const struct mender *mender, const struct json_limits *cost,
-                                struct bw_error *error)
+static enum bw_code mend_take_memory(const struct mender *mender, const struct json_limits *cost,
+                                     struct bw_error *error)
 {
     struct json_scan scan = {.count = 0};
     if (cost == NULL || cost->take == NULL)
@@ -468,12 +468,12 @@ static enum bw_code take_mended(const struct mender *mender, const struct json_l
     return cost->take(cost->context, mender->length + scan.memory, error);
 }
 
-static enum bw_code load_mended(const struct mender *mender, const struct json_limits *cost,
-                                json_t **value, struct bw_error *error)
+static enum bw_code mend_load_counted(const struct mender *mender, const struct json_limits *cost,
+                                      json_t **value, struct bw_error *error)
 {
-    enum bw_code code = take_mended(mender, cost, error);
+    enum bw_code code = mend_take_memory(mender, cost, error);
     if (code == BW_OK)
-        *value = load(mender->out, mender->length, mender->report);
+        *value = mend_load(mender->out, mender->length, mender->report);
     return code;
 }
 
@@ -494,7 +494,7 @@ enum bw_code json_parse_mended(const char *text, size_t length, const char *what
     json_t *parsed = NULL;
     enum bw_code taken = BW_OK;
     if (mend_text(&mender) && !mender.is_short)
-        taken = load_mended(&mender, cost, &parsed, &refusal);
+        taken = mend_load_counted(&mender, cost, &parsed, &refusal);
     free(mender.out);
     if (mender.is_short)
         return bw_fail(error, BW_INTERNAL, "memory is short");
@@ -520,7 +520,7 @@ json_t *json_string_mended(const char *text, size_t length, struct json_mend_rep
             mend_character(&mender);
             continue;
         }
-        count(&mender, JSON_MEND_NULS);
+        mend_count(&mender, JSON_MEND_NULS);
         mender.at++;
     }
     if (!mender.is_short)
@@ -554,7 +554,7 @@ const char *json_mend_note(const struct json_mend_report *report, char note[JSON
 /* ---- Whose result is it? ---- */
 
 /* The end of the string that begins at `at`; `end` if it does not end. */
-static const char *string_end(const char *at, const char *end)
+static const char *mend_string_end(const char *at, const char *end)
 {
     for (at++; at < end && *at != '"'; at++)
         if (*at == '\\')
@@ -562,7 +562,7 @@ static const char *string_end(const char *at, const char *end)
     return at < end ? at : end;
 }
 
-static const char *skip_blanks(const char *at, const char *end)
+static const char *mend_skip_blanks(const char *at, const char *end)
 {
     while (at < end && memchr(" \t\r\n", *at, 4) != NULL)
         at++;
@@ -570,21 +570,21 @@ static const char *skip_blanks(const char *at, const char *end)
 }
 
 /* Does a string that spans at..to (quotes included) equal `name`? */
-static bool is_named(const char *at, const char *to, const char *name)
+static bool mend_is_named(const char *at, const char *to, const char *name)
 {
     return (size_t)(to - at - 1) == strlen(name) && memcmp(at + 1, name, strlen(name)) == 0;
 }
 
 /* `at` is behind the name: takes the string behind the colon. */
-static bool take_value(const char *at, const char *end, char *value, size_t size)
+static bool mend_take_value(const char *at, const char *end, char *value, size_t size)
 {
-    at = skip_blanks(at, end);
+    at = mend_skip_blanks(at, end);
     if (at >= end || *at != ':')
         return false;
-    at = skip_blanks(at + 1, end);
+    at = mend_skip_blanks(at + 1, end);
     if (at >= end || *at != '"')
         return false;
-    const char *to = string_end(at, end);
+    const char *to = mend_string_end(at, end);
     size_t length = to < end ? (size_t)(to - at - 1) : size;
     if (length >= size || memchr(at, '\\', length + 1) != NULL || memchr(at, '\0', length) != NULL)
         return false;
@@ -605,9 +605,9 @@ bool json_find_text(const char *text, size_t length, const char *name, unsigned 
             depth--;
         if (*at != '"')
             continue;
-        const char *to = string_end(at, end);
-        if (to < end && depth == levels + 1 && is_named(at, to, name) &&
-            take_value(to + 1, end, value, size))
+        const char *to = mend_string_end(at, end);
+        if (to < end && depth == levels + 1 && mend_is_named(at, to, name) &&
+            mend_take_value(to + 1, end, value, size))
             return true;
         at = to;
     }

@@ -9,7 +9,7 @@
 enum { LEAST_DIGITS = 15, MOST_DIGITS = 17 };
 
 /* e+07 → e7, e-07 → e-7. Returns the text's new length. */
-static size_t shorten_exponent(char *text, size_t length)
+static size_t json_write_shorten_exponent(char *text, size_t length)
 {
     char *to = strchr(text, 'e');
     if (to == NULL)
@@ -35,14 +35,14 @@ size_t json_real_write(double number, char text[JSON_REAL_SIZE])
             break;
     }
     if (strchr(text, 'e') != NULL)
-        return shorten_exponent(text, (size_t)length);
+        return json_write_shorten_exponent(text, (size_t)length);
     if (strchr(text, '.') == NULL)
         length += snprintf(text + length, JSON_REAL_SIZE - (size_t)length, ".0");
     return (size_t)length;
 }
 
 /* Copies the string that begins at *from to *to, and moves both behind it. */
-static void copy_string(const char **from, char **to)
+static void json_write_copy_string(const char **from, char **to)
 {
     const char *end = *from + 1;
     while (*end != '"')
@@ -54,7 +54,7 @@ static void copy_string(const char **from, char **to)
 }
 
 /* The same for a number. The shortest form is never longer than jansson's, which has 17 digits. */
-static void copy_number(const char **from, char **to)
+static void json_write_copy_number(const char **from, char **to)
 {
     size_t length = strspn(*from, "+-.0123456789eE");
     char shortest[JSON_REAL_SIZE];
@@ -73,15 +73,15 @@ static void copy_number(const char **from, char **to)
 }
 
 /* In place: `text` is what jansson has written. */
-static void shorten_numbers(char *text)
+static void json_write_shorten_numbers(char *text)
 {
     const char *from = text;
     char *to = text;
     while (*from != '\0') {
         if (*from == '"')
-            copy_string(&from, &to);
+            json_write_copy_string(&from, &to);
         else if (*from == '-' || (*from >= '0' && *from <= '9'))
-            copy_number(&from, &to);
+            json_write_copy_number(&from, &to);
         else
             *to++ = *from++;
     }
@@ -92,6 +92,6 @@ char *json_write(const json_t *value, size_t flags)
 {
     char *text = json_dumps(value, flags);
     if (text != NULL)
-        shorten_numbers(text);
+        json_write_shorten_numbers(text);
     return text;
 }

@@ -7,23 +7,23 @@
 
 enum { MARK_SIZE = 64, LEAST_LIMIT = 100, HEAD_PARTS = 4 };
 
-static bool is_inside_character(const char *text, size_t at)
+static bool text_cut_is_inside_character(const char *text, size_t at)
 {
     return ((unsigned char)text[at] & 0xC0) == 0x80;
 }
 
 /* Where the part ends that begins the text: at `at` or before it, between two characters. */
-static size_t head_end(const char *text, size_t at)
+static size_t text_cut_head_end(const char *text, size_t at)
 {
-    while (at > 0 && is_inside_character(text, at))
+    while (at > 0 && text_cut_is_inside_character(text, at))
         at--;
     return at;
 }
 
 /* Where the part begins that ends the text: at `at` or behind it. */
-static size_t tail_start(const char *text, size_t length, size_t at)
+static size_t text_cut_tail_start(const char *text, size_t length, size_t at)
 {
-    while (at < length && is_inside_character(text, at))
+    while (at < length && text_cut_is_inside_character(text, at))
         at++;
     return at;
 }
@@ -37,8 +37,8 @@ char *text_cut(const char *text, size_t length, size_t limit, size_t *cut_length
         head = length;
         tail = length;
     } else {
-        head = limit >= LEAST_LIMIT ? head_end(text, room / HEAD_PARTS) : 0;
-        tail = tail_start(text, length, length - (room - head));
+        head = limit >= LEAST_LIMIT ? text_cut_head_end(text, room / HEAD_PARTS) : 0;
+        tail = text_cut_tail_start(text, length, length - (room - head));
     }
     if (length > limit && limit >= LEAST_LIMIT)
         snprintf(mark, sizeof mark, "\n[... %zu bytes cut ...]\n", tail - head);

@@ -347,7 +347,7 @@ static void the_answer_is_written_in_its_order_of_keys(void **state)
         "\"outcome\":\"failed\",\"attempts\":1,\"result\":null},\"state\":\"failed\","
         "\"created_at\":\"1970-01-01T00:00:01.000Z\",\"started_at\":\"1970-01-01T00:00:02.000Z\","
         "\"finished_at\":\"1970-01-01T00:00:09.000Z\",\"progress\":{\"total\":5,\"queued\":0,"
-        "\"running\":0,\"succeeded\":0,\"failed\":1,\"cancelled\":4}}");
+        "\"running\":0,\"succeeded\":0,\"failed\":1,\"cancelled\":4},\"waiting_for\":null}");
     free(text);
 }
 
