@@ -1,5 +1,6 @@
 """Answers that are made while they are sent: whole and right, and bounded in memory, whoever reads them."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -74,12 +75,21 @@ class Peak:
         return (self.most - self.before) / MIB
 
 
+@contextlib.contextmanager
+def reading(url, run):
+    """A status with results whose body is still to be read."""
+    with (
+        httpx.Client(base_url=url, timeout=120, trust_env=False) as http,
+        http.stream("GET", f"{ROUTE}/grading_run/{run}", params={"results": "true"}) as answer,
+    ):
+        assert answer.status_code == 200
+        yield answer
+
+
 def read_all(url, run):
     """Reads a status and throws it away; its length."""
-    with httpx.Client(base_url=url, timeout=120, trust_env=False) as http:
-        with http.stream("GET", f"{ROUTE}/grading_run/{run}", params={"results": "true"}) as answer:
-            assert answer.status_code == 200
-            return sum(len(piece) for piece in answer.iter_bytes())
+    with reading(url, run) as answer:
+        return sum(len(piece) for piece in answer.iter_bytes())
 
 
 def ask(stack, run, receive_buffer=4096, version="1.1"):
@@ -272,13 +282,12 @@ def test_an_answer_that_can_not_be_finished_is_seen_to_be_cut(big_stack):
 
 def test_a_replica_that_leaves_finishes_what_is_read(big_stack, big_run, make_replica):
     replica = make_replica(big_stack, "--grace=20").wait_ready()
-    with httpx.Client(base_url=replica.url, timeout=60, trust_env=False) as http:
-        with http.stream("GET", f"{ROUTE}/grading_run/{big_run}", params={"results": "true"}) as answer:
-            pieces = answer.iter_bytes(65536)
-            read = len(next(pieces))
-            replica.terminate()
-            wait_until(lambda: not replica.internal.answers(200, "GET", "/readyz"), 10, "it is leaving")
-            read += sum(len(piece) for piece in pieces)
+    with reading(replica.url, big_run) as answer:
+        pieces = answer.iter_bytes(65536)
+        read = len(next(pieces))
+        replica.terminate()
+        wait_until(lambda: not replica.internal.answers(200, "GET", "/readyz"), 10, "it is leaving")
+        read += sum(len(piece) for piece in pieces)
     assert read > JOBS * RESULT_BYTES
     assert replica.wait(10) == 0
 
