@@ -1,4 +1,4 @@
-"""The database behind a stack, read the way an auditor would; only `forget_run` writes."""
+"""The database behind a stack, read the way an auditor would; only `forget_…` and `digest` write."""
 
 import bson
 import pymongo
@@ -39,6 +39,15 @@ class Database:
     def forget_run(self, run):
         """Takes the run away from its definition, as a replica leaves it that dies between the two inserts."""
         self.db.grading_runs.delete_one({"_id": bson.ObjectId(run)})
+
+    def forget_results(self, run):
+        """Deletes the results of a run, as its removal does."""
+        self.db.job_results.delete_many({"_id": {"$regex": f"^{run}"}})
+
+    def digest(self, run, digest):
+        """Puts another digest beside a run's definition, as an older version kept it."""
+        self.db.run_definitions.update_one({"_id": run}, {"$set": {"digest": digest}})
+        self.db.grading_runs.update_one({"_id": bson.ObjectId(run)}, {"$set": {"digest": digest}})
 
     def leases(self, run):
         """All leases of a run, in the order of job and attempt."""

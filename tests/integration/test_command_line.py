@@ -14,7 +14,16 @@ BOTH = ["mongodb-uri", "mongodb-database", "internal-token", "heartbeat-interval
 FLAGS = {
     "broadway-api": BOTH
     + ["bind-address", "port", "internal-bind-address", "internal-port", "internal-url", "cluster-token", "poll-wait"]
-    + ["client-token", "anonymous-clients", "max-body-bytes", "max-result-bytes", "max-log-bytes", "allow-privileged"],
+    + [
+        "client-token",
+        "anonymous-clients",
+        "max-body-bytes",
+        "max-job-bytes",
+        "max-run-bytes",
+        "max-result-bytes",
+        "max-log-bytes",
+        "allow-privileged",
+    ],
     "broadway-scheduler": BOTH + ["max-attempts", "job-timeout", "leader-lease", "metrics-port"],
 }
 SECRETS = {

@@ -1,5 +1,7 @@
 """Idempotency-Key: a submission of which the answer was lost is sent again, and is still one run."""
 
+import hashlib
+import json
 import threading
 
 import httpx
@@ -102,3 +104,39 @@ def test_what_was_left_half_done_does_not_stand_for_a_later_run(stack):
     assert len(students) == 3
     job = stack.grader(replica=2).take()
     assert "PADDING" not in str(job["stages"])
+
+
+def backwards(value):
+    """The same JSON with the keys of every object in another order."""
+    if isinstance(value, dict):
+        return {key: backwards(item) for key, item in reversed(value.items())}
+    return [backwards(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("size", [run_of, long_run_of], ids=["short", "long"])
+def test_the_same_run_with_its_keys_in_another_order_is_the_same(stack, size):
+    key = f"order-{size.__name__}"
+    definition = size(0, students=[{"B": "1", "A": "2"}], priority=3)
+    definition["student_pipeline"][0]["env"] = {"Z": "$A", "NETID": "x", "Y": "y"}
+    assert json.dumps(backwards(definition)) != json.dumps(definition)
+    run = submit(stack.apis[0], key, definition).json()["id"]
+    again = submit(stack.apis[1], key, backwards(definition))
+    assert again.status_code == 200 and again.json()["id"] == run
+    stack.apis[1].start(run)
+    job = stack.grader(replica=1).take()
+    names = [entry.partition("=")[0] for entry in job["stages"][0]["env"] if "PADDING" not in entry]
+    assert names == ["B", "A", "Z", "NETID", "Y"], "the order of the first counts"
+    assert submit(stack.apis[2], key, {**definition, "priority": 4}).status_code == 400
+
+
+@pytest.mark.parametrize("size", [run_of, long_run_of], ids=["short", "long"])
+def test_a_run_that_an_older_version_stored_is_recognised(stack, size):
+    """It kept the digest of the text."""
+    definition = size(2)
+    text = json.dumps(definition, separators=(",", ":")).encode()
+    key = f"older-{size.__name__}"
+    run = submit(stack.api, key, definition).json()["id"]
+    digest = hashlib.sha256(len(text).to_bytes(8, "little") + text).hexdigest()
+    stack.database.digest(run, digest)
+    assert submit(stack.apis[1], key, definition).json()["id"] == run
+    assert submit(stack.apis[2], key, size(3)).status_code == 400

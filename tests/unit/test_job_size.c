@@ -36,8 +36,10 @@ static json_t *random_text(void)
     static const char *const parts[] = {"a",    "\"", "\\", "\n", "\t", "\x01", "\x0b",
                                         "\x7f", "/",  "ü",  "€",  "",   "b b",  "\x1f"};
     char text[64] = "";
+    size_t length = 0;
     for (uint32_t left = random_below(6); left > 0; left--)
-        strcat(text, parts[random_below(sizeof parts / sizeof *parts)]);
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s",
+                                   parts[random_below(sizeof parts / sizeof *parts)]);
     return json_string(text);
 }
 
