@@ -27,7 +27,8 @@ FINISHED = {"unfinished": 0, "runs": 3, "failed": 0, "lost": 0, "jobs": 60}
 
 def judged(measured=GOOD, finished=FINISHED, growth_mib=None, **row):
     """The faults of a row of which this was seen."""
-    where = SimpleNamespace(faults=[], notes=[], load=SimpleNamespace(ask=lambda command: finished))
+    stack, graders = SimpleNamespace(directory="build"), SimpleNamespace(ask=lambda command: finished)
+    where = SimpleNamespace(faults=[], notes=[], load=graders, stack=stack)
     where.claim = lambda holds, otherwise: None if holds else where.faults.append(otherwise)
     made = Row("A0", "nothing", before=20, peak=30, after=21)
     for name, value in row.items():

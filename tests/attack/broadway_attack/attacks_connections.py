@@ -1,19 +1,19 @@
 """Connections without end: A5, A6."""
 
-import subprocess
+import re
 import time
 from collections.abc import Callable
 
-import httpx
 from processes import cpu_seconds
 from raw import Link
 
+from broadway_attack.extra_replica import ExtraReplica
 from broadway_attack.registry import attack
-from broadway_attack.scene import COURSE, LOOK_TOKEN, ROUTE, Scene, clean_environment, free_port
+from broadway_attack.scene import COURSE, LOOK_TOKEN, ROUTE, Scene
 
 MAXIMUM = 256  # --max-connections of the replicas here
 MORE = 44
-DESCRIPTORS = 256
+FEW_DESCRIPTORS, SOME_DESCRIPTORS = 256, 512
 CORE_SHARE = 0.5
 
 
@@ -94,81 +94,47 @@ def event_streams(scene: Scene) -> None:
     hold_connections(scene, MAXIMUM + MORE, greet)
 
 
-class LimitedReplica:
-    """One more replica, with a hard limit of descriptors."""
-
-    def __init__(self, scene: Scene):
-        self.port, self.internal_port = free_port(), free_port()
-        self.url, self.internal_url = (f"http://127.0.0.1:{port}" for port in (self.port, self.internal_port))
-        own = {"--port": self.port, "--internal-port": self.internal_port, "--internal-url": self.internal_url}
-        kept = [word for word in scene.attacked.argv if word.partition("=")[0] not in own]
-        self.log = scene.stack.directory / "limited.log"
-        with open(self.log, "wb") as output:
-            self.process = subprocess.Popen(
-                [
-                    "prlimit",
-                    f"--nofile={DESCRIPTORS}:{DESCRIPTORS}",
-                    *kept,
-                    *(f"{n}={value}" for n, value in own.items()),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=clean_environment(),
-            )
-
-    def is_refused(self, seconds: float = 15) -> bool:
-        """Waits until it is ready: False; or has ended: True."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                return True
-            if self.health_seconds("/readyz") is not None:
-                return False
-            time.sleep(0.05)
-        raise TimeoutError("the replica with few descriptors is neither ready nor gone")
-
-    def health_seconds(self, path: str = "/healthz") -> float | None:
-        """How long its internal port takes to answer; None if it doesn't within 2 s."""
-        begun = time.monotonic()
-        try:
-            if httpx.get(self.internal_url + path, timeout=2, trust_env=False).status_code != 200:
-                return None
-        except httpx.HTTPError:
-            return None
-        return time.monotonic() - begun
-
-    def end(self) -> None:
-        """Stops it."""
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-@attack("A6", f"300 connections, half of them polls, to a replica with {DESCRIPTORS} descriptors", course_poll_wait=55)
-def descriptors(scene: Scene) -> None:
+@attack(
+    "A6a",
+    f"{FEW_DESCRIPTORS + MORE} connections, half of them polls, to a replica with {FEW_DESCRIPTORS} descriptors",
+    course_poll_wait=55,
+)
+def few_descriptors(scene: Scene) -> None:
     """Either it doesn't start, and says why; or it keeps room for its internal port, and doesn't spin."""
-    limited = LimitedReplica(scene)
+    attack_limited(scene, FEW_DESCRIPTORS)
+
+
+@attack(
+    "A6b",
+    f"{SOME_DESCRIPTORS + MORE} connections, half of them polls, to a replica with {SOME_DESCRIPTORS} descriptors",
+    course_poll_wait=55,
+)
+def some_descriptors(scene: Scene) -> None:
+    """The same with a limit with which it may start."""
+    attack_limited(scene, SOME_DESCRIPTORS)
+
+
+def attack_limited(scene: Scene, limit: int) -> None:
+    """Starts a replica with a hard limit of descriptors beside the others, and takes all of them."""
+    limited = ExtraReplica(scene, limit)
     try:
         if limited.is_refused():
             said = limited.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
             scene.note(f"it refuses to start: {' '.join(said)[:200]}")
-            scene.claim(any("descriptor" in line for line in said), "it ends without a word about descriptors")
+            named = any(re.search(r"descriptor|open files", line) for line in said)
+            scene.claim(named, "it ends without a word about descriptors")
             return
-        _use_up(scene, limited)
+        _use_up(scene, limited, limit + MORE)
     finally:
         limited.end()
 
 
-def _use_up(scene: Scene, limited: LimitedReplica) -> None:
+def _use_up(scene: Scene, limited: ExtraReplica, count: int) -> None:
     """Takes all of its descriptors, and looks at it for a while."""
     token = f"Host: 127.0.0.1\r\nAuthorization: Bearer {scene.stack.cluster_token}\r\n"
     body = '{"hostname": "h"}'
     scene.send(f"POST {ROUTE}/worker/limited HTTP/1.1\r\n{token}Content-Length: {len(body)}\r\n\r\n{body}", limited.url)
-    for number in range(300):
+    for number in range(count):
         try:
             link = scene.connect(limited.url, timeout=2)
         except OSError:

@@ -9,12 +9,12 @@ from collections import Counter
 
 from raw import Answer, exchange
 
+from broadway_attack.extra_replica import ExtraReplica
 from broadway_attack.registry import attack
-from broadway_attack.scene import COURSE, ROUTE, Scene
+from broadway_attack.scene import COURSE, ROUTE, STAFF_TOKEN, Scene
 
 WRONG_TOKENS = 1000
 REFUSED_SHARE = 0.85  # a hundred a minute are judged
-NEVER_SEEN = "never-seen-" + "d5f02a" * 6  # a valid token that nobody has used
 DEFINITION = {"student_pipeline": [{"image": "x"}], "students": [{"N": "1"}]}
 
 
@@ -76,29 +76,37 @@ def _submitted(scene: Scene, host: str, origin: str | None) -> Answer:
     return answer
 
 
-@attack(
-    "A10",
-    f"{WRONG_TOKENS} wrong cluster tokens, and wrong internal ones",
-    is_quick=True,
-    second_cluster_token=NEVER_SEEN,
-)
+@attack("A10", f"{WRONG_TOKENS} wrong cluster tokens, and wrong internal ones", is_quick=True)
 def wrong_tokens(scene: Scene) -> None:
-    """After a hundred, nothing is judged but tokens that this replica has seen to be good: so a valid one that nobody
-    has used gets 429 too, and the graders' own 200."""
+    """After a hundred, nothing is judged but tokens that the replica knows to be good."""
     said, last = Counter(), None
     for _ in range(WRONG_TOKENS):
         last = _register(scene.url, secrets.token_hex(24))
         said[last.status] += 1
-    never_seen, good = _register(scene.url, NEVER_SEEN), _register(scene.url, scene.stack.cluster_token)
-    scene.note(
-        f"answers: {dict(said)}; a valid token that nobody used: {never_seen.status}; the graders': {good.status}"
-    )
+    good = _register(scene.url, scene.stack.cluster_token)
+    scene.note(f"answers: {dict(said)}; the graders' token: {good.status}")
     share = said[429] / WRONG_TOKENS
     scene.claim(share >= REFUSED_SHARE, f"only {share:.0%} of the wrong tokens got 429")
-    scene.claim(never_seen.status == 429, f"tokens are judged while limited: a valid one gets {never_seen.status}")
     scene.claim(good.status == 200, f"the graders' token gets {good.status} meanwhile")
     scene.claim(_agrees(last), f"Retry-After {last.headers.get('retry-after')!r}, but in words: {last.body!r}")
     _try_internal(scene)
+    _try_unknown_token(scene)
+
+
+def _try_unknown_token(scene: Scene) -> None:
+    """A replica that was not given the courses knows the hashes of their tokens alone: while it is limited, not even a
+    right one is judged. That shows that the wrong ones aren't either."""
+    replica = ExtraReplica(scene, without=("--course-config",))
+    try:
+        assert not replica.is_refused(), "the extra replica doesn't start"
+        for _ in range(WRONG_TOKENS // 5):
+            _register(replica.url, secrets.token_hex(24))
+        lines = f"Host: 127.0.0.1\r\nAuthorization: Bearer {STAFF_TOKEN}\r\n\r\n"
+        answer = exchange(replica.url, f"GET {ROUTE}/worker/{COURSE}/all HTTP/1.1\r\n{lines}")
+        scene.note(f"a right token that a limited replica has never seen: {answer.status}")
+        scene.claim(answer.status == 429, f"tokens are judged while limited: a right one gets {answer.status}")
+    finally:
+        replica.end()
 
 
 def _register(url: str, token: str) -> Answer:

@@ -110,6 +110,8 @@ def _judge(where: Scene, attack: Attack, row: Row, measured: dict) -> None:
         row.notes.append(f"{row.refused} times in vain, mostly: {common[:150]}")
     if measured["lag"] > WORST_S / 4:
         row.notes.append(f"the measuring process itself was {measured['lag']:.2f} s late")
+    if where.faults:
+        row.notes.append(f"logs: {where.stack.directory}")
     row.faults += where.faults
     row.notes += where.notes
 

@@ -183,7 +183,9 @@ class Scene:
 
 @contextlib.contextmanager
 def scene(preset: str, api_flags: dict, graders: int, seed: int, is_quick: bool) -> Iterator[Scene]:
-    """A stack of three replicas and a scheduler of its own, with a course and graders at work; gone afterwards."""
+    """A stack of three replicas and a scheduler of its own, with a course and graders at work; gone afterwards, but for
+    its logs if the attack has found something."""
+    made = None
     (BUILD / "attack").mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(dir=BUILD / "attack", prefix="stack-"))
     courses = directory / "courses.json"
@@ -201,8 +203,7 @@ def scene(preset: str, api_flags: dict, graders: int, seed: int, is_quick: bool)
     finally:
         with known_processes.uninterrupted():
             operations.down(stack)
-            if not os.environ.get("BROADWAY_KEEP_STACKS"):
-                shutil.rmtree(directory, ignore_errors=True)
+            shutil.rmtree(directory / "database" if made and made.faults else directory, ignore_errors=True)
 
 
 def clean_environment() -> dict[str, str]:
