@@ -5,6 +5,7 @@ import json
 import socket as tcp
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import websocket
@@ -15,7 +16,7 @@ from pipelines import job_id_of
 from processes import resident_bytes
 from socket_grader import LOOP, SocketGrader
 from test_health import sample_values
-from waiting import holds_for, wait_until
+from waiting import PATIENCE, holds_for, is_instrumented, wait_until
 from websockets.exceptions import ConnectionClosed
 
 COMPLETE = "grading run is complete"
@@ -442,3 +443,29 @@ def test_another_library_s_client_works_a_job_off(staff):
         assert course.state(run) == COMPLETE
     finally:
         link.close()
+
+
+def test_many_that_register_again_hold_up_nobody(staff):
+    """Their ids have websockets at the other replica, which may be about to end: these are looked at again and again,
+    for two seconds, by no thread that heartbeats and results need."""
+    count = 60 if is_instrumented() else 600
+    names = [unique("taken") for _ in range(count)]
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(lambda name: staff.socket_grader(replica=0, name=name), names))
+        again = list(pool.map(lambda name: staff.socket(replica=1, name=name), names))
+        polling = [staff.grader(replica=0) for _ in range(12)]
+        # The websockets wait for work as well, and came first: it is theirs until only 12 jobs are left.
+        staff.course().run(count + len(polling))
+        jobs = [grader.take() for grader in polling]
+        list(pool.map(lambda socket: socket.send({"type": "register", "args": {"hostname": "host"}}), again))
+    elsewhere = [staff.grader(replica=1, name=grader.name, register=False) for grader in polling]
+    taken = []
+    for grader, job in zip(elsewhere, jobs, strict=True):
+        begun = time.monotonic()
+        assert grader.beat().status_code == 200
+        taken.append(time.monotonic() - begun)
+        begun = time.monotonic()
+        grader.finish(job)  # this replica has to look up whether it was handed out
+        taken.append(time.monotonic() - begun)
+    assert max(taken) < 1 * PATIENCE, taken
+    assert all(socket.receive(30) == {"success": False} for socket in again)
