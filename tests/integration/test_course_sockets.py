@@ -474,10 +474,9 @@ def test_many_that_register_again_hold_up_nobody(staff):
     elsewhere = [staff.grader(replica=1, name=grader.name, register=False) for grader in polling]
     staff.course().run(len(polling))
     jobs = [grader.take() for grader in polling]
-    with ThreadPoolExecutor(24) as pool:
-        with beating(polling):
-            first = list(pool.map(lambda name: staff.socket_grader(replica=0, name=name), names))
-            again = list(pool.map(lambda name: staff.socket(replica=1, name=name), names))
+    with ThreadPoolExecutor(24) as pool, beating(polling):
+        first = list(pool.map(lambda name: staff.socket_grader(replica=0, name=name), names))
+        again = list(pool.map(lambda name: staff.socket(replica=1, name=name), names))
         list(pool.map(lambda socket: socket.send({"type": "register", "args": {"hostname": "host"}}), again))
         taken = []
         for grader, job in zip(elsewhere, jobs, strict=True):
