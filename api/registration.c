@@ -48,6 +48,15 @@ static void refuse(struct attempt *attempt, enum bw_code code)
 
 static void ask(struct attempt *attempt);
 
+static void renew(void *context);
+
+/* While the database is away it waits, without a thread. False: there is no time for it. */
+static bool renew_again(struct attempt *attempt)
+{
+    return clock_boot_ms() - attempt->began_ms < INSERT_TRY_MS &&
+           executor_submit_later(attempt->api->executor, true, END_LOOK_MS, renew, attempt);
+}
+
 /* On the executor. */
 static void renew(void *context)
 {
@@ -57,9 +66,12 @@ static void renew(void *context)
     attempt->commit.worker = attempt->registration.worker;
     enum bw_code code = worker_store_renew(attempt->api->worker_store, &attempt->commit.worker,
                                            attempt->former_epoch, &done, &unused);
-    if (code != BW_OK)
-        refuse(attempt, BW_UNAVAILABLE);
-    else if (!done)
+    if (code != BW_OK) {
+        if (!renew_again(attempt)) /* from there on another thread may have it */
+            refuse(attempt, BW_UNAVAILABLE);
+        return;
+    }
+    if (!done)
         refuse(attempt, BW_CONFLICT);
     else
         finish(attempt, BW_OK, NULL);

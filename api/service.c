@@ -1,5 +1,6 @@
 #include "api/service.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,10 @@ enum {
 static enum bw_code check_ports(struct service *service, struct bw_error *error)
 {
     const struct api_options *options = &service->options;
+    if (options->port == options->internal_port &&
+        strcmp(options->bind_address, options->internal_bind_address) == 0)
+        return port_refuse(config_source("port"), options->bind_address, options->port, EADDRINUSE,
+                           error);
     enum bw_code code = port_check(config_source("port"), options->bind_address, options->port,
                                    error);
     if (code != BW_OK)

@@ -44,13 +44,17 @@ static int try_to_listen(const union address *address, socklen_t length)
     return reason;
 }
 
+enum bw_code port_refuse(const char *flag, const char *address, int64_t port, int reason,
+                         struct bw_error *error)
+{
+    return bw_fail(error, BW_BAD_REQUEST, "%s %d: can't be opened on %.60s: %s", flag, (int)port,
+                   address, strerror(reason));
+}
+
 enum bw_code port_check(const char *flag, const char *address, int64_t port, struct bw_error *error)
 {
     union address made;
     socklen_t length = make_address(address, (uint16_t)port, &made);
     int reason = length == 0 ? EADDRNOTAVAIL : try_to_listen(&made, length);
-    if (reason == 0)
-        return BW_OK;
-    return bw_fail(error, BW_BAD_REQUEST, "%s %d: can't be opened on %.60s: %s", flag, (int)port,
-                   address, strerror(reason));
+    return reason == 0 ? BW_OK : port_refuse(flag, address, port, reason, error);
 }

@@ -15,4 +15,8 @@
 enum bw_code port_check(const char *flag, const char *address, int64_t port, struct bw_error *error)
     BW_CHECKED;
 
+/* That sentence, for a reason (errno) that was found elsewhere. BW_BAD_REQUEST. */
+enum bw_code port_refuse(const char *flag, const char *address, int64_t port, int reason,
+                         struct bw_error *error);
+
 #endif

@@ -4,7 +4,9 @@ import contextlib
 import json
 import socket as tcp
 import struct
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import websocket
@@ -15,7 +17,7 @@ from pipelines import job_id_of
 from processes import resident_bytes
 from socket_grader import LOOP, SocketGrader
 from test_health import sample_values
-from waiting import holds_for, wait_until
+from waiting import PATIENCE, holds_for, is_instrumented, wait_until
 from websockets.exceptions import ConnectionClosed
 
 COMPLETE = "grading run is complete"
@@ -442,3 +444,48 @@ def test_another_library_s_client_works_a_job_off(staff):
         assert course.state(run) == COMPLETE
     finally:
         link.close()
+
+
+@contextlib.contextmanager
+def beating(graders):
+    """They send heartbeats meanwhile."""
+    is_over = threading.Event()
+
+    def beat():
+        while not is_over.wait(0.4):
+            for grader in graders:
+                grader.beat()
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def test_many_that_register_again_hold_up_nobody(staff):
+    """Their ids have websockets at the other replica, which may be about to end: these are looked at again and again,
+    for two seconds, by no thread that heartbeats and results need."""
+    count = 60 if is_instrumented() else 600
+    names = [unique("taken") for _ in range(count)]
+    polling = [staff.grader(replica=0, concurrency=1) for _ in range(12)]
+    elsewhere = [staff.grader(replica=1, name=grader.name, register=False) for grader in polling]
+    staff.course().run(len(polling))
+    jobs = [grader.take() for grader in polling]
+    with ThreadPoolExecutor(24) as pool, beating(polling):
+        first = list(pool.map(lambda name: staff.socket_grader(replica=0, name=name), names))
+        again = list(pool.map(lambda name: staff.socket(replica=1, name=name), names))
+        list(pool.map(lambda socket: socket.send({"type": "register", "args": {"hostname": "host"}}), again))
+        taken = []
+        for grader, job in zip(elsewhere, jobs, strict=True):
+            begun = time.monotonic()
+            assert grader.beat().status_code == 200
+            taken.append(time.monotonic() - begun)
+            begun = time.monotonic()
+            grader.finish(job)  # this replica has to look up whether it was handed out
+            taken.append(time.monotonic() - begun)
+        assert all(pool.map(lambda socket: socket.receive(30) == {"success": False}, again))
+        list(pool.map(lambda socket: socket.abort(), first))
+    assert max(taken) < 1 * PATIENCE, taken

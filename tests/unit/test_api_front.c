@@ -826,6 +826,22 @@ static void a_storm_of_clients_that_come_wait_and_leave(void **state)
     assert_int_equal(parked.count, 0);
 }
 
+/* It is used from then on as if nothing had been tried. */
+static void a_front_with_a_request_that_waits_is_not_freed(void **state)
+{
+    (void)state;
+    struct reply reply;
+    int waiting = dial();
+    assert_true(send_text(waiting, "GET /park HTTP/1.1\r\nHost: x\r\n\r\n"));
+    await_parked(1, 0);
+    assert_false(front_close(front));
+    assert_int_equal(front_in_flight(front), 1);
+    exchange_refuse(take(NULL), BW_NO_JOB, NULL);
+    assert_true(read_reply(waiting, &reply));
+    assert_int_equal(reply.status, 498);
+    close(waiting);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -848,6 +864,7 @@ int main(void)
         FRONT_TEST(two_fronts_live_side_by_side),
         FRONT_TEST(a_front_that_closes_amid_nonsense_ends_well_and_leaves_no_descriptor),
         FRONT_TEST(when_it_stops_accepting_open_connections_get_one_more_answer),
+        FRONT_TEST(a_front_with_a_request_that_waits_is_not_freed),
         FRONT_TEST(a_storm_of_clients_that_come_wait_and_leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,199 @@
+"""What the two binaries do at their start: without a database, with a wrong one, with something wrong in what they are
+given; and the signals that must not end them."""
+
+import os
+import re
+import signal
+import time
+
+import httpx
+import pytest
+from broadway import ROUTE
+from course_names import bearer, unique
+from harness import Process, free_port, run_stack
+from old_server import OldServer
+from pipelines import run_of
+from processes import is_running
+from test_command_line import BINARIES, run
+from waiting import PATIENCE, holds_for, wait_until
+
+NOWHERE = "mongodb://127.0.0.1:1/?replicaSet=rs0"
+
+
+@pytest.fixture(scope="module")
+def paused(tmp_path_factory):
+    """A stack whose database may be made to stand still."""
+    yield from run_stack(tmp_path_factory, "paused", both=("heartbeat-interval=1",))
+
+
+@pytest.fixture
+def standstill(paused):
+    os.kill(paused.pid("database"), signal.SIGSTOP)
+    yield paused
+    os.kill(paused.pid("database"), signal.SIGCONT)
+
+
+def ports_are_open(replica):
+    return all(api_answers(url) for url in (replica.internal_url + "/healthz", replica.url + ROUTE + "/"))
+
+
+def api_answers(url):
+    try:
+        return httpx.get(url, timeout=2, trust_env=False)
+    except httpx.TransportError:
+        return None
+
+
+def test_without_a_database_both_ports_answer_and_it_comes_up_by_itself(standstill, make_replica):
+    without = ("BROADWAY_CLUSTER_TOKEN", "BROADWAY_INTERNAL_TOKEN")
+    replica = make_replica(standstill, "--heartbeat-interval=1", database="later", without=without)
+    wait_until(lambda: ports_are_open(replica), 5, "both ports are open")
+    assert replica.internal.request("GET", "/healthz").status_code == 200
+    ready = replica.internal.request("GET", "/readyz")
+    assert ready.status_code == 503 and ready.json()["status"] == "starting"
+    assert replica.internal.request("GET", "/metrics").status_code == 200
+    for refused in (
+        httpx.get(f"{replica.url}{ROUTE}/worker_register", params={"token": "any"}, timeout=10),
+        httpx.post(f"{replica.url}{ROUTE}/worker/any", json={"hostname": "a"}, headers=bearer("any"), timeout=10),
+        httpx.get(f"{replica.url}{ROUTE}/grading_run_status/any/any", headers=bearer("any"), timeout=10),
+        httpx.post(f"{replica.internal_url}/internal/v1/callbacks", headers=bearer("any"), timeout=10),
+    ):
+        if "internal" not in str(refused.url) or refused.status_code != 404:
+            assert refused.status_code == 503, (refused.url, refused.text)
+            assert "retry-after" in refused.headers
+    begun = time.monotonic()
+    poll = httpx.get(f"{replica.url}{ROUTE}/grading_job", params={"worker_id": "0" * 32, "wait": 1}, timeout=30)
+    assert poll.status_code in (498, 503) and time.monotonic() - begun < 15
+    if poll.status_code == 498:
+        assert time.monotonic() - begun > 0.9, "a poll is held"
+    os.kill(standstill.pid("database"), signal.SIGCONT)
+    replica.wait_ready()
+    token = re.search(r"shown this once: (\w+)", replica.said()).group(1)
+    assert replica.api.answers(200, "GET", f"{ROUTE}/worker_register", params={"token": token})
+
+
+def test_a_websocket_is_not_opened_before_its_token_can_be_judged(standstill, make_replica):
+    replica = make_replica(standstill, database="later-too", without=("BROADWAY_CLUSTER_TOKEN",))
+    wait_until(lambda: ports_are_open(replica), 5, "both ports are open")
+    handshake = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+        **bearer("any"),
+    }
+    answer = httpx.get(f"{replica.url}{ROUTE}/worker_ws/{unique('socket')}", headers=handshake, timeout=10)
+    assert answer.status_code == 503 and "retry-after" in answer.headers
+
+
+@pytest.mark.parametrize("binary", BINARIES)
+def test_one_that_waits_for_its_database_ends_when_asked(binary, tmp_path):
+    ports = ["--metrics-port"] if binary == "broadway-scheduler" else ["--port", "--internal-port"]
+    flags = [f"{port}={free_port()}" for port in ports]
+    process = Process(binary, f"--mongodb-uri={NOWHERE}", *flags, log=tmp_path / "log")
+    wait_until(lambda: "waiting for the database" in process.said(), 10, "it waits")
+    asked = time.monotonic()
+    process.terminate()
+    assert process.wait(8) == 0
+    assert time.monotonic() - asked < 6 * PATIENCE
+
+
+@pytest.mark.parametrize("content", ["{", '{"cs225": {"tokens": 5}}', '{"no/name": {}}'])
+def test_a_broken_course_config_ends_the_start_before_anything_is_made(paused, tmp_path, content):
+    path = tmp_path / "courses.json"
+    path.write_text(content, encoding="utf-8")
+    status, text = run(
+        "broadway-api",
+        f"--mongodb-uri={paused.described['mongodb_uri']}",
+        "--mongodb-database=untouched",
+        f"--course-config={path}",
+        f"--port={free_port()}",
+        f"--internal-port={free_port()}",
+    )
+    assert status == 2 and f"--course-config {path}: " in text
+    assert "token" not in text.replace("tokens", "")
+    assert "untouched" not in paused.database.client.list_database_names()
+    status, text = run("broadway-api", env={"BROADWAY_COURSE_CONFIG": str(path)})
+    assert status == 2 and f"BROADWAY_COURSE_CONFIG {path}: " in text
+
+
+OLD = [("4.2.0", 8, False), ("4.2.24", 8, True), ("3.6.23", 6, False)]
+
+
+@pytest.mark.parametrize(("version", "wire_version", "knows_hello"), OLD)
+@pytest.mark.parametrize("binary", BINARIES)
+def test_a_server_that_is_too_old_is_refused_with_both_versions(binary, version, wire_version, knows_hello):
+    server = OldServer(version, wire_version, knows_hello)
+    ports = ["--metrics-port"] if binary == "broadway-scheduler" else ["--port", "--internal-port"]
+    status, text = run(binary, f"--mongodb-uri={server.uri}", *[f"{port}={free_port()}" for port in ports])
+    server.close()
+    assert status == 1, text
+    assert f"{binary}: MongoDB {version} is too old: Broadway needs 4.4 or newer" in text
+    assert not server.commands & {"insert", "update", "create", "createindexes"}, "nothing was written"
+
+
+@pytest.mark.parametrize("binary", BINARIES)
+def test_another_replica_sets_name_is_told(paused, binary, tmp_path):
+    uri = paused.described["mongodb_uri"]
+    own = re.search(r"replicaSet=(\w+)", uri).group(1)
+    ports = ["--metrics-port"] if binary == "broadway-scheduler" else ["--port", "--internal-port"]
+    flags = [f"{port}={free_port()}" for port in ports]
+    process = Process(binary, f"--mongodb-uri={uri.replace(own, 'misnamed')}", *flags, log=tmp_path / "log")
+    try:
+        said = wait_until(lambda: re.search(r".*replica set.*", process.said()), 25, "it says so").group(0)
+        assert "'misnamed'" in said and f"'{own}'" in said
+    finally:
+        process.end()
+
+
+def test_signals_that_ask_for_nothing_end_nothing(stack):
+    numbers = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE)
+    pids = [stack.pid(name) for name in ("scheduler-0", "api-0")]
+    for pid in pids:
+        for number in numbers:
+            os.kill(pid, number)
+    wait_until(lambda: "there is nothing to read again" in stack.log_text(), 5, "the scheduler says so")
+    holds_for(lambda: all(is_running(pid) for pid in pids), 0.5, "they run")
+    grader = stack.grader()
+    stack.api.submit_and_start(run_of(1))
+    grader.finish(grader.take())
+
+
+@pytest.mark.parametrize("binary", BINARIES)
+def test_a_port_in_use_is_told_alike_by_both(paused, binary):
+    port = paused.urls[0].rpartition(":")[2]
+    flag = "metrics-port" if binary == "broadway-scheduler" else "port"
+    status, text = run(binary, f"--mongodb-uri={NOWHERE}", f"--{flag}={port}")
+    assert status == 2
+    assert f"{binary}: --{flag} {port}: can't be opened on 127.0.0.1: Address already in use" in text
+    status, text = run(binary, env={f"BROADWAY_{flag.upper().replace('-', '_')}": port})
+    assert status == 2 and f"BROADWAY_{flag.upper().replace('-', '_')} {port}: can't be opened" in text
+
+
+def test_one_port_for_both_is_told_in_the_same_words():
+    port = free_port()
+    status, text = run("broadway-api", f"--mongodb-uri={NOWHERE}", f"--port={port}", f"--internal-port={port}")
+    assert status == 2
+    assert f"--port {port}: can't be opened on 127.0.0.1: Address already in use" in text
+
+
+def variables_of(binary):
+    """All that --help names, and the files of secrets."""
+    text = run(binary, "--help")[1]
+    names = set(re.findall(r"BROADWAY_[A-Z_]+", text))
+    return names | {f"BROADWAY_{flag.upper().replace('-', '_')}_FILE" for flag in re.findall(r"--([a-z-]+)-file", text)}
+
+
+@pytest.mark.parametrize("binary", BINARIES)
+def test_an_unknown_variable_is_warned_of_by_its_name_and_a_known_one_is_not(paused, binary):
+    own, all_names = variables_of(binary), set().union(*map(variables_of, BINARIES))
+    known = (all_names - own) | {"BROADWAY_URL", "BROADWAY_TOKEN", "BROADWAY_PRESET", "BROADWAY_FAILPOINT"}
+    port = paused.urls[0].rpartition(":")[2]
+    flag = "--metrics-port" if binary == "broadway-scheduler" else "--port"
+    env = dict.fromkeys(known, "1") | {"BROADWAY_LOG_LEVLE": "canary", "BROADWAY_NOTHING_LIKE_IT": "canary"}
+    status, text = run(binary, f"{flag}={port}", env=env)
+    assert status == 2
+    warned = [line for line in text.splitlines() if "is not known" in line]
+    assert len(warned) == 2 and "canary" not in text
+    assert any("BROADWAY_LOG_LEVLE" in line and "BROADWAY_LOG_LEVEL" in line for line in warned)
+    assert any("BROADWAY_NOTHING_LIKE_IT" in line and "nearest" not in line for line in warned)
