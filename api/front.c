@@ -367,14 +367,17 @@ static bool wait_for_none(const atomic_size_t *counter, int64_t end_ms)
     return true;
 }
 
-/* The server is stopped without connections: see MHD_queue_response. */
-static void close_connections(struct front *front, int64_t end_ms)
+/* The server is stopped without connections: see MHD_queue_response. False: some are left. */
+static bool close_connections(struct front *front, int64_t end_ms)
 {
     const struct timespec look = {.tv_nsec = CLOSE_LOOK_MS * 1000000};
-    while (connection_table_open(front->connections) > 0 && clock_boot_ms() < end_ms) {
+    while (connection_table_open(front->connections) > 0) {
+        if (clock_boot_ms() >= end_ms)
+            return false;
         connection_table_shut(front->connections);
         nanosleep(&look, NULL);
     }
+    return true;
 }
 
 bool front_close(struct front *front)
@@ -395,7 +398,11 @@ bool front_close(struct front *front)
     }
     wait_for_none(&front->in_flight,
                   end_ms); /* answers go out; who is still sending has had its time */
-    close_connections(front, end_ms + CLOSE_WAIT_MS);
+    if (!close_connections(front, end_ms + CLOSE_WAIT_MS)) {
+        log_error("connections can't be closed", log_text("front", front->settings.name),
+                  log_number("connections", (int64_t)connection_table_open(front->connections)));
+        return false;
+    }
     release(front);
     return true;
 }

@@ -14,6 +14,7 @@
 #include "api/course_socket.h"
 #include "api/dispatch.h"
 #include "api/event_streams.h"
+#include "api/options.h"
 #include "api/result_refusal.h"
 #include "api/grader_limits.h"
 #include "api/socket_handshake.h"
@@ -358,6 +359,14 @@ static enum bw_code find_route(struct front *front, struct exchange *exchange, c
                    text_show(request->method, shown, sizeof shown), allowed);
 }
 
+/* Has the sender shown the client token? Where there is none, whatever it sends is good. */
+static bool has_client_token(const struct exchange *exchange)
+{
+    const struct api_options *options = exchange->host->api->options;
+    return options != NULL && options->client_token != NULL &&
+           exchange_header(exchange, "Authorization") != NULL;
+}
+
 /* Of what kind the sender is, its headers having been found good. */
 static enum connection_kind proof_by_headers(const struct exchange *exchange)
 {
@@ -370,8 +379,7 @@ static enum connection_kind proof_by_headers(const struct exchange *exchange)
     case AUTH_COURSE_MEMBER:
         return CONNECTION_CLIENT;
     case AUTH_CLIENT:
-        return exchange_header(exchange, "Authorization") != NULL ? CONNECTION_CLIENT
-                                                                  : CONNECTION_UNPROVEN;
+        return has_client_token(exchange) ? CONNECTION_CLIENT : CONNECTION_UNPROVEN;
     default:
         return CONNECTION_UNPROVEN; /* not known yet */
     }
