@@ -66,7 +66,7 @@ HOOK struct MHD_Daemon *MHD_start_daemon(unsigned int flags, uint16_t port,
     return daemon;
 }
 
-static void refuse(int fd, unsigned int status, const char *sentence)
+void front_refuse_raw(int fd, unsigned int status, const char *sentence)
 {
     char body[HEAD_SIZE], text[2 * HEAD_SIZE];
     snprintf(body, sizeof body, "{\"error\":\"%s\"}", sentence);
@@ -78,7 +78,8 @@ static void refuse(int fd, unsigned int status, const char *sentence)
 
 static void refuse_late(int fd)
 {
-    refuse(fd, MHD_HTTP_REQUEST_TIMEOUT, "this request was not sent in the time that it has");
+    front_refuse_raw(fd, MHD_HTTP_REQUEST_TIMEOUT,
+                     "this request was not sent in the time that it has");
 }
 
 /* The server refuses what it can't parse by itself, with a page of HTML. It answers 500 only if a
@@ -99,7 +100,7 @@ static void refuse_unreadable(struct MHD_Connection *connection, unsigned int st
                            : MHD_get_reason_phrase_for(status));
     if (parts != NULL)
         farewell_take(parts->front->farewell, fd, 0);
-    refuse(fd, status, sentence);
+    front_refuse_raw(fd, status, sentence);
     if (parts != NULL && parts->exchange != NULL && !parts->exchange->is_line_read)
         shutdown(fd, SHUT_RDWR);
 }

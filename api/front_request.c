@@ -414,6 +414,17 @@ static enum bw_code admit(struct front *front, struct exchange *exchange, const 
     return code;
 }
 
+/* The server has no memory left for an answer: it is written past it, and the connection closed. */
+static enum MHD_Result refuse_large_head(struct front *front, struct exchange *exchange)
+{
+    exchange->answer.status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+    note_finished(front, exchange);
+    farewell_take(front->farewell, exchange->fd, 0);
+    front_refuse_raw(exchange->fd, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
+                     "this request can't be read: its path, query and headers are too long");
+    return MHD_NO;
+}
+
 /* A refusal without a body behind it waits for the second call: an answer to the first one ends the
  * connection. With one, or when it is in doubt where the request ends, that is just what is wanted.
  */
@@ -428,6 +439,8 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     read_address(exchange->connection, exchange->request.address, sizeof exchange->request.address);
     exchange->fd = MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
                        ->connect_fd;
+    if (!admission_leaves_room(exchange->connection, FRONT_CONNECTION_BYTES))
+        return refuse_large_head(front, exchange);
     const struct request_line line = {.method = method,
                                       .uri = exchange->sent_uri,
                                       .uri_length = strlen(exchange->uri),

@@ -135,6 +135,7 @@ static void status_note_connection(void *context, struct MHD_Connection *connect
 static int start(struct status *status, const struct sockaddr_in *where)
 {
     struct _u_instance *instance = &status->instance;
+    instance->allowed_post_processor = U_POST_PROCESS_NONE;
     struct MHD_OptionItem options[] = {
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)status_note_connection, NULL},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)status_end_request, NULL},
