@@ -88,7 +88,23 @@ static enum bw_code check_headers(const struct headers *headers, bool is_version
 
 /* ---- The bytes of the lines ---- */
 
-enum { CR_LF = 2 };
+enum {
+    CR_LF = 2,
+    HEADER_BYTES = 64, /* that the server keeps for each, besides its text */
+    ANSWER_BYTES = 640 /* the head of an answer of ours */
+};
+
+bool admission_leaves_room(struct MHD_Connection *connection, size_t memory)
+{
+    const union MHD_ConnectionInfo *size = MHD_get_connection_info(
+        connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    int count = MHD_get_connection_values(connection, MHD_HEADER_KIND, NULL, NULL) +
+                MHD_get_connection_values(connection, MHD_COOKIE_KIND, NULL, NULL);
+    const char *cookie = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Cookie");
+    size_t used = size != NULL ? size->header_size : 0;
+    used += (size_t)count * HEADER_BYTES + (cookie != NULL ? strlen(cookie) : 0);
+    return used + ANSWER_BYTES <= memory;
+}
 
 /* How far the lines were followed. */
 struct lines {

@@ -23,6 +23,10 @@ static inline bool framing_has_body(const struct framing *framing)
     return framing->is_chunked || framing->length > 0;
 }
 
+/* Does the head of the request leave room for that of an answer in the connection's `memory`
+ * (bytes)? If not, the server can't answer. */
+bool admission_leaves_room(struct MHD_Connection *connection, size_t memory);
+
 /* Where the server's buffer holds the parts of a request's first line. */
 struct request_line {
     const char *method, *uri, *version;

@@ -12,7 +12,10 @@
 
 #include "common/clock.h"
 
-enum { START_WAIT_MS = 100 };
+enum {
+    START_WAIT_MS = 100,
+    NEW_SHARE = 8 /* an eighth of all connections: unproven ones that clients' make room for */
+};
 
 /* Whose connection it is: an IPv4 address, or the first half of an IPv6 address. */
 struct address_key {
@@ -101,10 +104,14 @@ static bool connection_evict(struct connection *connection)
     return true;
 }
 
+/* While clients hold nearly all, theirs go first: else newcomers would close one another before
+ * anything came from them. */
 static bool connection_evict_any(struct connection_table *table)
 {
-    return connection_evict(table->idle[CONNECTION_UNPROVEN]) ||
-           connection_evict(table->idle[CONNECTION_CLIENT]);
+    bool spares_unproven = table->counts.by_kind[CONNECTION_UNPROVEN] <= table->most / NEW_SHARE;
+    enum connection_kind first = spares_unproven ? CONNECTION_CLIENT : CONNECTION_UNPROVEN;
+    enum connection_kind second = spares_unproven ? CONNECTION_UNPROVEN : CONNECTION_CLIENT;
+    return connection_evict(table->idle[first]) || connection_evict(table->idle[second]);
 }
 
 /* Makes room for one more from this address, which is unproven. False: there is none. */

@@ -5,7 +5,8 @@
  * A connection is of one of three kinds, by its last request: that of a worker (a known worker id,
  * the cluster token, the scheduler), that of a client (a token that is right), or unproven. Only
  * those on which no request is being handled are closed to make room, the one first on which
- * nothing has happened for longest: unproven ones before those of clients, never those of workers.
+ * nothing has happened for longest: unproven ones before those of clients (of which an eighth is
+ * spared, for newcomers), never those of workers.
  * Unproven ones have a limit of their own, and each address has one for its unproven ones, so that
  * room is left for those who are known, and a newcomer always gets the time to become known.
  *

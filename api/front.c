@@ -66,7 +66,7 @@ HOOK struct MHD_Daemon *MHD_start_daemon(unsigned int flags, uint16_t port,
     return daemon;
 }
 
-static void refuse(int fd, unsigned int status, const char *sentence)
+void front_refuse_raw(int fd, unsigned int status, const char *sentence)
 {
     char body[HEAD_SIZE], text[2 * HEAD_SIZE];
     snprintf(body, sizeof body, "{\"error\":\"%s\"}", sentence);
@@ -78,7 +78,8 @@ static void refuse(int fd, unsigned int status, const char *sentence)
 
 static void refuse_late(int fd)
 {
-    refuse(fd, MHD_HTTP_REQUEST_TIMEOUT, "this request was not sent in the time that it has");
+    front_refuse_raw(fd, MHD_HTTP_REQUEST_TIMEOUT,
+                     "this request was not sent in the time that it has");
 }
 
 /* The server refuses what it can't parse by itself, with a page of HTML. It answers 500 only if a
@@ -99,7 +100,7 @@ static void refuse_unreadable(struct MHD_Connection *connection, unsigned int st
                            : MHD_get_reason_phrase_for(status));
     if (parts != NULL)
         farewell_take(parts->front->farewell, fd, 0);
-    refuse(fd, status, sentence);
+    front_refuse_raw(fd, status, sentence);
     if (parts != NULL && parts->exchange != NULL && !parts->exchange->is_line_read)
         shutdown(fd, SHUT_RDWR);
 }
@@ -379,14 +380,17 @@ static bool wait_for_none(const atomic_size_t *counter, int64_t end_ms)
     return true;
 }
 
-/* The server is stopped without connections: see MHD_queue_response. */
-static void close_connections(struct front *front, int64_t end_ms)
+/* The server is stopped without connections: see MHD_queue_response. False: some are left. */
+static bool close_connections(struct front *front, int64_t end_ms)
 {
     const struct timespec look = {.tv_nsec = CLOSE_LOOK_MS * 1000000};
-    while (connection_table_open(front->connections) > 0 && clock_boot_ms() < end_ms) {
+    while (connection_table_open(front->connections) > 0) {
+        if (clock_boot_ms() >= end_ms)
+            return false;
         connection_table_shut(front->connections);
         nanosleep(&look, NULL);
     }
+    return true;
 }
 
 bool front_close(struct front *front)
@@ -407,7 +411,11 @@ bool front_close(struct front *front)
     }
     wait_for_none(&front->in_flight,
                   end_ms); /* answers go out; who is still sending has had its time */
-    close_connections(front, end_ms + CLOSE_WAIT_MS);
+    if (!close_connections(front, end_ms + CLOSE_WAIT_MS)) {
+        log_error("connections can't be closed", log_text("front", front->settings.name),
+                  log_number("connections", (int64_t)connection_table_open(front->connections)));
+        return false;
+    }
     release(front);
     return true;
 }

@@ -76,6 +76,9 @@ bool front_is_answering(void);
 
 /* ---- front.c ---- */
 
+/* Sends a refusal past the library, and shuts the sending side of the socket. */
+void front_refuse_raw(int fd, unsigned int status, const char *sentence);
+
 /* The library's own MHD_queue_response, past our hook of that name. */
 enum MHD_Result front_queue_response(struct MHD_Connection *connection, unsigned int status,
                                      struct MHD_Response *response);

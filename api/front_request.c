@@ -15,6 +15,7 @@
 #include "api/course_socket.h"
 #include "api/dispatch.h"
 #include "api/event_streams.h"
+#include "api/options.h"
 #include "api/result_refusal.h"
 #include "api/grader_limits.h"
 #include "api/socket_handshake.h"
@@ -386,6 +387,14 @@ static enum bw_code find_route(struct front *front, struct exchange *exchange, c
                    text_show(request->method, shown, sizeof shown), allowed);
 }
 
+/* Has the sender shown the client token? Where there is none, whatever it sends is good. */
+static bool has_client_token(const struct exchange *exchange)
+{
+    const struct api_options *options = exchange->host->api->options;
+    return options != NULL && options->client_token != NULL &&
+           exchange_header(exchange, "Authorization") != NULL;
+}
+
 /* Of what kind the sender is, its headers having been found good. */
 static enum connection_kind proof_by_headers(const struct exchange *exchange)
 {
@@ -398,8 +407,7 @@ static enum connection_kind proof_by_headers(const struct exchange *exchange)
     case AUTH_COURSE_MEMBER:
         return CONNECTION_CLIENT;
     case AUTH_CLIENT:
-        return exchange_header(exchange, "Authorization") != NULL ? CONNECTION_CLIENT
-                                                                  : CONNECTION_UNPROVEN;
+        return has_client_token(exchange) ? CONNECTION_CLIENT : CONNECTION_UNPROVEN;
     default:
         return CONNECTION_UNPROVEN; /* not known yet */
     }
@@ -445,6 +453,17 @@ static enum bw_code admit(struct front *front, struct exchange *exchange, const 
     return code;
 }
 
+/* The server has no memory left for an answer: it is written past it, and the connection closed. */
+static enum MHD_Result refuse_large_head(struct front *front, struct exchange *exchange)
+{
+    exchange->answer.status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+    note_finished(front, exchange);
+    farewell_take(front->farewell, exchange->fd, 0);
+    front_refuse_raw(exchange->fd, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
+                     "this request can't be read: its path, query and headers are too long");
+    return MHD_NO;
+}
+
 /* A refusal without a body behind it waits for the second call: an answer to the first one ends the
  * connection. With one, or when it is in doubt where the request ends, that is just what is wanted.
  */
@@ -459,6 +478,8 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     read_address(exchange->connection, exchange->request.address, sizeof exchange->request.address);
     exchange->fd = MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
                        ->connect_fd;
+    if (!admission_leaves_room(exchange->connection, FRONT_CONNECTION_BYTES))
+        return refuse_large_head(front, exchange);
     const struct request_line line = {.method = method,
                                       .uri = exchange->sent_uri,
                                       .uri_length = strlen(exchange->uri),

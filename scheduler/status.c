@@ -9,7 +9,7 @@
 #include "common/config.h"
 #include "common/port.h"
 
-enum { IDLE_SECONDS = 30 };
+enum { IDLE_SECONDS = 30, CONNECTIONS = 256 /* each is a thread */ };
 
 struct status {
     struct _u_instance instance;
@@ -78,15 +78,80 @@ static int serve_nothing(const struct _u_request *request, struct _u_response *r
     return U_CALLBACK_COMPLETE;
 }
 
-static int start(struct status *status)
+/* ---- What the library refuses by itself ----
+ *
+ * A query that does not fit into a connection's memory makes the library give the connection up
+ * without ending its request. No path here takes a query: it is emptied in the library's buffer
+ * before it is parsed. A request that is given up all the same is ended with its connection. */
+
+/* What ulfius keeps for the request of a connection; NULL: none. */
+struct status_connection {
+    void *request;
+};
+
+static struct status_connection *status_connection_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+        connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
+
+static void *status_begin_request(void *context, const char *uri, struct MHD_Connection *connection)
+{
+    struct status_connection *peer = status_connection_of(connection);
+    char *query = strchr((char *)(uintptr_t)uri, '?');
+    if (query != NULL && query[1] != '\0')
+        query[1] = '\0';
+    void *request = ulfius_uri_logger(context, uri);
+    if (peer != NULL)
+        peer->request = request;
+    return request;
+}
+
+static void status_end_request(void *context, struct MHD_Connection *connection, void **request,
+                               enum MHD_RequestTerminationCode code)
+{
+    struct status_connection *peer = status_connection_of(connection);
+    if (peer != NULL)
+        peer->request = NULL;
+    mhd_request_completed(context, connection, request, code);
+}
+
+static void status_note_connection(void *context, struct MHD_Connection *connection,
+                                   void **socket_context, enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *socket_context = calloc(1, sizeof(struct status_connection));
+        return;
+    }
+    struct status_connection *peer = *socket_context;
+    if (peer != NULL && peer->request != NULL)
+        mhd_request_completed(context, connection, &peer->request,
+                              MHD_REQUEST_TERMINATED_WITH_ERROR);
+    free(peer);
+    *socket_context = NULL;
+}
+
+static int start(struct status *status, const struct sockaddr_in *where)
 {
     struct _u_instance *instance = &status->instance;
-    instance->timeout = IDLE_SECONDS;
+    instance->allowed_post_processor = U_POST_PROCESS_NONE;
+    struct MHD_OptionItem options[] = {
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)status_note_connection, NULL},
+        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)status_end_request, NULL},
+        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)status_begin_request, NULL},
+        {MHD_OPTION_SOCK_ADDR, 0, (void *)(uintptr_t)where},
+        {MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS, NULL},
+        {MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, NULL},
+        {MHD_OPTION_END, 0, NULL},
+    };
     ulfius_add_endpoint_by_val(instance, "GET", NULL, paths[0], 0, serve_metrics, status);
     ulfius_add_endpoint_by_val(instance, "GET", NULL, paths[1], 0, serve_health, status);
     ulfius_add_endpoint_by_val(instance, "GET", NULL, paths[2], 0, serve_ready, status);
     ulfius_set_default_endpoint(instance, serve_nothing, status);
-    return ulfius_start_framework(instance);
+    return ulfius_start_framework_with_mhd_options(
+        instance, MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL,
+        options);
 }
 
 enum bw_code status_open(const char *address, uint16_t port, const struct metrics *metrics,
@@ -105,7 +170,7 @@ enum bw_code status_open(const char *address, uint16_t port, const struct metric
     opened->metrics = metrics;
     pthread_mutex_init(&opened->mutex, NULL);
     if (ulfius_init_instance(&opened->instance, port, &where, NULL) != U_OK ||
-        start(opened) != U_OK) {
+        start(opened, &where) != U_OK) {
         ulfius_clean_instance(&opened->instance);
         free(opened);
         return bw_fail(error, BW_BAD_REQUEST, "%s %u: can't be opened on %s",

@@ -328,6 +328,13 @@ def test_a_nul_or_a_folded_line_in_the_head_is_refused_and_the_connection_closed
         assert link.is_closed_by_peer()
 
 
+@pytest.mark.parametrize("kind", ["/{}", "/?{}", "/ HTTP/1.1\r\nA: {}"])
+def test_a_head_of_any_length_gets_an_answer(url, kind):
+    for length in range(6500, 8300, 25):
+        first = "GET " + kind.format("q" * length) + ("" if "HTTP" in kind else " HTTP/1.1")
+        assert exchange(url, f"{first}\r\nHost: x\r\n\r\n").status in (400, 404, 414, 431), length
+
+
 def test_lines_that_end_without_a_carriage_return_are_read(url):
     assert exchange(url, "GET /nowhere HTTP/1.1\nHost: x\nA:\t  b \nC:\n\n").status == 404
 

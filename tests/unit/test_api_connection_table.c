@@ -150,6 +150,20 @@ static void a_worker_is_never_closed_and_a_client_only_after_all_unproven(void *
     assert_false(is_shut(worker));
 }
 
+static void clients_that_hold_all_else_make_room_for_newcomers(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MOST; i++)
+        prove(enter(i), CONNECTION_CLIENT);
+    int first = enter(20), second = enter(21);
+    assert_true(is_shut(0) && is_shut(1));
+    enter(22); /* two newcomers are an eighth of all: they are spared */
+    assert_false(is_shut(first) || is_shut(second));
+    assert_true(is_shut(2));
+    enter(23);
+    assert_true(is_shut(first));
+}
+
 static void what_is_being_handled_is_not_closed(void **state)
 {
     (void)state;
@@ -249,6 +263,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(unproven_ones_leave_a_quarter_to_others, start, stop),
         cmocka_unit_test_setup_teardown(
             a_worker_is_never_closed_and_a_client_only_after_all_unproven, start, stop),
+        cmocka_unit_test_setup_teardown(clients_that_hold_all_else_make_room_for_newcomers, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(what_is_being_handled_is_not_closed, start, stop),
         cmocka_unit_test_setup_teardown(the_kind_is_that_of_the_last_request, start, stop),
         cmocka_unit_test_setup_teardown(an_address_is_one_in_either_form_and_a_network_of_ipv6,
