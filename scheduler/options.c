@@ -26,7 +26,7 @@ static const struct config_option table[] = {
     {"max-attempts", CONFIG_INTEGER, AT(max_attempts), "3", 1, 10, NULL, "N",
      "How many graders may fail a job before it is given up"},
     {"job-timeout", CONFIG_MILLISECONDS, AT(job_timeout_ms), "3600", 1, 604800, NULL, "SECONDS",
-     "How long a job with a stage without a timeout may take"},
+     "How long a stage without a timeout may take; a job has the sum of its stages' limits"},
     {"leader-lease", CONFIG_MILLISECONDS, AT(leader_lease_ms), "5", 0.3, 300, NULL, "SECONDS",
      "How long a leader that is not heard leads"},
     {"retain-runs", CONFIG_MILLISECONDS, AT(retain_runs_ms), "0", 0, 3153600000.0, NULL, "SECONDS",

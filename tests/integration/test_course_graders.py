@@ -53,6 +53,15 @@ def test_a_grader_that_comes_back_does_not_resume_its_job(staff):
     assert course.status(run)["student_jobs_state"] == {job: "grading job failed"}
 
 
+def test_a_grader_that_dies_in_its_first_job_without_a_heartbeat_is_lost_in_time(staff):
+    course, grader = staff.course(), staff.grader()
+    run = course.run()
+    job = grader.take()["grading_job_id"]
+    wait_until(lambda: course.state(run) == "grading run is complete", 6, "the lost job has failed")
+    assert course.status(run)["student_jobs_state"] == {job: "grading job failed"}
+    assert course.log(job)["stderr"] == "grader lost 1 time"
+
+
 @pytest.mark.parametrize(
     "body, key",
     [({}, "hostname"), ({"hostname": 1}, "hostname"), ({"hostname": "x", "more": 1}, "more"), ([], "object")],

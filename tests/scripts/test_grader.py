@@ -34,6 +34,14 @@ def test_reports_each_stage_and_what_the_job_left_in_result_json(api, start_grad
     assert api.registrations == [{"token": "secret", "hostname": "bench-7", "concurrency": "3"}]
 
 
+def test_leaves_the_output_of_a_stage_with_logs_false_out_of_the_logs(api, start_grader):
+    start_grader()
+    job = api.put(sh("echo kept"), sh("echo secret; echo more >&2", logs=False), sh("echo too", logs=True))
+    body = api.result_of(job)
+    assert body["success"] is True
+    assert body["logs"] == {"stdout": "kept\ntoo\n", "stderr": ""}
+
+
 def test_stops_at_the_first_failing_stage(api, start_grader):
     start_grader()
     job = api.put(sh("exit 3"), sh("echo never"))

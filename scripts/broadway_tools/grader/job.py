@@ -71,7 +71,8 @@ class Job:
         stage = parse_stage(fields, self._settings.stage_timeout_s)
         stdout, stderr = HeadTail(EXCERPT_BYTES), HeadTail(EXCERPT_BYTES)
         try:
-            outcome = self._runner.run(stage, workspace.path, Tee(stdout, self._stdout), Tee(stderr, self._stderr))
+            out, err = (Tee(stdout, self._stdout), Tee(stderr, self._stderr)) if stage.logs else (stdout, stderr)
+            outcome = self._runner.run(stage, workspace.path, out, err)
         except StageError as error:
             outcome = Outcome(error=str(error))
         report = {

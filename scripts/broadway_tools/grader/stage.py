@@ -23,6 +23,7 @@ class Stage:
     memory: str
     cpuset_cpus: str
     privileged: bool
+    logs: bool
 
     def environment(self):
         """{name: value}; of a name that stands twice, the later."""
@@ -56,6 +57,7 @@ def parse_stage(fields, default_timeout_s):
         memory=fields.get("memory"),
         cpuset_cpus=fields.get("cpuset_cpus"),
         privileged=bool(fields.get("privileged", False)),
+        logs=bool(fields.get("logs", True)),
     )
 
 
