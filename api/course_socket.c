@@ -291,11 +291,6 @@ static const struct json_field register_fields[] = {
     {.name = NULL},
 };
 
-static enum bw_code take_memory(void *context, size_t bytes, struct bw_error *error)
-{
-    return memory_hold_take(context, bytes, error);
-}
-
 /* {"type", "args"}, closed, its args as their type wants them. NULL: it is none of ours, or
  * *refusal says that there is no room for it now. */
 static json_t *read_message(struct body *body, enum bw_code *refusal)
@@ -303,7 +298,7 @@ static json_t *read_message(struct body *body, enum bw_code *refusal)
     struct bw_error unused;
     json_t *message = NULL;
     const struct json_limits limits = {
-        .count = ROUTE_RESULT_COUNT, .take = take_memory, .context = &body->hold};
+        .count = ROUTE_RESULT_COUNT, .take = body_take_parsed, .context = body};
     const char *text = body->bytes != NULL ? body->bytes : "";
     enum bw_code code = json_parse_within(text, body->length, "the message", &limits, &message,
                                           &unused);
