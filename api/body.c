@@ -25,12 +25,33 @@ static size_t next_capacity(const struct body *body, size_t wanted)
     return capacity > wanted ? capacity : wanted + 1;
 }
 
+enum bw_code body_claim(struct body *body, size_t bytes, struct bw_error *error)
+{
+    if (bytes <= body->claimed)
+        return BW_OK;
+    enum bw_code code = memory_hold_take(&body->hold, bytes - body->claimed, error);
+    if (code == BW_OK)
+        body->claimed = bytes;
+    return code;
+}
+
+enum bw_code body_take_parsed(void *body, size_t bytes, struct bw_error *error)
+{
+    struct body *self = body;
+    size_t spare = self->claimed - self->capacity;
+    size_t used = bytes < spare ? bytes : spare;
+    enum bw_code code = memory_hold_take(&self->hold, bytes - used, error);
+    if (code == BW_OK)
+        self->claimed -= used;
+    return code;
+}
+
 enum bw_code body_reserve(struct body *body, size_t more, struct bw_error *error)
 {
     if (body->length + more < body->capacity)
         return BW_OK;
     size_t capacity = next_capacity(body, body->length + more);
-    enum bw_code code = memory_hold_take(&body->hold, capacity - body->capacity, error);
+    enum bw_code code = body_claim(body, capacity, error);
     if (code != BW_OK)
         return code;
     char *bytes = realloc(body->bytes, capacity);

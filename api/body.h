@@ -15,13 +15,20 @@
 struct body {
     char *bytes; /* own; a NUL follows; NULL while there are none */
     size_t length;
-    size_t capacity;
-    uint64_t expected; /* Content-Length; 0 if that is not known */
+    size_t capacity, claimed; /* bytes that there are, that the hold has for it */
+    uint64_t expected;        /* Content-Length; 0 if that is not known */
     struct memory_hold hold;
 };
 
 /* Would a body of this length find room now? BW_OK, BW_UNAVAILABLE, BW_TOO_LARGE. */
 enum bw_code body_admit(const struct body *body, struct bw_error *error) BW_CHECKED;
+
+/* Takes memory for `bytes` in all before they come; the same codes. What the body does not need of
+ * it is there for what is parsed of it. */
+enum bw_code body_claim(struct body *body, size_t bytes, struct bw_error *error) BW_CHECKED;
+
+/* Takes memory for what is parsed of it; the same codes. As json_limits wants it: `body` is one. */
+enum bw_code body_take_parsed(void *body, size_t bytes, struct bw_error *error) BW_CHECKED;
 
 /* Makes room for `more` bytes; the same codes. */
 enum bw_code body_reserve(struct body *body, size_t more, struct bw_error *error) BW_CHECKED;

@@ -325,11 +325,6 @@ static const struct json_field register_fields[] = {
     {.name = NULL},
 };
 
-static enum bw_code take_memory(void *context, size_t bytes, struct bw_error *error)
-{
-    return memory_hold_take(context, bytes, error);
-}
-
 /* {"type", "args"}, closed, its args as their type wants them. Only results are mended. */
 static enum bw_code check_message(const json_t *message, const struct json_mend_report *mended,
                                   struct bw_error *error)
@@ -356,7 +351,7 @@ static void read_message(struct errand *errand)
     static const struct json_mend_limits limits = {.envelope = 2,
                                                    .max_values = JSON_MEND_MAX_VALUES};
     const struct json_limits cost = {
-        .count = ROUTE_RESULT_COUNT, .take = take_memory, .context = &errand->message.hold};
+        .count = ROUTE_RESULT_COUNT, .take = body_take_parsed, .context = &errand->message};
     struct bw_error *refusal = &errand->refusal;
     const char *text = errand->message.bytes != NULL ? errand->message.bytes : "";
     size_t length = errand->message.length;

@@ -58,16 +58,11 @@ const struct request *exchange_request(const struct exchange *exchange)
     return &exchange->request;
 }
 
-static enum bw_code take_memory(void *context, size_t bytes, struct bw_error *error)
-{
-    return memory_hold_take(context, bytes, error);
-}
-
 struct json_limits exchange_json_limits(struct exchange *exchange)
 {
     return (struct json_limits){.count = route_json_count(exchange->request.route),
-                                .take = take_memory,
-                                .context = &exchange->body.hold};
+                                .take = body_take_parsed,
+                                .context = &exchange->body};
 }
 
 const char *exchange_header(const struct exchange *exchange, const char *name)

@@ -35,7 +35,7 @@ enum {
     X(UNKNOWN, 0, 288) /* senders without a credential */           \
     X(CLIENT, 16, 304) /* clients with a valid token */             \
     X(WORKER, 96, 384) /* results of registered workers, by HTTP */ \
-    X(SOCKET, 48, 96)  /* messages of registered workers' websockets */
+    X(SOCKET, 48, 128) /* messages of registered workers' websockets */
 
 enum memory_pool {
 #define MEMORY_POOL_ENUM(pool, own, limit) MEMORY_##pool,

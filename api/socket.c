@@ -16,6 +16,7 @@ enum {
     CLOSE_WAIT_MS = 2000,
     FRONT_WAIT_MS = 1000,      /* for the front of a message that is too large */
     OVERSIZE_WAIT_MS = 20000,  /* for the close that is owed then */
+    STARVED_MS = 60000,        /* how long a message waits for room */
     STRANGER_MS = 30000,       /* how long one may stay without being trusted */
     SILENCES = 4,              /* pings without any answer: nobody is there */
     DROP_ROUNDS = 64,          /* reads of what is thrown away before the others get their turn */
@@ -100,14 +101,26 @@ static size_t message_limit(const struct socket *socket)
     return socket->is_trusted ? socket->sockets->settings.max_message_bytes : SOCKET_STRANGER_BYTES;
 }
 
-/* Is there room for as much as is about to be read? A message's first bytes always have some. */
+/* Is there room for as much as is about to be read? A message's first bytes always have some. For a
+ * long one it is taken at once, with as much for what is parsed of it. */
 static bool has_room(struct socket *socket, size_t room)
 {
     struct bw_error unused;
-    if (socket->state != SOCKET_OPEN || !socket->has_message || socket->message.length == 0)
+    struct body *message = &socket->message;
+    size_t wanted = message->length + room;
+    if (socket->state != SOCKET_OPEN || !socket->has_message || message->length == 0)
         return true;
-    socket->is_starved = body_reserve(&socket->message, room, &unused) != BW_OK;
-    return !socket->is_starved;
+    size_t known = socket->message_known > wanted ? socket->message_known : wanted;
+    enum bw_code code = wanted > MEMORY_FREE_BYTES ? body_claim(message, 2 * known, &unused)
+                                                   : BW_OK;
+    if (code == BW_OK)
+        code = body_reserve(message, room, &unused);
+    if (code == BW_TOO_LARGE)
+        socket_close(socket, SOCKET_TOO_LARGE, "the message is too large");
+    else if (code != BW_OK && !socket->is_starved)
+        socket->starved_ms = clock_boot_ms();
+    socket->is_starved = code == BW_UNAVAILABLE;
+    return code == BW_OK;
 }
 
 static ssize_t receive(wslay_event_context_ptr frames, uint8_t *bytes, size_t room, int flags,
@@ -150,7 +163,10 @@ static void begin_frame(wslay_event_context_ptr frames,
     struct body *message = &socket->message;
     (void)frames;
     socket->is_control = wslay_is_ctrl_frame(frame->opcode);
-    if (socket->is_control || socket->state != SOCKET_OPEN || socket->has_message)
+    if (socket->is_control || socket->state != SOCKET_OPEN)
+        return;
+    socket->message_known = message->length + (size_t)frame->payload_length;
+    if (socket->has_message)
         return;
     socket->has_message = true;
     socket->message_deadline_ms = clock_boot_ms() + socket->sockets->settings.request_timeout_ms;
@@ -425,18 +441,15 @@ static bool sweep_message(struct socket *socket, int64_t now_ms)
     const struct sockets_settings *settings = &socket->sockets->settings;
     if (!socket->has_message)
         return true;
-    if (now_ms >= socket->message_deadline_ms) {
-        if (socket->is_starved)
-            socket_close(socket, SOCKET_TRY_AGAIN, "too many large messages are under way");
-        else
-            socket_close(socket, SOCKET_POLICY, "this message was not sent in the time it has");
-        return false;
-    }
+    if (!socket->is_starved && now_ms >= socket->message_deadline_ms)
+        socket_close(socket, SOCKET_POLICY, "this message was not sent in the time it has");
+    else if (socket->is_starved && now_ms >= socket->starved_ms + STARVED_MS)
+        socket_close(socket, SOCKET_TRY_AGAIN, "too many large messages are under way");
     if (!socket->is_starved)
-        return true;
+        return socket->state == SOCKET_OPEN;
     socket->heard_ms = now_ms; /* what it says is not read */
+    socket->message_deadline_ms = now_ms + settings->request_timeout_ms;
     settings->heard(socket, settings->context);
-    socket->is_starved = false;
     read_frames(socket);
     return socket->state == SOCKET_OPEN;
 }

@@ -3,8 +3,9 @@
  * does the framing (by wslay), the closing handshake, the pings and the limits; what the messages
  * mean is the business of the callbacks in its settings, which all run on its thread.
  *
- * A message is counted in the memory budget as it comes, whatever length it claims to have. While
- * there is no room for more of it, its socket is not read. Who takes too long for one is closed.
+ * Messages are counted in the memory budget, and allocated as they come, whatever length they claim
+ * to have. A long one waits, its socket unread, until there is room for all of it and for what is
+ * parsed of it: so what has begun can end. Who takes too long for one is closed.
  *
  * Closing: whoever begins, the other's close frame is waited for, reading and dropping what still
  * comes, two seconds at most; then the server closes TCP, first.

@@ -163,15 +163,13 @@ class Fleet:
     def check(self, seconds=1):
         """Nobody waited long, and no job was taken from anybody."""
         assert max(self.worst.values()) < seconds * PATIENCE, self.worst
-        ended = self.stack.database.db.job_leases.count_documents({"ended": {"$exists": True}, "run": self.run})
-        assert ended == 0
         lost = self.stack.database.db.job_leases.count_documents({"_id": {"$regex": f"^{self.run}"}, "ended": "lost"})
         assert lost == 0
 
     def end(self):
         self.stack.api.cancel(self.run)
         for grader, job in zip(self.graders, self.jobs, strict=True):
-            grader.finish(job)
+            grader.finish_response(job, "swept up")
 
 
 class RawSocket:
@@ -221,6 +219,8 @@ class RawSocket:
         """With which the server closes it."""
         self.link.settimeout(seconds * PATIENCE)
         data = self.link.recv(4096)
+        while data[:2] == b"\x89\x00":  # pings
+            data = data[2:] or self.link.recv(4096)
         assert data[:1] == b"\x88", data
         return struct.unpack("!H", data[2:4])[0], data[4 : 2 + data[1]].decode()
 

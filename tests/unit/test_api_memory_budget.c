@@ -70,7 +70,7 @@ static void websockets_never_take_all(void **state)
 {
     (void)state;
     int taken = fill(0, 80, MEMORY_SOCKET, "", 15 * MIB);
-    assert_int_equal(taken, 6);
+    assert_int_equal(taken, 8);
     assert_int_equal(fill(100, 20, MEMORY_WORKER, "", 15 * MIB), 20);
 }
 
