@@ -26,7 +26,8 @@ struct api {
     struct course_store *course_store;
     struct grading_config_store *grading_config_store;
 
-    struct auth_keys *auth;    /* api/auth.h: token hashes, failure limits */
+    struct auth_keys *auth;            /* api/auth.h: token hashes, failure limits */
+    struct known_tokens *known_tokens; /* api/known_tokens.h: seen to be good */
     struct executor *executor; /* api/executor.h: threads for what may wait for the database */
     struct definition_cache *definitions; /* api/definition_cache.h */
     struct worker_cache *workers;         /* api/worker_cache.h: of the seed protocol */

@@ -40,6 +40,10 @@
     X(API_HEARTBEATS, "broadway_api_heartbeats_total", NULL, METRIC_COUNTER, "Heartbeats taken")   \
     X(API_CALLBACKS, "broadway_api_callbacks_total", NULL, METRIC_COUNTER,                         \
       "Callbacks of the scheduler answered")                                                       \
+    X(API_TOKENS_JUDGED, "broadway_api_tokens_judged_total", NULL, METRIC_COUNTER,                 \
+      "Tokens that were compared with those that are valid")                                       \
+    X(API_CREDENTIALS_UNJUDGED, "broadway_api_credentials_unjudged_total", NULL, METRIC_COUNTER,   \
+      "Requests refused with 429 without a look at their token or worker id")                      \
     X(API_DATABASE_REACHABLE, "broadway_api_database_reachable", NULL, METRIC_GAUGE,               \
       "1 while the database answers")
 

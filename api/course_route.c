@@ -143,31 +143,35 @@ enum bw_code course_route_choose(const struct front_settings *settings, struct e
 
 /* ---- Who asks ---- */
 
-enum bw_code course_route_admit(struct api *api, const struct exchange *exchange,
-                                struct bw_error *error)
+/* A member where an admin is needed: the token is good, but not for this. */
+static enum bw_code judge_course_token(struct api *api, const struct exchange *exchange,
+                                       const char *token, struct bw_error *error)
 {
     const struct request *request = &exchange->request;
+    enum course_standing standing = course_table_judge(api->courses, request->parts[0], token);
+    if (standing == COURSE_UNKNOWN)
+        return auth_refuse_token(api->auth, exchange, token, "course not found", error);
+    if (standing == COURSE_STRANGER)
+        return auth_refuse_token(api->auth, exchange, token, "invalid token", error);
+    auth_accept_token(api->auth, token);
+    if (standing == COURSE_MEMBER && request->route->auth == AUTH_COURSE_ADMIN)
+        return bw_fail(error, BW_UNAUTHORIZED, "invalid token");
+    return BW_OK;
+}
+
+enum bw_code course_route_admit(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct route *route = exchange->request.route;
     const char *token;
-    if (request->route->auth == AUTH_COURSE_SOCKET)
+    if (route->auth == AUTH_COURSE_SOCKET)
         return BW_OK; /* judged where the websocket is opened */
     enum bw_code code = auth_course_token(exchange, &token, error);
     if (code != BW_OK)
         return code;
-    if (request->route->auth >= AUTH_COURSE_CLUSTER)
-        return auth_course_cluster(api->auth, token, request->address, error);
-    bool needs_admin = request->route->auth == AUTH_COURSE_ADMIN;
-    switch (course_table_judge(api->courses, request->parts[0], token)) {
-    case COURSE_UNKNOWN:
-        return auth_refuse_token(api->auth, request->address, token, "course not found", error);
-    case COURSE_ADMIN:
-        return BW_OK;
-    case COURSE_MEMBER:
-        if (!needs_admin)
-            return BW_OK;
-        return bw_fail(error, BW_UNAUTHORIZED, "invalid token");
-    default:
-        return auth_refuse_token(api->auth, request->address, token, "invalid token", error);
-    }
+    if (route->auth >= AUTH_COURSE_CLUSTER)
+        return auth_course_cluster(api->auth, exchange, token, error);
+    code = auth_admit_token(api->auth, exchange, token, error);
+    return code == BW_OK ? judge_course_token(api, exchange, token, error) : code;
 }
 
 static enum bw_code refuse_worker(struct bw_error *error)

@@ -420,14 +420,13 @@ enum bw_code course_socket_open(struct api *api, struct bw_error *error)
 
 /* ---- From other threads ---- */
 
-const char *course_socket_judge(struct api *api, const struct exchange *exchange)
+const char *course_socket_judge(struct api *api, struct exchange *exchange)
 {
     const char *token;
     struct bw_error unused;
     if (auth_course_token(exchange, &token, &unused) != BW_OK)
         return "invalid token format";
-    enum bw_code code = auth_course_cluster(api->auth, token, exchange_request(exchange)->address,
-                                            &unused);
+    enum bw_code code = auth_course_cluster(api->auth, exchange, token, &unused);
     if (code == BW_TOO_MANY)
         return "too many wrong tokens";
     return code == BW_OK ? NULL : "invalid token";

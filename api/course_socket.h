@@ -24,7 +24,7 @@ struct sockets;
 enum bw_code course_socket_open(struct api *api, struct bw_error *error) BW_CHECKED;
 
 /* May this request's sender come in? NULL, or why not: static. */
-const char *course_socket_judge(struct api *api, const struct exchange *exchange);
+const char *course_socket_judge(struct api *api, struct exchange *exchange);
 
 /* Sends a job to the grader whose poll was taken. `payload` is stolen. If the socket has ended
  * meanwhile, so has the worker: the job is lost with it. */

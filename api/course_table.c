@@ -12,6 +12,7 @@ enum { LOOK_MS = 500 };
 
 struct course_table {
     struct course_store *store;
+    struct known_tokens *known;
     struct token_hash nobody; /* compared where there is no course */
     pthread_t thread;
     pthread_mutex_t mutex; /* guards what follows */
@@ -43,7 +44,7 @@ enum bw_code course_table_settle(struct course_table *table, const char *path,
     struct course_list list;
     enum bw_code code = BW_OK;
     if (path != NULL) {
-        code = course_config_read(path, &list, error);
+        code = course_config_read(path, table->known, &list, error);
         if (code != BW_OK)
             return code;
         code = course_store_replace(table->store, &list, error);
@@ -94,13 +95,14 @@ static void *run(void *context)
     return NULL;
 }
 
-enum bw_code course_table_open(struct course_store *store, struct course_table **table,
-                               struct bw_error *error)
+enum bw_code course_table_open(struct course_store *store, struct known_tokens *known,
+                               struct course_table **table, struct bw_error *error)
 {
     struct course_table *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         abort();
     opened->store = store;
+    opened->known = known;
     token_hash_make("", &opened->nobody);
     pthread_mutex_init(&opened->mutex, NULL);
     clock_condition_init(&opened->wake);

@@ -7,6 +7,7 @@
 #ifndef API_COURSE_TABLE_H
 #define API_COURSE_TABLE_H
 
+#include "api/known_tokens.h"
 #include "common/error.h"
 #include "common/store/course_store.h"
 
@@ -15,9 +16,10 @@ struct course_table;
 /* What a token is to a course. */
 enum course_standing { COURSE_UNKNOWN, COURSE_STRANGER, COURSE_MEMBER, COURSE_ADMIN };
 
-/* Knows nothing until course_table_settle; begins to look. BW_INTERNAL: no thread. */
-enum bw_code course_table_open(struct course_store *store, struct course_table **table,
-                               struct bw_error *error) BW_CHECKED;
+/* Knows nothing until course_table_settle; begins to look. `known` (NULL: nobody) is told of the
+ * tokens in the file. BW_INTERNAL: no thread. */
+enum bw_code course_table_open(struct course_store *store, struct known_tokens *known,
+                               struct course_table **table, struct bw_error *error) BW_CHECKED;
 void course_table_close(struct course_table *table); /* NULL is fine */
 
 /* The file of --course-config, if there is one (NULL: none), takes the place of what is stored;

@@ -11,8 +11,8 @@
 
 /* Before the body is read: may this caller, by its headers alone, use the route? BW_OK, or the
  * refusal. */
-enum bw_code dispatch_admit(struct api *api, const struct exchange *exchange,
-                            struct bw_error *error) BW_CHECKED;
+enum bw_code dispatch_admit(struct api *api, struct exchange *exchange, struct bw_error *error)
+    BW_CHECKED;
 
 /* The request is complete: it is answered, now or later. */
 void dispatch_request(struct exchange *exchange);

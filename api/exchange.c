@@ -1,8 +1,11 @@
 #include "api/exchange.h"
 
+#include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "api/exchange_internal.h"
 #include "common/clock.h"
@@ -44,6 +47,17 @@ void exchange_free(struct exchange *exchange)
     free(exchange);
 }
 
+void exchange_show_address(const struct sockaddr *from, char address[EXCHANGE_ADDRESS_SIZE])
+{
+    static const char mapped[] = "::ffff:";
+    socklen_t length = from->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                   : sizeof(struct sockaddr_in);
+    if (getnameinfo(from, length, address, EXCHANGE_ADDRESS_SIZE, NULL, 0, NI_NUMERICHOST) != 0)
+        address[0] = '\0';
+    if (strncmp(address, mapped, sizeof mapped - 1) == 0 && strchr(address, '.') != NULL)
+        memmove(address, address + sizeof mapped - 1, strlen(address + sizeof mapped - 1) + 1);
+}
+
 const struct request *exchange_request(const struct exchange *exchange)
 {
     return &exchange->request;
@@ -52,6 +66,20 @@ const struct request *exchange_request(const struct exchange *exchange)
 const char *exchange_header(const struct exchange *exchange, const char *name)
 {
     return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
+}
+
+void exchange_local_address(const struct exchange *exchange, char address[EXCHANGE_ADDRESS_SIZE])
+{
+    struct sockaddr_storage local;
+    socklen_t length = sizeof local;
+    address[0] = '\0';
+    if (getsockname(exchange->fd, (struct sockaddr *)&local, &length) == 0)
+        exchange_show_address((const struct sockaddr *)&local, address);
+}
+
+void exchange_retry_after(struct exchange *exchange, int seconds)
+{
+    exchange->answer.retry_after_s = seconds;
 }
 
 bool exchange_is_gone(const struct exchange *exchange)
@@ -176,7 +204,7 @@ void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct 
 {
     if (code == BW_UNAVAILABLE)
         exchange->answer.retry_after_s = RETRY_UNAVAILABLE_S;
-    if (code == BW_TOO_MANY)
+    if (code == BW_TOO_MANY && exchange->answer.retry_after_s == 0)
         exchange->answer.retry_after_s = RETRY_TOO_MANY_S;
     exchange->answer.asks_for_token = code == BW_UNAUTHORIZED;
     const char *message = error != NULL && error->message[0] != '\0' ? error->message

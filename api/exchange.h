@@ -21,7 +21,7 @@ struct exchange;
 struct route;
 struct event_stream;
 
-enum { ARGUMENT_MAX = 16, PATH_PARTS = 2 };
+enum { ARGUMENT_MAX = 16, PATH_PARTS = 2, EXCHANGE_ADDRESS_SIZE = 64 };
 
 /* How refusals are written: by the protocol of the path. Nobody knows whose an unknown path is. */
 enum answer_form { FORM_SEED, FORM_COURSE, FORM_BOTH };
@@ -38,11 +38,11 @@ struct request {
     bool has_twin;    /* the other protocol has the same path and method: the body decides */
     const char *body; /* NUL-terminated as well, but may contain NUL; "" if none */
     size_t body_length;
-    json_t *arguments;   /* object: checked against the route's fields; strings from query and form,
-                            typed from JSON */
-    char address[64];    /* of the client, numeric */
-    uint64_t number;     /* unique in this process, for logs */
-    int64_t received_ms; /* clock_boot_ms when the first header was in */
+    json_t *arguments; /* object: checked against the route's fields; strings from query and form,
+                          typed from JSON */
+    char address[EXCHANGE_ADDRESS_SIZE]; /* of the client, numeric */
+    uint64_t number;                     /* unique in this process, for logs */
+    int64_t received_ms;                 /* clock_boot_ms when the first header was in */
 };
 
 /* Borrowed until the answer. */
@@ -50,6 +50,9 @@ const struct request *exchange_request(const struct exchange *exchange);
 
 /* A header of the request by name (case-insensitive), or NULL. Borrowed until the answer. */
 const char *exchange_header(const struct exchange *exchange, const char *name);
+
+/* The address that its connection came to, numeric; "" if that can't be told. */
+void exchange_local_address(const struct exchange *exchange, char address[EXCHANGE_ADDRESS_SIZE]);
 
 /* Has the client gone (closed or reset its socket)? A hint, cheap (one poll(2) with POLLRDHUP);
  * only before the answer, and only on an exchange that is suspended or being handled. */
@@ -73,6 +76,9 @@ void exchange_succeed(struct exchange *exchange, json_t *data);
 
 /* Answers with a stream of events (api/event_streams.h), which is taken. */
 void exchange_answer_stream(struct exchange *exchange, struct event_stream *stream);
+
+/* Before a refusal with BW_TOO_MANY: what its Retry-After says. */
+void exchange_retry_after(struct exchange *exchange, int seconds);
 
 /* Answers a refusal in the form of the route's protocol; with Retry-After for BW_UNAVAILABLE and
  * BW_TOO_MANY, WWW-Authenticate for BW_UNAUTHORIZED. BW_NO_JOB: in the seed protocol an empty body.

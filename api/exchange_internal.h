@@ -59,6 +59,9 @@ struct exchange {
     char uri[];   /* as it was sent */
 };
 
+/* Writes a socket's address as a number; an IPv4 one in IPv6's clothes as IPv4. */
+void exchange_show_address(const struct sockaddr *from, char address[EXCHANGE_ADDRESS_SIZE]);
+
 /* NULL: memory is short. */
 struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection *connection,
                               const char *uri);

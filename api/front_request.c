@@ -1,6 +1,5 @@
 #include "api/front_internal.h"
 
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -239,20 +238,13 @@ static enum bw_code open_socket(struct front *front, struct exchange *exchange, 
 
 /* ---- The first call: the headers are in ---- */
 
-static void read_address(const struct MHD_Connection *connection, char *text, size_t size)
+static void read_address(const struct MHD_Connection *connection, char text[EXCHANGE_ADDRESS_SIZE])
 {
-    static const char mapped[] = "::ffff:";
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(
         (struct MHD_Connection *)(uintptr_t)connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     text[0] = '\0';
-    if (info == NULL || info->client_addr == NULL)
-        return;
-    socklen_t length = info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                                : sizeof(struct sockaddr_in);
-    if (getnameinfo(info->client_addr, length, text, (socklen_t)size, NULL, 0, NI_NUMERICHOST) != 0)
-        text[0] = '\0';
-    if (strncmp(text, mapped, sizeof mapped - 1) == 0 && strchr(text, '.') != NULL)
-        memmove(text, text + sizeof mapped - 1, strlen(text + sizeof mapped - 1) + 1);
+    if (info != NULL && info->client_addr != NULL)
+        exchange_show_address(info->client_addr, text);
 }
 
 /* Finds the route of either protocol, and with it the form of refusals. */
@@ -302,7 +294,7 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     exchange->is_begun = true;
     atomic_fetch_add(&front->in_flight, 1);
     exchange->request.method = method;
-    read_address(exchange->connection, exchange->request.address, sizeof exchange->request.address);
+    read_address(exchange->connection, exchange->request.address);
     exchange->fd = MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
                        ->connect_fd;
     enum bw_code code = admission_framing(exchange->connection, version, &framing, &error);

@@ -16,6 +16,7 @@
 #include "api/course_table.h"
 #include "api/event_streams.h"
 #include "api/front.h"
+#include "api/known_tokens.h"
 #include "api/poll_table.h"
 #include "api/service.h"
 #include "api/signals.h"
@@ -117,6 +118,7 @@ static void prepare(struct service *service)
              (enum log_format)options->log_format);
     api->options = options;
     api->metrics = api_metrics_new();
+    api->known_tokens = known_tokens_new();
     snprintf(api->replica_id, sizeof api->replica_id, "%s", options->internal_url);
     secret_random_hex(api->process_id, sizeof api->process_id);
     if (options->poll_wait_ms > LONGEST_POLL_WAIT_MS)
@@ -136,6 +138,7 @@ static void log_started(const struct service *service)
 static void finish(struct service *service)
 {
     metrics_free(service->api.metrics);
+    known_tokens_free(service->api.known_tokens);
     database_library_close();
     log_close();
 }

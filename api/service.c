@@ -136,13 +136,13 @@ static enum bw_code start_stores(struct service *service, struct bw_error *error
 static enum bw_code start_auth(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
-    enum bw_code code = auth_open(&service->options, api->setting_store, &api->auth, error);
+    enum bw_code code = auth_open(api, &api->auth, error);
     if (code == BW_UNAVAILABLE)
         log_warning("waiting for the database", log_text("reason", error->message));
     while (code == BW_UNAVAILABLE) {
         if (stop_signal_wait(DATABASE_PAUSE_MS) != 0)
             return BW_PENDING;
-        code = auth_open(&service->options, api->setting_store, &api->auth, error);
+        code = auth_open(api, &api->auth, error);
     }
     return code;
 }
@@ -155,7 +155,8 @@ static void stop_auth(struct service *service)
 static enum bw_code start_courses(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
-    enum bw_code code = course_table_open(api->course_store, &api->courses, error);
+    enum bw_code code = course_table_open(api->course_store, api->known_tokens, &api->courses,
+                                          error);
     if (code == BW_OK)
         code = course_table_settle(api->courses, api->options->course_config, error);
     while (code == BW_UNAVAILABLE && stop_signal_wait(DATABASE_PAUSE_MS) == 0)
