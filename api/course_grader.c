@@ -149,6 +149,7 @@ enum bw_code course_grader_result(struct api *api, struct exchange *exchange,
         .result = json_object_get(request->arguments, "results"),
         .logs = json_object_get(request->arguments, "logs"),
         .is_cut = true,
+        .protocol = PROTOCOL_COURSE,
         .settled = result_settled,
         .context = exchange,
     };

@@ -269,6 +269,7 @@ static void submit(struct errand *errand)
         .result = json_object_get(errand->body, "results"),
         .logs = json_object_get(errand->body, "logs"),
         .is_cut = true,
+        .protocol = PROTOCOL_COURSE,
         .settled = result_settled,
         .context = errand,
     };

@@ -41,10 +41,10 @@ enum bw_code run_key_agree(struct setting_store *settings, struct run_store *run
     return BW_OK;
 }
 
-void run_key_id(const struct run_key *key, const char *caller, const char *idempotency_key,
+void run_key_id(const struct run_key *key, const char *course, const char *idempotency_key,
                 char id[RUN_ID_SIZE])
 {
-    const struct digest_part parts[] = {{caller, strlen(caller)},
+    const struct digest_part parts[] = {{course, strlen(course)},
                                         {idempotency_key, strlen(idempotency_key)}};
     char digest[SHA256_TEXT_SIZE];
     secret_keyed_digest(key->secret, parts, 2, digest);

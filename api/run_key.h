@@ -1,6 +1,6 @@
 /*
  * run_key: the id that a grading run gets from an Idempotency-Key. All replicas must make the same
- * one, and nobody else any: it is an HMAC of the caller and the key, with a secret that the first
+ * one, and nobody else any: it is an HMAC of the course and the key, with a secret that the first
  * process makes and the collection settings keeps.
  *
  * Before that there were ids that were a plain hash of the two. Where the database held runs
@@ -26,11 +26,11 @@ struct run_key {
 enum bw_code run_key_agree(struct setting_store *settings, struct run_store *runs,
                            struct run_key *key, struct bw_error *error) BW_CHECKED;
 
-/* The id of the run of `caller` (the course, or "seed") under this Idempotency-Key. */
-void run_key_id(const struct run_key *key, const char *caller, const char *idempotency_key,
+/* The id of the run of `course` ("": of none, a classic one) under this Idempotency-Key. */
+void run_key_id(const struct run_key *key, const char *course, const char *idempotency_key,
                 char id[RUN_ID_SIZE]);
 
-/* The one that it had before there was a secret. */
+/* The one that it had before there was a secret; `caller` is the course, or "seed". */
 void run_key_plain_id(const char *caller, const char *idempotency_key, char id[RUN_ID_SIZE]);
 
 #endif

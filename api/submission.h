@@ -14,13 +14,15 @@
 #include <stdbool.h>
 
 #include "api/route.h"
+#include "common/protocol.h"
 
 struct submission_request {
     const char *job, *worker;
     bool is_success;
-    json_t *result; /* borrowed during submission_begin, as all of this */
-    json_t *logs;   /* {"stdout"?, "stderr"?}, checked; NULL: none */
-    bool is_cut;    /* a list that is too large is cut, not refused */
+    json_t *result;         /* borrowed during submission_begin, as all of this */
+    json_t *logs;           /* {"stdout"?, "stderr"?}, checked; NULL: none */
+    enum protocol protocol; /* the worker's */
+    bool is_cut;            /* a list that is too large is cut, not refused */
     /* Called once, from any thread. BW_OK: it is stored, now or before. BW_NOT_FOUND: there is no
      * such job. BW_CONFLICT: the worker never had it, or it has its result. BW_TOO_LARGE.
      * BW_UNAVAILABLE: not stored in time. */
