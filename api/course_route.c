@@ -78,13 +78,13 @@ const struct route *course_route_find(const struct route *routes, const char *me
         if (own == NULL)
             abort();
         bool is_match = match(routes->path, own, parts) && !is_seeds_own(parts);
-        if (is_match && strcmp(routes->method, method) == 0) {
+        if (is_match && route_takes(routes, method)) {
             *copy = own;
             return routes;
         }
         free(own);
         if (is_match)
-            allow(allowed, routes->method);
+            route_allow(routes, allowed);
     }
     return NULL;
 }
@@ -92,7 +92,7 @@ const struct route *course_route_find(const struct route *routes, const char *me
 /* The methods of both protocols, and OPTIONS, which every path of the course protocol takes. */
 static void allow_all(char allowed[ROUTE_ALLOWED_SIZE], const char *of_course)
 {
-    static const char *const methods[] = {"GET", "POST"};
+    static const char *const methods[] = {"GET", "HEAD", "POST"};
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
         if (strstr(of_course, methods[i]) != NULL)
             allow(allowed, methods[i]);

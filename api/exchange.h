@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/request_id.h"
 #include "common/error.h"
 #include "common/job.h"
 
@@ -41,12 +42,17 @@ struct request {
     json_t *arguments; /* object: checked against the route's fields; strings from query and form,
                           typed from JSON */
     char address[EXCHANGE_ADDRESS_SIZE]; /* of the client, numeric */
-    uint64_t number;                     /* unique in this process, for logs */
+    uint64_t number;                     /* unique in this process */
+    const char *given_id;                /* its X-Request-Id, if that is sound; else NULL */
+    const char *refusal;                 /* once it is refused: the sentence; else NULL */
     int64_t received_ms;                 /* clock_boot_ms when the first header was in */
 };
 
 /* Borrowed until the answer. */
 const struct request *exchange_request(const struct exchange *exchange);
+
+/* By what it is found in the logs. */
+void request_id_of(const struct request *request, char id[REQUEST_ID_SIZE]);
 
 /* A header of the request by name (case-insensitive), or NULL. Borrowed until the answer. */
 const char *exchange_header(const struct exchange *exchange, const char *name);
@@ -84,5 +90,9 @@ void exchange_retry_after(struct exchange *exchange, int seconds);
  * BW_TOO_MANY, WWW-Authenticate for BW_UNAUTHORIZED. BW_NO_JOB: in the seed protocol an empty body.
  * `error` may be NULL: the code's own text. */
 void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error);
+
+/* The same, and in the classic protocol with one more text in the body. */
+void exchange_refuse_with(struct exchange *exchange, enum bw_code code,
+                          const struct bw_error *error, const char *name, const char *text);
 
 #endif

@@ -38,6 +38,7 @@ struct answer {
     struct event_stream *stream; /* instead of a body; own until its response is made */
     const char *cors;            /* Access-Control-Allow-Origin, static; NULL: no such header */
     char *allow;                 /* own; NULL: no such header */
+    char *refusal;               /* own: request.refusal */
 };
 
 struct exchange {

@@ -38,14 +38,27 @@ static void allow_origin(const struct answer *answer, struct _u_map *headers)
     u_map_put(headers, "Access-Control-Allow-Methods", answer->allow);
 }
 
+/* The answer's headers that have to do with when to ask again, and as whom. */
+static void write_hints(const struct answer *answer, struct _u_map *headers)
+{
+    char seconds[16];
+    if (answer->asks_for_token)
+        u_map_put(headers, "WWW-Authenticate", "Bearer");
+    snprintf(seconds, sizeof seconds, "%d", answer->retry_after_s);
+    if (answer->retry_after_s > 0)
+        u_map_put(headers, "Retry-After", seconds);
+}
+
 int front_write_answer(const struct _u_request *request, struct _u_response *response,
                        void *context)
 {
     struct answer *answer = &answering->answer;
-    char seconds[16];
+    char id[REQUEST_ID_SIZE];
     (void)request;
     (void)context;
     response->status = answer->status;
+    request_id_of(&answering->request, id);
+    u_map_put(response->map_header, REQUEST_ID_HEADER, id);
     if (answer->body != NULL) {
         u_map_put(response->map_header, "Content-Type", answer->type);
         response->binary_body_length = strlen(answer->body);
@@ -56,17 +69,13 @@ int front_write_answer(const struct _u_request *request, struct _u_response *res
         u_map_put(response->map_header, "Allow", answer->allow);
     if (answer->cors != NULL)
         allow_origin(answer, response->map_header);
-    if (answer->asks_for_token)
-        u_map_put(response->map_header, "WWW-Authenticate", "Bearer");
+    write_hints(answer, response->map_header);
     if (answer->status == MHD_HTTP_UPGRADE_REQUIRED) {
         u_map_put(response->map_header, "Upgrade", "websocket");
         u_map_put(response->map_header, "Sec-WebSocket-Version", "13");
     }
     if (answer->closes)
         u_map_put(response->map_header, "Connection", "close");
-    snprintf(seconds, sizeof seconds, "%d", answer->retry_after_s);
-    if (answer->retry_after_s > 0)
-        u_map_put(response->map_header, "Retry-After", seconds);
     return U_CALLBACK_COMPLETE;
 }
 
@@ -85,6 +94,20 @@ static void take_back(struct front *front, struct exchange *exchange)
     exchange->is_given = false;
 }
 
+/* The headers that every answer has, on one that is written past ulfius. */
+static void add_common_headers(const struct exchange *exchange, struct MHD_Response *response)
+{
+    const char *cors = exchange->answer.cors;
+    char id[REQUEST_ID_SIZE];
+    request_id_of(&exchange->request, id);
+    MHD_add_response_header(response, REQUEST_ID_HEADER, id);
+    if (cors == NULL)
+        return;
+    MHD_add_response_header(response, "Access-Control-Allow-Origin", cors);
+    if (strcmp(cors, "*") != 0)
+        MHD_add_response_header(response, "Vary", "Origin");
+}
+
 /* A stream is written past ulfius, which has no way to let one wait. */
 static enum MHD_Result send_stream(struct front *front, struct exchange *exchange)
 {
@@ -96,8 +119,7 @@ static enum MHD_Result send_stream(struct front *front, struct exchange *exchang
     struct MHD_Response *response = event_stream_response(stream, exchange->connection);
     if (response == NULL)
         return MHD_NO;
-    if (answer->cors != NULL)
-        MHD_add_response_header(response, "Access-Control-Allow-Origin", answer->cors);
+    add_common_headers(exchange, response);
     enum MHD_Result result = front_queue_response(exchange->connection, MHD_HTTP_OK, response);
     MHD_destroy_response(response);
     return result;
@@ -136,6 +158,21 @@ void front_send_raw(int fd, const char *text, int length)
     (void)!send(fd, text, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* The headers of an answer that is written past the server. */
+static void write_raw_headers(const struct exchange *exchange, char *text, size_t size)
+{
+    const struct answer *answer = &exchange->answer;
+    const char *cors = answer->cors != NULL ? answer->cors : "*";
+    char id[REQUEST_ID_SIZE], retry[32] = "", origin[2 * HEAD_SIZE] = "";
+    request_id_of(&exchange->request, id);
+    if (answer->retry_after_s > 0)
+        snprintf(retry, sizeof retry, "Retry-After: %d\r\n", answer->retry_after_s);
+    if (answer->cors != NULL)
+        snprintf(origin, sizeof origin, "Access-Control-Allow-Origin: %s\r\n%s", cors,
+                 strcmp(cors, "*") != 0 ? "Vary: Origin\r\n" : "");
+    snprintf(text, size, "%s: %s\r\n%s%s", REQUEST_ID_HEADER, id, retry, origin);
+}
+
 /* In the middle of a body the server takes no answer: it is written past it, and the connection
  * closed. */
 static enum MHD_Result refuse_midway(struct front *front, struct exchange *exchange,
@@ -146,16 +183,12 @@ static enum MHD_Result refuse_midway(struct front *front, struct exchange *excha
     farewell_take(front->farewell, exchange->fd);
     const struct answer *answer = &exchange->answer;
     const char *body = answer->body != NULL ? answer->body : "";
-    char text[2 * HEAD_SIZE + 2 * BW_ERROR_SIZE], more[HEAD_SIZE] = "";
-    int used = 0;
-    if (answer->cors != NULL)
-        used = snprintf(more, sizeof more, "Access-Control-Allow-Origin: %s\r\n", answer->cors);
-    if (answer->retry_after_s > 0 && used >= 0 && (size_t)used < sizeof more)
-        snprintf(more + used, sizeof more - (size_t)used, "Retry-After: %d\r\n",
-                 answer->retry_after_s);
+    bool is_head = strcmp(exchange->request.method, MHD_HTTP_METHOD_HEAD) == 0;
+    char text[8 * HEAD_SIZE + 2 * BW_ERROR_SIZE], more[3 * HEAD_SIZE];
+    write_raw_headers(exchange, more, sizeof more);
     int length = snprintf(text, sizeof text, RAW_ANSWER, answer->status,
                           MHD_get_reason_phrase_for((unsigned)answer->status), strlen(body), more,
-                          body);
+                          is_head ? "" : body);
     if (length > 0 && (size_t)length < sizeof text)
         front_send_raw(exchange->fd, text, length);
     return MHD_NO;
@@ -228,6 +261,7 @@ static enum bw_code open_socket(struct front *front, struct exchange *exchange, 
         return bw_fail(error, BW_INTERNAL, "memory is short");
     MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, "websocket");
     MHD_add_response_header(response, "Sec-WebSocket-Accept", accept);
+    add_common_headers(exchange, response);
     exchange->answer.status = MHD_HTTP_SWITCHING_PROTOCOLS;
     note_finished(front, exchange);
     enum MHD_Result result = front_queue_response(exchange->connection,
@@ -294,6 +328,9 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     exchange->is_begun = true;
     atomic_fetch_add(&front->in_flight, 1);
     exchange->request.method = method;
+    const char *given_id = exchange_header(exchange, REQUEST_ID_HEADER);
+    if (request_id_is_sound(given_id))
+        exchange->request.given_id = given_id;
     read_address(exchange->connection, exchange->request.address);
     exchange->fd = MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
                        ->connect_fd;

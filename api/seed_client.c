@@ -195,8 +195,6 @@ enum bw_code seed_client_cancel(struct api *api, struct exchange *exchange, stru
         return refuse_run(id, error);
     if (code != BW_CONFLICT)
         return code;
-    json_t *body = json_pack("{s:s, s:s}", "error", error->message, "state", run_phase_name(phase));
-    exchange_answer(exchange, 409, json_dumps(body, JSON_COMPACT), NULL);
-    json_decref(body);
+    exchange_refuse_with(exchange, code, error, "state", run_phase_name(phase));
     return BW_OK;
 }

@@ -1,4 +1,4 @@
-"""Runs of courses and classic runs see nothing of one another: every route by run or job, tried with ids of the others."""
+"""Runs of courses and classic runs see nothing of one another: every route by run or job, with ids of the others."""
 
 import hashlib
 import re

@@ -61,7 +61,7 @@ def test_an_unknown_path_is_404_in_the_forms_of_both_protocols(stack, path, meth
     ],
 )
 def test_a_path_that_only_resembles_a_known_one_is_a_4xx(stack, path):
-    answer = exchange(stack.urls[0], f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = exchange(stack.urls[0], f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert answer.status in (400, 404, 405) and answer.error
 
 
@@ -89,6 +89,6 @@ def test_a_connection_serves_many_requests_also_after_refusals(stack):
     with connect(stack.urls[0]) as link:
         for n in range(20):
             link.send(
-                f"GET {ROUTE}/grading_job?worker_id={grader.id if n % 2 else 'x'}&wait=0 HTTP/1.1\r\nHost: x\r\n\r\n"
+                f"GET {ROUTE}/grading_job?worker_id={grader.id if n % 2 else 'x'}&wait=0 HTTP/1.1\r\nHost: localhost\r\n\r\n"
             )
             assert link.read_answer().status == (498 if n % 2 else 400)
