@@ -14,7 +14,15 @@ BOTH = ["mongodb-uri", "mongodb-database", "internal-token", "heartbeat-interval
 FLAGS = {
     "broadway-api": BOTH
     + ["bind-address", "port", "internal-bind-address", "internal-port", "internal-url", "cluster-token", "poll-wait"]
-    + ["client-token", "anonymous-clients", "max-body-bytes", "max-result-bytes", "max-log-bytes", "allow-privileged"],
+    + [
+        "client-token",
+        "anonymous-clients",
+        "allowed-host",
+        "max-body-bytes",
+        "max-result-bytes",
+        "max-log-bytes",
+        "allow-privileged",
+    ],
     "broadway-scheduler": BOTH + ["max-attempts", "job-timeout", "leader-lease", "metrics-port"],
 }
 SECRETS = {
@@ -76,6 +84,8 @@ BAD_FLAGS = [
     bad("broadway-api", "--max-result-bytes=4MiB"),
     bad("broadway-api", "--max-log-bytes=-5"),
     bad("broadway-api", "--anonymous-clients=perhaps"),
+    bad("broadway-api", "--allowed-host=http://grading.example.edu"),
+    bad("broadway-api", "--allowed-host=grading:80"),
     bad("broadway-api", "--allow-privileged=yes!"),
     bad("broadway-api", "--log-level=loud"),
     bad("broadway-api", "--log-format=xml"),
@@ -210,14 +220,19 @@ def registers(replica, token):
     return replica.api.answers(200, "GET", f"{ROUTE}/worker_register", params={"token": token})
 
 
-def test_the_password_of_the_database_is_in_no_output(tmp_path):
+@pytest.mark.parametrize(
+    "password", ["canary-password", "p@canary-password", "p%40canary-password", "p?canary-password"]
+)
+def test_the_password_of_the_database_is_in_no_output(tmp_path, password):
     for binary in BINARIES:
         log = tmp_path / f"{binary}.log"
-        uri = "mongodb://someone:canary-password@127.0.0.1:1/?replicaSet=rs0"
+        uri = f"mongodb://someone:{password}@127.0.0.1:1/?replicaSet=rs0"
         process = Process(binary, f"--mongodb-uri={uri}", "--log-level=debug", log=log)
         wait_until(
             lambda process=process: process.said() or process.child.poll() is not None, 10, "it has said something"
         )
+        if password != "p@canary-password":  # which is refused at once; else it is tried for a while
+            wait_until(lambda process=process: "waiting for the database" in process.said(), 20, "it has tried")
         process.child.kill()
         process.child.wait()
         assert "canary-password" not in process.said()

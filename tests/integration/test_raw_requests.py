@@ -26,7 +26,9 @@ def url(stack):
     before = stack.database.db.grading_runs.count_documents({})
     yield stack.urls[0]
     assert stack.database.db.grading_runs.count_documents({}) == before
-    assert exchange(stack.urls[0], "GET /api/v1/grading_job?worker_id=x HTTP/1.1\r\nHost: localhost\r\n\r\n").status == 400
+    assert (
+        exchange(stack.urls[0], "GET /api/v1/grading_job?worker_id=x HTTP/1.1\r\nHost: localhost\r\n\r\n").status == 400
+    )
 
 
 LENGTH = f"Content-Length: {len(BODY)}"
@@ -200,7 +202,12 @@ def test_a_worker_id_with_a_line_of_log_stays_on_its_line(stack, url):
         exchange(url, f"GET {ROUTE}/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
     exchange(
         url,
-        post("Host: localhost", "Content-Length: 60", path=f"{ROUTE}/heartbeat", body=f"worker_id={injected}".ljust(60)[:60]),
+        post(
+            "Host: localhost",
+            "Content-Length: 60",
+            path=f"{ROUTE}/heartbeat",
+            body=f"worker_id={injected}".ljust(60)[:60],
+        ),
     )
     exchange(url, f"POST {RUN}/{injected} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
     forged = [
