@@ -1,7 +1,7 @@
 /*
  * access: what is noted of every answered request: one line in the log, and the metrics. Called by
  * the fronts, once per request, from any thread. Never a token, a query or a worker id, which is a
- * credential.
+ * credential. Reads, polls and heartbeats are told at the level debug, unless they are refused.
  */
 #ifndef API_ACCESS_H
 #define API_ACCESS_H

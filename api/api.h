@@ -26,9 +26,10 @@ struct api {
     struct course_store *course_store;
     struct grading_config_store *grading_config_store;
 
-    struct auth_keys *auth;       /* api/auth.h: token hashes, failure limits */
-    struct memory_budget *memory; /* api/memory_budget.h: what requests and messages hold */
-    struct executor *executor;    /* api/executor.h: threads for what may wait for the database */
+    struct auth_keys *auth;            /* api/auth.h: token hashes, failure limits */
+    struct known_tokens *known_tokens; /* api/known_tokens.h: seen to be good */
+    struct memory_budget *memory;      /* api/memory_budget.h: what requests and messages hold */
+    struct executor *executor; /* api/executor.h: threads for what may wait for the database */
     struct definition_cache *definitions;  /* api/definition_cache.h */
     struct worker_cache *workers;          /* api/worker_cache.h: of the seed protocol */
     struct worker_cache *course_workers;   /* the same of the course protocol */

@@ -64,6 +64,10 @@
       "Memory that requests and messages hold, by sender")                                         \
     X(API_MEMORY_SOCKET, "broadway_api_memory_held_bytes", "pool=\"websocket\"", METRIC_GAUGE,     \
       "Memory that requests and messages hold, by sender")                                         \
+    X(API_TOKENS_JUDGED, "broadway_api_tokens_judged_total", NULL, METRIC_COUNTER,                 \
+      "Tokens that were compared with those that are valid")                                       \
+    X(API_CREDENTIALS_UNJUDGED, "broadway_api_credentials_unjudged_total", NULL, METRIC_COUNTER,   \
+      "Requests refused with 429 without a look at their token or worker id")                      \
     X(API_DATABASE_REACHABLE, "broadway_api_database_reachable", NULL, METRIC_GAUGE,               \
       "1 while the database answers")
 

@@ -7,8 +7,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/api_metrics.h"
 #include "api/failure_limit.h"
+#include "api/host_check.h"
+#include "api/known_tokens.h"
+#include "api/options.h"
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/log.h"
 #include "common/secret.h"
 
@@ -29,10 +34,18 @@ struct token_pair {
 };
 
 struct auth_keys {
-    struct setting_store *settings;
+    struct setting_store
+        *settings; /* borrowed, as are the runs, the known tokens and the metrics */
+    struct run_store *runs;
+    struct known_tokens *known;
+    struct metrics *metrics;
     enum client_access clients;
+    bool has_client_token;
+    const char *allowed_hosts; /* the option's; NULL: none */
     struct token_pair client, cluster, internal;
-    struct failure_limit *failures;
+    atomic_bool has_run_key; /* set once, after it, which does not change any more */
+    struct run_key run_key;
+    struct failure_limit *failures, *unknown_workers;
 };
 
 static void token_pair_set_second(struct token_pair *pair, const char *token)
@@ -167,42 +180,76 @@ static enum bw_code learn_internal_token(struct auth_keys *keys, struct bw_error
     secret_random_hex(proposed, sizeof proposed);
     enum bw_code code = setting_store_agree(keys->settings, "internal_token", proposed, agreed,
                                             &is_new, error);
+    if (code != BW_OK)
+        return code;
+    known_tokens_add(keys->known, agreed);
+    token_pair_set(&keys->internal, agreed);
+    return BW_OK;
+}
+
+static enum bw_code learn_run_key(struct auth_keys *keys, struct bw_error *error)
+{
+    if (atomic_load(&keys->has_run_key))
+        return BW_OK;
+    enum bw_code code = run_key_agree(keys->settings, keys->runs, &keys->run_key, error);
     if (code == BW_OK)
-        token_pair_set(&keys->internal, agreed);
+        atomic_store(&keys->has_run_key, true);
     return code;
 }
 
-/* The internal one first: a cluster token that was made is shown only when nothing can fail any
- * more. */
+/* The cluster token last: one that was made is shown only when nothing can fail any more. */
 enum bw_code auth_learn(struct auth_keys *keys, struct bw_error *error)
 {
     enum bw_code code = learn_internal_token(keys, error);
+    if (code == BW_OK)
+        code = learn_run_key(keys, error);
     return code == BW_OK ? learn_cluster_token(keys, error) : code;
 }
 
-enum bw_code auth_open(const struct api_options *options, struct setting_store *settings,
-                       struct auth_keys **keys, struct bw_error *error)
+/* What is known in clear is known to be good. */
+static void remember_tokens(struct auth_keys *keys, const struct api_options *options)
+{
+    const char *const given[] = {options->cluster_token,         options->client_token,
+                                 options->internal_token,        options->second_cluster_token,
+                                 options->second_internal_token, options->second_client_token};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        known_tokens_add(keys->known, given[i]);
+}
+
+static void take_options(struct auth_keys *keys, const struct api_options *options)
+{
+    keys->clients = choose_client_access(options);
+    keys->has_client_token = options->client_token != NULL;
+    keys->allowed_hosts = options->allowed_hosts;
+    if (options->internal_token != NULL)
+        token_pair_set(&keys->internal, options->internal_token);
+    if (options->cluster_token != NULL)
+        token_pair_set(&keys->cluster, options->cluster_token);
+    if (options->client_token != NULL)
+        token_pair_set(&keys->client, options->client_token);
+    token_pair_set_second(&keys->internal, options->second_internal_token);
+    token_pair_set_second(&keys->cluster, options->second_cluster_token);
+    token_pair_set_second(&keys->client, options->second_client_token);
+    remember_tokens(keys, options);
+    warn_if_short("--internal-token", options->internal_token);
+    warn_if_short("--cluster-token", options->cluster_token);
+    warn_if_short("--client-token", options->client_token);
+    log_client_access(keys->clients);
+}
+
+enum bw_code auth_open(const struct api *api, struct auth_keys **keys, struct bw_error *error)
 {
     (void)error;
     struct auth_keys *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         abort();
-    opened->settings = settings;
-    opened->clients = choose_client_access(options);
-    if (options->internal_token != NULL)
-        token_pair_set(&opened->internal, options->internal_token);
-    if (options->cluster_token != NULL)
-        token_pair_set(&opened->cluster, options->cluster_token);
-    if (options->client_token != NULL)
-        token_pair_set(&opened->client, options->client_token);
-    token_pair_set_second(&opened->internal, options->second_internal_token);
-    token_pair_set_second(&opened->cluster, options->second_cluster_token);
-    token_pair_set_second(&opened->client, options->second_client_token);
-    opened->failures = failure_limit_new();
-    warn_if_short("--internal-token", options->internal_token);
-    warn_if_short("--cluster-token", options->cluster_token);
-    warn_if_short("--client-token", options->client_token);
-    log_client_access(opened->clients);
+    opened->settings = api->setting_store;
+    opened->runs = api->run_store;
+    opened->known = api->known_tokens;
+    opened->metrics = api->metrics;
+    opened->failures = failure_limit_new(FAILURE_LIMIT);
+    opened->unknown_workers = failure_limit_new(UNKNOWN_WORKER_LIMIT);
+    take_options(opened, api->options);
     *keys = opened;
     return BW_OK;
 }
@@ -212,7 +259,13 @@ void auth_close(struct auth_keys *keys)
     if (keys == NULL)
         return;
     failure_limit_free(keys->failures);
+    failure_limit_free(keys->unknown_workers);
     free(keys);
+}
+
+const struct run_key *auth_run_key(const struct auth_keys *keys)
+{
+    return atomic_load(&keys->has_run_key) ? &keys->run_key : NULL;
 }
 
 /* ---- Judging ---- */
@@ -229,20 +282,103 @@ static const char *bearer_token(const struct exchange *exchange)
     return header[0] == '\0' ? NULL : header;
 }
 
-/* A wrong token: `code` with a sentence, or BW_TOO_MANY. */
-static enum bw_code refuse_token(struct auth_keys *keys, const char *address, const char *token,
-                                 enum bw_code code, const char *sentence, struct bw_error *error)
+/* BW_TOO_MANY, with the same time in words and in the answer's header. */
+static enum bw_code refuse_for(struct auth_keys *keys, struct exchange *exchange, int64_t left_ms,
+                               const char *what, struct bw_error *error)
 {
-    if (!failure_limit_note(keys->failures, address, token, clock_boot_ms()))
-        return bw_fail(error, BW_TOO_MANY, "too many wrong tokens: try again in a minute");
+    int seconds = (int)((left_ms + 999) / 1000);
+    metric_add(keys->metrics, API_CREDENTIALS_UNJUDGED, 1);
+    exchange_retry_after(exchange, seconds);
+    return bw_fail(error, BW_TOO_MANY, "too many %s: try again in %d seconds", what, seconds);
+}
+
+enum bw_code auth_admit_token(struct auth_keys *keys, struct exchange *exchange, const char *token,
+                              struct bw_error *error)
+{
+    int64_t left_ms = failure_limit_left(keys->failures, exchange_request(exchange)->address, token,
+                                         clock_boot_ms());
+    if (left_ms > 0 && !known_tokens_has(keys->known, token))
+        return refuse_for(keys, exchange, left_ms, "wrong tokens", error);
+    metric_add(keys->metrics, API_TOKENS_JUDGED, 1);
+    return BW_OK;
+}
+
+void auth_accept_token(struct auth_keys *keys, const char *token)
+{
+    known_tokens_add(keys->known, token);
+}
+
+/* A wrong token: `code` with a sentence. */
+static enum bw_code refuse_token(struct auth_keys *keys, const struct exchange *exchange,
+                                 const char *token, enum bw_code code, const char *sentence,
+                                 struct bw_error *error)
+{
+    failure_limit_note(keys->failures, exchange_request(exchange)->address, token, clock_boot_ms());
     return bw_fail(error, code, "%s", sentence);
 }
 
-enum bw_code auth_client(struct auth_keys *keys, const struct exchange *exchange,
-                         struct bw_error *error)
+enum bw_code auth_refuse_token(struct auth_keys *keys, const struct exchange *exchange,
+                               const char *token, const char *sentence, struct bw_error *error)
+{
+    return refuse_token(keys, exchange, token, BW_UNAUTHORIZED, sentence, error);
+}
+
+/* Is `token` one of the pair? If not: `code` with a sentence, or BW_TOO_MANY. */
+static enum bw_code judge_token(struct auth_keys *keys, struct exchange *exchange,
+                                const struct token_pair *pair, const char *token, enum bw_code code,
+                                const char *sentence, struct bw_error *error)
+{
+    enum bw_code admitted = token_pair_wait(pair, error);
+    if (admitted == BW_OK)
+        admitted = auth_admit_token(keys, exchange, token, error);
+    if (admitted != BW_OK)
+        return admitted;
+    if (!token_pair_matches(pair, token))
+        return refuse_token(keys, exchange, token, code, sentence, error);
+    auth_accept_token(keys, token);
+    return BW_OK;
+}
+
+/* On an open client endpoint: is the request for a name that is served, and from no foreign page? A
+ * browser always says a Host. */
+static enum bw_code check_page(const struct auth_keys *keys, const struct exchange *exchange,
+                               struct bw_error *error)
+{
+    const char *host = exchange_header(exchange, "Host"),
+               *origin = exchange_header(exchange, "Origin");
+    char local[EXCHANGE_ADDRESS_SIZE], shown[120];
+    exchange_local_address(exchange, local);
+    if (host != NULL && !host_is_served(host, keys->allowed_hosts, local))
+        return bw_fail(error, BW_FORBIDDEN,
+                       "this server does not go by the name '%s' to clients without a token: "
+                       "its operator can add names by --allowed-host",
+                       text_show(host, shown, sizeof shown));
+    if (origin != NULL && !origin_is_served(origin, keys->allowed_hosts, local))
+        return bw_fail(error, BW_FORBIDDEN,
+                       "web pages of the origin '%s' may not use this server without a token: "
+                       "its operator can add hosts by --allowed-host",
+                       text_show(origin, shown, sizeof shown));
+    return BW_OK;
+}
+
+/* Who has the token needs no name. */
+static enum bw_code judge_page(struct auth_keys *keys, struct exchange *exchange,
+                               struct bw_error *error)
+{
+    struct bw_error reason;
+    const char *token = bearer_token(exchange);
+    enum bw_code code = check_page(keys, exchange, &reason);
+    if (code == BW_OK)
+        return BW_OK;
+    if (token == NULL || !keys->has_client_token)
+        return bw_fail(error, code, "%s", reason.message);
+    return judge_token(keys, exchange, &keys->client, token, code, reason.message, error);
+}
+
+enum bw_code auth_client(struct auth_keys *keys, struct exchange *exchange, struct bw_error *error)
 {
     if (keys->clients == CLIENTS_ARE_LOCAL || keys->clients == CLIENTS_ARE_ANONYMOUS)
-        return BW_OK;
+        return judge_page(keys, exchange, error);
     if (keys->clients == CLIENTS_ARE_SHUT_OUT)
         return bw_fail(
             error, BW_UNAUTHORIZED,
@@ -251,22 +387,17 @@ enum bw_code auth_client(struct auth_keys *keys, const struct exchange *exchange
     if (token == NULL)
         return bw_fail(error, BW_UNAUTHORIZED,
                        "the header 'Authorization: Bearer <client token>' is missing");
-    if (token_pair_matches(&keys->client, token))
-        return BW_OK;
-    return refuse_token(keys, exchange_request(exchange)->address, token, BW_UNAUTHORIZED,
-                        "the client token is wrong", error);
+    return judge_token(keys, exchange, &keys->client, token, BW_UNAUTHORIZED,
+                       "the client token is wrong", error);
 }
 
-enum bw_code auth_cluster(struct auth_keys *keys, const char *token, const char *address,
+enum bw_code auth_cluster(struct auth_keys *keys, struct exchange *exchange, const char *token,
                           struct bw_error *error)
 {
     if (token == NULL)
         return bw_fail(error, BW_BAD_REQUEST, "argument 'token' is missing");
-    if (token_pair_wait(&keys->cluster, error) != BW_OK)
-        return BW_UNAVAILABLE;
-    if (token_pair_matches(&keys->cluster, token))
-        return BW_OK;
-    return refuse_token(keys, address, token, BW_BAD_REQUEST, "the cluster token is wrong", error);
+    return judge_token(keys, exchange, &keys->cluster, token, BW_BAD_REQUEST,
+                       "the cluster token is wrong", error);
 }
 
 enum bw_code auth_course_token(const struct exchange *exchange, const char **token,
@@ -274,39 +405,43 @@ enum bw_code auth_course_token(const struct exchange *exchange, const char **tok
 {
     static const char scheme[] = "Bearer ";
     const char *header = exchange_header(exchange, "Authorization");
-    if (header == NULL || strncmp(header, scheme, sizeof scheme - 1) != 0 ||
+    if (header == NULL || strncasecmp(header, scheme, sizeof scheme - 1) != 0 ||
         header[sizeof scheme - 1] == '\0' || strpbrk(header + sizeof scheme - 1, " \t") != NULL)
         return bw_fail(error, BW_UNAUTHORIZED, "invalid token format");
     *token = header + sizeof scheme - 1;
     return BW_OK;
 }
 
-enum bw_code auth_refuse_token(struct auth_keys *keys, const char *address, const char *token,
-                               const char *sentence, struct bw_error *error)
+enum bw_code auth_course_cluster(struct auth_keys *keys, struct exchange *exchange,
+                                 const char *token, struct bw_error *error)
 {
-    return refuse_token(keys, address, token, BW_UNAUTHORIZED, sentence, error);
+    return judge_token(keys, exchange, &keys->cluster, token, BW_UNAUTHORIZED, "invalid token",
+                       error);
 }
 
-enum bw_code auth_course_cluster(struct auth_keys *keys, const char *token, const char *address,
-                                 struct bw_error *error)
+enum bw_code auth_admit_worker(struct auth_keys *keys, struct exchange *exchange,
+                               struct bw_error *error)
 {
-    if (token_pair_wait(&keys->cluster, error) != BW_OK)
-        return BW_UNAVAILABLE;
-    if (token_pair_matches(&keys->cluster, token))
+    int64_t left_ms = failure_limit_left(keys->unknown_workers, exchange_request(exchange)->address,
+                                         NULL, clock_boot_ms());
+    if (left_ms == 0)
         return BW_OK;
-    return auth_refuse_token(keys, address, token, "invalid token", error);
+    return refuse_for(keys, exchange, left_ms, "worker ids that nobody has", error);
 }
 
-enum bw_code auth_internal(struct auth_keys *keys, const struct exchange *exchange,
+void auth_note_unknown_worker(struct auth_keys *keys, const struct exchange *exchange)
+{
+    failure_limit_note(keys->unknown_workers, exchange_request(exchange)->address, NULL,
+                       clock_boot_ms());
+}
+
+enum bw_code auth_internal(struct auth_keys *keys, struct exchange *exchange,
                            struct bw_error *error)
 {
     const char *token = bearer_token(exchange);
     if (token == NULL)
         return bw_fail(error, BW_UNAUTHORIZED,
                        "the header 'Authorization: Bearer <internal token>' is missing");
-    if (token_pair_wait(&keys->internal, error) != BW_OK)
-        return BW_UNAVAILABLE;
-    if (!token_pair_matches(&keys->internal, token))
-        return bw_fail(error, BW_UNAUTHORIZED, "the internal token is wrong");
-    return BW_OK;
+    return judge_token(keys, exchange, &keys->internal, token, BW_UNAUTHORIZED,
+                       "the internal token is wrong", error);
 }

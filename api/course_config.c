@@ -60,7 +60,8 @@ static enum bw_code check_name(const char *name, struct bw_error *error)
     return BW_OK;
 }
 
-static void take_tokens(const char *course, const json_t *tokens, struct token_list *list)
+static void take_tokens(const char *course, const json_t *tokens, struct known_tokens *known,
+                        struct token_list *list)
 {
     size_t index;
     json_t *token;
@@ -69,13 +70,14 @@ static void take_tokens(const char *course, const json_t *tokens, struct token_l
         abort();
     json_array_foreach (tokens, index, token) {
         token_hash_make(json_string_value(token), &list->items[list->count++]);
+        known_tokens_add(known, json_string_value(token));
         if (json_string_length(token) < SHORT_TOKEN)
             log_warning("a token is short: it can be guessed", log_text("course", course));
     }
 }
 
-static enum bw_code take_course(const char *name, const json_t *value, struct course_list *list,
-                                struct bw_error *error)
+static enum bw_code take_course(const char *name, const json_t *value, struct known_tokens *known,
+                                struct course_list *list, struct bw_error *error)
 {
     enum bw_code code = check_name(name, error);
     if (code == BW_OK)
@@ -84,13 +86,13 @@ static enum bw_code take_course(const char *name, const json_t *value, struct co
         return code;
     struct course_entry *course = &list->items[list->count++];
     snprintf(course->name, sizeof course->name, "%s", name);
-    take_tokens(name, json_object_get(value, "tokens"), &course->tokens);
-    take_tokens(name, json_object_get(value, "query_tokens"), &course->query_tokens);
+    take_tokens(name, json_object_get(value, "tokens"), known, &course->tokens);
+    take_tokens(name, json_object_get(value, "query_tokens"), known, &course->query_tokens);
     return BW_OK;
 }
 
-enum bw_code course_config_parse(const char *text, size_t length, struct course_list *list,
-                                 struct bw_error *error)
+enum bw_code course_config_parse(const char *text, size_t length, struct known_tokens *known,
+                                 struct course_list *list, struct bw_error *error)
 {
     json_auto_t *object = NULL;
     const char *name;
@@ -105,7 +107,7 @@ enum bw_code course_config_parse(const char *text, size_t length, struct course_
     if (read.items == NULL)
         abort();
     json_object_foreach (object, name, value) {
-        code = take_course(name, value, &read, error);
+        code = take_course(name, value, known, &read, error);
         if (code != BW_OK) {
             course_list_clear(&read);
             return code;
@@ -115,7 +117,8 @@ enum bw_code course_config_parse(const char *text, size_t length, struct course_
     return BW_OK;
 }
 
-enum bw_code course_config_read(const char *path, struct course_list *list, struct bw_error *error)
+enum bw_code course_config_read(const char *path, struct known_tokens *known,
+                                struct course_list *list, struct bw_error *error)
 {
     struct bw_error reason;
     FILE *file = fopen(path, "re");
@@ -133,7 +136,7 @@ enum bw_code course_config_read(const char *path, struct course_list *list, stru
         code = bw_fail(&reason, BW_BAD_REQUEST, "the file can't be read, or is over %d bytes",
                        (int)FILE_MAX);
     else
-        code = course_config_parse(text, length, list, &reason);
+        code = course_config_parse(text, length, known, list, &reason);
     free(text);
     if (code == BW_OK)
         return BW_OK;

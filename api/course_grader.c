@@ -150,6 +150,7 @@ enum bw_code course_grader_result(struct api *api, struct exchange *exchange,
         .result = json_object_get(request->arguments, "results"),
         .logs = json_object_get(request->arguments, "logs"),
         .mended = request->mended,
+        .protocol = PROTOCOL_COURSE,
         .settled = result_settled,
         .context = exchange,
     };

@@ -79,13 +79,13 @@ const struct route *course_route_find(const struct route *routes, const char *me
         if (own == NULL)
             abort();
         bool is_match = match(routes->path, own, parts) && !is_seeds_own(parts);
-        if (is_match && strcmp(routes->method, method) == 0) {
+        if (is_match && route_takes(routes, method)) {
             *copy = own;
             return routes;
         }
         free(own);
         if (is_match)
-            allow(allowed, routes->method);
+            route_allow(routes, allowed);
     }
     return NULL;
 }
@@ -93,7 +93,7 @@ const struct route *course_route_find(const struct route *routes, const char *me
 /* The methods of both protocols, and OPTIONS, which every path of the course protocol takes. */
 static void allow_all(char allowed[ROUTE_ALLOWED_SIZE], const char *of_course)
 {
-    static const char *const methods[] = {"GET", "POST"};
+    static const char *const methods[] = {"GET", "HEAD", "POST"};
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
         if (strstr(of_course, methods[i]) != NULL)
             allow(allowed, methods[i]);
@@ -144,34 +144,38 @@ enum bw_code course_route_choose(const struct front_settings *settings, struct e
 
 /* ---- Who asks ---- */
 
-enum bw_code course_route_admit(struct api *api, const struct exchange *exchange,
-                                struct bw_error *error)
+/* A member where an admin is needed: the token is good, but not for this. */
+static enum bw_code judge_course_token(struct api *api, const struct exchange *exchange,
+                                       const char *token, struct bw_error *error)
 {
     const struct request *request = &exchange->request;
+    enum course_standing standing = course_table_judge(api->courses, request->parts[0], token);
+    if (standing == COURSE_UNSETTLED)
+        return bw_fail(error, BW_UNAVAILABLE,
+                       "this server is starting: it has yet to read the courses");
+    if (standing == COURSE_UNKNOWN)
+        return auth_refuse_token(api->auth, exchange, token, "course not found", error);
+    if (standing == COURSE_STRANGER)
+        return auth_refuse_token(api->auth, exchange, token, "invalid token", error);
+    auth_accept_token(api->auth, token);
+    if (standing == COURSE_MEMBER && request->route->auth == AUTH_COURSE_ADMIN)
+        return bw_fail(error, BW_UNAUTHORIZED, "invalid token");
+    return BW_OK;
+}
+
+enum bw_code course_route_admit(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct route *route = exchange->request.route;
     const char *token;
-    if (request->route->auth == AUTH_COURSE_SOCKET)
+    if (route->auth == AUTH_COURSE_SOCKET)
         return BW_OK; /* judged where the websocket is opened */
     enum bw_code code = auth_course_token(exchange, &token, error);
     if (code != BW_OK)
         return code;
-    if (request->route->auth >= AUTH_COURSE_CLUSTER)
-        return auth_course_cluster(api->auth, token, request->address, error);
-    bool needs_admin = request->route->auth == AUTH_COURSE_ADMIN;
-    switch (course_table_judge(api->courses, request->parts[0], token)) {
-    case COURSE_UNSETTLED:
-        return bw_fail(error, BW_UNAVAILABLE,
-                       "this server is starting: it has yet to read the courses");
-    case COURSE_UNKNOWN:
-        return auth_refuse_token(api->auth, request->address, token, "course not found", error);
-    case COURSE_ADMIN:
-        return BW_OK;
-    case COURSE_MEMBER:
-        if (!needs_admin)
-            return BW_OK;
-        return bw_fail(error, BW_UNAUTHORIZED, "invalid token");
-    default:
-        return auth_refuse_token(api->auth, request->address, token, "invalid token", error);
-    }
+    if (route->auth >= AUTH_COURSE_CLUSTER)
+        return auth_course_cluster(api->auth, exchange, token, error);
+    code = auth_admit_token(api->auth, exchange, token, error);
+    return code == BW_OK ? judge_course_token(api, exchange, token, error) : code;
 }
 
 static enum bw_code refuse_worker(struct bw_error *error)

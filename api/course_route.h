@@ -29,8 +29,8 @@ enum bw_code course_route_choose(const struct front_settings *settings, struct e
 
 /* By its headers alone, may this request of the course protocol go on? BW_OK, BW_UNAUTHORIZED,
  * BW_TOO_MANY. */
-enum bw_code course_route_admit(struct api *api, const struct exchange *exchange,
-                                struct bw_error *error) BW_CHECKED;
+enum bw_code course_route_admit(struct api *api, struct exchange *exchange, struct bw_error *error)
+    BW_CHECKED;
 
 /* On the path that both protocols have, without a header: is it the course protocol's by its body?
  * Then it is refused for the header that is missing. */

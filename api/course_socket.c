@@ -304,6 +304,7 @@ static void submit(struct errand *errand)
         .result = json_object_get(errand->body, "results"),
         .logs = json_object_get(errand->body, "logs"),
         .mended = &errand->mended,
+        .protocol = PROTOCOL_COURSE,
         .settled = result_settled,
         .context = errand,
     };
@@ -522,8 +523,8 @@ enum bw_code course_socket_open(struct api *api, struct bw_error *error)
 
 /* ---- From other threads ---- */
 
-enum bw_code course_socket_judge(struct api *api, const struct exchange *exchange,
-                                 const char **refusal, struct bw_error *error)
+enum bw_code course_socket_judge(struct api *api, struct exchange *exchange, const char **refusal,
+                                 struct bw_error *error)
 {
     const char *token;
     *refusal = NULL;
@@ -531,8 +532,7 @@ enum bw_code course_socket_judge(struct api *api, const struct exchange *exchang
         *refusal = "invalid token format";
         return BW_OK;
     }
-    enum bw_code code = auth_course_cluster(api->auth, token, exchange_request(exchange)->address,
-                                            error);
+    enum bw_code code = auth_course_cluster(api->auth, exchange, token, error);
     if (code == BW_UNAVAILABLE)
         return code;
     if (code != BW_OK)

@@ -25,8 +25,8 @@ enum bw_code course_socket_open(struct api *api, struct bw_error *error) BW_CHEC
 
 /* May this request's sender come in? *refusal: NULL, or why not, static, for the frame that closes
  * the websocket. BW_UNAVAILABLE: nobody can say yet, there is no upgrade. */
-enum bw_code course_socket_judge(struct api *api, const struct exchange *exchange,
-                                 const char **refusal, struct bw_error *error) BW_CHECKED;
+enum bw_code course_socket_judge(struct api *api, struct exchange *exchange, const char **refusal,
+                                 struct bw_error *error) BW_CHECKED;
 
 /* Sends a job to the grader whose poll was taken. `payload` is stolen. If the socket has ended
  * meanwhile, so has the worker: the job is lost with it. */

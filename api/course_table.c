@@ -13,6 +13,7 @@ enum { LOOK_MS = 500 };
 
 struct course_table {
     struct course_store *store;
+    struct known_tokens *known;
     struct token_hash nobody; /* compared where there is no course */
     atomic_bool is_settled;
     pthread_t thread;
@@ -60,7 +61,7 @@ void course_table_reread(struct course_table *table, const char *path)
         log_event(LOG_LEVEL_WARNING, "there is no --course-config to read again");
         return;
     }
-    enum bw_code code = course_config_read(path, &list, &error);
+    enum bw_code code = course_config_read(path, table->known, &list, &error);
     if (code == BW_OK) {
         code = course_table_settle(table, &list, &error);
         course_list_clear(&list);
@@ -102,13 +103,14 @@ static void *run(void *context)
     return NULL;
 }
 
-enum bw_code course_table_open(struct course_store *store, struct course_table **table,
-                               struct bw_error *error)
+enum bw_code course_table_open(struct course_store *store, struct known_tokens *known,
+                               struct course_table **table, struct bw_error *error)
 {
     struct course_table *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         abort();
     opened->store = store;
+    opened->known = known;
     token_hash_make("", &opened->nobody);
     pthread_mutex_init(&opened->mutex, NULL);
     clock_condition_init(&opened->wake);

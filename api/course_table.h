@@ -7,6 +7,7 @@
 #ifndef API_COURSE_TABLE_H
 #define API_COURSE_TABLE_H
 
+#include "api/known_tokens.h"
 #include "common/error.h"
 #include "common/store/course_store.h"
 
@@ -21,9 +22,10 @@ enum course_standing {
     COURSE_UNSETTLED
 };
 
-/* Knows nothing until course_table_settle; begins to look. BW_INTERNAL: no thread. */
-enum bw_code course_table_open(struct course_store *store, struct course_table **table,
-                               struct bw_error *error) BW_CHECKED;
+/* Knows nothing until course_table_settle; begins to look. `known` (NULL: nobody) is told of the
+ * tokens in the file. BW_INTERNAL: no thread. */
+enum bw_code course_table_open(struct course_store *store, struct known_tokens *known,
+                               struct course_table **table, struct bw_error *error) BW_CHECKED;
 void course_table_close(struct course_table *table); /* NULL is fine */
 
 /* The list of --course-config, if there is one (NULL: none), takes the place of what is stored;

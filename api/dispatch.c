@@ -27,8 +27,7 @@ enum {
     SHOWN_SIZE = 80
 };
 
-enum bw_code dispatch_admit(struct api *api, const struct exchange *exchange,
-                            struct bw_error *error)
+enum bw_code dispatch_admit(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     if (route_is_course(exchange->request.route))
         return course_route_admit(api, exchange, error);
@@ -172,8 +171,10 @@ static void check_and_handle(void *context)
 {
     struct exchange *exchange = context;
     struct bw_error error = {""};
-    enum bw_code code = worker_cache_check(exchange->host->api->workers,
-                                           argument(exchange, "worker_id"), &error);
+    const struct api *api = exchange->host->api;
+    enum bw_code code = worker_cache_check(api->workers, argument(exchange, "worker_id"), &error);
+    if (code == BW_BAD_REQUEST)
+        auth_note_unknown_worker(api->auth, exchange);
     if (code == BW_OK)
         exchange_prove(exchange, CONNECTION_WORKER);
     if (code == BW_OK || code == BW_UNAVAILABLE)
@@ -182,11 +183,14 @@ static void check_and_handle(void *context)
         exchange_refuse(exchange, code, &error);
 }
 
-/* The sender's arguments were found good; `is_known`: so is the worker that they name. */
-static void prove_by_arguments(struct exchange *exchange, bool is_known)
+/* The sender's arguments were found good: so is the worker that they name, if it is in memory. */
+static void prove_by_arguments(struct exchange *exchange)
 {
+    const struct api *api = exchange->host->api;
     enum auth auth = exchange->request.route->auth;
-    if (auth == AUTH_CLUSTER || (auth == AUTH_WORKER && is_known))
+    bool is_known = auth == AUTH_WORKER &&
+                    worker_cache_has(api->workers, argument(exchange, "worker_id"));
+    if (auth == AUTH_CLUSTER || is_known)
         exchange_prove(exchange, CONNECTION_WORKER);
 }
 
@@ -225,13 +229,13 @@ static enum bw_code read_arguments(struct exchange *exchange, struct bw_error *e
 }
 
 /* The credentials that are arguments, as far as that is known without waiting. */
-static enum bw_code check_arguments(const struct exchange *exchange, struct bw_error *error)
+static enum bw_code check_arguments(struct exchange *exchange, struct bw_error *error)
 {
     enum auth auth = exchange->request.route->auth;
     char shown[SHOWN_SIZE];
     if (auth == AUTH_CLUSTER)
-        return auth_cluster(exchange->host->api->auth, argument(exchange, "token"),
-                            exchange->request.address, error);
+        return auth_cluster(exchange->host->api->auth, exchange, argument(exchange, "token"),
+                            error);
     if (auth != AUTH_WORKER)
         return BW_OK;
     const char *worker = argument(exchange, "worker_id");
@@ -283,6 +287,14 @@ static void advance_course(struct exchange *exchange, bool may_wait)
         run_on_executor(exchange, function);
 }
 
+/* Can only the database say whether the worker is known? */
+static bool is_unknown_worker(const struct exchange *exchange)
+{
+    const struct api *api = exchange->host->api;
+    return exchange->request.route->auth == AUTH_WORKER && !database_is_away(api->database) &&
+           !worker_cache_has(api->workers, argument(exchange, "worker_id"));
+}
+
 /* Reads the arguments and goes on to the handler, on this thread if it may wait or nothing will. */
 static void advance(struct exchange *exchange, bool may_wait)
 {
@@ -300,15 +312,14 @@ static void advance(struct exchange *exchange, bool may_wait)
     code = read_arguments(exchange, &error);
     if (code == BW_OK)
         code = check_arguments(exchange, &error);
+    bool is_unknown = code == BW_OK && is_unknown_worker(exchange);
+    if (is_unknown)
+        code = auth_admit_worker(exchange->host->api->auth, exchange, &error);
     if (code != BW_OK) {
         refuse(exchange, code, &error);
         return;
     }
-    bool is_known = route->auth == AUTH_WORKER &&
-                    worker_cache_has(exchange->host->api->workers, argument(exchange, "worker_id"));
-    bool is_unknown = route->auth == AUTH_WORKER && !is_known &&
-                      !database_is_away(exchange->host->api->database);
-    prove_by_arguments(exchange, is_known);
+    prove_by_arguments(exchange);
     void (*function)(void *) = is_unknown ? check_and_handle : handle;
     if (may_wait || (!is_unknown && (route->flags & ROUTE_BLOCKING) == 0))
         function(exchange);

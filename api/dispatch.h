@@ -11,8 +11,8 @@
 
 /* Before the body is read: may this caller, by its headers alone, use the route? BW_OK, or the
  * refusal. */
-enum bw_code dispatch_admit(struct api *api, const struct exchange *exchange,
-                            struct bw_error *error) BW_CHECKED;
+enum bw_code dispatch_admit(struct api *api, struct exchange *exchange, struct bw_error *error)
+    BW_CHECKED;
 
 /* From which pool a request's memory comes before its sender is known: by its route and what
  * dispatch_admit found. */

@@ -1,8 +1,12 @@
 #include "api/exchange.h"
 
+#include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "api/answer_stream.h"
 #include "api/api.h"
@@ -11,9 +15,6 @@
 #include "common/clock.h"
 
 enum { RETRY_UNAVAILABLE_S = 1, RETRY_TOO_MANY_S = 10 };
-
-/* Numbers are unique in the process, over all of its fronts. */
-static atomic_uint_fast64_t last_number;
 
 struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection *connection,
                               const char *uri)
@@ -31,7 +32,7 @@ struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection 
     exchange->connection = connection;
     exchange->fd = -1;
     exchange->request.method = exchange->request.path_id = exchange->request.body = "";
-    exchange->request.number = atomic_fetch_add(&last_number, 1) + 1;
+    exchange->request.number = request_id_number();
     exchange->request.received_ms = clock_boot_ms();
     return exchange;
 }
@@ -44,6 +45,7 @@ void exchange_free(struct exchange *exchange)
     free(exchange->request.mended);
     free(exchange->answer.body);
     free(exchange->answer.allow);
+    free(exchange->answer.refusal);
     free(exchange->path);
     free(exchange);
 }
@@ -51,6 +53,17 @@ void exchange_free(struct exchange *exchange)
 void exchange_prove(struct exchange *exchange, enum connection_kind kind)
 {
     connection_prove(exchange->peer, kind);
+}
+
+void exchange_show_address(const struct sockaddr *from, char address[EXCHANGE_ADDRESS_SIZE])
+{
+    static const char mapped[] = "::ffff:";
+    socklen_t length = from->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                   : sizeof(struct sockaddr_in);
+    if (getnameinfo(from, length, address, EXCHANGE_ADDRESS_SIZE, NULL, 0, NI_NUMERICHOST) != 0)
+        address[0] = '\0';
+    if (strncmp(address, mapped, sizeof mapped - 1) == 0 && strchr(address, '.') != NULL)
+        memmove(address, address + sizeof mapped - 1, strlen(address + sizeof mapped - 1) + 1);
 }
 
 const struct request *exchange_request(const struct exchange *exchange)
@@ -65,9 +78,31 @@ struct json_limits exchange_json_limits(struct exchange *exchange)
                                 .context = &exchange->body};
 }
 
+void request_id_of(const struct request *request, char id[REQUEST_ID_SIZE])
+{
+    if (request->given_id != NULL)
+        snprintf(id, REQUEST_ID_SIZE, "%s", request->given_id);
+    else
+        request_id_make(request->number, id);
+}
+
 const char *exchange_header(const struct exchange *exchange, const char *name)
 {
     return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
+}
+
+void exchange_local_address(const struct exchange *exchange, char address[EXCHANGE_ADDRESS_SIZE])
+{
+    struct sockaddr_storage local;
+    socklen_t length = sizeof local;
+    address[0] = '\0';
+    if (getsockname(exchange->fd, (struct sockaddr *)&local, &length) == 0)
+        exchange_show_address((const struct sockaddr *)&local, address);
+}
+
+void exchange_retry_after(struct exchange *exchange, int seconds)
+{
+    exchange->answer.retry_after_s = seconds;
 }
 
 bool exchange_is_gone(const struct exchange *exchange)
@@ -187,19 +222,31 @@ static json_t *course_refusal(enum bw_code code, const char *message)
 }
 
 /* Of an unknown path nobody knows whose it is, so that it gets both forms. */
-static char *refusal_body(const struct exchange *exchange, enum bw_code code, const char *message)
+static json_t *make_refusal(enum answer_form form, enum bw_code code, const char *message)
 {
-    json_t *body;
-    if (exchange->request.form == FORM_COURSE)
-        body = course_refusal(code, message);
-    else if (exchange->request.form == FORM_BOTH)
-        body = json_pack("{s:s, s:o, s:i, s:o}", "status", "error", "message", sentence(message),
+    if (form == FORM_COURSE)
+        return course_refusal(code, message);
+    if (form == FORM_BOTH)
+        return json_pack("{s:s, s:o, s:i, s:o}", "status", "error", "message", sentence(message),
                          "code", bw_code_status(code), "error", sentence(message));
-    else
-        body = json_pack("{s:o}", "error", sentence(message));
-    char *text = json_write(body, JSON_COMPACT);
-    json_decref(body);
-    return text;
+    return json_pack("{s:o}", "error", sentence(message));
+}
+
+/* The request's id goes into all but the envelope "fail" of the course protocol, whose clients
+ * compare it as a whole. */
+static char *refusal_body(const struct exchange *exchange, enum bw_code code, const char *message,
+                          const char *name, const char *text)
+{
+    const enum answer_form form = exchange->request.form;
+    char id[REQUEST_ID_SIZE];
+    json_auto_t *body = make_refusal(form, code, message);
+    const char *status = json_string_value(json_object_get(body, "status"));
+    request_id_of(&exchange->request, id);
+    if (form != FORM_COURSE && name != NULL)
+        json_object_set_new(body, name, json_string(text));
+    if (status == NULL || strcmp(status, "fail") != 0)
+        json_object_set_new(body, "request_id", json_string(id));
+    return json_write(body, JSON_COMPACT);
 }
 
 /* A poll without a job: nothing at all in the seed protocol, a refusal in the other. */
@@ -208,15 +255,28 @@ static bool is_empty_answer(const struct exchange *exchange, enum bw_code code)
     return code == BW_NO_CONTENT || (code == BW_NO_JOB && exchange->request.form != FORM_COURSE);
 }
 
-void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error)
+void exchange_refuse_with(struct exchange *exchange, enum bw_code code,
+                          const struct bw_error *error, const char *name, const char *text)
 {
+    struct answer *answer = &exchange->answer;
     if (code == BW_UNAVAILABLE)
-        exchange->answer.retry_after_s = RETRY_UNAVAILABLE_S;
-    if (code == BW_TOO_MANY)
-        exchange->answer.retry_after_s = RETRY_TOO_MANY_S;
-    exchange->answer.asks_for_token = code == BW_UNAUTHORIZED;
+        answer->retry_after_s = RETRY_UNAVAILABLE_S;
+    if (code == BW_TOO_MANY && answer->retry_after_s == 0)
+        answer->retry_after_s = RETRY_TOO_MANY_S;
+    answer->asks_for_token = code == BW_UNAUTHORIZED;
     const char *message = error != NULL && error->message[0] != '\0' ? error->message
                                                                      : bw_code_text(code);
-    char *body = is_empty_answer(exchange, code) ? NULL : refusal_body(exchange, code, message);
+    bool is_empty = is_empty_answer(exchange, code);
+    if (!is_empty && code != BW_NO_JOB) {
+        free(answer->refusal);
+        answer->refusal = strdup(message);
+        exchange->request.refusal = answer->refusal;
+    }
+    char *body = is_empty ? NULL : refusal_body(exchange, code, message, name, text);
     exchange_answer(exchange, bw_code_status(code), body, NULL);
+}
+
+void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error)
+{
+    exchange_refuse_with(exchange, code, error, NULL, NULL);
 }

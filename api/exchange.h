@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/request_id.h"
 #include "common/error.h"
 #include "common/job.h"
 #include "common/json.h"
@@ -23,7 +24,7 @@ struct route;
 struct answer_stream;
 struct event_stream;
 
-enum { ARGUMENT_MAX = 16, PATH_PARTS = 2 };
+enum { ARGUMENT_MAX = 16, PATH_PARTS = 2, EXCHANGE_ADDRESS_SIZE = 64 };
 
 /* How refusals are written: by the protocol of the path. Nobody knows whose an unknown path is. */
 enum answer_form { FORM_SEED, FORM_COURSE, FORM_BOTH };
@@ -43,9 +44,11 @@ struct request {
     json_t *arguments; /* object: checked against the route's fields; strings from query and form,
                           typed from JSON */
     struct json_mend_report *mended; /* of a result: what was mended in what came; own; else NULL */
-    char address[64];                /* of the client, numeric */
-    uint64_t number;                 /* unique in this process, for logs */
-    int64_t received_ms;             /* clock_boot_ms when the first header was in */
+    char address[EXCHANGE_ADDRESS_SIZE]; /* of the client, numeric */
+    uint64_t number;                     /* unique in this process */
+    const char *given_id;                /* its X-Request-Id, if that is sound; else NULL */
+    const char *refusal;                 /* once it is refused: the sentence; else NULL */
+    int64_t received_ms;                 /* clock_boot_ms when the first header was in */
 };
 
 /* Borrowed until the answer. */
@@ -54,8 +57,14 @@ const struct request *exchange_request(const struct exchange *exchange);
 /* What its JSON may cost; valid until the answer. */
 struct json_limits exchange_json_limits(struct exchange *exchange);
 
+/* By what it is found in the logs. */
+void request_id_of(const struct request *request, char id[REQUEST_ID_SIZE]);
+
 /* A header of the request by name (case-insensitive), or NULL. Borrowed until the answer. */
 const char *exchange_header(const struct exchange *exchange, const char *name);
+
+/* The address that its connection came to, numeric; "" if that can't be told. */
+void exchange_local_address(const struct exchange *exchange, char address[EXCHANGE_ADDRESS_SIZE]);
 
 /* Has the client gone (closed or reset its socket)? A hint, cheap (one poll(2) with POLLRDHUP);
  * only before the answer, and only on an exchange that is suspended or being handled. */
@@ -89,9 +98,16 @@ void exchange_answer_stream(struct exchange *exchange, struct event_stream *stre
  * stream is taken. */
 void exchange_answer_long(struct exchange *exchange, struct answer_stream *stream);
 
+/* Before a refusal with BW_TOO_MANY: what its Retry-After says. */
+void exchange_retry_after(struct exchange *exchange, int seconds);
+
 /* Answers a refusal in the form of the route's protocol; with Retry-After for BW_UNAVAILABLE and
  * BW_TOO_MANY, WWW-Authenticate for BW_UNAUTHORIZED. BW_NO_JOB: in the seed protocol an empty body.
  * `error` may be NULL: the code's own text. */
 void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error);
+
+/* The same, and in the classic protocol with one more text in the body. */
+void exchange_refuse_with(struct exchange *exchange, enum bw_code code,
+                          const struct bw_error *error, const char *name, const char *text);
 
 #endif

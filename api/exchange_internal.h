@@ -41,6 +41,7 @@ struct answer {
     struct answer_stream *parts; /* the same, of an answer that is sent while it is made */
     const char *cors;            /* Access-Control-Allow-Origin, static; NULL: no such header */
     char *allow;                 /* own; NULL: no such header */
+    char *refusal;               /* own: request.refusal */
 };
 
 struct exchange {
@@ -70,6 +71,9 @@ struct exchange {
     void *ulfius;            /* what ulfius keeps for the request; NULL until it is answered */
     char uri[];              /* as it was sent */
 };
+
+/* Writes a socket's address as a number; an IPv4 one in IPv6's clothes as IPv4. */
+void exchange_show_address(const struct sockaddr *from, char address[EXCHANGE_ADDRESS_SIZE]);
 
 /* NULL: memory is short. */
 struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection *connection,

@@ -1,12 +1,14 @@
 #include "api/failure_limit.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/secret.h"
 
-enum { SETS = 1024, WAYS = 8, PREFIX_LENGTH = 8, KEY_DIGITS = 16 };
+enum { SETS = 1024, WAYS = 8, PREFIX_LENGTH = 8 };
 
 /* Who failed; count 0: a free place. */
 struct failure {
@@ -16,16 +18,19 @@ struct failure {
 };
 
 struct failure_limit {
-    char salt[33];         /* nobody outside can choose who shares a set with whom */
-    pthread_mutex_t mutex; /* guards what follows */
+    unsigned most;
+    char salt[33];                 /* nobody outside can choose who shares a set with whom */
+    _Atomic int64_t over_until_ms; /* from then on nobody is over the limit */
+    pthread_mutex_t mutex;         /* guards what follows */
     struct failure failures[SETS][WAYS];
 };
 
-struct failure_limit *failure_limit_new(void)
+struct failure_limit *failure_limit_new(unsigned most)
 {
     struct failure_limit *limit = calloc(1, sizeof *limit);
     if (limit == NULL)
         abort();
+    limit->most = most;
     secret_random_hex(limit->salt, sizeof limit->salt);
     pthread_mutex_init(&limit->mutex, NULL);
     return limit;
@@ -42,12 +47,24 @@ void failure_limit_free(struct failure_limit *limit)
 static uint64_t make_key(const struct failure_limit *limit, const char *kind, const char *text,
                          size_t length)
 {
-    char digest[SHA256_TEXT_SIZE];
+    unsigned char digest[SHA256_BYTES];
+    uint64_t key;
     struct digest_part parts[] = {
         {limit->salt, sizeof limit->salt}, {kind, strlen(kind)}, {text, length}};
-    secret_digest(parts, sizeof parts / sizeof *parts, digest);
-    digest[KEY_DIGITS] = '\0';
-    return strtoull(digest, NULL, 16);
+    secret_digest_bytes(parts, sizeof parts / sizeof *parts, digest);
+    memcpy(&key, digest, sizeof key);
+    return key;
+}
+
+/* The keys of address and token; returns how many. */
+static int make_keys(const struct failure_limit *limit, const char *address, const char *token,
+                     uint64_t keys[2])
+{
+    keys[0] = make_key(limit, "address", address, strlen(address));
+    if (token == NULL)
+        return 1;
+    keys[1] = make_key(limit, "token", token, strnlen(token, PREFIX_LENGTH));
+    return 2;
 }
 
 static bool has_passed(const struct failure *failure, int64_t now_ms)
@@ -71,15 +88,50 @@ static struct failure *find_place(struct failure_limit *limit, uint64_t key, int
     return place;
 }
 
-bool failure_limit_note(struct failure_limit *limit, const char *address, const char *token,
+/* Under the mutex. */
+static void count_failure(struct failure_limit *limit, uint64_t key, int64_t now_ms)
+{
+    struct failure *failure = find_place(limit, key, now_ms);
+    failure->count++;
+    int64_t until_ms = failure->since_ms + FAILURE_WINDOW_MS;
+    if (failure->count >= limit->most && until_ms > atomic_load(&limit->over_until_ms))
+        atomic_store(&limit->over_until_ms, until_ms);
+}
+
+void failure_limit_note(struct failure_limit *limit, const char *address, const char *token,
                         int64_t now_ms)
 {
-    uint64_t keys[] = {make_key(limit, "address", address, strlen(address)),
-                       make_key(limit, "token", token, strnlen(token, PREFIX_LENGTH))};
-    bool is_within = true;
+    uint64_t keys[2];
+    int count = make_keys(limit, address, token, keys);
     pthread_mutex_lock(&limit->mutex);
-    for (int i = 0; i < 2; i++)
-        is_within = ++find_place(limit, keys[i], now_ms)->count <= FAILURE_LIMIT && is_within;
+    for (int i = 0; i < count; i++)
+        count_failure(limit, keys[i], now_ms);
     pthread_mutex_unlock(&limit->mutex);
-    return is_within;
+}
+
+/* Under the mutex. */
+static int64_t key_left(const struct failure_limit *limit, uint64_t key, int64_t now_ms)
+{
+    const struct failure *set = limit->failures[key % SETS];
+    for (int i = 0; i < WAYS; i++)
+        if (set[i].key == key && set[i].count >= limit->most && !has_passed(&set[i], now_ms))
+            return set[i].since_ms + FAILURE_WINDOW_MS - now_ms;
+    return 0;
+}
+
+int64_t failure_limit_left(struct failure_limit *limit, const char *address, const char *token,
+                           int64_t now_ms)
+{
+    uint64_t keys[2];
+    int64_t left_ms = 0;
+    if (now_ms >= atomic_load(&limit->over_until_ms))
+        return 0;
+    int count = make_keys(limit, address, token, keys);
+    pthread_mutex_lock(&limit->mutex);
+    for (int i = 0; i < count; i++) {
+        int64_t own_ms = key_left(limit, keys[i], now_ms);
+        left_ms = own_ms > left_ms ? own_ms : left_ms;
+    }
+    pthread_mutex_unlock(&limit->mutex);
+    return left_ms;
 }

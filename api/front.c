@@ -68,10 +68,12 @@ HOOK struct MHD_Daemon *MHD_start_daemon(unsigned int flags, uint16_t port,
 
 void front_refuse_raw(int fd, unsigned int status, const char *sentence)
 {
-    char body[HEAD_SIZE], text[2 * HEAD_SIZE];
-    snprintf(body, sizeof body, "{\"error\":\"%s\"}", sentence);
+    char id[REQUEST_ID_SIZE], header[HEAD_SIZE], body[2 * HEAD_SIZE], text[4 * HEAD_SIZE];
+    request_id_make(request_id_number(), id);
+    snprintf(header, sizeof header, "%s: %s\r\n", REQUEST_ID_HEADER, id);
+    snprintf(body, sizeof body, "{\"error\":\"%s\",\"request_id\":\"%s\"}", sentence, id);
     int length = snprintf(text, sizeof text, RAW_ANSWER, (int)status,
-                          MHD_get_reason_phrase_for(status), strlen(body), "", body);
+                          MHD_get_reason_phrase_for(status), strlen(body), header, body);
     front_send_raw(fd, text, length);
     shutdown(fd, SHUT_WR);
 }

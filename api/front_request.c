@@ -1,6 +1,5 @@
 #include "api/front_internal.h"
 
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,14 +66,27 @@ static void tell_limits(const struct api *api, struct _u_map *headers)
         u_map_put(headers, limits[i].header, limits[i].bytes);
 }
 
+/* The answer's headers that have to do with when to ask again, and as whom. */
+static void write_hints(const struct answer *answer, struct _u_map *headers)
+{
+    char seconds[16];
+    if (answer->asks_for_token)
+        u_map_put(headers, "WWW-Authenticate", "Bearer");
+    snprintf(seconds, sizeof seconds, "%d", answer->retry_after_s);
+    if (answer->retry_after_s > 0)
+        u_map_put(headers, "Retry-After", seconds);
+}
+
 int front_write_answer(const struct _u_request *request, struct _u_response *response,
                        void *context)
 {
     struct answer *answer = &answering->answer;
-    char seconds[16];
+    char id[REQUEST_ID_SIZE];
     (void)request;
     (void)context;
     response->status = answer->status;
+    request_id_of(&answering->request, id);
+    u_map_put(response->map_header, REQUEST_ID_HEADER, id);
     if (answer->body != NULL) {
         u_map_put(response->map_header, "Content-Type", answer->type);
         response->binary_body_length = strlen(answer->body);
@@ -85,8 +97,7 @@ int front_write_answer(const struct _u_request *request, struct _u_response *res
         u_map_put(response->map_header, "Allow", answer->allow);
     if (answer->cors != NULL)
         allow_origin(answer, response->map_header);
-    if (answer->asks_for_token)
-        u_map_put(response->map_header, "WWW-Authenticate", "Bearer");
+    write_hints(answer, response->map_header);
     if (answer->status == MHD_HTTP_UPGRADE_REQUIRED) {
         u_map_put(response->map_header, "Upgrade", "websocket");
         u_map_put(response->map_header, "Sec-WebSocket-Version", "13");
@@ -95,9 +106,6 @@ int front_write_answer(const struct _u_request *request, struct _u_response *res
         tell_limits(answering->host->api, response->map_header);
     if (answer->closes)
         u_map_put(response->map_header, "Connection", "close");
-    snprintf(seconds, sizeof seconds, "%d", answer->retry_after_s);
-    if (answer->retry_after_s > 0)
-        u_map_put(response->map_header, "Retry-After", seconds);
     return U_CALLBACK_COMPLETE;
 }
 
@@ -130,6 +138,20 @@ static void watch_stream(struct front *front, struct exchange *exchange,
                    front->host.api->streams);
 }
 
+/* The headers that every answer has, on one that is written past ulfius. */
+static void add_common_headers(const struct exchange *exchange, struct MHD_Response *response)
+{
+    const char *cors = exchange->answer.cors;
+    char id[REQUEST_ID_SIZE];
+    request_id_of(&exchange->request, id);
+    MHD_add_response_header(response, REQUEST_ID_HEADER, id);
+    if (cors == NULL)
+        return;
+    MHD_add_response_header(response, "Access-Control-Allow-Origin", cors);
+    if (strcmp(cors, "*") != 0)
+        MHD_add_response_header(response, "Vary", "Origin");
+}
+
 /* A stream is written past ulfius, which has no way to let one wait. */
 static enum MHD_Result send_stream(struct front *front, struct exchange *exchange)
 {
@@ -142,8 +164,7 @@ static enum MHD_Result send_stream(struct front *front, struct exchange *exchang
     struct MHD_Response *response = event_stream_response(stream, exchange->connection);
     if (response == NULL)
         return MHD_NO;
-    if (answer->cors != NULL)
-        MHD_add_response_header(response, "Access-Control-Allow-Origin", answer->cors);
+    add_common_headers(exchange, response);
     enum MHD_Result result = front_queue_response(exchange->connection, MHD_HTTP_OK, response);
     MHD_destroy_response(response);
     return result;
@@ -162,10 +183,7 @@ static enum MHD_Result send_long(struct front *front, struct exchange *exchange)
     if (response == NULL)
         return MHD_NO;
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->type);
-    if (answer->cors != NULL)
-        MHD_add_response_header(response, "Access-Control-Allow-Origin", answer->cors);
-    if (answer->cors != NULL && strcmp(answer->cors, "*") != 0)
-        MHD_add_response_header(response, "Vary", "Origin");
+    add_common_headers(exchange, response);
     if (atomic_load(&front->is_stopping) || exchange_is_gone(exchange))
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     enum MHD_Result result = front_queue_response(exchange->connection, MHD_HTTP_OK, response);
@@ -209,6 +227,21 @@ void front_send_raw(int fd, const char *text, int length)
     (void)!send(fd, text, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* The headers of an answer that is written past the server. */
+static void write_raw_headers(const struct exchange *exchange, char *text, size_t size)
+{
+    const struct answer *answer = &exchange->answer;
+    const char *cors = answer->cors != NULL ? answer->cors : "*";
+    char id[REQUEST_ID_SIZE], retry[32] = "", origin[2 * HEAD_SIZE] = "";
+    request_id_of(&exchange->request, id);
+    if (answer->retry_after_s > 0)
+        snprintf(retry, sizeof retry, "Retry-After: %d\r\n", answer->retry_after_s);
+    if (answer->cors != NULL)
+        snprintf(origin, sizeof origin, "Access-Control-Allow-Origin: %s\r\n%s", cors,
+                 strcmp(cors, "*") != 0 ? "Vary: Origin\r\n" : "");
+    snprintf(text, size, "%s: %s\r\n%s%s", REQUEST_ID_HEADER, id, retry, origin);
+}
+
 /* In the middle of a body the server takes no answer: it is written past it, and the connection
  * closed. */
 static enum MHD_Result refuse_midway(struct front *front, struct exchange *exchange,
@@ -220,16 +253,12 @@ static enum MHD_Result refuse_midway(struct front *front, struct exchange *excha
     farewell_take(front->farewell, exchange->fd, exchange->body.expected);
     const struct answer *answer = &exchange->answer;
     const char *body = answer->body != NULL ? answer->body : "";
-    char text[2 * HEAD_SIZE + 2 * BW_ERROR_SIZE], more[HEAD_SIZE] = "";
-    int used = 0;
-    if (answer->cors != NULL)
-        used = snprintf(more, sizeof more, "Access-Control-Allow-Origin: %s\r\n", answer->cors);
-    if (answer->retry_after_s > 0 && used >= 0 && (size_t)used < sizeof more)
-        snprintf(more + used, sizeof more - (size_t)used, "Retry-After: %d\r\n",
-                 answer->retry_after_s);
+    bool is_head = strcmp(exchange->request.method, MHD_HTTP_METHOD_HEAD) == 0;
+    char text[8 * HEAD_SIZE + 2 * BW_ERROR_SIZE], more[3 * HEAD_SIZE];
+    write_raw_headers(exchange, more, sizeof more);
     int length = snprintf(text, sizeof text, RAW_ANSWER, answer->status,
                           MHD_get_reason_phrase_for((unsigned)answer->status), strlen(body), more,
-                          body);
+                          is_head ? "" : body);
     if (length > 0 && (size_t)length < sizeof text)
         front_send_raw(exchange->fd, text, length);
     return MHD_NO;
@@ -342,6 +371,7 @@ static enum bw_code open_socket(struct front *front, struct exchange *exchange, 
     struct MHD_Response *response = new_upgrade(front, accept);
     if (response == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
+    add_common_headers(exchange, response);
     exchange->answer.status = MHD_HTTP_SWITCHING_PROTOCOLS;
     note_finished(front, exchange);
     enum MHD_Result result = front_queue_response(exchange->connection,
@@ -352,20 +382,13 @@ static enum bw_code open_socket(struct front *front, struct exchange *exchange, 
 
 /* ---- The first call: the headers are in ---- */
 
-static void read_address(const struct MHD_Connection *connection, char *text, size_t size)
+static void read_address(const struct MHD_Connection *connection, char text[EXCHANGE_ADDRESS_SIZE])
 {
-    static const char mapped[] = "::ffff:";
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(
         (struct MHD_Connection *)(uintptr_t)connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     text[0] = '\0';
-    if (info == NULL || info->client_addr == NULL)
-        return;
-    socklen_t length = info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                                : sizeof(struct sockaddr_in);
-    if (getnameinfo(info->client_addr, length, text, (socklen_t)size, NULL, 0, NI_NUMERICHOST) != 0)
-        text[0] = '\0';
-    if (strncmp(text, mapped, sizeof mapped - 1) == 0 && strchr(text, '.') != NULL)
-        memmove(text, text + sizeof mapped - 1, strlen(text + sizeof mapped - 1) + 1);
+    if (info != NULL && info->client_addr != NULL)
+        exchange_show_address(info->client_addr, text);
 }
 
 /* Finds the route of either protocol, and with it the form of refusals. */
@@ -475,7 +498,10 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     exchange->is_begun = true;
     atomic_fetch_add(&front->in_flight, 1);
     exchange->request.method = method;
-    read_address(exchange->connection, exchange->request.address, sizeof exchange->request.address);
+    const char *given_id = exchange_header(exchange, REQUEST_ID_HEADER);
+    if (request_id_is_sound(given_id))
+        exchange->request.given_id = given_id;
+    read_address(exchange->connection, exchange->request.address);
     exchange->fd = MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
                        ->connect_fd;
     if (!admission_leaves_room(exchange->connection, FRONT_CONNECTION_BYTES))

@@ -19,7 +19,9 @@
 #include "api/event_streams.h"
 #include "api/front.h"
 #include "api/inflight.h"
+#include "api/known_tokens.h"
 #include "api/poll_table.h"
+#include "api/request_id.h"
 #include "api/service.h"
 #include "api/signals.h"
 #include "api/sockets.h"
@@ -159,8 +161,10 @@ static void prepare(struct service *service)
     config_warn_unknown();
     api->options = options;
     api->metrics = api_metrics_new();
+    api->known_tokens = known_tokens_new();
     snprintf(api->replica_id, sizeof api->replica_id, "%s", options->internal_url);
     secret_random_hex(api->process_id, sizeof api->process_id);
+    request_id_open(api->process_id);
     if (options->poll_wait_ms > LONGEST_POLL_WAIT_MS)
         log_warning("--poll-wait is above 19 s: graders of 2018 give up after 20 s",
                     log_number("poll_wait_ms", options->poll_wait_ms));
@@ -178,6 +182,7 @@ static void log_started(const struct service *service)
 static void finish(struct service *service)
 {
     metrics_free(service->api.metrics);
+    known_tokens_free(service->api.known_tokens);
     database_library_close();
     log_close();
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/host_check.h"
 #include "common/config.h"
 #include "common/log.h"
 
@@ -42,6 +43,9 @@ static const struct config_option table[] = {
      "Valid besides --client-token, while every client gets a new one"},
     {"anonymous-clients", CONFIG_SWITCH, AT(anonymous_clients), "false", 0, 0, NULL, NULL,
      "Lets clients in without a token, wherever the port is bound"},
+    {"allowed-host", CONFIG_TEXT, AT(allowed_hosts), NULL, 0, 0, NULL, "NAMES",
+     "Names of this server, separated by commas, that clients without a token may use beside "
+     "localhost and its own addresses; their web pages too"},
     {"allow-privileged", CONFIG_SWITCH, AT(allow_privileged), "false", 0, 0, NULL, NULL,
      "Lets stages ask for privileged containers"},
     {"heartbeat-interval", CONFIG_MILLISECONDS, AT(heartbeat_interval_ms), "10", 0.05, 3600, NULL,
@@ -131,5 +135,7 @@ enum bw_code api_options_read(struct api_options *options, int count, char **arg
     enum bw_code code = config_read(&config, count, arguments, options, error);
     if (code == BW_OK)
         code = check_cors_origin(options->cors_origin, error);
+    if (code == BW_OK)
+        code = host_list_check(options->allowed_hosts, error);
     return code == BW_OK ? settle_internal_url(options, error) : code;
 }

@@ -22,6 +22,7 @@ struct api_options {
     const char *second_internal_token, *second_cluster_token,
         *second_client_token; /* valid besides, while one replaces the other; NULL: none */
     bool anonymous_clients, allow_privileged;
+    const char *allowed_hosts; /* comma list for open client endpoints; NULL: none */
     int64_t heartbeat_interval_ms, poll_wait_ms, grace_ms;
     int64_t max_job_bytes, max_run_bytes; /* common/job_size.h */
     int64_t max_body_bytes, max_result_bytes, max_log_bytes, max_connections, request_timeout_ms,

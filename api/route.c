@@ -34,10 +34,29 @@ static bool path_matches(const char *pattern, const char *path, const char **id)
     return true;
 }
 
+static bool has_head(const struct route *route)
+{
+    return strcmp(route->method, "GET") == 0 && (route->flags & ROUTE_UNSAFE) == 0;
+}
+
+bool route_takes(const struct route *route, const char *method)
+{
+    return strcmp(route->method, method) == 0 || (has_head(route) && strcmp(method, "HEAD") == 0);
+}
+
 static void allow(char allowed[ROUTE_ALLOWED_SIZE], const char *method)
 {
     size_t length = strlen(allowed);
-    snprintf(allowed + length, ROUTE_ALLOWED_SIZE - length, "%s%s", length > 0 ? ", " : "", method);
+    if (strstr(allowed, method) == NULL)
+        snprintf(allowed + length, ROUTE_ALLOWED_SIZE - length, "%s%s", length > 0 ? ", " : "",
+                 method);
+}
+
+void route_allow(const struct route *route, char allowed[ROUTE_ALLOWED_SIZE])
+{
+    allow(allowed, route->method);
+    if (has_head(route))
+        allow(allowed, "HEAD");
 }
 
 const struct route *route_find(const struct route *routes, const char *method, const char *path,
@@ -48,11 +67,11 @@ const struct route *route_find(const struct route *routes, const char *method, c
         const char *id;
         if (!path_matches(routes->path, path, &id))
             continue;
-        if (strcmp(routes->method, method) == 0) {
+        if (route_takes(routes, method)) {
             *path_id = id;
             return routes;
         }
-        allow(allowed, routes->method);
+        route_allow(routes, allowed);
     }
     return NULL;
 }

@@ -6,6 +6,8 @@
 #ifndef API_ROUTE_H
 #define API_ROUTE_H
 
+#include <stdbool.h>
+
 #include "api/exchange.h"
 #include "common/error.h"
 #include "common/json.h"
@@ -36,13 +38,15 @@ enum body_kind {
 };
 
 enum route_flags {
-    ROUTE_BLOCKING = 1,       /* the handler may wait for the database: it runs on the executor */
-    ROUTE_URGENT = 2,         /* heartbeats and results: keep room for them */
-    ROUTE_QUIET = 4,          /* access log at debug level */
-    ROUTE_LIFE = 8,           /* a result: while its body arrives, its sender lives */
-    ROUTE_BODY_SMALL = 1024,  /* its body is short: ROUTE_SMALL_BYTES at most */
-    ROUTE_BODY_MEDIUM = 2048, /* ROUTE_MEDIUM_BYTES */
-    ROUTE_CURRENT = 16 /* waits for what websockets here have under way; with ROUTE_BLOCKING */
+    ROUTE_BLOCKING = 1, /* the handler may wait for the database: it runs on the executor */
+    ROUTE_URGENT = 2,   /* heartbeats and results: keep room for them */
+    ROUTE_QUIET = 4,    /* access log at debug level */
+    ROUTE_LIFE = 8,     /* a result: while its body arrives, its sender lives */
+    ROUTE_CURRENT = 16, /* waits for what websockets here have under way; with ROUTE_BLOCKING */
+    ROUTE_UNSAFE = 256, /* GET does something here (takes a job, registers, opens what stays open):
+                           no HEAD */
+    ROUTE_BODY_SMALL = 1024, /* its body is short: ROUTE_SMALL_BYTES at most */
+    ROUTE_BODY_MEDIUM = 2048 /* ROUTE_MEDIUM_BYTES */
 };
 
 struct route {
@@ -84,6 +88,12 @@ static inline bool route_is_course(const struct route *route)
 {
     return route->auth >= AUTH_COURSE_ADMIN;
 }
+
+/* Does it answer this method? HEAD wherever a GET only reads. */
+bool route_takes(const struct route *route, const char *method);
+
+/* Adds the methods that it takes to a comma list, unless they stand there. */
+void route_allow(const struct route *route, char allowed[ROUTE_ALLOWED_SIZE]);
 
 /* The route of a method and a decoded path, or NULL: then *allowed is a comma list of the methods
  * that the path takes ("" if the path is unknown). On success *path_id points at the {id} within

@@ -17,9 +17,10 @@ const struct route public_routes[] = {
     {"POST", "/api/v1/grading_run/{id}/cancel", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, NULL,
      seed_client_cancel},
     /* graders */
-    {"GET", "/api/v1/worker_register", AUTH_CLUSTER, BODY_NONE, 0, seed_register_fields,
+    {"GET", "/api/v1/worker_register", AUTH_CLUSTER, BODY_NONE, ROUTE_UNSAFE, seed_register_fields,
      seed_grader_register},
-    {"GET", "/api/v1/grading_job", AUTH_WORKER, BODY_NONE, 0, seed_poll_fields, seed_grader_poll},
+    {"GET", "/api/v1/grading_job", AUTH_WORKER, BODY_NONE, ROUTE_UNSAFE, seed_poll_fields,
+     seed_grader_poll},
     {"POST", "/api/v1/grading_job/{id}", AUTH_WORKER, BODY_ARGUMENTS, ROUTE_URGENT | ROUTE_LIFE,
      submission_fields, submission_handle},
     {"POST", "/api/v1/heartbeat", AUTH_WORKER, BODY_ARGUMENTS,

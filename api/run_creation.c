@@ -7,8 +7,11 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/auth.h"
 #include "api/definition_cache.h"
 #include "api/exchange.h"
+#include "api/executor.h"
+#include "api/run_key.h"
 #include "common/clock.h"
 #include "common/secret.h"
 #include "common/store/definition_store.h"
@@ -46,6 +49,7 @@ struct creation {
                      */
     bool is_repeated; /* something stood there before: its text counts, whose keys may have another
                          order */
+    char plain_id[RUN_ID_SIZE]; /* under which the run may be from before; "": it can't */
     struct definition_commit stored;
     struct run_commit run;              /* its digest is that of the canonical text; "" without an
                                            Idempotency-Key */
@@ -189,6 +193,23 @@ static void store(struct creation *creation)
     insert_run(creation);
 }
 
+/* On the executor. A run that is there under the plain id is the one that the key stands for. */
+static void look_for_plain(void *context)
+{
+    struct creation *creation = context;
+    struct bw_error error;
+    struct run run;
+    enum bw_code code = run_store_read(creation->api->run_store, creation->plain_id, &run, &error);
+    if (code == BW_OK) {
+        run_clear(&run);
+        memcpy(creation->run.run.id, creation->plain_id, sizeof creation->plain_id);
+    }
+    if (code == BW_OK || code == BW_NOT_FOUND)
+        store(creation);
+    else
+        settle(creation, code, &error);
+}
+
 static enum bw_code make_text(struct creation *creation, struct bw_error *error)
 {
     creation->text = definition_text(creation->definition);
@@ -224,7 +245,7 @@ static enum bw_code choose_id(struct creation *creation, const char *caller, str
 {
     const char *key = exchange_header(creation->exchange, "Idempotency-Key");
     struct run *run = &creation->run.run;
-    char id[SHA256_TEXT_SIZE];
+    const struct run_key *run_key = auth_run_key(creation->api->auth);
     run_id_new(run->id);
     if (key == NULL)
         return BW_OK;
@@ -232,8 +253,12 @@ static enum bw_code choose_id(struct creation *creation, const char *caller, str
     if (length == 0 || length > KEY_MAX)
         return bw_fail(error, BW_BAD_REQUEST, "Idempotency-Key: must have 1 to %d characters",
                        (int)KEY_MAX);
-    secret_digest((struct digest_part[]){{caller, strlen(caller)}, {key, length}}, 2, id);
-    snprintf(run->id, sizeof run->id, "%.24s", id);
+    if (run_key == NULL)
+        return bw_fail(error, BW_UNAVAILABLE,
+                       "this server is starting: it has yet to learn its tokens from the database");
+    run_key_id(run_key, run->course, key, run->id);
+    if (run_key->has_plain)
+        run_key_plain_id(caller, key, creation->plain_id);
     return make_digests(creation, error);
 }
 
@@ -254,11 +279,15 @@ enum bw_code run_create(struct api *api, struct exchange *exchange, const char *
     enum bw_code code = make_text(creation, error);
     if (code == BW_OK)
         code = choose_id(creation, caller, error);
+    bool has_plain = code == BW_OK && creation->plain_id[0] != '\0';
+    if (has_plain && !executor_submit(api->executor, false, look_for_plain, creation))
+        code = bw_fail(error, BW_UNAVAILABLE, "too many requests are waiting here: try again");
     if (code != BW_OK) {
         creation_free(creation);
         return code;
     }
-    store(creation);
+    if (!has_plain)
+        store(creation);
     return BW_PENDING;
 }
 

@@ -23,9 +23,9 @@ typedef void run_created(struct api *api, struct exchange *exchange, enum bw_cod
                          const struct run *run, const struct bw_error *error);
 
 /* Stores both, under a fresh id, or, if the request has an Idempotency-Key, under the one that
- * belongs to `caller` and key: then it may be there already. Takes the reference of `definition`
- * that is handed in, and a copy of `run`. BW_PENDING: `created` will be called; else a refusal, and
- * it will not. */
+ * belongs to `caller` and key (api/run_key.h): then it may be there already. Takes the reference of
+ * `definition` that is handed in, and a copy of `run`. BW_PENDING: `created` will be called; else a
+ * refusal, and it will not. */
 enum bw_code run_create(struct api *api, struct exchange *exchange, const char *caller,
                         struct definition *definition, const struct run *run, run_created *created,
                         struct bw_error *error) BW_CHECKED;

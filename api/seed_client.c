@@ -59,11 +59,16 @@ enum bw_code seed_client_create(struct api *api, struct exchange *exchange, stru
 
 /* ---- A run by its id ---- */
 
-/* On BW_OK run_clear is owed. */
-static enum bw_code read_run(struct api *api, const struct exchange *exchange, struct run *run,
+/* Runs of courses are not seen here. */
+static enum bw_code refuse_run(const char *id, struct bw_error *error)
+{
+    return bw_fail(error, BW_BAD_REQUEST, "there is no grading run '%s'", id);
+}
+
+/* On BW_OK run_clear is owed. `id`: at least as long as an id. */
+static enum bw_code read_run(struct api *api, const char *id, struct run *run,
                              struct bw_error *error)
 {
-    const char *id = exchange_request(exchange)->path_id;
     if (!is_hex_id(id, RUN_ID_LENGTH)) {
         char shown[80];
         return bw_fail(error, BW_BAD_REQUEST,
@@ -71,8 +76,12 @@ static enum bw_code read_run(struct api *api, const struct exchange *exchange, s
                        text_show(id, shown, sizeof shown));
     }
     enum bw_code code = run_store_read(api->run_store, id, run, error);
-    return code == BW_NOT_FOUND ? bw_fail(error, BW_BAD_REQUEST, "there is no grading run '%s'", id)
-                                : code;
+    if (code == BW_NOT_FOUND)
+        return refuse_run(id, error);
+    if (code != BW_OK || run->course[0] == '\0')
+        return code;
+    run_clear(run);
+    return refuse_run(id, error);
 }
 
 static uint32_t number_argument(const json_t *arguments, const char *name, uint32_t otherwise)
@@ -113,7 +122,7 @@ enum bw_code seed_client_show(struct api *api, struct exchange *exchange, struct
     struct definition *definition = NULL;
     struct run_facts_found found;
     struct run_view view = read_view(exchange_request(exchange)->arguments);
-    enum bw_code code = read_run(api, exchange, &run, error);
+    enum bw_code code = read_run(api, exchange_request(exchange)->path_id, &run, error);
     if (code != BW_OK)
         return code;
     code = read_definition(api, &run, &view, &definition, error);
@@ -136,13 +145,18 @@ static enum bw_code find_first_phase(struct api *api, const struct exchange *exc
 {
     struct run run;
     struct definition *definition = NULL;
+    const char *id = exchange_request(exchange)->path_id;
     if (!database_is_away(api->database))
-        definition = definition_cache_find(api->definitions, exchange_request(exchange)->path_id);
+        definition = definition_cache_find(api->definitions, id);
+    if (definition != NULL && definition_is_course(definition)) {
+        definition_release(definition);
+        return refuse_run(id, error);
+    }
     if (definition != NULL) {
         run_describe(definition, &run);
         definition_release(definition);
     } else {
-        enum bw_code code = read_run(api, exchange, &run, error);
+        enum bw_code code = read_run(api, id, &run, error);
         if (code != BW_OK)
             return code;
         run_clear(&run);
@@ -169,17 +183,20 @@ enum bw_code seed_client_start(struct api *api, struct exchange *exchange, struc
 enum bw_code seed_client_cancel(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     char id[RUN_ID_SIZE];
+    struct run run;
     enum run_phase phase = RUN_CANCELLED;
     snprintf(id, sizeof id, "%.24s", exchange_request(exchange)->path_id);
-    enum bw_code code = run_store_cancel(api->run_store, id, &phase, error);
+    enum bw_code code = read_run(api, id, &run, error);
+    if (code != BW_OK)
+        return code;
+    run_clear(&run);
+    code = run_store_cancel(api->run_store, id, &phase, error);
     if (code == BW_OK)
         exchange_answer_json(exchange, json_object());
     if (code == BW_NOT_FOUND)
-        return bw_fail(error, BW_BAD_REQUEST, "there is no grading run '%s'", id);
+        return refuse_run(id, error);
     if (code != BW_CONFLICT)
         return code;
-    json_t *body = json_pack("{s:s, s:s}", "error", error->message, "state", run_phase_name(phase));
-    exchange_answer(exchange, 409, json_write(body, JSON_COMPACT), NULL);
-    json_decref(body);
+    exchange_refuse_with(exchange, code, error, "state", run_phase_name(phase));
     return BW_OK;
 }

@@ -91,7 +91,8 @@ static enum bw_code read_courses(struct service *service, struct bw_error *error
     const char *path = service->options.course_config;
     if (path == NULL)
         return BW_OK;
-    enum bw_code code = course_config_read(path, &service->courses, error);
+    enum bw_code code = course_config_read(path, service->api.known_tokens, &service->courses,
+                                           error);
     service->has_courses = code == BW_OK;
     return code;
 }
@@ -192,7 +193,7 @@ static enum bw_code start_stores(struct service *service, struct bw_error *error
 
 static enum bw_code start_auth(struct service *service, struct bw_error *error)
 {
-    return auth_open(&service->options, service->api.setting_store, &service->api.auth, error);
+    return auth_open(&service->api, &service->api.auth, error);
 }
 
 static void stop_auth(struct service *service)
@@ -202,7 +203,8 @@ static void stop_auth(struct service *service)
 
 static enum bw_code start_courses(struct service *service, struct bw_error *error)
 {
-    return course_table_open(service->api.course_store, &service->api.courses, error);
+    struct api *api = &service->api;
+    return course_table_open(api->course_store, api->known_tokens, &api->courses, error);
 }
 
 static void stop_courses(struct service *service)

@@ -44,8 +44,9 @@ struct submission {
     void (*settled)(enum bw_code code, const struct bw_error *error, void *context);
     void *context;
     struct job_id job;
-    int64_t expires_ms; /* clock_boot_ms until which it is tried */
-    json_t *logs;       /* NULL: none */
+    enum protocol protocol; /* the grader's: jobs of the other are not known to it */
+    int64_t expires_ms;     /* clock_boot_ms until which it is tried */
+    json_t *logs;           /* NULL: none */
     struct log_commit log;
     struct result_commit result; /* its text is the submission's */
     enum bw_code refused;        /* not BW_OK: the job fails by `refusal` */
@@ -305,7 +306,9 @@ static enum bw_code refuse_stranger(struct submission *submission, struct bw_err
         return refuse_unknown(id, error);
     if (code != BW_OK)
         return code;
-    bool is_known = run_job_slot(run.has_pre, run.students, run.has_post, job->kind, job->index,
+    bool is_course = submission->protocol == PROTOCOL_COURSE;
+    bool is_known = (run.course[0] != '\0') == is_course &&
+                    run_job_slot(run.has_pre, run.students, run.has_post, job->kind, job->index,
                                  &slot);
     run_clear(&run);
     if (!is_known)
@@ -474,6 +477,7 @@ enum bw_code submission_begin(struct api *api, const struct submission_request *
         return bw_fail(error, BW_INTERNAL, "memory is short");
     submission->settled = request->settled;
     submission->context = request->context;
+    submission->protocol = request->protocol;
     submission->expires_ms = clock_boot_ms() + TRY_MS;
     enum bw_code code = submission_fill(submission, request, error);
     if (code != BW_OK) {

@@ -19,6 +19,7 @@
 
 #include "api/route.h"
 #include "common/json_mend.h"
+#include "common/protocol.h"
 
 struct submission_request {
     const char *job, *worker;
@@ -26,6 +27,7 @@ struct submission_request {
     json_t *result;                        /* borrowed during submission_begin, as all of this */
     json_t *logs;                          /* {"stdout"?, "stderr"?}, checked; NULL: none */
     const struct json_mend_report *mended; /* what was done to them before; NULL: nothing */
+    enum protocol protocol;                /* the worker's */
     /* Not BW_OK: what the grader sent can't be taken, as `refusal` says; the job fails by that.
      * Then there is neither result nor logs. */
     enum bw_code refused;

@@ -111,7 +111,9 @@ void database_close(struct database *database)
 
 static enum bw_code unavailable(const bson_error_t *reason, struct bw_error *error)
 {
-    return bw_fail(error, BW_UNAVAILABLE, "the database did not do it: %.200s", reason->message);
+    bson_error_t masked = *reason;
+    return bw_fail(error, BW_UNAVAILABLE, "the database did not do it: %.200s",
+                   database_mask(masked.message));
 }
 
 static mongoc_client_t *pop(mongoc_client_pool_t *pool, struct bw_error *error)

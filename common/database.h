@@ -133,4 +133,8 @@ enum bw_code database_update_many(struct database *database, const char *collect
                                   const bson_t *filter, const bson_t *update, uint64_t *matched,
                                   struct bw_error *error) BW_CHECKED;
 
+/* Takes out of a message of the driver's whatever stands before an @, where a URI has its user and
+ * password. In place; returns `text`. */
+char *database_mask(char *text);
+
 #endif

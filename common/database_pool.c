@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/database.h"
+
 /* What a URI may say. Options that weaken TLS, and ones that would undo what the code promises, are
  * not among it. */
 static const char *const known_options[] = {
@@ -45,6 +47,48 @@ static bool is_known_option(const char *name, size_t length)
     return false;
 }
 
+char *database_mask(char *text)
+{
+    char *from = text;
+    for (char *at = strchr(from, '@'); at != NULL; at = strchr(from, '@')) {
+        char *begin = at;
+        while (begin > from && strchr(" \t\n'\"`[(<", begin[-1]) == NULL &&
+               !(begin - from >= 3 && strncmp(begin - 3, "://", 3) == 0))
+            begin--;
+        size_t shown = (size_t)(at - begin) < 3 ? (size_t)(at - begin) : 3;
+        memset(begin, '*', shown);
+        memmove(begin + shown, at, strlen(at) + 1);
+        from = begin + shown + 1;
+    }
+    return text;
+}
+
+/* Of user:password@host, the @ is the only one before the options, and stands before the path. With
+ * another one the driver would take a part of the password for a host, and name it in each of its
+ * messages. */
+static enum bw_code check_password(const char *uri, struct bw_error *error)
+{
+    const char *begin = strstr(uri, "://");
+    if (begin == NULL)
+        return BW_OK; /* the driver refuses it */
+    size_t whole = strcspn(begin + 3, "?"), length = strcspn(begin + 3, "/?"), count = 0;
+    for (size_t i = 0; i < whole; i++)
+        if (begin[3 + i] == '@')
+            count += i < length ? 1 : 2;
+    if (count <= 1)
+        return BW_OK;
+    return bw_fail(error, BW_BAD_REQUEST,
+                   "the MongoDB URI has an @ in its user or password: write it as %%40 "
+                   "(and : / ? # [ ] %% as %%3A %%2F %%3F %%23 %%5B %%5D %%25)");
+}
+
+/* Is it a word, and sure not to be a part of a password that should have been encoded? */
+static bool may_show_option(const char *option, size_t length)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    return strspn(option, letters) >= length && strchr(option, '@') == NULL;
+}
+
 /* The driver only warns of a misspelt option; a misspelt time-out must not silently be none. */
 static enum bw_code check_options(const char *uri, struct bw_error *error)
 {
@@ -52,6 +96,10 @@ static enum bw_code check_options(const char *uri, struct bw_error *error)
     while (option != NULL && option[1] != '\0') {
         option++;
         size_t length = strcspn(option, "=&");
+        if (length > 0 && !is_known_option(option, length) && !may_show_option(option, length))
+            return bw_fail(error, BW_BAD_REQUEST,
+                           "the MongoDB URI has an option that is not known (it may be a part of "
+                           "the password, which must be percent-encoded, and is not shown)");
         if (length > 0 && !is_known_option(option, length))
             return bw_fail(error, BW_BAD_REQUEST,
                            "the MongoDB URI has the option '%.*s', which is %s",
@@ -101,7 +149,7 @@ static enum bw_code check_files(const mongoc_uri_t *uri, struct bw_error *error)
 
 mongoc_uri_t *database_uri_read(const char *text, struct bw_error *error)
 {
-    if (check_options(text, error) != BW_OK)
+    if (check_password(text, error) != BW_OK || check_options(text, error) != BW_OK)
         return NULL;
     bson_error_t reason;
     mongoc_uri_t *uri = mongoc_uri_new_with_error(text, &reason);
@@ -146,7 +194,8 @@ mongoc_client_pool_t *database_pool_open(const mongoc_uri_t *base,
     mongoc_client_pool_t *pool = mongoc_client_pool_new_with_error(uri, &reason);
     mongoc_uri_destroy(uri);
     if (pool == NULL) {
-        bw_fail(error, BW_BAD_REQUEST, "the MongoDB URI is not usable: %s", reason.message);
+        bw_fail(error, BW_BAD_REQUEST, "the MongoDB URI is not usable: %s",
+                database_mask(reason.message));
         return NULL;
     }
     mongoc_client_pool_set_error_api(pool, MONGOC_ERROR_API_VERSION_2);

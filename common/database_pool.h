@@ -15,10 +15,10 @@ struct database_bounds {
     int32_t pool_size; /* connections at most */
 };
 
-/* Reads a URI. Refuses an option that is not known, one that weakens TLS, one that would undo what
- * the code promises, and a file of certificates that can't be read or has none. Returns a URI that
- * the caller destroys, or NULL with BW_BAD_REQUEST and a sentence that names the option. Any
- * thread. */
+/* Reads a URI. Refuses an @ in a password (where it must be %40), an option that is not known, one
+ * that weakens TLS, one that would undo what the code promises, and a file of certificates that
+ * can't be read or has none. Returns a URI that the caller destroys, or NULL with BW_BAD_REQUEST
+ * and a sentence that names the option. Any thread. */
 mongoc_uri_t *database_uri_read(const char *text, struct bw_error *error) BW_CHECKED;
 
 /* Opens a pool. What `base` says of waits goes before `bounds`. `application` is the name that the

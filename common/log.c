@@ -160,10 +160,11 @@ size_t log_format_line(enum log_format format, enum log_level level, const char 
 {
     struct line line = {.text = text, .size = size - 1}; /* room for the end */
     bool is_json = format == LOG_FORMAT_JSON;
-    put_text(&line, is_json ? "\"level\":\"" : "");
+    const struct log_field named = log_text("event", event);
+    put_text(&line, is_json ? "\"level\":\"" : "level=");
     put_text(&line, log_level_names[level]);
-    put_text(&line, is_json ? "\",\"event\":" : " ");
-    put_quoted(&line, event);
+    put_text(&line, is_json ? "\"" : "");
+    put_field(&line, format, &named);
     for (; fields->name != NULL; fields++)
         put_field(&line, format, fields);
     line.size = size;
@@ -178,7 +179,8 @@ static void format_dated(enum log_level level, const char *event, const struct l
     char date[DATE_TEXT_SIZE];
     date_format(clock_wall_ms(), date);
     bool is_json = settings.format == LOG_FORMAT_JSON;
-    size_t head = (size_t)snprintf(line, LINE_SIZE, is_json ? "{\"time\":\"%s\"," : "%s ", date);
+    size_t head = (size_t)snprintf(line, LINE_SIZE, is_json ? "{\"time\":\"%s\"," : "time=%s ",
+                                   date);
     size_t length = head + log_format_line(settings.format, level, event, fields, line + head,
                                            LINE_SIZE - head - 1);
     line[length] = '\n';

@@ -1,7 +1,8 @@
 /*
- * log: one line per event, one write per line, to standard error: key=value text or one JSON
- * object. Values are escaped one by one, so that nothing that a client sent can forge a field or a
- * line; long ones are cut. Never a token, never student data.
+ * log: one line per event, one write per line, to standard error: logfmt (time=... level=...
+ * event=... and the fields; what is not plain is quoted, as in JSON) or one JSON object. Values are
+ * escaped one by one, so that nothing that a client sent can forge a field or a line; long ones are
+ * cut. Never a token, never student data.
  *
  *     log_info("run started", log_text("run_id", id), log_number("students", count));
  *

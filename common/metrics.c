@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/process_metrics.h"
+
 enum { BUCKETS = 12 };
 
 static const int64_t bucket_us[BUCKETS] = {500,   1000,   2500,   5000,    10000,   25000,
@@ -100,6 +102,7 @@ char *metrics_text(const struct metrics *metrics)
                     kinds[row->kind]);
         print_row(out, row, &metrics->values[i]);
     }
+    process_metrics_print(out);
     fclose(out);
     return text;
 }

@@ -33,7 +33,8 @@ void metric_observe_us(struct metrics *metrics, unsigned row, int64_t us);
 
 int64_t metric_read(const struct metrics *metrics, unsigned row);
 
-/* All of it as text. New string, free(). */
+/* All of it as text, and what is known of the process (common/process_metrics.h). New string,
+ * free(). */
 char *metrics_text(const struct metrics *metrics);
 
 #endif

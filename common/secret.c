@@ -7,12 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHA256_BYTES = 32 };
-
 static void hex(const unsigned char *bytes, size_t count, char *text)
 {
-    for (size_t i = 0; i < count; i++)
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < count; i++) {
+        text[2 * i] = digits[bytes[i] >> 4];
+        text[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    text[2 * count] = '\0';
 }
 
 void secret_random_hex(char *text, size_t size)
@@ -28,10 +30,10 @@ void secret_random_hex(char *text, size_t size)
     }
 }
 
-void secret_digest(const struct digest_part *parts, size_t count, char text[SHA256_TEXT_SIZE])
+void secret_digest_bytes(const struct digest_part *parts, size_t count,
+                         unsigned char digest[SHA256_BYTES])
 {
     gnutls_hash_hd_t state;
-    unsigned char digest[SHA256_BYTES];
     if (gnutls_hash_init(&state, GNUTLS_DIG_SHA256) < 0)
         abort();
     for (size_t i = 0; i < count; i++) {
@@ -40,6 +42,28 @@ void secret_digest(const struct digest_part *parts, size_t count, char text[SHA2
         gnutls_hash(state, parts[i].bytes, parts[i].length);
     }
     gnutls_hash_deinit(state, digest);
+}
+
+void secret_digest(const struct digest_part *parts, size_t count, char text[SHA256_TEXT_SIZE])
+{
+    unsigned char digest[SHA256_BYTES];
+    secret_digest_bytes(parts, count, digest);
+    hex(digest, sizeof digest, text);
+}
+
+void secret_keyed_digest(const char *key, const struct digest_part *parts, size_t count,
+                         char text[SHA256_TEXT_SIZE])
+{
+    gnutls_hmac_hd_t state;
+    unsigned char digest[SHA256_BYTES];
+    if (gnutls_hmac_init(&state, GNUTLS_MAC_SHA256, key, strlen(key)) < 0)
+        abort();
+    for (size_t i = 0; i < count; i++) {
+        uint64_t length = parts[i].length;
+        gnutls_hmac(state, &length, sizeof length);
+        gnutls_hmac(state, parts[i].bytes, parts[i].length);
+    }
+    gnutls_hmac_deinit(state, digest);
     hex(digest, sizeof digest, text);
 }
 

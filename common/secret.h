@@ -24,6 +24,16 @@ struct digest_part {
  * Lower-case hex. */
 void secret_digest(const struct digest_part *parts, size_t count, char text[SHA256_TEXT_SIZE]);
 
+/* The same as bytes. */
+enum { SHA256_BYTES = 32 };
+void secret_digest_bytes(const struct digest_part *parts, size_t count,
+                         unsigned char digest[SHA256_BYTES]);
+
+/* HMAC-SHA-256 over the parts, each preceded by its length: nobody can compute it without `key`.
+ * Lower-case hex. */
+void secret_keyed_digest(const char *key, const struct digest_part *parts, size_t count,
+                         char text[SHA256_TEXT_SIZE]);
+
 /* A token as it is kept: its salt and its hash. */
 struct token_hash {
     char salt[33];

@@ -68,12 +68,12 @@ static int serve_nothing(const struct _u_request *request, struct _u_response *r
 {
     (void)context;
     bool is_method = is_known(request->url_path);
-    ulfius_set_string_body_response(response, is_method ? 405 : 404,
-                                    is_method
-                                        ? "{\"error\":\"this path takes only the method GET\"}"
-                                        : "{\"error\":\"there is nothing at this path\"}");
+    ulfius_set_string_body_response(
+        response, is_method ? 405 : 404,
+        is_method ? "{\"error\":\"this path takes only the methods GET and HEAD\"}"
+                  : "{\"error\":\"there is nothing at this path\"}");
     if (is_method)
-        u_map_put(response->map_header, "Allow", "GET");
+        u_map_put(response->map_header, "Allow", "GET, HEAD");
     u_map_put(response->map_header, "Content-Type", "application/json");
     return U_CALLBACK_COMPLETE;
 }
@@ -145,9 +145,12 @@ static int start(struct status *status, const struct sockaddr_in *where)
         {MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
-    ulfius_add_endpoint_by_val(instance, "GET", NULL, paths[0], 0, serve_metrics, status);
-    ulfius_add_endpoint_by_val(instance, "GET", NULL, paths[1], 0, serve_health, status);
-    ulfius_add_endpoint_by_val(instance, "GET", NULL, paths[2], 0, serve_ready, status);
+    static const char *const methods[] = {"GET", "HEAD"}; /* whose body the library keeps back */
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        ulfius_add_endpoint_by_val(instance, methods[i], NULL, paths[0], 0, serve_metrics, status);
+        ulfius_add_endpoint_by_val(instance, methods[i], NULL, paths[1], 0, serve_health, status);
+        ulfius_add_endpoint_by_val(instance, methods[i], NULL, paths[2], 0, serve_ready, status);
+    }
     ulfius_set_default_endpoint(instance, serve_nothing, status);
     return ulfius_start_framework_with_mhd_options(
         instance, MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL,

@@ -231,7 +231,7 @@ static enum bw_code open_stream(struct tail *tail, struct bw_error *error)
     bson_error_t reason;
     if (mongoc_change_stream_error_document(tail->stream, &reason, &reply))
         return bw_fail(error, BW_UNAVAILABLE, "the change stream can't be opened: %.200s",
-                       reason.message);
+                       database_mask(reason.message));
     return BW_OK;
 }
 

@@ -90,7 +90,7 @@ enum bw_code course_store_replace(struct course_store *store, const struct cours
     database_return(store->database, client);
     return ok ? BW_OK
               : bw_fail(error, BW_UNAVAILABLE, "the courses could not be stored: %.200s",
-                        reason.message);
+                        database_mask(reason.message));
 }
 
 /* ---- Reading ---- */

@@ -67,7 +67,7 @@ enum bw_code grading_config_store_put(struct grading_config_store *store, const 
     database_return(store->database, client);
     return ok ? BW_OK
               : bw_fail(error, BW_UNAVAILABLE, "the grading config could not be stored: %.200s",
-                        reason.message);
+                        database_mask(reason.message));
 }
 
 struct reading {

@@ -75,7 +75,7 @@ static enum bw_code make_document(struct leader_store *store, struct bw_error *e
     database_return(store->database, client);
     return ok ? BW_OK
               : bw_fail(error, BW_UNAVAILABLE, "the leader document was not made: %.200s",
-                        reason.message);
+                        database_mask(reason.message));
 }
 
 struct reading {

@@ -65,7 +65,7 @@ enum bw_code replica_store_announce(struct replica_store *store, const struct re
     database_return(store->database, client);
     return ok ? BW_OK
               : bw_fail(error, BW_UNAVAILABLE, "the sign of life was not stored: %.200s",
-                        reason.message);
+                        database_mask(reason.message));
 }
 
 enum bw_code replica_store_remove(struct replica_store *store, const char *id, const char *process,
@@ -85,7 +85,7 @@ enum bw_code replica_store_remove(struct replica_store *store, const char *id, c
     database_return(store->database, client);
     return ok ? BW_OK
               : bw_fail(error, BW_UNAVAILABLE, "the replica was not removed: %.200s",
-                        reason.message);
+                        database_mask(reason.message));
 }
 
 struct visit {

@@ -269,6 +269,26 @@ enum bw_code run_store_read(struct run_store *store, const char *run_id, struct 
     return code;
 }
 
+static void note_found(const bson_t *document, void *context)
+{
+    (void)document;
+    *(bool *)context = true;
+}
+
+enum bw_code run_store_has_any(struct run_store *store, bool *has_any, struct bw_error *error)
+{
+    bool is_found = false;
+    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
+    BSON_APPEND_INT32(&projection, "_id", 1);
+    enum bw_code code = database_find_some(store->database, COLLECTION, &filter, &projection, 1,
+                                           note_found, &is_found, error);
+    bson_destroy(&filter);
+    bson_destroy(&projection);
+    if (code == BW_OK)
+        *has_any = is_found;
+    return code;
+}
+
 static void append_exists(bson_t *filter, const char *field, bool exists)
 {
     bson_t condition;

@@ -76,6 +76,10 @@ enum bw_code run_store_read_definition(struct run_store *store, const char *run_
 enum bw_code run_store_read(struct run_store *store, const char *run_id, struct run *run,
                             struct bw_error *error) BW_CHECKED;
 
+/* Is there any run? One read. */
+enum bw_code run_store_has_any(struct run_store *store, bool *has_any, struct bw_error *error)
+    BW_CHECKED;
+
 /* Starts it: one compare-and-set to `first`, the phase that follows from its facts. BW_OK once;
  * BW_CONFLICT: it was started or cancelled before; BW_NOT_FOUND; BW_UNAVAILABLE: unknown. */
 enum bw_code run_store_start(struct run_store *store, const char *run_id, enum run_phase first,

@@ -56,7 +56,7 @@ static enum bw_code propose(struct setting_store *store, const char *name, const
     if (reason.code == DUPLICATE_KEY)
         return bw_fail(error, BW_CONFLICT, "the setting '%s' is there already", name);
     return bw_fail(error, BW_UNAVAILABLE, "the setting '%s' could not be stored: %.200s", name,
-                   reason.message);
+                   database_mask(reason.message));
 }
 
 enum bw_code setting_store_agree(struct setting_store *store, const char *name,

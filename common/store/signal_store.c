@@ -187,7 +187,8 @@ static bool send_once(struct signal_store *store, const bson_t *document, struct
     mongoc_collection_destroy(into);
     database_return(store->database, client);
     if (!ok)
-        bw_fail(error, BW_UNAVAILABLE, "a signal was not stored: %.200s", reason.message);
+        bw_fail(error, BW_UNAVAILABLE, "a signal was not stored: %.200s",
+                database_mask(reason.message));
     return ok;
 }
 

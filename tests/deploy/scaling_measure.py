@@ -69,7 +69,7 @@ def exchange_all(stack, count, request):
 
 
 def http(method, path, body=b""):
-    head = f"{method} {path} HTTP/1.1\r\nHost: broadway\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n"
     head += f"Content-Length: {len(body)}\r\n" if method == "POST" else ""
     return f"{head}\r\n".encode() + body
 

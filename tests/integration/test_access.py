@@ -2,6 +2,7 @@
 
 import concurrent.futures
 
+import httpx
 import pytest
 from broadway import ROUTE, Api, SeedGrader, error_of
 from harness import Replica, run_stack
@@ -28,13 +29,24 @@ def test_after_a_thousand_bad_tokens_guesses_are_429_and_the_good_token_still_re
             answer = api.request("GET", f"{ROUTE}/worker_register", params={"token": f"guess-{n}"})
             statuses.append(answer.status_code)
             if answer.status_code == 429:
-                assert int(answer.headers["retry-after"]) >= 1 and error_of(answer)
+                seconds = answer.headers["retry-after"]
+                assert 1 <= int(seconds) <= 60 and f"try again in {seconds} seconds" in error_of(answer)
         api.close()
         return statuses
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         statuses = [status for part in pool.map(guess, (range(k, 1000, 4) for k in range(4))) for status in part]
     assert set(statuses) == {400, 429} and statuses.count(429) > 100
+
+    judged = judged_tokens(besieged_stack)
+    assert judged < 150  # a hundred failures, and what came in while they were counted
+    internal = Api(besieged_stack.described["api"][0]["internal_url"])
+    for _ in range(20):
+        answer = internal.request("POST", "/internal/v1/callbacks", json={}, headers={"Authorization": "Bearer wrong"})
+        assert answer.status_code == 429
+        answer = internal.request("GET", "/healthz")
+        assert answer.status_code == 200
+    internal.close()
 
     api = Api(url)
     for _ in range(5):
@@ -43,6 +55,65 @@ def test_after_a_thousand_bad_tokens_guesses_are_429_and_the_good_token_still_re
         grader.finish(grader.take())
         assert api.status(run)["state"] == "finished"
         grader.close()
+    api.close()
+
+
+def judged_tokens(stack):
+    """How many tokens a replica has compared that no callback carried."""
+    text = httpx.get(f"{stack.described['api'][0]['internal_url']}/metrics", trust_env=False).text
+    sample = {line.split()[0]: float(line.split()[1]) for line in text.splitlines() if not line.startswith("#")}
+    return sample["broadway_api_tokens_judged_total"] - sample["broadway_api_callbacks_total"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example:1470"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Host": "evil.example", "Origin": "http://evil.example", "Content-Type": "text/plain"},
+    ],
+    ids=["rebound name", "foreign page", "page without an origin", "both"],
+)
+def test_a_web_page_can_not_drive_a_broadway_that_needs_no_token(stack, headers):
+    run = stack.api.submit(run_of(1))
+    for answer in client_requests(stack.api, run, headers):
+        assert answer.status_code == 403 and "--allowed-host" in error_of(answer)
+    assert stack.api.status(run)["state"] == "created"
+
+
+def test_names_that_the_operator_adds_are_served_and_the_client_token_needs_none(stack, make_replica):
+    flags = ("--allowed-host=grading.example.edu,other", f"--client-token={CLIENT_TOKEN}")
+    api = make_replica(stack, *flags).wait_ready().api
+    run = stack.api.submit(run_of(1))
+    for headers, status in [
+        ({"Host": "Grading.example.edu:8080", "Origin": "https://grading.example.edu"}, 200),
+        ({"Host": "localhost"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "evil.example", "Authorization": f"Bearer {CLIENT_TOKEN}"}, 200),
+        ({"Host": "evil.example", "Authorization": "Bearer wrong"}, 403),
+    ]:
+        assert api.request("GET", f"{RUN}/{run}", headers=headers).status_code == status, headers
+
+
+def test_graders_may_use_any_name(stack):
+    headers = {"Host": "any.example"}
+    grader = stack.grader()
+    for method, path in (("POST", "heartbeat"), ("GET", "grading_job")):
+        params = {"worker_id": grader.id} | ({"wait": 0} if path == "grading_job" else {})
+        assert stack.api.request(method, f"{ROUTE}/{path}", params=params, headers=headers).status_code in (200, 498)
+
+
+def test_worker_ids_that_nobody_has_are_not_looked_up_for_ever(besieged_stack):
+    """Each costs a read. Workers that the replica knows go on."""
+    api = Api(besieged_stack.urls[0])
+    grader = SeedGrader(besieged_stack.urls[0], besieged_stack.cluster_token)
+    statuses = [
+        api.request("POST", f"{ROUTE}/heartbeat", params={"worker_id": f"{n:032x}"}).status_code for n in range(1100)
+    ]
+    assert set(statuses) == {400, 429} and statuses.count(429) >= 50
+    assert grader.beat().status_code == 200 and grader.poll() is None
+    grader.close()
     api.close()
 
 

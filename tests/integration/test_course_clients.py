@@ -9,7 +9,9 @@ import pytest
 from broadway import ROUTE
 from course import COURSES, config_of, failed, stage
 from course_names import bearer, unique
+from event_stream import EventStream
 from pipelines import job_id_of
+from raw import exchange
 from waiting import wait_until
 
 JSON_TYPE = "application/json; charset=UTF-8"
@@ -115,15 +117,69 @@ def test_options_needs_no_token_on_any_course_route(staff):
         assert method in answer.headers["access-control-allow-methods"]
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "POST", "HEAD"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "POST"])
 def test_another_method_is_405_as_an_error(staff, method):
     answer = staff.course().ask(method, "/grading_run_status/cs225/x")
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, OPTIONS"
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
     assert answer.headers["access-control-allow-origin"] == "*"
-    if method != "HEAD":
-        body = answer.json()
-        assert (body["status"], body["code"]) == ("error", 405) and isinstance(body["message"], str)
+    body = answer.json()
+    assert (body["status"], body["code"]) == ("error", 405) and isinstance(body["message"], str)
+    assert body["request_id"] == answer.headers["x-request-id"]
+
+
+def test_head_is_get_without_the_body_where_it_only_reads(staff):
+    course = staff.course()
+    run = course.run()
+    for path in (f"/grading_run_status/cs225/{run}", "/queue/cs225/length", "/grading_run_env/cs225/none"):
+        get, head = course.ask("GET", path), course.ask("HEAD", path)
+        assert head.status_code == get.status_code and head.content == b""
+        assert head.headers["content-length"] == get.headers["content-length"]
+    grader = staff.grader()
+    for path in (f"/stream/cs225/run/{run}", f"/worker_ws/{grader.name}"):
+        answer = course.ask("HEAD", path)
+        assert answer.status_code == 405 and answer.headers["allow"] == "GET, OPTIONS"
+    answer = grader.http.head(f"/grading_job/{grader.name}")
+    assert answer.status_code == 405 and "HEAD" not in answer.headers["allow"]
+    grader.finish(grader.take())
+
+
+def test_the_scheme_may_be_written_in_any_case(staff):
+    course = staff.course()
+    for scheme in ("bearer", "BEARER", "Bearer"):
+        headers = {"Authorization": f"{scheme} {COURSES['cs225']['tokens'][0]}"}
+        assert course.ask("GET", "/queue/cs225/length", headers=headers).status_code == 200
+
+
+def test_answers_to_one_origin_vary_by_it(staff, make_replica):
+    """Refusals, unknown paths, browsers' questions, streams, and what is refused in the middle of its body."""
+    page = "https://front.example.edu"
+    replica = make_replica(staff.stack, f"--cors-origin={page}", "--max-body-bytes=2000").wait_ready()
+    headers = bearer("admin-of-cs225")
+    run = staff.course().run()
+
+    def varies(answer_headers):
+        return (answer_headers["access-control-allow-origin"], answer_headers["vary"]) == (page, "Origin")
+
+    for method, path in [
+        ("GET", "queue/cs225/length"),
+        ("GET", "queue/nowhere/length"),
+        ("OPTIONS", "queue/cs225/length"),
+        ("PUT", "queue/cs225/length"),
+        ("GET", "nowhere"),
+    ]:
+        assert varies(replica.api.request(method, f"{ROUTE}/{path}", headers=headers).headers), (method, path)
+    stream = EventStream(replica.url, "admin-of-cs225", f"{ROUTE}/stream/cs225/run/{run}")
+    assert stream.status == 200 and varies(stream.headers) and stream.headers["x-request-id"]
+    stream.close()
+    chunk = f"{5000:x}\r\n{'x' * 5000}\r\n"
+    late = exchange(
+        replica.url,
+        f"POST {ROUTE}/grading_config/cs225/x HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: late-1\r\n"
+        f"Authorization: Bearer admin-of-cs225\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}",
+    )
+    assert late.status == 413 and varies(late.headers) and late.headers["x-request-id"] == "late-1"
+    staff.course().cancel(run)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import threading
 import time
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from broadway import Api
 from crowd import Crowd
+from harness import BUILD, ROOT
 from pipelines import run_of
 from waiting import wait_until
 
@@ -56,13 +58,44 @@ def test_a_replica_is_alive_and_ready(internal):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-@pytest.mark.parametrize("method", ["POST", "HEAD", "DELETE"])
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
 def test_another_method_than_get_is_405_there_and_at_the_scheduler(internal, scheduler, method, path):
     for api in (internal, scheduler):
         answer = api.request(method, path)
-        assert answer.status_code == 405 and answer.headers["allow"] == "GET"
-        assert method == "HEAD" or "GET" in answer.json()["error"]
+        assert answer.status_code == 405 and answer.headers["allow"] == "GET, HEAD"
+        assert "GET" in answer.json()["error"]
     assert scheduler.request(method, path + "x").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_head_is_get_without_the_body_there_and_at_the_scheduler(internal, scheduler, path):
+    for api in (internal, scheduler):
+        get, head = api.request("GET", path), api.request("HEAD", path)
+        assert head.status_code == get.status_code == 200 and head.content == b""
+        assert head.headers["content-type"] == get.headers["content-type"]
+        assert int(head.headers["content-length"]) > 0
+
+
+def test_metrics_tell_of_the_process_and_of_the_build(internal, scheduler):
+    for api, binary in ((internal, "broadway-api"), (scheduler, "broadway-scheduler")):
+        text = api.request("GET", "/metrics").text
+        values = sample_values(text)
+        assert 0 < values["process_cpu_seconds_total"] < 1e6
+        assert values["process_resident_memory_bytes"] > 1e6
+        assert 3 < values["process_open_fds"] < values["process_max_fds"]
+        assert 0 <= time.time() - values["process_start_time_seconds"] < 86400
+        version = subprocess.run([BUILD / binary, "--version"], capture_output=True, text=True, check=True).stdout
+        build = re.search(r'broadway_build_info\{version="([^"]+)",revision="([^"]+)"\} 1\n', text)
+        assert build[1] in version and build[2] in version
+
+
+def test_the_page_lists_the_metrics_that_are_there(internal, scheduler):
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `((?:broadway|process)_[a-z_]+)`", page, re.MULTILINE))
+    there = set()
+    for api in (internal, scheduler):
+        there |= set(re.findall("^# TYPE ([a-z_]+) ", api.request("GET", "/metrics").text, re.MULTILINE))
+    assert listed == there
 
 
 def test_the_scheduler_is_alive_and_says_whom_it_leads(stack, scheduler):

@@ -1,4 +1,4 @@
-"""Paths and methods: 404 in both forms, 405 with Allow, and what every answer has."""
+"""Paths and methods: 404 in both forms, 405 with Allow, HEAD, and what every answer has."""
 
 import pytest
 from broadway import ROUTE, error_of
@@ -7,7 +7,7 @@ from raw import connect, exchange
 
 KNOWN = {
     f"{ROUTE}/grading_run": {"POST"},
-    f"{ROUTE}/grading_run/{'0' * 24}": {"GET", "POST"},
+    f"{ROUTE}/grading_run/{'0' * 24}": {"GET", "HEAD", "POST"},
     f"{ROUTE}/grading_run/{'0' * 24}/cancel": {"POST"},
     f"{ROUTE}/worker_register": {"GET"},
     f"{ROUTE}/grading_job": {"GET"},
@@ -33,7 +33,8 @@ def test_the_path_of_both_protocols_refuses_another_method_in_the_forms_of_both(
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST, GET, OPTIONS"
     sentence = error_of(answer)
-    assert answer.json() == {"status": "error", "message": sentence, "code": 405, "error": sentence}
+    id = answer.headers["x-request-id"]
+    assert answer.json() == {"status": "error", "message": sentence, "code": 405, "error": sentence, "request_id": id}
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
@@ -45,7 +46,8 @@ def test_an_unknown_path_is_404_in_the_forms_of_both_protocols(stack, path, meth
     assert answer.status_code == 404
     body = answer.json()
     sentence = error_of(answer)
-    assert body == {"status": "error", "message": sentence, "code": 404, "error": sentence}
+    id = answer.headers["x-request-id"]
+    assert body == {"status": "error", "message": sentence, "code": 404, "error": sentence, "request_id": id}
 
 
 @pytest.mark.parametrize(
@@ -61,13 +63,13 @@ def test_an_unknown_path_is_404_in_the_forms_of_both_protocols(stack, path, meth
     ],
 )
 def test_a_path_that_only_resembles_a_known_one_is_a_4xx(stack, path):
-    answer = exchange(stack.urls[0], f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = exchange(stack.urls[0], f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert answer.status in (400, 404, 405) and answer.error
 
 
 def test_seed_answers_carry_no_cors_headers(stack):
     answer = stack.api.request(
-        "POST", f"{ROUTE}/grading_run", json=run_of(1), headers={"Origin": "http://evil.example"}
+        "POST", f"{ROUTE}/grading_run", json=run_of(1), headers={"Origin": "http://localhost:8080"}
     )
     assert answer.status_code == 200
     assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
@@ -88,7 +90,28 @@ def test_a_connection_serves_many_requests_also_after_refusals(stack):
     grader = stack.grader()
     with connect(stack.urls[0]) as link:
         for n in range(20):
-            link.send(
-                f"GET {ROUTE}/grading_job?worker_id={grader.id if n % 2 else 'x'}&wait=0 HTTP/1.1\r\nHost: x\r\n\r\n"
-            )
+            worker = grader.id if n % 2 else "x"
+            link.send(f"GET {ROUTE}/grading_job?worker_id={worker}&wait=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert link.read_answer().status == (498 if n % 2 else 400)
+
+
+def test_head_is_get_without_the_body(stack):
+    """Where a GET only reads: RFC 9110, 9.3.2. One that takes a job or registers has no HEAD."""
+    run = stack.api.submit(run_of(2))
+    for path in (f"{ROUTE}/grading_run/{run}", f"{ROUTE}/grading_run/{run}?students=false", f"{ROUTE}/grading_run/x"):
+        get, head = (stack.api.request(method, path) for method in ("GET", "HEAD"))
+        assert head.status_code == get.status_code and head.content == b""
+        volatile = ("date", "x-request-id", "content-length")
+        assert {k: v for k, v in head.headers.items() if k not in volatile} == {
+            k: v for k, v in get.headers.items() if k not in volatile
+        }
+        assert int(head.headers["content-length"]) > 0
+        assert get.status_code != 200 or head.headers["content-length"] == get.headers["content-length"]
+
+
+def test_head_of_a_poll_takes_no_job(stack):
+    grader = stack.grader()
+    stack.api.submit_and_start(run_of(1))
+    answer = stack.api.request("HEAD", f"{ROUTE}/grading_job", params={"worker_id": grader.id, "wait": 0})
+    assert answer.status_code == 405 and answer.headers["allow"] == "GET"
+    grader.finish(grader.take())

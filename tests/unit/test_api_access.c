@@ -86,10 +86,12 @@ static void line_says_who_asked_for_what_and_what_became_of_it(void **state)
     struct request request = request_of(&result, "ab\nx");
     assert_non_null(
         strstr(line_of(&request, 400),
-               " info \"request\" request=7 method=POST path=\"/api/v1/grading_job/{id}\" "
-               "id=\"ab\\u000ax\" status=400 took_ms="));
-    assert_non_null(strstr(line_of(&request, 500), " error \"request\""));
-    assert_non_null(strstr(line_of(&request, 503), " warning \"request\""));
+               " level=info event=request request_id=0-7 method=POST "
+               "path=\"/api/v1/grading_job/{id}\" id=\"ab\\u000ax\" status=400 took_ms="));
+    assert_non_null(strstr(line_of(&request, 500), " level=error event=request "));
+    assert_non_null(strstr(line_of(&request, 503), " level=warning event=request "));
+    request.given_id = "client-made.7";
+    assert_non_null(strstr(line_of(&request, 200), " request_id=client-made.7 "));
 }
 
 static void quiet_routes_are_quiet_unless_they_fail(void **state)
@@ -98,6 +100,43 @@ static void quiet_routes_are_quiet_unless_they_fail(void **state)
     struct request request = request_of(&callback, "");
     assert_string_equal(line_of(&request, 200), "");
     assert_string_not_equal(line_of(&request, 503), "");
+}
+
+static void reads_polls_and_heartbeats_are_told_at_debug_alone(void **state)
+{
+    (void)state;
+    static const struct route routes[] = {
+        {.method = "GET", .path = "/api/v1/grading_job", .auth = AUTH_WORKER},
+        {.method = "GET", .path = "/api/v1/grading_run/{id}", .auth = AUTH_CLIENT},
+        {.method = "GET", .path = "/api/v1/queue/{course}/length", .auth = AUTH_COURSE_ADMIN},
+        {.method = "POST", .path = "/api/v1/heartbeat", .flags = ROUTE_QUIET},
+    };
+    static const struct route registration = {
+        .method = "GET", .path = "/api/v1/worker_register", .auth = AUTH_CLUSTER};
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        struct request request = request_of(&routes[i], "");
+        assert_string_equal(line_of(&request, 200), "");
+        assert_string_equal(line_of(&request, 498), "");
+        request.refusal = "the client token is wrong";
+        assert_non_null(strstr(line_of(&request, 401), " reason=\"the client token is wrong\""));
+    }
+    struct request request = request_of(&registration, "");
+    assert_string_not_equal(line_of(&request, 200), "");
+}
+
+static void reason_of_a_refusal_holds_no_worker_id_and_no_foreign_path(void **state)
+{
+    (void)state;
+    struct request request = request_of(&result, "");
+    request.refusal = "worker '0123456789abcdef0123456789abcdef' is not known: register first";
+    assert_non_null(
+        strstr(line_of(&request, 400), " reason=\"worker '...' is not known: register first\""));
+    request.refusal = "there is no grading run '0123456789abcdef01234567'";
+    assert_non_null(strstr(line_of(&request, 400), "'0123456789abcdef01234567'"));
+    request.refusal = "there is nothing at /canary";
+    request.route = NULL;
+    request.form = FORM_BOTH;
+    assert_null(strstr(line_of(&request, 404), "canary"));
 }
 
 static void request_without_a_route_is_noted_too(void **state)
@@ -114,6 +153,8 @@ int main(void)
         cmocka_unit_test(polls_do_not_count_as_slow_requests),
         cmocka_unit_test(line_says_who_asked_for_what_and_what_became_of_it),
         cmocka_unit_test(quiet_routes_are_quiet_unless_they_fail),
+        cmocka_unit_test(reads_polls_and_heartbeats_are_told_at_debug_alone),
+        cmocka_unit_test(reason_of_a_refusal_holds_no_worker_id_and_no_foreign_path),
         cmocka_unit_test(request_without_a_route_is_noted_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@
 
 static enum bw_code parse(const char *text, struct course_list *list, struct bw_error *error)
 {
-    return course_config_parse(text, strlen(text), list, error);
+    return course_config_parse(text, strlen(text), NULL, list, error);
 }
 
 static void courses_come_with_hashes_of_their_tokens(void **state)
@@ -75,8 +75,25 @@ static void file_that_is_not_there_is_named(void **state)
     (void)state;
     struct course_list list;
     struct bw_error error;
-    assert_int_equal(course_config_read("/nowhere/courses.json", &list, &error), BW_BAD_REQUEST);
+    assert_int_equal(course_config_read("/nowhere/courses.json", NULL, &list, &error),
+                     BW_BAD_REQUEST);
     assert_non_null(strstr(error.message, "--course-config /nowhere/courses.json: No such file"));
+}
+
+static void tokens_of_the_file_are_known_to_be_good(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"cs101\": {\"tokens\": [\"staff-token-1\"], \"query_tokens\": [\"student-token\"]}}";
+    struct known_tokens *known = known_tokens_new();
+    struct course_list list;
+    struct bw_error error;
+    assert_int_equal(course_config_parse(text, strlen(text), known, &list, &error), BW_OK);
+    assert_true(known_tokens_has(known, "staff-token-1"));
+    assert_true(known_tokens_has(known, "student-token"));
+    assert_false(known_tokens_has(known, "staff-token-2"));
+    course_list_clear(&list);
+    known_tokens_free(known);
 }
 
 int main(void)
@@ -86,6 +103,7 @@ int main(void)
         cmocka_unit_test(equal_tokens_have_unequal_hashes),
         cmocka_unit_test(what_does_not_fit_is_refused_and_no_token_is_shown),
         cmocka_unit_test(file_that_is_not_there_is_named),
+        cmocka_unit_test(tokens_of_the_file_are_known_to_be_good),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,7 +88,7 @@ static void another_method_is_told_which_there_are(void **state)
     (void)state;
     struct found found = find("PUT", "/v1/config/a/b");
     assert_null(found.pattern);
-    assert_string_equal(found.allowed, "GET, POST");
+    assert_string_equal(found.allowed, "GET, HEAD, POST");
 }
 
 static void runs_of_the_seed_protocol_keep_their_paths(void **state)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const struct route routes[] = {
-    {.method = "GET", .path = "/api/v1/job"},
+    {.method = "GET", .path = "/api/v1/job", .flags = ROUTE_UNSAFE},
     {.method = "POST", .path = "/api/v1/job/{id}"},
     {.method = "GET", .path = "/api/v1/run/{id}"},
     {.method = "POST", .path = "/api/v1/run/{id}"},
@@ -40,10 +40,19 @@ static void another_method_is_told_which_there_are(void **state)
 {
     (void)state;
     const char *id = "untouched";
-    assert_string_equal(find("PUT", "/api/v1/run/abc", &id), "GET, POST");
+    assert_string_equal(find("PUT", "/api/v1/run/abc", &id), "GET, HEAD, POST");
     assert_string_equal(find("HEAD", "/api/v1/job", &id), "GET");
     assert_string_equal(find("get", "/api/v1/job", &id), "GET");
     assert_string_equal(id, "untouched");
+}
+
+static void head_goes_where_get_only_reads(void **state)
+{
+    (void)state;
+    const char *id;
+    assert_string_equal(find("HEAD", "/api/v1/run/abc", &id), "/api/v1/run/{id}");
+    assert_string_equal(id, "abc");
+    assert_string_equal(find("HEAD", "/api/v1/run", &id), "POST");
 }
 
 static void paths_match_as_a_whole(void **state)
@@ -145,6 +154,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_path_is_found_by_its_method),
         cmocka_unit_test(another_method_is_told_which_there_are),
+        cmocka_unit_test(head_goes_where_get_only_reads),
         cmocka_unit_test(paths_match_as_a_whole),
         cmocka_unit_test(a_part_behind_the_id_belongs_to_runs_alone),
         cmocka_unit_test(each_row_can_be_found),

@@ -2,10 +2,19 @@
  * those link the real ones. */
 #define exchange_header fake_exchange_header
 #define exchange_request fake_exchange_request
+#define exchange_local_address fake_exchange_local_address
+#define exchange_retry_after fake_exchange_retry_after
 #define setting_store_agree fake_setting_store_agree
+#define run_store_has_any fake_run_store_has_any
+#define clock_boot_ms fake_clock_boot_ms
 
 #include "api/auth.c"
 #include "api/failure_limit.c"
+#include "api/host_check.c"
+#include "api/known_tokens.c"
+#include "api/run_key.c"
+/* behind the others, whose names its own would hide */
+#include "api/api_metrics.c"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,13 +23,37 @@
 #include <unistd.h>
 
 struct exchange {
-    const char *authorization;
+    const char *authorization, *host, *origin;
+    int retry_after_s;
     struct request request;
 };
 
+static int64_t now_ms;
+
+int64_t fake_clock_boot_ms(void)
+{
+    return now_ms;
+}
+
 const char *fake_exchange_header(const struct exchange *exchange, const char *name)
 {
+    if (strcasecmp(name, "host") == 0)
+        return exchange->host;
+    if (strcasecmp(name, "origin") == 0)
+        return exchange->origin;
     return strcasecmp(name, "authorization") == 0 ? exchange->authorization : NULL;
+}
+
+void fake_exchange_local_address(const struct exchange *exchange,
+                                 char address[EXCHANGE_ADDRESS_SIZE])
+{
+    (void)exchange;
+    snprintf(address, EXCHANGE_ADDRESS_SIZE, "198.51.100.9");
+}
+
+void fake_exchange_retry_after(struct exchange *exchange, int seconds)
+{
+    exchange->retry_after_s = seconds;
 }
 
 const struct request *fake_exchange_request(const struct exchange *exchange)
@@ -31,8 +64,16 @@ const struct request *fake_exchange_request(const struct exchange *exchange)
 static struct {
     bool is_away;
     unsigned asked;
-    char cluster[SETTING_SIZE], internal[SETTING_SIZE];
+    bool has_runs;
+    char cluster[SETTING_SIZE], internal[SETTING_SIZE], run_key[SETTING_SIZE];
 } fake_settings;
+
+enum bw_code fake_run_store_has_any(struct run_store *store, bool *has_any, struct bw_error *error)
+{
+    (void)store;
+    *has_any = fake_settings.has_runs;
+    return fake_settings.is_away ? bw_fail(error, BW_UNAVAILABLE, "away") : BW_OK;
+}
 
 enum bw_code fake_setting_store_agree(struct setting_store *store, const char *name,
                                       const char *proposed, char value[SETTING_SIZE], bool *is_new,
@@ -41,7 +82,10 @@ enum bw_code fake_setting_store_agree(struct setting_store *store, const char *n
     (void)store;
     char *kept = strcmp(name, "cluster_token") == 0 ? fake_settings.cluster
                                                     : fake_settings.internal;
-    fake_settings.asked++;
+    if (strcmp(name, "run_key") == 0)
+        kept = fake_settings.run_key;
+    else
+        fake_settings.asked++;
     if (fake_settings.is_away)
         return bw_fail(error, BW_UNAVAILABLE, "away");
     *is_new = kept[0] == '\0';
@@ -61,12 +105,31 @@ static struct api_options given(const char *address, const char *client_token)
                                 .internal_token = "the-internal-token"};
 }
 
+static struct api api;
+
+static enum bw_code try_to_open(const struct api_options *options, struct auth_keys **keys)
+{
+    struct auth_keys *opened = NULL;
+    api.options = options;
+    assert_int_equal(auth_open(&api, &opened, &error), BW_OK);
+    enum bw_code code = auth_learn(opened, &error);
+    if (code == BW_OK)
+        *keys = opened;
+    else
+        auth_close(opened);
+    return code;
+}
+
 static struct auth_keys *open_keys(struct api_options options)
 {
     struct auth_keys *keys = NULL;
-    assert_int_equal(auth_open(&options, NULL, &keys, &error), BW_OK);
-    assert_int_equal(auth_learn(keys, &error), BW_OK);
+    assert_int_equal(try_to_open(&options, &keys), BW_OK);
     return keys;
+}
+
+static int64_t judged(void)
+{
+    return metric_read(api.metrics, API_TOKENS_JUDGED);
 }
 
 static struct exchange from(const char *address, const char *authorization)
@@ -86,7 +149,18 @@ static int reset(void **state)
 {
     (void)state;
     memset(&fake_settings, 0, sizeof fake_settings);
+    metrics_free(api.metrics);
+    known_tokens_free(api.known_tokens);
+    api.metrics = api_metrics_new();
+    api.known_tokens = known_tokens_new();
+    now_ms = 1000000;
     return 0;
+}
+
+static enum bw_code register_from(struct auth_keys *keys, const char *token, const char *address)
+{
+    struct exchange exchange = from(address, NULL);
+    return auth_cluster(keys, &exchange, token, &error);
 }
 
 static void clients_are_let_in_on_loopback(void **state)
@@ -150,31 +224,215 @@ static void only_the_cluster_token_registers(void **state)
 {
     (void)state;
     struct auth_keys *keys = open_keys(given("127.0.0.1", NULL));
-    assert_int_equal(auth_cluster(keys, "the-cluster-token", "192.0.2.1", &error), BW_OK);
-    assert_int_equal(auth_cluster(keys, "the-internal-token", "192.0.2.1", &error), BW_BAD_REQUEST);
+    assert_int_equal(register_from(keys, "the-cluster-token", "192.0.2.1"), BW_OK);
+    assert_int_equal(register_from(keys, "the-internal-token", "192.0.2.1"), BW_BAD_REQUEST);
     assert_string_equal(error.message, "the cluster token is wrong");
-    assert_int_equal(auth_cluster(keys, "", "192.0.2.1", &error), BW_BAD_REQUEST);
-    assert_int_equal(auth_cluster(keys, NULL, "192.0.2.1", &error), BW_BAD_REQUEST);
+    assert_int_equal(register_from(keys, "", "192.0.2.1"), BW_BAD_REQUEST);
+    assert_int_equal(register_from(keys, NULL, "192.0.2.1"), BW_BAD_REQUEST);
     assert_string_equal(error.message, "argument 'token' is missing");
     auth_close(keys);
 }
 
-static void guessers_are_slowed_down_and_the_right_token_still_passes(void **state)
+/* Uses up the limit of an address. */
+static void guess_from(struct auth_keys *keys, const char *address)
+{
+    char token[32];
+    for (int i = 0; i < FAILURE_LIMIT; i++) {
+        snprintf(token, sizeof token, "%d-guess", 1000 + i);
+        assert_int_equal(register_from(keys, token, address), BW_BAD_REQUEST);
+    }
+}
+
+static void after_too_many_wrong_tokens_none_is_judged(void **state)
 {
     (void)state;
     struct auth_keys *keys = open_keys(given("0.0.0.0", "the-client-token"));
-    char token[32];
-    unsigned too_many = 0;
-    for (int i = 0; i < 1000; i++) {
-        snprintf(token, sizeof token, "guess-%d", i);
-        too_many += auth_cluster(keys, token, "192.0.2.1", &error) == BW_TOO_MANY;
-    }
-    assert_int_equal(too_many, 1000 - FAILURE_LIMIT);
-    assert_int_equal(auth_cluster(keys, "the-cluster-token", "192.0.2.1", &error), BW_OK);
+    struct exchange course = from("192.0.2.1", NULL), callback = from("192.0.2.1", "Bearer wrong"),
+                    guess = from("192.0.2.1", NULL);
+    guess_from(keys, "192.0.2.1");
+    assert_int_equal(judged(), FAILURE_LIMIT);
+    now_ms += 18500;
+    assert_int_equal(auth_cluster(keys, &guess, "yet-another", &error), BW_TOO_MANY);
+    assert_string_equal(error.message, "too many wrong tokens: try again in 42 seconds");
+    assert_int_equal(guess.retry_after_s, 42);
     assert_int_equal(ask_client(keys, "Bearer wrong"), BW_TOO_MANY);
-    assert_int_equal(ask_client(keys, "Bearer the-client-token"), BW_OK);
-    assert_int_equal(auth_cluster(keys, NULL, "192.0.2.1", &error), BW_BAD_REQUEST);
+    assert_int_equal(auth_course_cluster(keys, &course, "wrong", &error), BW_TOO_MANY);
+    assert_int_equal(auth_admit_token(keys, &course, "wrong", &error), BW_TOO_MANY);
+    assert_int_equal(auth_internal(keys, &callback, &error), BW_TOO_MANY);
+    assert_int_equal(judged(), FAILURE_LIMIT);
+    assert_int_equal(metric_read(api.metrics, API_CREDENTIALS_UNJUDGED), 5);
+    assert_int_equal(register_from(keys, "wrong", "192.0.2.2"), BW_BAD_REQUEST);
     auth_close(keys);
+}
+
+static void tokens_known_in_clear_pass_beside_a_guesser(void **state)
+{
+    (void)state;
+    struct auth_keys *keys = open_keys(given("0.0.0.0", "the-client-token"));
+    struct exchange callback = from("192.0.2.1", "Bearer the-internal-token");
+    guess_from(keys, "192.0.2.1");
+    assert_int_equal(register_from(keys, "the-cluster-token", "192.0.2.1"), BW_OK);
+    assert_int_equal(ask_client(keys, "Bearer the-client-token"), BW_OK);
+    assert_int_equal(auth_internal(keys, &callback, &error), BW_OK);
+    assert_int_equal(register_from(keys, NULL, "192.0.2.1"), BW_BAD_REQUEST);
+    assert_int_equal(ask_client(keys, "Bearer the-cluster-token"), BW_UNAUTHORIZED);
+    auth_close(keys);
+}
+
+/* A replica that knows only the hash of a token, which another one made. */
+static struct auth_keys *open_with_hash_of(const char *token)
+{
+    struct token_hash hash;
+    struct api_options options = given("0.0.0.0", NULL);
+    options.cluster_token = NULL;
+    token_hash_make(token, &hash);
+    token_hash_format(&hash, fake_settings.cluster);
+    return open_keys(options);
+}
+
+static void good_token_that_was_never_seen_waits_for_the_end_of_the_window(void **state)
+{
+    (void)state;
+    struct auth_keys *keys = open_with_hash_of("good");
+    guess_from(keys, "192.0.2.1");
+    assert_int_equal(register_from(keys, "good", "192.0.2.1"), BW_TOO_MANY);
+    now_ms += FAILURE_WINDOW_MS;
+    assert_int_equal(register_from(keys, "good", "192.0.2.1"), BW_OK);
+    auth_close(keys);
+}
+
+static void token_that_has_passed_once_passes_beside_a_guesser(void **state)
+{
+    (void)state;
+    struct auth_keys *keys = open_with_hash_of("good");
+    assert_int_equal(register_from(keys, "good", "192.0.2.1"), BW_OK);
+    guess_from(keys, "192.0.2.1");
+    assert_int_equal(register_from(keys, "good", "192.0.2.1"), BW_OK);
+    assert_int_equal(register_from(keys, "bad", "192.0.2.1"), BW_TOO_MANY);
+    auth_close(keys);
+}
+
+static void worker_ids_that_nobody_has_are_not_looked_up_for_ever(void **state)
+{
+    (void)state;
+    struct auth_keys *keys = open_keys(given("127.0.0.1", NULL));
+    struct exchange guesser = from("192.0.2.1", NULL), other = from("192.0.2.2", NULL);
+    for (int i = 0; i < UNKNOWN_WORKER_LIMIT; i++) {
+        assert_int_equal(auth_admit_worker(keys, &guesser, &error), BW_OK);
+        auth_note_unknown_worker(keys, &guesser);
+    }
+    assert_int_equal(auth_admit_worker(keys, &guesser, &error), BW_TOO_MANY);
+    assert_int_equal(guesser.retry_after_s, FAILURE_WINDOW_MS / 1000);
+    assert_int_equal(auth_admit_worker(keys, &other, &error), BW_OK);
+    assert_int_equal(register_from(keys, "the-cluster-token", "192.0.2.1"), BW_OK);
+    now_ms += FAILURE_WINDOW_MS;
+    assert_int_equal(auth_admit_worker(keys, &guesser, &error), BW_OK);
+    auth_close(keys);
+}
+
+static enum bw_code ask_page(struct auth_keys *keys, const char *host, const char *origin,
+                             const char *authorization)
+{
+    struct exchange exchange = from("127.0.0.1", authorization);
+    exchange.host = host;
+    exchange.origin = origin;
+    return auth_client(keys, &exchange, &error);
+}
+
+static void open_endpoints_serve_their_own_names_alone(void **state)
+{
+    (void)state;
+    struct api_options options = given("127.0.0.1", NULL);
+    options.allowed_hosts = "grading.example.edu";
+    struct auth_keys *keys = open_keys(options);
+    assert_int_equal(ask_page(keys, "127.0.0.1:1470", NULL, NULL), BW_OK);
+    assert_int_equal(ask_page(keys, "localhost:1470", "http://localhost:1470", NULL), BW_OK);
+    assert_int_equal(ask_page(keys, "198.51.100.9:1470", NULL, NULL), BW_OK);
+    assert_int_equal(ask_page(keys, "GRADING.example.edu", "https://grading.example.edu", NULL),
+                     BW_OK);
+    assert_int_equal(ask_page(keys, "evil.example:1470", NULL, NULL), BW_FORBIDDEN);
+    assert_non_null(strstr(error.message, "--allowed-host"));
+    assert_int_equal(ask_page(keys, "localhost", "http://evil.example", NULL), BW_FORBIDDEN);
+    assert_non_null(strstr(error.message, "--allowed-host"));
+    assert_int_equal(ask_page(keys, "localhost", "null", NULL), BW_FORBIDDEN);
+    assert_int_equal(ask_page(keys, "localhost", "", NULL), BW_FORBIDDEN);
+    auth_close(keys);
+    options = given("0.0.0.0", NULL);
+    options.anonymous_clients = true;
+    keys = open_keys(options);
+    assert_int_equal(ask_page(keys, "evil.example", NULL, NULL), BW_FORBIDDEN);
+    assert_int_equal(ask_page(keys, "evil.example", NULL, "Bearer x"), BW_FORBIDDEN);
+    auth_close(keys);
+}
+
+static void client_token_needs_no_name(void **state)
+{
+    (void)state;
+    struct auth_keys *keys = open_keys(given("127.0.0.1", "the-client-token"));
+    assert_int_equal(ask_page(keys, "evil.example", NULL, "Bearer the-client-token"), BW_OK);
+    assert_int_equal(ask_page(keys, "evil.example", NULL, "Bearer wrong"), BW_FORBIDDEN);
+    assert_int_equal(ask_page(keys, "localhost", NULL, "Bearer wrong"), BW_OK);
+    auth_close(keys);
+    keys = open_keys(given("0.0.0.0", "the-client-token"));
+    assert_int_equal(ask_page(keys, "any.example", "http://any.example", "Bearer the-client-token"),
+                     BW_OK);
+    auth_close(keys);
+}
+
+static void scheme_may_be_written_in_any_case(void **state)
+{
+    (void)state;
+    static const char *const headers[] = {"Bearer abc", "bearer abc", "BEARER abc"};
+    static const char *const bad[] = {NULL,         "",          "bearer", "bearer ",
+                                      "bearer a b", "bearer  a", "a"};
+    const char *token;
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+        struct exchange exchange = from("192.0.2.1", headers[i]);
+        assert_int_equal(auth_course_token(&exchange, &token, &error), BW_OK);
+        assert_string_equal(token, "abc");
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct exchange exchange = from("192.0.2.1", bad[i]);
+        assert_int_equal(auth_course_token(&exchange, &token, &error), BW_UNAUTHORIZED);
+    }
+}
+
+static void ids_from_keys_are_alike_at_every_replica_and_in_no_other_cluster(void **state)
+{
+    (void)state;
+    char one[RUN_ID_SIZE], other[RUN_ID_SIZE], plain[RUN_ID_SIZE];
+    struct auth_keys *first = open_keys(given("127.0.0.1", NULL)),
+                     *second = open_keys(given("127.0.0.1", NULL));
+    run_key_id(auth_run_key(first), "cs101", "night-1", one);
+    run_key_id(auth_run_key(second), "cs101", "night-1", other);
+    run_key_plain_id("cs101", "night-1", plain);
+    assert_string_equal(one, other);
+    assert_true(is_hex_id(one, RUN_ID_LENGTH));
+    assert_string_not_equal(one, plain);
+    assert_false(auth_run_key(first)->has_plain);
+    auth_close(first);
+    auth_close(second);
+    fake_settings.run_key[0] = '\0';
+    fake_settings.has_runs = true;
+    first = open_keys(given("127.0.0.1", NULL));
+    run_key_id(auth_run_key(first), "cs101", "night-1", other);
+    assert_string_not_equal(one, other);
+    assert_true(auth_run_key(first)->has_plain);
+    fake_settings.has_runs = false;
+    second = open_keys(given("127.0.0.1", NULL));
+    assert_true(auth_run_key(second)->has_plain);
+    auth_close(first);
+    auth_close(second);
+}
+
+static void key_of_run_ids_must_be_readable(void **state)
+{
+    (void)state;
+    struct api_options options = given("127.0.0.1", NULL);
+    struct auth_keys *keys = NULL;
+    snprintf(fake_settings.run_key, sizeof fake_settings.run_key, "not a key");
+    assert_int_equal(try_to_open(&options, &keys), BW_INTERNAL);
+    assert_null(keys);
 }
 
 static void callbacks_need_the_internal_token(void **state)
@@ -204,9 +462,9 @@ static void second_tokens_are_valid_besides(void **state)
     assert_int_equal(ask_client(keys, "Bearer the-client-token"), BW_OK);
     assert_int_equal(ask_client(keys, "Bearer second-client"), BW_OK);
     assert_int_equal(ask_client(keys, "Bearer second-cluster"), BW_UNAUTHORIZED);
-    assert_int_equal(auth_cluster(keys, "the-cluster-token", "192.0.2.1", &error), BW_OK);
-    assert_int_equal(auth_cluster(keys, "second-cluster", "192.0.2.1", &error), BW_OK);
-    assert_int_equal(auth_cluster(keys, "second-client", "192.0.2.1", &error), BW_BAD_REQUEST);
+    assert_int_equal(register_from(keys, "the-cluster-token", "192.0.2.1"), BW_OK);
+    assert_int_equal(register_from(keys, "second-cluster", "192.0.2.1"), BW_OK);
+    assert_int_equal(register_from(keys, "second-client", "192.0.2.1"), BW_BAD_REQUEST);
     assert_int_equal(auth_internal(keys, &current, &error), BW_OK);
     assert_int_equal(auth_internal(keys, &second, &error), BW_OK);
     assert_int_equal(auth_internal(keys, &other, &error), BW_UNAUTHORIZED);
@@ -226,7 +484,6 @@ static void second_client_token_alone_opens_nothing(void **state)
 static void database_is_not_asked_for_tokens_that_are_given(void **state)
 {
     (void)state;
-    fake_settings.is_away = true;
     auth_close(open_keys(given("127.0.0.1", NULL)));
     assert_int_equal(fake_settings.asked, 0);
 }
@@ -261,9 +518,9 @@ static void made_cluster_token_is_shown_once_and_kept_as_a_hash(void **state)
     snprintf(made, sizeof made, "%s", token + 1);
     assert_int_equal(strlen(made), MADE_TOKEN_SIZE - 1);
     assert_null(strstr(fake_settings.cluster, made));
-    assert_int_equal(auth_cluster(first, made, "192.0.2.1", &error), BW_OK);
+    assert_int_equal(register_from(first, made, "192.0.2.1"), BW_OK);
     assert_string_equal(printed_by_opening(&second), "");
-    assert_int_equal(auth_cluster(second, made, "192.0.2.1", &error), BW_OK);
+    assert_int_equal(register_from(second, made, "192.0.2.1"), BW_OK);
     auth_close(first);
     auth_close(second);
 }
@@ -275,16 +532,13 @@ static void tokens_that_the_database_keeps_must_be_there_and_readable(void **sta
     struct auth_keys *keys = NULL;
     options.cluster_token = NULL;
     snprintf(fake_settings.cluster, sizeof fake_settings.cluster, "not a hash");
-    assert_int_equal(auth_open(&options, NULL, &keys, &error), BW_OK);
-    assert_int_equal(auth_learn(keys, &error), BW_INTERNAL);
+    assert_int_equal(try_to_open(&options, &keys), BW_INTERNAL);
     fake_settings.is_away = true;
-    assert_int_equal(auth_learn(keys, &error), BW_UNAVAILABLE);
-    auth_close(keys);
+    assert_int_equal(try_to_open(&options, &keys), BW_UNAVAILABLE);
     options = given("127.0.0.1", NULL);
     options.internal_token = NULL;
-    assert_int_equal(auth_open(&options, NULL, &keys, &error), BW_OK);
-    assert_int_equal(auth_learn(keys, &error), BW_UNAVAILABLE);
-    auth_close(keys);
+    assert_int_equal(try_to_open(&options, &keys), BW_UNAVAILABLE);
+    assert_null(keys);
 }
 
 static void until_a_token_is_learned_what_needs_it_is_unavailable_and_nothing_else(void **state)
@@ -295,17 +549,19 @@ static void until_a_token_is_learned_what_needs_it_is_unavailable_and_nothing_el
     struct exchange right = from("127.0.0.1", "Bearer the-internal-token");
     struct exchange client = from("127.0.0.1", "Bearer the-client-token");
     options.cluster_token = NULL;
-    assert_int_equal(auth_open(&options, NULL, &keys, &error), BW_OK);
-    assert_int_equal(auth_cluster(keys, "anything", "127.0.0.1", &error), BW_UNAVAILABLE);
-    assert_int_equal(auth_course_cluster(keys, "anything", "127.0.0.1", &error), BW_UNAVAILABLE);
+    api.options = &options;
+    assert_int_equal(auth_open(&api, &keys, &error), BW_OK);
+    assert_int_equal(auth_cluster(keys, &right, "anything", &error), BW_UNAVAILABLE);
+    assert_int_equal(auth_course_cluster(keys, &right, "anything", &error), BW_UNAVAILABLE);
     assert_int_equal(auth_internal(keys, &right, &error), BW_OK);
     assert_int_equal(auth_client(keys, &client, &error), BW_OK);
+    assert_null(auth_run_key(keys));
     auth_close(keys);
     options = given("192.0.2.7", "the-client-token");
     options.internal_token = NULL;
-    assert_int_equal(auth_open(&options, NULL, &keys, &error), BW_OK);
+    assert_int_equal(auth_open(&api, &keys, &error), BW_OK);
     assert_int_equal(auth_internal(keys, &right, &error), BW_UNAVAILABLE);
-    assert_int_equal(auth_cluster(keys, "the-cluster-token", "127.0.0.1", &error), BW_OK);
+    assert_int_equal(auth_cluster(keys, &right, "the-cluster-token", &error), BW_OK);
     auth_close(keys);
 }
 
@@ -330,7 +586,18 @@ int main(void)
         cmocka_unit_test_setup(without_a_token_nobody_is_let_in_beyond_loopback, reset),
         cmocka_unit_test_setup(anonymous_clients_are_let_in_if_the_operator_says_so, reset),
         cmocka_unit_test_setup(only_the_cluster_token_registers, reset),
-        cmocka_unit_test_setup(guessers_are_slowed_down_and_the_right_token_still_passes, reset),
+        cmocka_unit_test_setup(after_too_many_wrong_tokens_none_is_judged, reset),
+        cmocka_unit_test_setup(tokens_known_in_clear_pass_beside_a_guesser, reset),
+        cmocka_unit_test_setup(good_token_that_was_never_seen_waits_for_the_end_of_the_window,
+                               reset),
+        cmocka_unit_test_setup(token_that_has_passed_once_passes_beside_a_guesser, reset),
+        cmocka_unit_test_setup(worker_ids_that_nobody_has_are_not_looked_up_for_ever, reset),
+        cmocka_unit_test_setup(open_endpoints_serve_their_own_names_alone, reset),
+        cmocka_unit_test_setup(client_token_needs_no_name, reset),
+        cmocka_unit_test_setup(scheme_may_be_written_in_any_case, reset),
+        cmocka_unit_test_setup(ids_from_keys_are_alike_at_every_replica_and_in_no_other_cluster,
+                               reset),
+        cmocka_unit_test_setup(key_of_run_ids_must_be_readable, reset),
         cmocka_unit_test_setup(callbacks_need_the_internal_token, reset),
         cmocka_unit_test_setup(second_tokens_are_valid_besides, reset),
         cmocka_unit_test_setup(second_client_token_alone_opens_nothing, reset),

@@ -35,7 +35,8 @@ static void fields_are_written_as_key_and_value(void **state)
     char line[LINE];
     FORMAT(TEXT, line, "run started", log_text("run_id", "ab12"), log_number("students", -3),
            log_text("name", "two words"));
-    assert_string_equal(line, "info \"run started\" run_id=ab12 students=-3 name=\"two words\"");
+    assert_string_equal(
+        line, "level=info event=\"run started\" run_id=ab12 students=-3 name=\"two words\"");
 }
 
 static void json_has_level_event_and_typed_fields(void **state)

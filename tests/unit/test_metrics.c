@@ -4,8 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include "version.h"
 
 static const struct metric_row rows[] = {
     {"x_total", "status=\"2xx\"", METRIC_COUNTER, "Counts"},
@@ -47,11 +51,38 @@ static void histogram_is_cumulative_and_in_seconds(void **state)
     metrics_free(metrics);
 }
 
+static void process_and_build_are_told_of(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"process_cpu_seconds_total",
+                                        "process_resident_memory_bytes",
+                                        "process_virtual_memory_bytes",
+                                        "process_open_fds",
+                                        "process_max_fds",
+                                        "process_start_time_seconds"};
+    struct metrics *metrics = metrics_new(rows, sizeof rows / sizeof *rows);
+    char *text = metrics_text(metrics), line[128];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(line, sizeof line, "\n%s ", names[i]);
+        const char *at = strstr(text, line);
+        assert_non_null(at);
+        assert_true(strtod(at + strlen(line), NULL) > 0);
+    }
+    const char *started = strstr(text, "\nprocess_start_time_seconds ");
+    double age = (double)time(NULL) - strtod(strchr(started + 1, ' '), NULL);
+    assert_true(age > -3 && age < 600);
+    assert_non_null(
+        strstr(text, "\nbroadway_build_info{version=\"" BROADWAY_VERSION "\",revision=\""));
+    free(text);
+    metrics_free(metrics);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_one_name_share_their_help),
         cmocka_unit_test(histogram_is_cumulative_and_in_seconds),
+        cmocka_unit_test(process_and_build_are_told_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,6 +74,22 @@ static void hash_survives_being_text(void **state)
     assert_false(token_hash_parse("a plain token", &read));
 }
 
+static void keyed_digest_depends_on_key_and_on_each_part(void **state)
+{
+    (void)state;
+    char one[SHA256_TEXT_SIZE], other[SHA256_TEXT_SIZE];
+    const struct digest_part parts[] = {{"ab", 2}, {"c", 1}}, moved[] = {{"a", 1}, {"bc", 2}};
+    secret_keyed_digest("key", parts, 2, one);
+    secret_keyed_digest("key", parts, 2, other);
+    assert_string_equal(one, other);
+    secret_keyed_digest("other key", parts, 2, other);
+    assert_string_not_equal(one, other);
+    secret_keyed_digest("key", moved, 2, other);
+    assert_string_not_equal(one, other);
+    secret_digest(parts, 2, other);
+    assert_string_not_equal(one, other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -82,6 +98,7 @@ int main(void)
         cmocka_unit_test(digests_of_parts_differ_from_those_of_their_sum),
         cmocka_unit_test(only_the_token_itself_matches_its_hash),
         cmocka_unit_test(same_token_is_kept_differently_each_time),
+        cmocka_unit_test(keyed_digest_depends_on_key_and_on_each_part),
         cmocka_unit_test(hash_survives_being_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
