@@ -196,8 +196,8 @@ static enum bw_code write_end(const struct run_status *status, struct text_buffe
     write_member(text, "started_at", date_answer(run->started_ms));
     write_member(text, "finished_at", date_answer(finished_date(status)));
     write_member(text, "progress", progress_answer(status));
-    write_member(text, "waiting_for",
-                 status->waiting_for == NULL ? json_null() : json_string(status->waiting_for));
+    if (status->waiting_for != NULL)
+        write_member(text, "waiting_for", json_string(status->waiting_for));
     text_buffer_add_text(text, "}");
     return code;
 }

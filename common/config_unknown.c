@@ -13,6 +13,7 @@ enum { NAME_SIZE = 80, CLOSE_ENOUGH = 2 };
 /* The options of both binaries, so that one file of variables does for both; and what scripts,
  * samples and tests read. A test holds this against what --help lists. */
 static const char *const known[] = {
+    "ALLOWED_HOST",
     "ALLOW_PRIVILEGED",
     "ANONYMOUS_CLIENTS",
     "BIND_ADDRESS",
@@ -34,8 +35,11 @@ static const char *const known[] = {
     "MAX_ATTEMPTS",
     "MAX_BODY_BYTES",
     "MAX_CONNECTIONS",
+    "MAX_CONNECTIONS_PER_ADDRESS",
+    "MAX_JOB_BYTES",
     "MAX_LOG_BYTES",
     "MAX_RESULT_BYTES",
+    "MAX_RUN_BYTES",
     "METRICS_BIND_ADDRESS",
     "METRICS_PORT",
     "MONGODB_DATABASE",
