@@ -487,6 +487,20 @@ static enum MHD_Result refuse_large_head(struct front *front, struct exchange *e
     return MHD_NO;
 }
 
+/* From now on it counts as in flight. */
+static void note_sender(struct front *front, struct exchange *exchange, const char *method)
+{
+    const char *given_id = exchange_header(exchange, REQUEST_ID_HEADER);
+    exchange->is_begun = true;
+    atomic_fetch_add(&front->in_flight, 1);
+    exchange->request.method = method;
+    if (request_id_is_sound(given_id))
+        exchange->request.given_id = given_id;
+    read_address(exchange->connection, exchange->request.address);
+    exchange->fd = MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
+                       ->connect_fd;
+}
+
 /* A refusal without a body behind it waits for the second call: an answer to the first one ends the
  * connection. With one, or when it is in doubt where the request ends, that is just what is wanted.
  */
@@ -495,15 +509,7 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
 {
     struct bw_error error = {""};
     struct framing framing = {.length = 0};
-    exchange->is_begun = true;
-    atomic_fetch_add(&front->in_flight, 1);
-    exchange->request.method = method;
-    const char *given_id = exchange_header(exchange, REQUEST_ID_HEADER);
-    if (request_id_is_sound(given_id))
-        exchange->request.given_id = given_id;
-    read_address(exchange->connection, exchange->request.address);
-    exchange->fd = MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
-                       ->connect_fd;
+    note_sender(front, exchange, method);
     if (!admission_leaves_room(exchange->connection, FRONT_CONNECTION_BYTES))
         return refuse_large_head(front, exchange);
     const struct request_line line = {.method = method,
