@@ -56,12 +56,12 @@ def test_a_replica_is_alive_and_ready(internal):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-@pytest.mark.parametrize("method", ["POST", "HEAD", "DELETE"])
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
 def test_another_method_than_get_is_405_there_and_at_the_scheduler(internal, scheduler, method, path):
     for api in (internal, scheduler):
         answer = api.request(method, path)
-        assert answer.status_code == 405 and answer.headers["allow"] == "GET"
-        assert method == "HEAD" or "GET" in answer.json()["error"]
+        assert answer.status_code == 405 and answer.headers["allow"] in ("GET", "GET, HEAD")
+        assert "GET" in answer.json()["error"]
     assert scheduler.request(method, path + "x").status_code == 404
 
 
