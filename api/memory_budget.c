@@ -13,8 +13,10 @@
 
 enum {
     MIB = 1024 * 1024,
-    TRIM_LEAST = 16 * MIB, /* a peak below that leaves nothing worth looking for */
-    TRIM_PAUSE_MS = 500    /* the memory is freed a moment after it is given back */
+    TRIM_LEAST = 16 * MIB,  /* a peak below that leaves nothing worth looking for */
+    TRIM_PAUSE_MS = 500,    /* the memory is freed a moment after it is given back */
+    MAPPED_LEAST = MIB / 2, /* from this size on memory is mapped, and unmapped when it is freed */
+    TOP_MOST = MIB          /* free memory that an arena keeps at its end */
 };
 
 struct memory_address {
@@ -43,6 +45,14 @@ static const struct {
 };
 
 /* ---- Returning memory to the system ---- */
+
+/* By itself the allocator raises both limits to 32 and 64 MiB when a large body is freed. Then
+ * later bodies lie in arenas, and malloc_trim leaves what is free at an arena's end. */
+static void budget_tune_allocator(void)
+{
+    mallopt(M_MMAP_THRESHOLD, MAPPED_LEAST);
+    mallopt(M_TRIM_THRESHOLD, TOP_MOST);
+}
 
 static size_t budget_total(const struct memory_budget *budget)
 {
@@ -91,9 +101,11 @@ static void budget_free(struct memory_budget *budget)
 
 enum bw_code memory_budget_open(struct memory_budget **budget, struct bw_error *error)
 {
+    static pthread_once_t is_tuned = PTHREAD_ONCE_INIT;
     struct memory_budget *self = calloc(1, sizeof *self);
     if (self == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
+    pthread_once(&is_tuned, budget_tune_allocator);
     pthread_mutex_init(&self->mutex, NULL);
     clock_condition_init(&self->changed);
     if (pthread_create(&self->thread, NULL, budget_run, self) != 0) {

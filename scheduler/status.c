@@ -4,167 +4,87 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <ulfius.h>
 
 #include "common/config.h"
 #include "common/port.h"
-
-enum { IDLE_SECONDS = 30, CONNECTIONS = 256 /* each is a thread */ };
+#include "scheduler/status_server.h"
 
 struct status {
-    struct _u_instance instance;
+    struct status_server *server;
     const struct metrics *metrics;
     pthread_mutex_t mutex; /* guards what follows */
     bool is_ready;
     char *json;
 };
 
-static int serve_metrics(const struct _u_request *request, struct _u_response *response,
-                         void *context)
+static const char json_type[] = "application/json";
+
+static struct status_answer serve_metrics(struct status *status)
 {
-    (void)request;
-    struct status *status = context;
-    char *text = metrics_text(status->metrics);
-    ulfius_set_string_body_response(response, 200, text);
-    u_map_put(response->map_header, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-    free(text);
-    return U_CALLBACK_COMPLETE;
+    return (struct status_answer){.status = 200,
+                                  .type = "text/plain; version=0.0.4; charset=utf-8",
+                                  .body = metrics_text(status->metrics)};
 }
 
-static int serve_health(const struct _u_request *request, struct _u_response *response,
-                        void *context)
+static struct status_answer serve_health(struct status *status)
 {
-    (void)request, (void)context;
-    ulfius_set_string_body_response(response, 200, "{\"status\":\"ok\"}");
-    u_map_put(response->map_header, "Content-Type", "application/json");
-    return U_CALLBACK_COMPLETE;
+    (void)status;
+    return (struct status_answer){
+        .status = 200, .type = json_type, .body = strdup("{\"status\":\"ok\"}")};
 }
 
-static int serve_ready(const struct _u_request *request, struct _u_response *response,
-                       void *context)
+static struct status_answer serve_ready(struct status *status)
 {
-    (void)request;
-    struct status *status = context;
     pthread_mutex_lock(&status->mutex);
-    ulfius_set_string_body_response(response, status->is_ready ? 200 : 503,
-                                    status->json != NULL ? status->json : "{}");
+    struct status_answer answer = {.status = status->is_ready ? 200 : 503,
+                                   .type = json_type,
+                                   .body = strdup(status->json != NULL ? status->json : "{}")};
     pthread_mutex_unlock(&status->mutex);
-    u_map_put(response->map_header, "Content-Type", "application/json");
-    return U_CALLBACK_COMPLETE;
+    return answer;
 }
 
-static const char *const paths[] = {"/metrics", "/healthz", "/readyz"};
+static const struct {
+    const char *path;
+    struct status_answer (*serve)(struct status *status);
+} paths[] = {{"/metrics", serve_metrics}, {"/healthz", serve_health}, {"/readyz", serve_ready}};
 
-static bool is_known(const char *path)
+static struct status_answer refuse_path(void)
 {
-    for (size_t i = 0; path != NULL && i < sizeof paths / sizeof *paths; i++)
-        if (strcmp(path, paths[i]) == 0)
-            return true;
-    return false;
+    return (struct status_answer){.status = 404,
+                                  .type = json_type,
+                                  .body = strdup("{\"error\":\"there is nothing at this path\"}")};
 }
 
-static int serve_nothing(const struct _u_request *request, struct _u_response *response,
-                         void *context)
+static struct status_answer refuse_method(void)
 {
-    (void)context;
-    bool is_method = is_known(request->url_path);
-    ulfius_set_string_body_response(
-        response, is_method ? 405 : 404,
-        is_method ? "{\"error\":\"this path takes only the methods GET and HEAD\"}"
-                  : "{\"error\":\"there is nothing at this path\"}");
-    if (is_method)
-        u_map_put(response->map_header, "Allow", "GET, HEAD");
-    u_map_put(response->map_header, "Content-Type", "application/json");
-    return U_CALLBACK_COMPLETE;
+    return (struct status_answer){
+        .status = 405,
+        .type = json_type,
+        .allow = "GET, HEAD",
+        .body = strdup("{\"error\":\"this path takes only the methods GET and HEAD\"}")};
 }
 
-/* ---- What the library refuses by itself ----
- *
- * A query that does not fit into a connection's memory makes the library give the connection up
- * without ending its request. No path here takes a query: it is emptied in the library's buffer
- * before it is parsed. A request that is given up all the same is ended with its connection. */
-
-/* What ulfius keeps for the request of a connection; NULL: none. */
-struct status_connection {
-    void *request;
-};
-
-static struct status_connection *status_connection_of(struct MHD_Connection *connection)
+/* On the server's thread. */
+static struct status_answer status_answer(void *context, const char *method, const char *path)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-        connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info != NULL ? info->socket_context : NULL;
-}
-
-static void *status_begin_request(void *context, const char *uri, struct MHD_Connection *connection)
-{
-    struct status_connection *peer = status_connection_of(connection);
-    char *query = strchr((char *)(uintptr_t)uri, '?');
-    if (query != NULL && query[1] != '\0')
-        query[1] = '\0';
-    void *request = ulfius_uri_logger(context, uri);
-    if (peer != NULL)
-        peer->request = request;
-    return request;
-}
-
-static void status_end_request(void *context, struct MHD_Connection *connection, void **request,
-                               enum MHD_RequestTerminationCode code)
-{
-    struct status_connection *peer = status_connection_of(connection);
-    if (peer != NULL)
-        peer->request = NULL;
-    mhd_request_completed(context, connection, request, code);
-}
-
-static void status_note_connection(void *context, struct MHD_Connection *connection,
-                                   void **socket_context, enum MHD_ConnectionNotificationCode code)
-{
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *socket_context = calloc(1, sizeof(struct status_connection));
-        return;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        if (strcmp(path, paths[i].path) != 0)
+            continue;
+        bool is_read = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+        return is_read ? paths[i].serve(context) : refuse_method();
     }
-    struct status_connection *peer = *socket_context;
-    if (peer != NULL && peer->request != NULL)
-        mhd_request_completed(context, connection, &peer->request,
-                              MHD_REQUEST_TERMINATED_WITH_ERROR);
-    free(peer);
-    *socket_context = NULL;
-}
-
-static int start(struct status *status, const struct sockaddr_in *where)
-{
-    struct _u_instance *instance = &status->instance;
-    instance->allowed_post_processor = U_POST_PROCESS_NONE;
-    struct MHD_OptionItem options[] = {
-        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)status_note_connection, NULL},
-        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)status_end_request, NULL},
-        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)status_begin_request, NULL},
-        {MHD_OPTION_SOCK_ADDR, 0, (void *)(uintptr_t)where},
-        {MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS, NULL},
-        {MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, NULL},
-        {MHD_OPTION_END, 0, NULL},
-    };
-    static const char *const methods[] = {"GET", "HEAD"}; /* whose body the library keeps back */
-    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
-        ulfius_add_endpoint_by_val(instance, methods[i], NULL, paths[0], 0, serve_metrics, status);
-        ulfius_add_endpoint_by_val(instance, methods[i], NULL, paths[1], 0, serve_health, status);
-        ulfius_add_endpoint_by_val(instance, methods[i], NULL, paths[2], 0, serve_ready, status);
-    }
-    ulfius_set_default_endpoint(instance, serve_nothing, status);
-    return ulfius_start_framework_with_mhd_options(
-        instance, MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL,
-        options);
+    return refuse_path();
 }
 
 enum bw_code status_open(const char *address, uint16_t port, const struct metrics *metrics,
                          struct status **status, struct bw_error *error)
 {
-    struct sockaddr_in where = {.sin_family = AF_INET, .sin_port = htons(port)};
-    if (inet_pton(AF_INET, address, &where.sin_addr) != 1)
+    struct in_addr parsed;
+    if (inet_pton(AF_INET, address, &parsed) != 1)
         return bw_fail(error, BW_BAD_REQUEST, "%s %.60s: must be an IPv4 address",
                        config_source("metrics-bind-address"), address);
-    enum bw_code code = port_check(config_source("metrics-port"), address, port, error);
+    const char *flag = config_source("metrics-port");
+    enum bw_code code = port_check(flag, address, port, error);
     if (code != BW_OK)
         return code;
     struct status *opened = calloc(1, sizeof *opened);
@@ -172,12 +92,10 @@ enum bw_code status_open(const char *address, uint16_t port, const struct metric
         abort();
     opened->metrics = metrics;
     pthread_mutex_init(&opened->mutex, NULL);
-    if (ulfius_init_instance(&opened->instance, port, &where, NULL) != U_OK ||
-        start(opened, &where) != U_OK) {
-        ulfius_clean_instance(&opened->instance);
-        free(opened);
-        return bw_fail(error, BW_BAD_REQUEST, "%s %u: can't be opened on %s",
-                       config_source("metrics-port"), port, address);
+    code = status_server_open(flag, address, port, status_answer, opened, &opened->server, error);
+    if (code != BW_OK) {
+        status_close(opened);
+        return code;
     }
     *status = opened;
     return BW_OK;
@@ -187,8 +105,7 @@ void status_close(struct status *status)
 {
     if (status == NULL)
         return;
-    ulfius_stop_framework(&status->instance);
-    ulfius_clean_instance(&status->instance);
+    status_server_close(status->server);
     pthread_mutex_destroy(&status->mutex);
     free(status->json);
     free(status);

@@ -1,6 +1,6 @@
 /*
- * status: /metrics, /healthz and /readyz of the scheduler, on a port of their own, by ulfius as it
- * comes. status_set_ready may be called from any thread.
+ * status: /metrics, /healthz and /readyz of the scheduler, on a port of their own (status_server).
+ * status_set_ready may be called from any thread.
  */
 #ifndef SCHEDULER_STATUS_H
 #define SCHEDULER_STATUS_H

@@ -1,0 +1,119 @@
+"""The scheduler's port: whatever is sent there is answered by HTTP, and nobody who holds connections blocks it."""
+
+import json
+import threading
+import time
+
+import pytest
+from broadway import Api
+from processes import descriptors, is_running
+from raw import connect, exchange
+from waiting import PATIENCE, is_instrumented, wait_until
+
+PATHS = ["/healthz", "/readyz", "/metrics"]
+IDLE = 300
+ANSWER_S = 1
+
+
+@pytest.fixture
+def scheduler(stack):
+    return stack.described["scheduler"][0]
+
+
+def get(path, *headers):
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *headers, "", ""])
+
+
+def in_time(seconds):
+    return seconds < ANSWER_S * (5 if is_instrumented() else 1)
+
+
+def answered_in_time(scheduler):
+    """Asks each path on a connection of its own."""
+    for path in PATHS:
+        begun = time.monotonic()
+        assert exchange(scheduler["url"], get(path)).status == 200
+        assert in_time(time.monotonic() - begun)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (get("/healthz", "Content-Length: abc"), 200),
+        (get("/healthz", "Content-Length: 3", "Content-Length: 4") + "abcd", 200),
+        (get("/healthz", "Content-Length: 100000") + "x" * 100000, 200),
+        (get("/x?" + "&" * 500, "Content-Length: 1") + "x", 404),
+        (get("/healthz?" + "a&" * 2000), 200),
+        (get("/healthz", *[f"X{n}: y" for n in range(400)]), 200),
+        (get("/healthz", "X: " + "p" * 9000), 431),
+        (get("/" + "p" * 8123), 404),
+        (get("/" + "p" * 20000), 414),
+        ("GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        ("GET /healthz HTTP/1.1\r\n\r\n", 400),
+        (get("/healthz", "X: y\0"), 400),
+        ("\0" * 20000, 414),
+    ],
+    ids=range(13),
+)
+def test_whatever_is_sent_there_is_answered_by_one_whole_answer(scheduler, data, status):
+    with connect(scheduler["url"]) as link:
+        link.send(data)
+        answer = link.read_answer()
+        assert answer.status == status
+        assert json.loads(answer.body)
+        assert answer.headers["connection"] == "close" and link.is_closed_by_peer()
+
+
+def test_idle_connections_do_not_block_it(scheduler):
+    before = descriptors(scheduler["pid"])
+    links = [connect(scheduler["url"]) for _ in range(IDLE)]
+    try:
+        assert answered_in_time(scheduler)
+        assert descriptors(scheduler["pid"]) < before + IDLE
+    finally:
+        for link in links:
+            link.close()
+    wait_until(lambda: descriptors(scheduler["pid"]) <= before + 3, 10, "the connections are closed")
+
+
+def test_connections_that_drip_do_not_block_it(scheduler):
+    stop = threading.Event()
+    links = [connect(scheduler["url"]) for _ in range(IDLE)]
+
+    def drip():
+        while not stop.wait(0.05):
+            for number, link in enumerate(links):
+                try:
+                    link.socket.sendall(b"G")
+                except OSError:
+                    links[number].close()
+                    links[number] = connect(scheduler["url"])
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            assert answered_in_time(scheduler)
+    finally:
+        stop.set()
+        dripping.join()
+        for link in links:
+            link.close()
+    assert is_running(scheduler["pid"])
+
+
+def test_a_request_that_stays_unfinished_is_408(scheduler):
+    with connect(scheduler["url"], timeout=20 * PATIENCE) as link:
+        link.send("GET /healthz HTTP/1.1\r\nHost:")
+        assert link.read_answer().status == 408
+        assert link.is_closed_by_peer()
+
+
+def test_head_is_get_without_its_body(scheduler):
+    api = Api(scheduler["url"])
+    for path in PATHS:
+        head = api.request("HEAD", path)
+        assert head.status_code == 200 and head.content == b"" and int(head.headers["content-length"]) > 0
+    api.close()
