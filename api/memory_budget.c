@@ -13,6 +13,7 @@
 
 enum {
     MIB = 1024 * 1024,
+    MAPPED_LEAST = MIB, /* a block of that size is the system's again as soon as it is freed */
     TRIM_LEAST = 16 * MIB, /* a peak below that leaves nothing worth looking for */
     TRIM_PAUSE_MS = 500    /* the memory is freed a moment after it is given back */
 };
@@ -57,6 +58,14 @@ static bool budget_needs_trim(const struct memory_budget *budget)
     return budget->peak >= TRIM_LEAST && budget_total(budget) < budget->peak / 4;
 }
 
+/* Left alone, the allocator raises both thresholds to twice the largest block that was ever freed,
+ * and keeps that much at the end of each of its arenas, where malloc_trim does not reach. */
+static void budget_fix_thresholds(void)
+{
+    mallopt(M_MMAP_THRESHOLD, MAPPED_LEAST);
+    mallopt(M_TRIM_THRESHOLD, MAPPED_LEAST);
+}
+
 /* True: it is time to stop. */
 static bool budget_await_trim(struct memory_budget *budget)
 {
@@ -94,6 +103,7 @@ enum bw_code memory_budget_open(struct memory_budget **budget, struct bw_error *
     struct memory_budget *self = calloc(1, sizeof *self);
     if (self == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
+    budget_fix_thresholds();
     pthread_mutex_init(&self->mutex, NULL);
     clock_condition_init(&self->changed);
     if (pthread_create(&self->thread, NULL, budget_run, self) != 0) {
