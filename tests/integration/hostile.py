@@ -141,6 +141,9 @@ class Fleet:
         for grader in self.graders:
             assert grader.beat().status_code == 200
         self.waits = {}
+        self.over = threading.Event()
+        self.beaters = ThreadPoolExecutor(graders)
+        self.beats = []
 
     def time(self, what, function, *arguments, **more):
         begun = time.monotonic()
@@ -148,27 +151,24 @@ class Fleet:
         self.waits.setdefault(what, []).append(time.monotonic() - begun)
         return answer
 
-    def _beat(self, grader, over):
+    def _beat(self, grader):
         """What a grader does beside its work. It never pauses for as long as a heartbeat may be late."""
         link = grader.at(self.stack.urls[0])
-        while not over.is_set():
+        while not self.over.is_set():
             for style in ("form", "json", "query"):
                 answer = self.time("heartbeat", link.beat, style)
                 assert answer.status_code == 200, answer.text
-            over.wait(0.2)
+            self.over.wait(0.2)
         link.close()
 
-    @contextlib.contextmanager
-    def beating(self):
-        """Whoever says its hostname is expected to beat."""
-        over = threading.Event()
-        with ThreadPoolExecutor(len(self.graders)) as pool:
-            beats = [pool.submit(self._beat, grader, over) for grader in self.graders]
-            try:
-                yield
-            finally:
-                over.set()
-        for beat in beats:
+    def begin_beating(self):
+        """Whoever says its hostname is expected to beat, also while a test waits for something else."""
+        self.beats = [self.beaters.submit(self._beat, grader) for grader in self.graders]
+
+    def _stop_beating(self):
+        self.over.set()
+        self.beaters.shutdown()
+        for beat in self.beats:
             beat.result()
 
     def deliver(self, number, size=100_000):
@@ -184,7 +184,7 @@ class Fleet:
 
     def work(self, seconds):
         deadline = time.monotonic() + seconds
-        with self.beating(), ThreadPoolExecutor(len(self.graders)) as pool:
+        with ThreadPoolExecutor(len(self.graders)) as pool:
             workers = [pool.submit(self._work, number, deadline) for number in range(len(self.graders))]
             while time.monotonic() < deadline:
                 self.time("submission", self.stack.api.submit, run_of(3))
@@ -202,6 +202,7 @@ class Fleet:
         assert not lost, (lost, {what: max(waits) for what, waits in self.waits.items()})
 
     def end(self):
+        self._stop_beating()
         self.stack.api.cancel(self.run)
         for grader, job in zip(self.graders, self.jobs, strict=True):
             grader.finish_response(job, "swept up")

@@ -34,12 +34,19 @@ def attacked_stack(tmp_path_factory):
 
 
 @pytest.fixture
-def fleet(attacked_stack):
+def silent_fleet(attacked_stack):
+    """Graders of which nothing is heard but what a test lets them say."""
     fleet = Fleet(attacked_stack)
     yield fleet
     fleet.end()
     attacked_stack.drain()
     attacked_stack.stop_graders()
+
+
+@pytest.fixture
+def fleet(silent_fleet):
+    silent_fleet.begin_beating()
+    return silent_fleet
 
 
 @pytest.fixture
@@ -157,7 +164,7 @@ def test_json_of_a_heartbeat_has_few_values(attacked_stack):
 
 def test_a_result_is_taken_while_unknown_bodies_fill_their_pool(attacked_stack, fleet):
     act = drip(attacked_stack.urls[0], JOB, LARGE, begin=b'{"result": "')
-    with Attack(24, act), fleet.beating():
+    with Attack(24, act):
         wait_until(lambda: held(attacked_stack, "unknown") > 150 * MIB, 20, "the pool is filled")
         for number in range(len(fleet.graders)):
             fleet.deliver(number, 500_000)
@@ -186,32 +193,32 @@ def metrics_of(stack):
     return answer.body.decode()
 
 
-def test_a_heartbeat_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, fleet):
+def test_a_heartbeat_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, silent_fleet):
     """No other word of these graders is heard for five intervals."""
 
     def beat_too_long():
-        for grader in fleet.graders:
+        for grader in silent_fleet.graders:
             path = f"{ROUTE}/heartbeat?worker_id={grader.id}"
             assert exchange(attacked_stack.urls[0], head_of(path, 5000)).status == 413
         return False
 
     with pytest.raises(AssertionError, match="still not so"):
         wait_until(beat_too_long, 5 / PATIENCE, "five intervals are over")
-    fleet.check()
+    silent_fleet.check()
 
 
-def test_a_result_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, fleet):
+def test_a_result_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, silent_fleet):
     """One that is so large that nothing of it is read: else its job would fail."""
 
     def send_too_much():
-        for grader, job in zip(fleet.graders, fleet.jobs, strict=True):
+        for grader, job in zip(silent_fleet.graders, silent_fleet.jobs, strict=True):
             path = f"{ROUTE}/grading_job/{job['job_id']}?worker_id={grader.id}"
             assert exchange(attacked_stack.urls[0], head_of(path, 65 * MIB)).status == 413
         return False
 
     with pytest.raises(AssertionError, match="still not so"):
         wait_until(send_too_much, 5 / PATIENCE, "five intervals are over")
-    fleet.check()
+    silent_fleet.check()
 
 
 # ---- Websockets
@@ -319,7 +326,7 @@ def test_large_results_of_many_websockets_all_arrive(attacked_stack, socket_grad
 
 def test_a_small_run_is_submitted_while_large_ones_drip(attacked_stack, fleet):
     act = drip(attacked_stack.urls[0], f"{ROUTE}/grading_run", LARGE)
-    with Attack(24, act), fleet.beating():
+    with Attack(24, act):
         wait_until(lambda: held(attacked_stack, "unknown") > 150 * MIB, 20, "the pool is filled")
         for _ in range(5):
             fleet.time("submission", attacked_stack.api.submit, run_of(100))
