@@ -8,8 +8,9 @@
  * else can take; beyond it, pools draw on a shared amount, up to their limit. Senders that are
  * not known have no amount of their own, and are limited by address as well.
  *
- * One thread: when much memory was given back, it returns free pages to the system. Callers: the
- * fronts and the websockets. Safe from any thread; a hold belongs to one thread at a time.
+ * One thread: when much memory was given back, it returns free pages to the system; large blocks
+ * return by themselves, for which it fixes the allocator's thresholds. Callers: the fronts and the
+ * websockets. Safe from any thread; a hold belongs to one thread at a time.
  */
 #ifndef API_MEMORY_BUDGET_H
 #define API_MEMORY_BUDGET_H

@@ -5,9 +5,11 @@ import contextlib
 import json
 import os
 import socket
+import statistics
 import struct
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from pipelines import run_of
@@ -128,8 +130,8 @@ class Watch:
 
 
 class Fleet:
-    """Graders that have a job each, beat, send results and take the next job; a client that submits small runs.
-    `worst` is the longest that any of them waited, by what it was."""
+    """Graders that have a job each, beat, send results and take the next job, each in its own time; a client that
+    submits small runs. `waits` is how long they waited, by what it was for."""
 
     def __init__(self, stack, graders=3, jobs=500):
         self.stack = stack
@@ -138,35 +140,69 @@ class Fleet:
         self.jobs = [grader.take() for grader in self.graders]
         for grader in self.graders:
             assert grader.beat().status_code == 200
-        self.worst = {}
+        self.waits = {}
+        self.over = threading.Event()
+        self.beaters = ThreadPoolExecutor(graders)
+        self.beats = []
 
     def time(self, what, function, *arguments, **more):
         begun = time.monotonic()
         answer = function(*arguments, **more)
-        self.worst[what] = max(self.worst.get(what, 0), time.monotonic() - begun)
+        self.waits.setdefault(what, []).append(time.monotonic() - begun)
         return answer
 
-    def round(self):
-        for number, grader in enumerate(self.graders):
+    def _beat(self, grader):
+        """What a grader does beside its work. It never pauses for as long as a heartbeat may be late."""
+        link = grader.at(self.stack.urls[0])
+        while not self.over.is_set():
             for style in ("form", "json", "query"):
-                assert self.time("heartbeat", grader.beat, style).status_code == 200
-            self.time("result", grader.finish, self.jobs[number], "x" * 100_000)
-            self.jobs[number] = grader.take()
-        self.time("submission", self.stack.api.submit, run_of(3))
+                answer = self.time("heartbeat", link.beat, style)
+                assert answer.status_code == 200, answer.text
+            self.over.wait(0.2)
+        link.close()
+
+    def begin_beating(self):
+        """Whoever says its hostname is expected to beat, also while a test waits for something else."""
+        self.beats = [self.beaters.submit(self._beat, grader) for grader in self.graders]
+
+    def _stop_beating(self):
+        self.over.set()
+        self.beaters.shutdown()
+        for beat in self.beats:
+            beat.result()
+
+    def deliver(self, number, size=100_000):
+        """One grader sends its result and takes the next job."""
+        grader = self.graders[number]
+        self.time("result", grader.finish, self.jobs[number], "x" * size)
+        self.jobs[number] = grader.take()
+
+    def _work(self, number, deadline):
+        while time.monotonic() < deadline:
+            self.deliver(number)
+            time.sleep(0.1)
 
     def work(self, seconds):
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            self.round()
-            time.sleep(0.1)
+        with ThreadPoolExecutor(len(self.graders)) as pool:
+            workers = [pool.submit(self._work, number, deadline) for number in range(len(self.graders))]
+            while time.monotonic() < deadline:
+                self.time("submission", self.stack.api.submit, run_of(3))
+                time.sleep(0.1)
+            for worker in workers:
+                worker.result()
 
     def check(self, seconds=1):
-        """Nobody waited long, and no job was taken from anybody."""
-        assert max(self.worst.values()) < seconds * PATIENCE, self.worst
-        lost = self.stack.database.db.job_leases.count_documents({"_id": {"$regex": f"^{self.run}"}, "ended": "lost"})
-        assert lost == 0
+        """Nobody waited long, and no job was taken from anybody. The worst of all counts less strictly: the tests
+        share their processors with others."""
+        for what, waits in self.waits.items():
+            usual, worst = statistics.median(waits), max(waits)
+            assert usual < seconds * PATIENCE and worst < 5 * seconds * PATIENCE, (what, usual, worst)
+        lost = list(self.stack.database.db.job_leases.find({"_id": {"$regex": f"^{self.run}"}, "ended": "lost"}))
+        assert not lost, (lost, {what: max(waits) for what, waits in self.waits.items()})
 
     def end(self):
+        self._stop_beating()
         self.stack.api.cancel(self.run)
         for grader, job in zip(self.graders, self.jobs, strict=True):
             grader.finish_response(job, "swept up")

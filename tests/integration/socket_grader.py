@@ -48,8 +48,8 @@ class Socket:
     async def _connect(address, headers, options):
         return await connect(address, extra_headers=headers, **options)
 
-    def send(self, message):
-        LOOP.run(self.socket.send(message if isinstance(message, (str, bytes)) else json.dumps(message)))
+    def send(self, message, seconds=LIMIT_S):
+        LOOP.run(self.socket.send(message if isinstance(message, (str, bytes)) else json.dumps(message)), seconds)
 
     def receive(self, seconds=LIMIT_S):
         """The next message, parsed."""
@@ -105,7 +105,7 @@ class SocketGrader(Socket):
         assert set(job) == {"grading_job_id", "stages"}
         return job
 
-    def finish(self, job, success=True, results=(), logs=None):
+    def finish(self, job, success=True, results=(), logs=None, seconds=LIMIT_S):
         job = job if isinstance(job, str) else job["grading_job_id"]
         body = {"grading_job_id": job, "success": success, "results": list(results), "logs": logs or {}}
-        self.send({"type": "job_result", "args": body})
+        self.send({"type": "job_result", "args": body}, seconds)

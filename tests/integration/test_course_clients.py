@@ -706,11 +706,17 @@ def test_the_shared_path_is_the_courses_by_its_header_or_by_its_key(staff):
 
 
 def test_a_result_shows_on_another_replica_as_soon_as_it_is_acknowledged(staff):
-    rounds = 1000
+    """A thousand times, or as often as there is time for in a minute."""
+    most, rounds = 1000, 0
     course, grader = staff.course(replica=1), staff.grader(replica=0)
-    run = course.run(rounds)
+    run = course.run(most)
     current = 0
-    for index in range(rounds):
+    deadline = time.monotonic() + 60
+    for index in range(most):
+        if index >= 100 and time.monotonic() > deadline:
+            course.cancel(run)
+            break
+        rounds += 1
         job = grader.take()
         assert job["grading_job_id"] == job_id_of(run, 1, index)
         grader.finish(job)
@@ -718,4 +724,4 @@ def test_a_result_shows_on_another_replica_as_soon_as_it_is_acknowledged(staff):
         current += state == "grading job was successful"
     print(f"\nstatus on another replica, at once after the result: current {current} of {rounds} times")
     assert current == rounds
-    assert course.state(run) == "grading run is complete"
+    assert rounds < most or course.state(run) == "grading run is complete"

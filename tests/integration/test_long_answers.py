@@ -131,7 +131,8 @@ def test_a_status_with_many_megabytes_of_results_is_whole(big_stack, big_run):
     assert [job["result"] for job in status["student_statuses"]] == [result_of(number) for number in range(JOBS)]
     assert status["postprocessing_status"]["result"] == result_of(JOBS)
     assert list(status) == [
-        *("student_statuses", "postprocessing_status", "state", "created_at", "started_at", "finished_at", "progress")
+        *("student_statuses", "postprocessing_status", "state", "created_at", "started_at", "finished_at", "progress"),
+        "waiting_for",
     ]
     assert list(status["student_statuses"][0]) == ["job_id", "stages", "status", "outcome", "attempts", "result"]
     assert big_stack.api.status(big_run, students="false")["progress"] == status["progress"]
