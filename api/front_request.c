@@ -252,15 +252,19 @@ static enum bw_code take_front(struct front *front, struct exchange *exchange, c
 {
     struct body *body = &exchange->body;
     size_t limit = front->settings.max_body_bytes;
-    if (!result_refusal_reads(front->host.api, exchange, exchange->received, limit))
-        return bw_fail(error, BW_TOO_LARGE, "the body is larger than %zu bytes", limit);
-    exchange->is_oversized = true;
-    if (body->length >= RESULT_FRONT_BYTES) {
+    size_t room = body->length < RESULT_FRONT_BYTES ? RESULT_FRONT_BYTES - body->length : 0;
+    enum bw_code code = BW_OK;
+    if (room > 0)
+        code = body_append(body, data, length < room ? length : room, RESULT_FRONT_BYTES, error);
+    else
         body->length = RESULT_FRONT_BYTES;
-        return BW_OK;
-    }
-    size_t room = RESULT_FRONT_BYTES - body->length;
-    return body_append(body, data, length < room ? length : room, RESULT_FRONT_BYTES, error);
+    exchange->is_oversized = true;
+    exchange->request.body = body->bytes;
+    exchange->request.body_length = body->length;
+    if (code == BW_OK &&
+        !result_refusal_reads(front->host.api, exchange, exchange->received, limit))
+        code = bw_fail(error, BW_TOO_LARGE, "the body is larger than %zu bytes", limit);
+    return code;
 }
 
 static enum MHD_Result take_body(struct front *front, struct exchange *exchange, const char *data,

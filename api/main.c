@@ -26,6 +26,7 @@
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/database.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/secret.h"
 #include "common/stop_signal.h"
@@ -128,7 +129,7 @@ static void leave(struct service *service, int status)
     struct api *api = &service->api;
     int64_t end_ms = clock_boot_ms() + service->options.grace_ms;
     refuse_new_work(api);
-    bool is_quiet = is_quiet_by(api, count_public, end_ms);
+    bool is_quiet = !MUTANT("leaves_unsettled") && is_quiet_by(api, count_public, end_ms);
     if (is_quiet) {
         front_stop_accepting(api->internal_front);
         is_quiet = is_quiet_by(api, count_all, end_ms);

@@ -24,7 +24,9 @@ void result_refuse(struct api *api, struct exchange *exchange, enum bw_code code
                    const struct bw_error *error);
 
 /* May the body of this request, of which there are `length` bytes and which is over the `limit`, be
- * read all the same, but for its front thrown away, so that it can be found out whose it is? */
+ * read all the same, but for its front thrown away, so that it can be found out whose it is? Asked
+ * before the body, and again with each piece: a classic result only as long as its front, which is
+ * the request's body, is not complete, or names a worker, or this replica handed the job out. */
 bool result_refusal_reads(struct api *api, const struct exchange *exchange, uint64_t length,
                           uint64_t limit);
 
