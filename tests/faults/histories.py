@@ -93,7 +93,9 @@ class Story:
         self.call("grader", "poll", worker=worker, answer=answer)
 
     def deliver(self, job, worker=WORKER, value="v1", kind="ok", is_stored=True, **answer):
-        self.call("grader", "result", kind=kind, worker=worker, job=job, value=value, answer={"status": 200, **answer})
+        facts = {name: answer.pop(name) for name in ("unfit", "protocol") if name in answer}
+        answer = {"status": 200, **answer}
+        self.call("grader", "result", kind=kind, worker=worker, job=job, value=value, answer=answer, **facts)
         if is_stored:
             self.store(job, worker=worker, value=value)
 

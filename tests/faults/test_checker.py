@@ -104,6 +104,63 @@ def test_a_result_of_someone_who_never_had_the_job():
     assert "I2" in found(story)
 
 
+REFUSAL = "argument 'success': must be true or false, not text"
+UNFIT = {"unfit": "unreadable", "value": "v2"}
+
+
+def refused_story(reason=REFUSAL, **facts):
+    """FIRST failed by a refusal, and its grader has heard one."""
+    story = good_story(JOBS[:1])
+    story.lease(FIRST)
+    answer = {"status": 400, "sentence": REFUSAL, "is_stored": False, **UNFIT, **facts}
+    story.deliver(FIRST, kind=answer.pop("kind", "fail"), **answer)
+    story.store(FIRST, outcome="failed", worker=WORKER, reason=reason)
+    return story
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"status": 413, "unfit": "too large"},
+        {"kind": "unknown", "status": 503},
+        {"kind": None},
+        {"kind": "ok", "status": 200, "unfit": "too large", "protocol": "course"},
+    ],
+)
+def test_a_refused_result_may_have_failed_its_own_job(facts):
+    assert check(refused_story(**facts).evidence()) == []
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"unfit": None},  # nothing was wrong with it
+        {"reason": "grader lost 3 times"},  # not what was wrong
+        {"reason": ""},
+        {"status": 404},
+        {"kind": "ok", "status": 200},
+        {"kind": "ok", "status": 200, "unfit": "too large"},  # only in the course protocol
+        {"kind": "ok", "status": 200, "protocol": "course"},  # only if it is too large
+    ],
+)
+def test_a_refusal_fails_a_job_in_no_other_way(facts):
+    assert "I2" in found(refused_story(**facts))
+
+
+def test_a_refused_result_does_not_fail_the_job_of_another():
+    story = refused_story()
+    story.lease(FIRST, 2, OTHER)
+    story.dump["results"][FIRST]["worker"] = OTHER
+    assert "I2" in found(story)
+
+
+def test_a_refused_result_whose_value_is_kept_all_the_same():
+    story = refused_story()
+    story.dump["results"][FIRST]["value"] = "v2"
+    assert "I2" in found(story)
+
+
 # ---- I3 ----
 
 

@@ -26,6 +26,13 @@ class Answer:
             return {}
 
     @property
+    def sentence(self):
+        """Of a refusal: what is wrong, in either protocol's form."""
+        content = self.json if isinstance(self.json, dict) else {}
+        data = content.get("error") or content.get("data") or ""
+        return data.get("message", "") if isinstance(data, dict) else str(data)
+
+    @property
     def kind(self):
         """As the history has it. An empty poll (498) is a success."""
         if self.status == 498 or 200 <= self.status < 300:
@@ -64,7 +71,7 @@ class Caller:
         headers = dict(headers or {})
         if body is not None:
             headers["Content-Type"] = "application/json"
-            body = json.dumps(body)
+            body = body if isinstance(body, bytes) else json.dumps(body)
         path = f"{ROUTE}{path}" + (f"?{urlencode(query)}" if query else "")
         answer = fetch(self.urls[replica], method, path, body, headers, timeout_s)
         self.history.settle(call, answer.kind, status=answer.status, **self._seen(op, answer, facts))
@@ -79,6 +86,7 @@ class Caller:
             seen["canaries"] = canaries
         if answer.kind != "ok":
             seen["text"] = answer.text[:300]
+            seen["sentence"] = answer.sentence
             return seen
         content = answer.json if answer.text else {}
         if op == "create":

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 
 from broadway_faults.evidence import kind_of
 
+UNREADABLE, TOO_LARGE = "unreadable", "too large"  # what a sender knows to be wrong with its result
 TERMINAL = ("finished", "failed", "cancelled")
 STATES = {
     "created": 0,
@@ -87,7 +88,7 @@ def one_result_per_job(evidence):
             continue
         if result["worker"] not in holders[job]:
             yield f"the result of {job} is of worker {result['worker']}, who never had a lease of it"
-        if not any(_is_it(call, result) for call in sent[job]):
+        if not any(_is_it(call, result) or _is_own_refusal(call, result) for call in sent[job]):
             yield f"the result of {job} was never sent by worker {result['worker']}"
 
 
@@ -95,9 +96,22 @@ def _is_it(call, result):
     return result.get("worker") == call.facts["worker"] and result.get("value") == call.facts["value"]
 
 
+def _is_own_refusal(call, result):
+    """Did the job fail by what was wrong with this result? Only one that is `unfit` does that: whoever was answered 400
+    or 413 finds the sentence that it heard; a course's grader was answered 200 if its body was too large; nothing is
+    said by websocket."""
+    unfit = call.facts.get("unfit")
+    is_failure = result.get("outcome") == "failed" and result.get("reason") and "value" not in result
+    if not unfit or not is_failure or result.get("worker") != call.facts["worker"]:
+        return False
+    if call.kind == "fail":
+        return call.get("status") in (400, 413) and result["reason"] == call.get("sentence")
+    return call.kind == "unknown" or (unfit == TOO_LARGE and call.facts.get("protocol") == "course")
+
+
 def _judge_senders(job, calls, result):
     for call in calls:
-        is_it = result is not None and _is_it(call, result)
+        is_it = result is not None and (_is_it(call, result) or (call.kind == "ok" and _is_own_refusal(call, result)))
         who = f"worker {call.facts['worker']} (call {call.id})"
         if call.kind == "ok" and not is_it:
             yield f"{who} heard 200 for {job}, and what is there is {'another result' if result else 'nothing'}"

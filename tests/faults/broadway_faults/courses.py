@@ -17,6 +17,7 @@ with warnings.catch_warnings():
 from websockets.exceptions import ConnectionClosed
 
 CALL_TIMEOUT_S = 8
+TEXT_FRAME = 1
 
 
 def bearer(token):
@@ -102,7 +103,11 @@ class CourseWorker:
             "results": results,
             "logs": {"stdout": "ok\n"},
         }
-        facts = {"worker": self.id, "job": job["grading_job_id"], "value": result_digest(results)}
+        return self.send_body(job["grading_job_id"], body, replica, value=result_digest(results))
+
+    def send_body(self, job, body, replica=0, **facts):
+        """A result as it is, which may be bytes."""
+        facts = {"worker": self.id, "job": job, "protocol": "course", **facts}
         return self.ask("result", "POST", "grading_job", body, replica, **facts)
 
 
@@ -111,7 +116,7 @@ class SocketWorker:
     acknowledges them."""
 
     def __init__(self, scene, worker, replica=0):
-        self.scene, self.id = scene, worker
+        self.scene, self.id, self.replica = scene, worker, replica
         self.address = f"ws{scene.urls[replica][4:]}{ROUTE}/worker_ws/{worker}"
         self.loop = scene.cluster.loop
         headers = bearer(scene.cluster.cluster_token)
@@ -120,8 +125,11 @@ class SocketWorker:
     async def _connect(self, headers):
         return await connect(self.address, extra_headers=headers, ping_interval=None, close_timeout=1)
 
-    def register(self):
+    def ask_to_register(self):
         self.loop.run(self.socket.send(json.dumps({"type": "register", "args": {"hostname": self.id}})))
+
+    def register(self):
+        self.ask_to_register()
         return self.receive()
 
     def receive(self, seconds=8):
@@ -131,12 +139,22 @@ class SocketWorker:
         except (asyncio.TimeoutError, ConnectionClosed):
             return None
 
-    def send(self, job):
+    def send(self, job, logs=None):
         results = [{"by": self.id}]
-        args = {"grading_job_id": job["grading_job_id"], "success": True, "results": results, "logs": {}}
-        facts = {"worker": self.id, "job": job["grading_job_id"], "value": result_digest(results), "replica": 0}
+        args = {"grading_job_id": job["grading_job_id"], "success": True, "results": results, "logs": logs or {}}
+        self.send_body(job["grading_job_id"], json.dumps(args).encode(), value=result_digest(results))
+
+    def send_body(self, job, body, **facts):
+        """A result as it is, in one text frame, whatever its bytes."""
+        facts = {"worker": self.id, "job": job, "protocol": "course", "replica": self.replica, **facts}
         self.scene.history.invoke(f"socket-{self.id}", "result", **facts)
-        self.loop.run(self.socket.send(json.dumps({"type": "job_result", "args": args})))
+        message = b'{"type": "job_result", "args": %s}' % body
+        self.loop.run(self.socket.write_frame(True, TEXT_FRAME, message))
+
+    def closed(self, seconds=8):
+        """The code and the reason with which Broadway ends it; None if it does not."""
+        self.receive(seconds)
+        return (self.socket.close_code, self.socket.close_reason) if self.socket.closed else None
 
     def ping(self):
         """A heartbeat; waits for no pong."""

@@ -34,6 +34,8 @@ MUTANTS = (
     Mutant("trust_from_answer", "trust in one's own lease counts from when the renewal was sent", 18),
     Mutant("clock_without_suspend", "trust is measured on a clock that counts suspend", 50),
     Mutant("gaps_unforgiven", "nobody is dead because the scheduler stood still", 21),
+    Mutant("leaves_unsettled", "a replica that leaves settles first what it has begun", 54),
+    Mutant("refusal_fails_nothing", "a result that can't be taken fails its job", 57),
 )
 
 

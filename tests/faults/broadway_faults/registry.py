@@ -39,6 +39,7 @@ def load_rows():
         rows_grader,
         rows_life,
         rows_link,
+        rows_result,
         rows_scheduler,
         rows_term,
     )
