@@ -281,6 +281,33 @@ def test_a_body_over_the_limit_fails_the_job_of_the_worker_who_sends_it(stack, l
     assert student["result"] == error_of(answer)
 
 
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_body_over_the_limit_may_reach_another_replica(stack, is_chunked):
+    """One that has never heard of this worker, nor of its job."""
+    grader = stack.grader()
+    stack.api.submit_and_start(run_of(1))
+    job = grader.take()
+    body = large_body(grader)
+    chunks = (body[at : at + MIB] for at in range(0, len(body), MIB))
+    answer = post(grader.at(stack.apis[2].url), job, chunks if is_chunked else body)
+    assert answer.status_code == 413
+    student = shown(stack, job)
+    assert (student["outcome"], student["attempts"], student["result"]) == ("failed", 1, error_of(answer))
+
+
+@pytest.mark.parametrize("where", ["nowhere", "too late"])
+def test_a_body_over_the_limit_that_names_no_worker_is_not_read_to_its_end(stack, where):
+    """Nor is one that names it behind its front. It fails nothing."""
+    grader = stack.grader()
+    stack.api.submit_and_start(run_of(1))
+    job = grader.take()
+    junk = b'{"result": "%s"' % (b"x" * (17 * MIB))
+    body = junk + (b', "worker_id": "%s"}' % grader.id.encode() if where == "too late" else b"}")
+    answer = post(grader.at(stack.apis[2].url), job, body)
+    assert answer.status_code == 413 and stack.database.result(job["job_id"]) is None
+    grader.finish(job)
+
+
 def test_a_chunked_body_over_the_limit_does_so_too(stack, leased):
     grader, job = leased
     body = large_body(grader)
