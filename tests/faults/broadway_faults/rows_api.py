@@ -100,8 +100,7 @@ def leave_orphan_log(scene):
     """A grader whose log was stored, and who never comes back with its result."""
     scene.restart("api-0")
     scene.cluster.wait_ready()
-    for grader in scene.graders:
-        grader.gate.stop()
+    scene.hold_graders()
     lost = scene.add_idle_grader(home=0)
     run = scene.load(runs=1, students=1, pre=False, post=False)[0]
     job = lost.take(replica=1)
@@ -110,8 +109,7 @@ def leave_orphan_log(scene):
     scene.died("api-0")
     orphans = stored_logs(scene) - named_logs(scene)
     scene.expect(len(orphans) == 1, "there is a log that no result names", orphans=len(orphans))
-    for grader in scene.graders:
-        grader.gate.resume()
+    scene.release_graders()
     return run
 
 

@@ -285,7 +285,7 @@ def dies_in_first_job(scene):
     scene.add_graders(1)
     for states in (("hostname",), ("concurrency",)):
         victim = scene.add_idle_grader(states=states)
-        dies_unheard(scene, victim, scene.submit(students=1, pre=False, post=False))
+        dies_unheard(scene, victim)
     staff, worker = Staff(scene, "cs-a"), CourseWorker(scene, "first-job")
     run = staff.run("first-job", 1)
     scene.until(lambda: worker.register().status == 200, 15, "a course's grader is registered")
@@ -308,9 +308,9 @@ def dies_in_first_job(scene):
     scene.until(is_over, 30, "the course's run ends")
 
 
-def dies_unheard(scene, victim, run):
-    for grader in scene.graders:
-        grader.gate.stop() if grader is not victim else None
+def dies_unheard(scene, victim):
+    scene.hold_graders(victim)
+    run = scene.submit(students=1, pre=False, post=False)
     job = victim.take()
     begun = time.monotonic()
     victim.vanish()
@@ -324,8 +324,7 @@ def dies_unheard(scene, victim, run):
     scene.measure("lost", seconds=took)
     scene.expect(ended == "lost", "the job is lost, not expired", ended=ended)
     scene.expect(took < death_s(scene) + 1.5, "after two missed heartbeats", seconds=took)
-    for grader in scene.graders:
-        grader.gate.resume()
+    scene.release_graders()
     scene.cluster.heal()
     scene.until(lambda: run.read() == "finished", 30, "another grader ends the run")
 

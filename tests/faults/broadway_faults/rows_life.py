@@ -149,13 +149,11 @@ FORGETFUL = Plan(job_timeout=1, scheduler={"retain-runs": 1})
 def retention(scene):
     """A run that ended goes while its lost grader still works on it; one that has not ended stays, however old."""
     scene.warm_up(graders=2)
-    for grader in scene.graders:
-        grader.gate.stop()
+    scene.hold_graders()
     lost = scene.add_idle_grader()
     old = scene.submit(students=1, pre=False, post=False)
     job = lost.take()
-    for grader in scene.graders:
-        grader.gate.resume()
+    scene.release_graders()
     scene.until(lambda: old.read() == "finished", 20, "another grader ends the run")
     kept = scene.prepare(students=1)
     kept.create()

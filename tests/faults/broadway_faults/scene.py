@@ -86,6 +86,21 @@ class Scene:
         grader.register()
         return grader
 
+    def hold_graders(self, *but):
+        """All graders but these stand still, as if stopped; returns when no poll of theirs is left that could bring a
+        job."""
+        for grader in self.graders:
+            if grader not in but:
+                grader.gate.stop()
+        self.pause(0.2)  # whoever had passed its gate has asked
+        alive = [member.name for member in self.cluster.replicas if member.is_alive()]
+        parked = "broadway_api_parked_polls"
+        self.until(lambda: not any(self.cluster.metric(name, parked) for name in alive), 10, "no poll waits")
+
+    def release_graders(self):
+        for grader in self.graders:
+            grader.gate.resume()
+
     def prepare(self, students, **more):
         """An instructor who has not done anything yet."""
         key = f"r{self.row}-s{self.seed}-{len(self.instructors)}"
