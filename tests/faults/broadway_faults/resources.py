@@ -14,3 +14,9 @@ def usage(pid):
         return None
     resident = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")), 0)
     return {"threads": threads, "descriptors": descriptors, "resident_kb": resident}
+
+
+def cpu_seconds(pid):
+    """What a process has used so far, which a busy machine does not change much."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
