@@ -13,7 +13,7 @@
 
 enum {
     MIB = 1024 * 1024,
-    MAPPED_LEAST = MIB, /* a block of that size is the system's again as soon as it is freed */
+    MAPPED_LEAST = MIB,    /* a block of that size is the system's again as soon as it is freed */
     TRIM_LEAST = 16 * MIB, /* a peak below that leaves nothing worth looking for */
     TRIM_PAUSE_MS = 500    /* the memory is freed a moment after it is given back */
 };
