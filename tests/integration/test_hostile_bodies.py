@@ -20,6 +20,7 @@ from waiting import PATIENCE, is_instrumented, wait_until
 JOB = f"{ROUTE}/grading_job/{'0' * 32}"
 LARGE = 16 * MIB - 1
 TIMEOUT_S = 5
+HEARTBEAT_S = 2  # an interval
 BUDGET = 480 * MIB  # of all pools
 SLACK = 96 * MIB  # of the allocator, the definitions' cache, the rest of the process
 LEFT = 32 * MIB  # after bodies of which nothing was kept
@@ -27,11 +28,11 @@ LEFT = 32 * MIB  # after bodies of which nothing was kept
 
 @pytest.fixture(scope="module")
 def attacked_stack(tmp_path_factory):
-    """One replica whose heartbeats are due every second."""
+    """One replica whose heartbeats are due often."""
     config = tmp_path_factory.mktemp("courses") / "courses.json"
     config.write_text(json.dumps(COURSES), encoding="utf-8")
     api = (f"request-timeout={TIMEOUT_S}", "max-log-bytes=65536", f"course-config={config}")
-    yield from run_stack(tmp_path_factory, "attacked", both=("heartbeat-interval=1",), api=api)
+    yield from run_stack(tmp_path_factory, "attacked", both=(f"heartbeat-interval={HEARTBEAT_S}",), api=api)
 
 
 @pytest.fixture
@@ -206,7 +207,7 @@ def test_a_heartbeat_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, 
         return False
 
     with pytest.raises(AssertionError, match="still not so"):
-        wait_until(beat_too_long, 5 / PATIENCE, "five intervals are over")
+        wait_until(beat_too_long, 5 * HEARTBEAT_S / PATIENCE, "five intervals are over")
     silent_fleet.check()
 
 
@@ -220,7 +221,7 @@ def test_a_result_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, sil
         return False
 
     with pytest.raises(AssertionError, match="still not so"):
-        wait_until(send_too_much, 5 / PATIENCE, "five intervals are over")
+        wait_until(send_too_much, 5 * HEARTBEAT_S / PATIENCE, "five intervals are over")
     silent_fleet.check()
 
 
