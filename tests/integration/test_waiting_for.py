@@ -49,7 +49,9 @@ def test_runs_wait_for_graders_of_their_own_protocol(empty_stack, staff):
         "student_jobs_state",
     }
     for api in stack.apis:
-        wait_until(lambda api=api: api.status(classic).get("waiting_for") == CLASSIC, soon(3), "the classic run says so")
+        wait_until(
+            lambda api=api: api.status(classic).get("waiting_for") == CLASSIC, soon(3), "the classic run says so"
+        )
 
     grader = stack.grader(hostname="classic-1", concurrency=1)
 
