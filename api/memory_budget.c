@@ -16,7 +16,8 @@ enum {
     TRIM_LEAST = 16 * MIB,  /* a peak below that leaves nothing worth looking for */
     TRIM_PAUSE_MS = 500,    /* the memory is freed a moment after it is given back */
     MAPPED_LEAST = MIB / 2, /* from this size on memory is mapped, and unmapped when it is freed */
-    TOP_MOST = MIB          /* free memory that an arena keeps at its end */
+    TOP_MOST = MIB,         /* free memory that an arena keeps at its end */
+    ARENAS_MOST = 4         /* each keeps what it once had, until it is trimmed */
 };
 
 struct memory_address {
@@ -50,6 +51,7 @@ static const struct {
  * later bodies lie in arenas, and malloc_trim leaves what is free at an arena's end. */
 static void budget_tune_allocator(void)
 {
+    mallopt(M_ARENA_MAX, ARENAS_MOST);
     mallopt(M_MMAP_THRESHOLD, MAPPED_LEAST);
     mallopt(M_TRIM_THRESHOLD, TOP_MOST);
 }

@@ -97,7 +97,7 @@ ROUTES = [("POST", "worker"), ("GET", "grading_job"), ("POST", "grading_job"), (
         ({"Authorization": "Bearer"}, "invalid token format"),
         ({"Authorization": "Bearer  two-spaces"}, "invalid token format"),
         ({"Authorization": "Bearer two words"}, "invalid token format"),
-        ({"Authorization": "bearer lower"}, "invalid token format"),
+        ({"Authorization": "bearer lower"}, "invalid token"),
         ({"Authorization": "Basic abc"}, "invalid token format"),
         ({"Authorization": "Bearer fake"}, "invalid token"),
         ({"Authorization": "Bearer admin-of-cs225"}, "invalid token"),

@@ -96,7 +96,7 @@ def ask(stack, run, receive_buffer=4096, version="1.1"):
     """A reader that has asked, and reads nothing by itself."""
     link = connect(stack.urls[0], timeout=60)
     link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    link.send(f"GET {ROUTE}/grading_run/{run}?results=true HTTP/{version}\r\nHost: x\r\n\r\n")
+    link.send(f"GET {ROUTE}/grading_run/{run}?results=true HTTP/{version}\r\nHost: localhost\r\n\r\n")
     return link
 
 
@@ -132,7 +132,6 @@ def test_a_status_with_many_megabytes_of_results_is_whole(big_stack, big_run):
     assert status["postprocessing_status"]["result"] == result_of(JOBS)
     assert list(status) == [
         *("student_statuses", "postprocessing_status", "state", "created_at", "started_at", "finished_at", "progress"),
-        "waiting_for",
     ]
     assert list(status["student_statuses"][0]) == ["job_id", "stages", "status", "outcome", "attempts", "result"]
     assert big_stack.api.status(big_run, students="false")["progress"] == status["progress"]
@@ -297,7 +296,7 @@ def test_a_replica_that_leaves_does_not_wait_for_who_does_not_read(big_stack, bi
     replica = make_replica(big_stack, "--grace=1").wait_ready()
     link = connect(replica.url)
     link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    link.send(f"GET {ROUTE}/grading_run/{big_run}?results=true HTTP/1.1\r\nHost: x\r\n\r\n")
+    link.send(f"GET {ROUTE}/grading_run/{big_run}?results=true HTTP/1.1\r\nHost: localhost\r\n\r\n")
     link.receive("the connection was closed without an answer")
     replica.terminate()
     assert replica.wait(10) == 0

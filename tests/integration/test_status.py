@@ -44,7 +44,7 @@ def test_the_answer_has_the_keys_of_the_page_and_no_other(stack):
     status = stack.api.status(run)
     assert set(status) == {
         *("student_statuses", "preprocessing_status", "postprocessing_status"),
-        *("state", "created_at", "started_at", "finished_at", "progress", "waiting_for"),
+        *("state", "created_at", "started_at", "finished_at", "progress"),
     }
     assert set(status["progress"]) == {"total", "queued", "running", "succeeded", "failed", "cancelled"}
     assert set(status["student_statuses"][0]) == {"job_id", "stages", "status", "outcome", "attempts"}
