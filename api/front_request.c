@@ -152,6 +152,15 @@ static void add_common_headers(const struct exchange *exchange, struct MHD_Respo
         MHD_add_response_header(response, "Vary", "Origin");
 }
 
+/* Queues a response that is for this answer alone, and lets go of it. */
+static enum MHD_Result queue_once(struct exchange *exchange, unsigned status,
+                                  struct MHD_Response *response)
+{
+    enum MHD_Result result = front_queue_response(exchange->connection, status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
 /* A stream is written past ulfius, which has no way to let one wait. */
 static enum MHD_Result send_stream(struct front *front, struct exchange *exchange)
 {
@@ -165,9 +174,7 @@ static enum MHD_Result send_stream(struct front *front, struct exchange *exchang
     if (response == NULL)
         return MHD_NO;
     add_common_headers(exchange, response);
-    enum MHD_Result result = front_queue_response(exchange->connection, MHD_HTTP_OK, response);
-    MHD_destroy_response(response);
-    return result;
+    return queue_once(exchange, MHD_HTTP_OK, response);
 }
 
 /* Like a stream. */
@@ -186,9 +193,7 @@ static enum MHD_Result send_long(struct front *front, struct exchange *exchange)
     add_common_headers(exchange, response);
     if (atomic_load(&front->is_stopping) || exchange_is_gone(exchange))
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
-    enum MHD_Result result = front_queue_response(exchange->connection, MHD_HTTP_OK, response);
-    MHD_destroy_response(response);
-    return result;
+    return queue_once(exchange, MHD_HTTP_OK, response);
 }
 
 /* Hands the request to ulfius, whose default endpoint is write_answer. It is told of the request
@@ -378,9 +383,7 @@ static enum bw_code open_socket(struct front *front, struct exchange *exchange, 
     add_common_headers(exchange, response);
     exchange->answer.status = MHD_HTTP_SWITCHING_PROTOCOLS;
     note_finished(front, exchange);
-    enum MHD_Result result = front_queue_response(exchange->connection,
-                                                  MHD_HTTP_SWITCHING_PROTOCOLS, response);
-    MHD_destroy_response(response);
+    enum MHD_Result result = queue_once(exchange, MHD_HTTP_SWITCHING_PROTOCOLS, response);
     return result == MHD_YES ? BW_OK : bw_fail(error, BW_INTERNAL, "the upgrade is not possible");
 }
 
