@@ -57,14 +57,6 @@ void answer_streams_free(struct answer_streams *streams)
     free(streams);
 }
 
-size_t answer_streams_count(struct answer_streams *streams)
-{
-    pthread_mutex_lock(&streams->mutex);
-    size_t count = streams->count;
-    pthread_mutex_unlock(&streams->mutex);
-    return count;
-}
-
 /* ---- Under the mutex ---- */
 
 static void stream_resume(struct answer_stream *stream)

@@ -57,8 +57,6 @@ void answer_streams_free(struct answer_streams *streams); /* NULL is fine */
 /* Ends those that are being sent, and all that are started from now on. */
 void answer_streams_end(struct answer_streams *streams);
 
-size_t answer_streams_count(struct answer_streams *streams);
-
 /* Answers the exchange with what `source`, which is taken, makes. The first part is made here: if
  * that is all, it is an ordinary answer; if it fails, a refusal. */
 void answer_stream_send(struct answer_streams *streams, struct exchange *exchange,

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "api/descriptors.h"
-#include "api/listener.h"
 #include "common/clock.h"
+#include "common/listener.h"
 #include "common/log.h"
 
 enum { CLOSE_WAIT_MS = 5000, CLOSE_LOOK_MS = 2, LOG_LINE_SIZE = 512 };

@@ -32,19 +32,14 @@ void text_buffer_add_text(struct text_buffer *buffer, const char *text)
     text_buffer_add(buffer, text, strlen(text));
 }
 
-void text_buffer_add_json(struct text_buffer *buffer, const json_t *value)
+void text_buffer_add_new(struct text_buffer *buffer, json_t *value)
 {
     char *text = json_write(value, JSON_COMPACT | JSON_ENCODE_ANY);
     if (text == NULL)
         abort(); /* only memory can be short: what was parsed can be written */
+    json_decref(value);
     text_buffer_add_text(buffer, text);
     free(text);
-}
-
-void text_buffer_add_new(struct text_buffer *buffer, json_t *value)
-{
-    text_buffer_add_json(buffer, value);
-    json_decref(value);
 }
 
 char *text_buffer_take(struct text_buffer *buffer)

@@ -16,10 +16,7 @@ struct text_buffer {
 void text_buffer_add(struct text_buffer *buffer, const char *bytes, size_t length);
 void text_buffer_add_text(struct text_buffer *buffer, const char *text);
 
-/* A value as compact JSON; borrowed. */
-void text_buffer_add_json(struct text_buffer *buffer, const json_t *value);
-
-/* The same of a new value, which is released. NULL: the process ends. */
+/* A new value as compact JSON; it is released. NULL: the process ends. */
 void text_buffer_add_new(struct text_buffer *buffer, json_t *value);
 
 /* Takes the text, ended by a NUL; free(). The buffer is empty then. */

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "common/config.h"
-#include "common/port.h"
 #include "scheduler/status_server.h"
 
 struct status {
@@ -84,15 +83,13 @@ enum bw_code status_open(const char *address, uint16_t port, const struct metric
         return bw_fail(error, BW_BAD_REQUEST, "%s %.60s: must be an IPv4 address",
                        config_source("metrics-bind-address"), address);
     const char *flag = config_source("metrics-port");
-    enum bw_code code = port_check(flag, address, port, error);
-    if (code != BW_OK)
-        return code;
     struct status *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         abort();
     opened->metrics = metrics;
     pthread_mutex_init(&opened->mutex, NULL);
-    code = status_server_open(flag, address, port, status_answer, opened, &opened->server, error);
+    enum bw_code code = status_server_open(flag, address, port, status_answer, opened,
+                                           &opened->server, error);
     if (code != BW_OK) {
         status_close(opened);
         return code;

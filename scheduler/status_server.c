@@ -1,6 +1,5 @@
 #include "scheduler/status_server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -14,7 +13,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/port.h"
+#include "common/listener.h"
 #include "scheduler/status_request.h"
 
 enum {
@@ -336,19 +335,14 @@ static void *server_run(void *context)
 
 /* ---- Start and end ---- */
 
-/* 0, or errno. */
-static int server_listen(struct status_server *server, const struct sockaddr_in *where)
+static enum bw_code server_start(struct status_server *server, struct bw_error *error)
 {
-    int yes = 1;
-    server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     server->wake = eventfd(0, EFD_CLOEXEC);
-    if (server->listener < 0 || server->wake < 0)
-        return errno;
-    setsockopt(server->listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    if (bind(server->listener, (const struct sockaddr *)(const void *)where, sizeof *where) != 0 ||
-        listen(server->listener, SOMAXCONN) != 0)
-        return errno;
-    return pthread_create(&server->thread, NULL, server_run, server);
+    int reason = server->wake >= 0 ? pthread_create(&server->thread, NULL, server_run, server)
+                                   : errno;
+    if (reason == 0)
+        return BW_OK;
+    return bw_fail(error, BW_INTERNAL, "can't serve: %s", strerror(reason));
 }
 
 static void server_free(struct status_server *server)
@@ -366,30 +360,21 @@ enum bw_code status_server_open(const char *flag, const char *address, uint16_t 
                                 status_answer_function *answer, void *context,
                                 struct status_server **server, struct bw_error *error)
 {
-    struct sockaddr_in where = {.sin_family = AF_INET, .sin_port = htons(port)};
-    if (inet_pton(AF_INET, address, &where.sin_addr) != 1)
-        return port_refuse(flag, address, port, EADDRNOTAVAIL, error);
+    struct bw_error reason;
     struct status_server *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     opened->listener = opened->wake = -1;
     opened->answer = answer;
     opened->context = context;
-    int reason = server_listen(opened, &where);
-    if (reason != 0) {
+    enum bw_code code = listener_open(address, port, &opened->listener, &reason);
+    if (code == BW_OK)
+        code = server_start(opened, &reason);
+    if (code == BW_OK)
+        *server = opened;
+    else
         server_free(opened);
-        return port_refuse(flag, address, port, reason, error);
-    }
-    *server = opened;
-    return BW_OK;
-}
-
-uint16_t status_server_port(const struct status_server *server)
-{
-    struct sockaddr_in where = {.sin_port = 0};
-    socklen_t length = sizeof where;
-    getsockname(server->listener, (struct sockaddr *)(void *)&where, &length);
-    return ntohs(where.sin_port);
+    return code == BW_OK ? BW_OK : bw_fail(error, code, "%s %s", flag, reason.message);
 }
 
 void status_server_close(struct status_server *server)

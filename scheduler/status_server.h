@@ -29,13 +29,11 @@ typedef struct status_answer status_answer_function(void *context, const char *m
 
 struct status_server;
 
-/* Listens on an IPv4 address; port 0 takes a free one. BW_BAD_REQUEST: that can't be; the sentence
- * names `flag`. */
+/* Listens. BW_BAD_REQUEST: the port can't be opened there; the sentence names `flag`. BW_INTERNAL:
+ * no thread. */
 enum bw_code status_server_open(const char *flag, const char *address, uint16_t port,
                                 status_answer_function *answer, void *context,
                                 struct status_server **server, struct bw_error *error) BW_CHECKED;
-
-uint16_t status_server_port(const struct status_server *server);
 
 /* Ends the thread and closes all connections. NULL is fine. */
 void status_server_close(struct status_server *server);

@@ -1,8 +1,9 @@
 /*
- * listener: a listening TCP socket at a numeric address. Callers: the front. Safe from any thread.
+ * listener: a listening TCP socket at a numeric address. Callers: the front,
+ * the scheduler's port, port_check. Safe from any thread.
  */
-#ifndef API_LISTENER_H
-#define API_LISTENER_H
+#ifndef COMMON_LISTENER_H
+#define COMMON_LISTENER_H
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-#include "api/listener.h"
+#include "common/listener.h"
 
 #include <errno.h>
 #include <netdb.h>
