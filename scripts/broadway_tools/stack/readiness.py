@@ -15,6 +15,9 @@ from broadway_tools.stack.record import API, DATABASE, GRADER, SCHEDULER
 TIMEOUT_S = 60
 ANSWER_S = 2
 PAUSE_S = 0.05
+# Replicas look at the database once a second, and say what they found until they look again: after a restart of the
+# database, what they say for less than this may still be what they found before it went.
+SETTLED_S = 2
 
 
 class NotReady(Exception):
@@ -24,15 +27,22 @@ class NotReady(Exception):
 def wait_ready(stack, started, timeout_s=TIMEOUT_S):
     """Returns when all that runs is ready, `started` (members) among it. Raises NotReady."""
     deadline = time.monotonic() + timeout_s
+    settled_s = SETTLED_S if [member.kind for member in started] == [DATABASE] else 0
+    ready_since = None
     with httpx.Client(timeout=ANSWER_S, trust_env=False) as client:
         while True:
             for member in started:
                 if not member.is_alive():
                     raise NotReady(f"{member.name} has exited\n{_log(stack, member)}")
             blocker, why = _first_obstacle(stack, client, started)
+            now = time.monotonic()
             if blocker is None:
-                return
-            if time.monotonic() > deadline:
+                ready_since = ready_since or now
+                if now - ready_since >= settled_s:
+                    return
+            else:
+                ready_since = None
+            if now > deadline:
                 raise NotReady(f"not ready after {timeout_s} s: {why}\n{_log(stack, blocker)}")
             time.sleep(PAUSE_S)
 
