@@ -15,9 +15,9 @@ from broadway_tools.stack.record import API, DATABASE, GRADER, SCHEDULER
 TIMEOUT_S = 60
 ANSWER_S = 2
 PAUSE_S = 0.05
-# Replicas look at the database once a second, and say what they found until they look again: after a restart of the
+# Replicas look at the database every two seconds, and say what they found until they look again: after a restart of the
 # database, what they say for less than this may still be what they found before it went.
-SETTLED_S = 2
+SETTLED_S = 3
 
 
 class NotReady(Exception):
@@ -42,8 +42,8 @@ def wait_ready(stack, started, timeout_s=TIMEOUT_S):
                     return
             else:
                 ready_since = None
-            if now > deadline:
-                raise NotReady(f"not ready after {timeout_s} s: {why}\n{_log(stack, blocker)}")
+                if now > deadline:
+                    raise NotReady(f"not ready after {timeout_s} s: {why}\n{_log(stack, blocker)}")
             time.sleep(PAUSE_S)
 
 
