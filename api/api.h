@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/job.h"
+#include "common/domain/job.h"
 
 struct api {
     const struct api_options *options; /* api/options.h: the flags, fixed at start */
@@ -26,32 +26,34 @@ struct api {
     struct course_store *course_store;
     struct grading_config_store *grading_config_store;
 
-    struct auth_keys *auth;            /* api/auth.h: token hashes, failure limits */
-    struct known_tokens *known_tokens; /* api/known_tokens.h: seen to be good */
-    struct memory_budget *memory;      /* api/memory_budget.h: what requests and messages hold */
-    struct executor *executor; /* api/executor.h: threads for what may wait for the database */
-    struct definition_cache *definitions;  /* api/definition_cache.h */
-    struct worker_cache *workers;          /* api/worker_cache.h: of the seed protocol */
-    struct worker_cache *course_workers;   /* the same of the course protocol */
-    struct course_table *courses;          /* api/course_table.h: courses and their tokens */
-    struct poll_table *polls;              /* api/poll_table.h: parked polls */
-    struct hand_out_table *hand_outs;      /* api/hand_out_table.h: what this replica delivered */
-    struct signals *signals;               /* api/signals.h: what the scheduler is told */
-    struct questions *questions;           /* api/questions.h: what it is asked */
-    struct grader_presence *graders;       /* api/grader_presence.h: whether any is alive */
-    struct sockets *sockets;               /* api/sockets.h: of graders (api/course_socket.h) */
-    struct event_streams *streams;         /* api/event_streams.h */
-    struct answer_streams *answer_streams; /* api/answer_stream.h */
-    struct under_way *under_way;           /* api/under_way.h: what these have begun */
-    struct front *public_front;            /* api/front.h */
+    struct auth_keys *auth;            /* api/auth/auth.h: token hashes, failure limits */
+    struct known_tokens *known_tokens; /* api/auth/known_tokens.h: seen to be good */
+    struct memory_budget *memory; /* api/http/memory_budget.h: what requests and messages hold */
+    struct executor
+        *executor; /* api/http/thread_pool.h: threads for what may wait for the database */
+    struct definition_cache *definitions; /* api/grading/definition_cache.h */
+    struct worker_cache *workers;         /* api/grading/worker_cache.h: of the seed protocol */
+    struct worker_cache *course_workers;  /* the same of the course protocol */
+    struct course_table *courses;         /* api/auth/course_table.h: courses and their tokens */
+    struct poll_table *polls;             /* api/grading/poll_table.h: parked polls */
+    struct hand_out_table
+        *hand_outs;                  /* api/grading/delivery_table.h: what this replica delivered */
+    struct signals *signals;         /* api/uplink/signals.h: what the scheduler is told */
+    struct questions *questions;     /* api/uplink/scheduler_queries.h: what it is asked */
+    struct grader_presence *graders; /* api/grading/grader_presence.h: whether any is alive */
+    struct sockets *sockets;       /* api/websocket/server.h: of graders (api/course/websocket.h) */
+    struct event_streams *streams; /* api/grading/event_streams.h */
+    struct answer_streams *answer_streams; /* api/http/answer_stream.h */
+    struct under_way *under_way;           /* api/grading/under_way.h: what these have begun */
+    struct front *public_front;            /* api/http/server.h */
     struct front *internal_front;
-    struct metrics *metrics; /* api/api_metrics.h */
+    struct metrics *metrics; /* api/metrics.h */
 
     char replica_id[WORKER_ID_SIZE]; /* stable name of this replica: its internal URL */
     char process_id[33];             /* 32 random hex digits, fresh each start */
     atomic_bool is_serving;          /* the public port is open */
     atomic_bool is_draining;         /* SIGTERM has come: not ready, no poll parks */
-    atomic_size_t inflight;          /* api/inflight.h */
+    atomic_size_t inflight;          /* api/grading/inflight.h */
     _Atomic int64_t highest_term;    /* callbacks of a lower term are refused */
 };
 

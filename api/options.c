@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/host_check.h"
-#include "common/config.h"
-#include "common/log.h"
+#include "api/http/host_check.h"
+#include "common/base/config.h"
+#include "common/base/log.h"
 
 #define AT(member) offsetof(struct api_options, member)
 

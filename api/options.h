@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/definition.h"
-#include "common/error.h"
+#include "common/domain/run_definition.h"
+#include "common/base/error.h"
 
 struct api_options {
     const char *mongodb_uri, *mongodb_database;
@@ -24,10 +24,10 @@ struct api_options {
     bool anonymous_clients, allow_privileged;
     const char *allowed_hosts; /* comma list for open client endpoints; NULL: none */
     int64_t heartbeat_interval_ms, poll_wait_ms, grace_ms;
-    int64_t max_job_bytes, max_run_bytes; /* common/job_size.h */
+    int64_t max_job_bytes, max_run_bytes; /* common/domain/job_size.h */
     int64_t max_body_bytes, max_result_bytes, max_log_bytes, max_connections, request_timeout_ms,
         max_connections_per_address; /* 0: half of those that are not known to be of anybody */
-    int log_level, log_format;       /* common/log.h */
+    int log_level, log_format;       /* common/base/log.h */
     char own_internal_url[128]; /* where internal_url points if it was not given: so this is not to
                                    be copied */
 };

@@ -7,7 +7,7 @@
 
 #include "api/api.h"
 #include "api/options.h"
-#include "common/error.h"
+#include "common/base/error.h"
 #include "common/store/course_store.h"
 
 struct service {

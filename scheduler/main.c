@@ -13,17 +13,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/clock.h"
-#include "common/config.h"
-#include "common/log.h"
-#include "common/secret.h"
-#include "common/stop_signal.h"
+#include "common/base/clock.h"
+#include "common/base/config.h"
+#include "common/base/log.h"
+#include "common/base/secret.h"
+#include "common/base/stop_signal.h"
 #include "common/store/setting_store.h"
-#include "scheduler/core.h"
+#include "scheduler/core/core.h"
 #include "scheduler/options.h"
-#include "scheduler/retention.h"
-#include "scheduler/scheduler_metrics.h"
-#include "scheduler/status.h"
+#include "scheduler/io/retention.h"
+#include "scheduler/metrics.h"
+#include "scheduler/io/status.h"
 
 enum { DATABASE_PAUSE_MS = 500, EXPLAIN_AFTER_MS = 4000, EXIT_USAGE = 2, TOKEN_BYTES = 32 };
 

@@ -3,8 +3,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "common/config.h"
-#include "common/log.h"
+#include "common/base/config.h"
+#include "common/base/log.h"
 
 #define AT(member) offsetof(struct scheduler_options, member)
 

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "common/error.h"
+#include "common/base/error.h"
 
 struct scheduler_options {
     const char *mongodb_uri, *mongodb_database;
@@ -14,7 +14,7 @@ struct scheduler_options {
     int64_t heartbeat_interval_ms, job_timeout_ms, leader_lease_ms, grace_ms, retain_runs_ms,
         orphan_age_ms;
     int64_t max_attempts;
-    int log_level, log_format; /* common/log.h */
+    int log_level, log_format; /* common/base/log.h */
 };
 
 /* Reads them; see config_read. */

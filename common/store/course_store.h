@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/database.h"
-#include "common/job.h"
-#include "common/secret.h"
+#include "common/db/database.h"
+#include "common/domain/job.h"
+#include "common/base/secret.h"
 
 struct course_store;
 

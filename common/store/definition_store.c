@@ -2,9 +2,9 @@
 
 #include <stdlib.h>
 
-#include "common/clock.h"
-#include "common/group_commit.h"
-#include "common/store/document.h"
+#include "common/base/clock.h"
+#include "common/db/group_commit.h"
+#include "common/db/document.h"
 
 #define COLLECTION "run_definitions"
 

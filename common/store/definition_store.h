@@ -7,10 +7,10 @@
 
 #include <stddef.h>
 
-#include "common/database.h"
-#include "common/group_commit.h"
-#include "common/job.h"
-#include "common/secret.h"
+#include "common/db/database.h"
+#include "common/db/group_commit.h"
+#include "common/domain/job.h"
+#include "common/base/secret.h"
 
 struct definition_store;
 

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/job.h"
+#include "common/domain/job.h"
 #include "common/store/definition_store.h"
-#include "common/store/document.h"
+#include "common/db/document.h"
 
 #define COLLECTION "grading_configs"
 

@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-#include "common/database.h"
+#include "common/db/database.h"
 
 struct grading_config_store;
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/store/document.h"
+#include "common/db/document.h"
 
 #define COLLECTION "leader"
 #define ID "leader"

@@ -4,8 +4,8 @@
  *
  * No date decides who leads. Each renewal writes the next number into `renewals`, so the document
  * changes as long as its holder is alive, and a standby takes it by a compare-and-set on what it
- * saw. How long it has to see no change is the caller's business (scheduler/leader.h). expires_at
- * is written for earlier versions, which judge by it; it is compared for equality only.
+ * saw. How long it has to see no change is the caller's business (scheduler/io/leader.h).
+ * expires_at is written for earlier versions, which judge by it; it is compared for equality only.
  */
 #ifndef COMMON_STORE_LEADER_STORE_H
 #define COMMON_STORE_LEADER_STORE_H
@@ -13,9 +13,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/database.h"
-#include "common/job.h"
-#include "common/protocol.h"
+#include "common/db/database.h"
+#include "common/domain/job.h"
+#include "common/domain/protocol.h"
 
 struct leader_store;
 

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
-#include "common/failpoint.h"
-#include "common/store/document.h"
-#include "common/text_cut.h"
+#include "common/base/clock.h"
+#include "common/base/failpoint.h"
+#include "common/db/document.h"
+#include "common/base/text_cut.h"
 
 #define COLLECTION "job_logs"
 

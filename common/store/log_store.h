@@ -6,9 +6,9 @@
 #ifndef COMMON_STORE_LOG_STORE_H
 #define COMMON_STORE_LOG_STORE_H
 
-#include "common/database.h"
-#include "common/group_commit.h"
-#include "common/job.h"
+#include "common/db/database.h"
+#include "common/db/group_commit.h"
+#include "common/domain/job.h"
 #include "common/store/result_store.h"
 
 struct log_store;
@@ -44,7 +44,7 @@ enum bw_code log_store_delete(struct log_store *store, const struct log_name *na
                               struct bw_error *error) BW_CHECKED;
 
 /* Inserts with the next batch; of each text that is longer than the store's max_bytes the first
- * quarter and the end stay, as in common/text_cut.h. */
+ * quarter and the end stay, as in common/base/text_cut.h. */
 void log_store_insert(struct log_store *store, struct log_commit *commit, int64_t try_ms);
 
 /* Reads a log. *out and *err are new (free()), NULL where there is none. BW_NOT_FOUND: there is no

@@ -7,8 +7,8 @@
 
 #include <stdint.h>
 
-#include "common/database.h"
-#include "common/job.h"
+#include "common/db/database.h"
+#include "common/domain/job.h"
 
 struct replica_store;
 

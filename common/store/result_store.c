@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
-#include "common/failpoint.h"
-#include "common/store/document.h"
+#include "common/base/clock.h"
+#include "common/base/failpoint.h"
+#include "common/db/document.h"
 
 #define COLLECTION "job_results"
 

@@ -9,9 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/database.h"
-#include "common/group_commit.h"
-#include "common/job.h"
+#include "common/db/database.h"
+#include "common/db/group_commit.h"
+#include "common/domain/job.h"
 
 struct result_store;
 

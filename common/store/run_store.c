@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
-#include "common/failpoint.h"
-#include "common/group_commit.h"
-#include "common/store/document.h"
+#include "common/base/clock.h"
+#include "common/base/failpoint.h"
+#include "common/db/group_commit.h"
+#include "common/db/document.h"
 
 #define COLLECTION "grading_runs"
 

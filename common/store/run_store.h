@@ -11,12 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/database.h"
-#include "common/definition.h"
-#include "common/group_commit.h"
-#include "common/job.h"
-#include "common/run.h"
-#include "common/secret.h"
+#include "common/db/database.h"
+#include "common/domain/run_definition.h"
+#include "common/db/group_commit.h"
+#include "common/domain/job.h"
+#include "common/domain/run.h"
+#include "common/base/secret.h"
 
 struct run_store;
 
@@ -33,7 +33,7 @@ struct run {
     uint32_t untimed_stages[3]; /* and how many stages have none */
     enum run_phase phase;       /* as recorded; may lag behind what the facts say */
     int64_t created_ms, started_ms, cancelled_ms, finished_ms; /* database dates; 0: not yet */
-    uint8_t *summary; /* a byte per job slot (common/run.h), or NULL; owned */
+    uint8_t *summary; /* a byte per job slot (common/domain/run.h), or NULL; owned */
     uint32_t summary_length;
 };
 

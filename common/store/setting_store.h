@@ -5,7 +5,7 @@
 #ifndef COMMON_STORE_SETTING_STORE_H
 #define COMMON_STORE_SETTING_STORE_H
 
-#include "common/database.h"
+#include "common/db/database.h"
 
 struct setting_store;
 

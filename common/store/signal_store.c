@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/clock.h"
-#include "common/store/document.h"
+#include "common/base/clock.h"
+#include "common/db/document.h"
 
 #define COLLECTION "signals"
 

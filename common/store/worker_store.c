@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
-#include "common/store/document.h"
+#include "common/base/clock.h"
+#include "common/db/document.h"
 
 #define COLLECTION "workers"
 

@@ -8,10 +8,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/database.h"
-#include "common/group_commit.h"
-#include "common/job.h"
-#include "common/protocol.h"
+#include "common/db/database.h"
+#include "common/db/group_commit.h"
+#include "common/domain/job.h"
+#include "common/domain/protocol.h"
 
 struct worker_store;
 

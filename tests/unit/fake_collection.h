@@ -12,9 +12,9 @@
 #include <string.h>
 #include <uthash.h>
 
-#include "common/clock.h"
-#include "common/database.h"
-#include "common/store/document.h"
+#include "common/base/clock.h"
+#include "common/db/database.h"
+#include "common/db/document.h"
 
 enum {
     FAKE_INSERTS = 4096,

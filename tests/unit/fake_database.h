@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/database.h"
-#include "common/group_commit.h"
+#include "common/db/database.h"
+#include "common/db/group_commit.h"
 
 static struct {
     size_t sent;       /* operations of any kind */

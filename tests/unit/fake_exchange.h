@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "api/poll_table.h"
+#include "api/grading/poll_table.h"
 
 struct exchange {
     atomic_int answers; /* how often it was answered */

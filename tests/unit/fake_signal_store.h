@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 #include "common/store/signal_store.h"
 
 enum { FAKE_SIGNALS = 4096 };

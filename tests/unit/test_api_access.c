@@ -1,4 +1,4 @@
-#include "api/access.h"
+#include "api/http/access_log.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,10 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api/api_metrics.h"
-#include "api/route.h"
-#include "common/clock.h"
-#include "common/log.h"
+#include "api/metrics.h"
+#include "api/http/route.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
 
 static const struct route poll = {
     .method = "GET", .path = "/api/v1/grading_job", .auth = AUTH_WORKER};

@@ -1,4 +1,4 @@
-#include "api/arguments.h"
+#include "api/http/arguments.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "api/connection_table.h"
+#include "api/http/connection_table.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "api/descriptors.h"
-#include "common/clock.h"
+#include "api/http/descriptors.h"
+#include "common/base/clock.h"
 
 enum { MOST = 16, UNPROVEN_MOST = 12, ADDRESS_MOST = 6, PAIRS = 64 };
 

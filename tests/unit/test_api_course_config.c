@@ -1,4 +1,4 @@
-#include "api/course_config.h"
+#include "api/auth/course_config.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "api/course_route.h"
+#include "api/course/route.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "api/course_status.h"
+#include "api/course/status.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

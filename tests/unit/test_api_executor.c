@@ -1,4 +1,4 @@
-#include "api/executor.h"
+#include "api/http/thread_pool.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 enum { THREADS = 4, CALM_THREADS = 3, TASKS = 1000 };
 

@@ -1,4 +1,4 @@
-#include "api/failure_limit.h"
+#include "api/auth/auth_rate_limit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

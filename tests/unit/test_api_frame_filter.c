@@ -1,4 +1,4 @@
-#include "api/frame_filter.h"
+#include "api/websocket/frame_filter.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

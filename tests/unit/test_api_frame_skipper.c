@@ -1,4 +1,4 @@
-#include "api/frame_skipper.h"
+#include "api/websocket/discard.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "api/socket_handshake.h"
+#include "api/websocket/handshake.h"
 
 /* Feeds all of it, `step` bytes at a time. */
 static bool feed(const uint8_t *bytes, size_t length, size_t step)

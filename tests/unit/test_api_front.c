@@ -1,4 +1,4 @@
-#include "api/front.h"
+#include "api/http/server.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "api/api.h"
-#include "api/executor.h"
-#include "common/clock.h"
+#include "api/http/thread_pool.h"
+#include "common/base/clock.h"
 
 enum {
     MAX_BODY = 256 * 1024,

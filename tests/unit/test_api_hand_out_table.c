@@ -1,4 +1,4 @@
-#include "api/hand_out_table.h"
+#include "api/grading/delivery_table.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

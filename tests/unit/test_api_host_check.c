@@ -1,4 +1,4 @@
-#include "api/host_check.h"
+#include "api/http/host_check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

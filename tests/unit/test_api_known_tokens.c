@@ -1,4 +1,4 @@
-#include "api/known_tokens.h"
+#include "api/auth/known_tokens.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

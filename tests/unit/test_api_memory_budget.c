@@ -1,4 +1,4 @@
-#include "api/memory_budget.h"
+#include "api/http/memory_budget.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "api/body.h"
+#include "api/http/body.h"
 
 enum { MIB = 1024 * 1024, HOLDS = 8192 };
 

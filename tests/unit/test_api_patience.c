@@ -1,4 +1,4 @@
-#include "api/patience.h"
+#include "api/http/request_timeout.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 enum { REQUEST_MS = 10000, MANY = 2, CLIENTS = 4, SLACK_MS = 5000 };
 

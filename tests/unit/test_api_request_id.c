@@ -1,4 +1,4 @@
-#include "api/request_id.h"
+#include "api/http/request_id.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "api/result_text.h"
+#include "api/grading/result_text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "api/run_status.h"
+#include "api/classic/status.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

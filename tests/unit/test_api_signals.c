@@ -1,12 +1,12 @@
-#include "api/signals.h"
+#include "api/uplink/signals.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "api/hand_out_table.h"
-#include "api/poll_table.h"
+#include "api/grading/delivery_table.h"
+#include "api/grading/poll_table.h"
 #include "tests/unit/fake_exchange.h"
 #include "tests/unit/fake_signal_store.h"
 

@@ -1,4 +1,4 @@
-#include "api/under_way.h"
+#include "api/grading/under_way.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +10,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "api/asides.h"
-#include "common/clock.h"
+#include "api/uplink/asides.h"
+#include "common/base/clock.h"
 
 static void nothing_under_way_is_not_waited_for(void **state)
 {

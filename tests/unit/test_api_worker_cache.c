@@ -1,4 +1,4 @@
-#include "api/worker_cache.h"
+#include "api/grading/worker_cache.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

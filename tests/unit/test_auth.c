@@ -1,5 +1,5 @@
-/* Compiles api/auth.c against a fake request and fake settings, so it is not named test_api_auth:
- * those link the real ones. */
+/* Compiles api/auth/auth.c against a fake request and fake settings, so it is not named
+ * test_api_auth: those link the real ones. */
 #define exchange_header fake_exchange_header
 #define exchange_request fake_exchange_request
 #define exchange_local_address fake_exchange_local_address
@@ -8,13 +8,13 @@
 #define run_store_has_any fake_run_store_has_any
 #define clock_boot_ms fake_clock_boot_ms
 
-#include "api/auth.c"
-#include "api/failure_limit.c"
-#include "api/host_check.c"
-#include "api/known_tokens.c"
-#include "api/run_key.c"
+#include "api/auth/auth.c"
+#include "api/auth/auth_rate_limit.c"
+#include "api/http/host_check.c"
+#include "api/auth/known_tokens.c"
+#include "api/grading/run_key.c"
 /* behind the others, whose names its own would hide */
-#include "api/api_metrics.c"
+#include "api/metrics.c"
 
 #include <setjmp.h>
 #include <stdarg.h>

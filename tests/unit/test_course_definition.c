@@ -1,4 +1,4 @@
-#include "common/course_definition.h"
+#include "common/domain/course_definition.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "common/database_pool.h"
+#include "common/db/database_pool.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/database.h"
+#include "common/db/database.h"
 
 static void password_with_an_at_sign_is_refused_without_being_shown(void **state)
 {

@@ -1,4 +1,4 @@
-#include "common/definition.h"
+#include "common/domain/run_definition.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
-#include "common/json.h"
+#include "common/base/clock.h"
+#include "common/base/json.h"
 
 #define RUN "0123456789abcdef01234567"
 

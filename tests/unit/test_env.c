@@ -1,4 +1,4 @@
-#include "common/env.h"
+#include "common/domain/env.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

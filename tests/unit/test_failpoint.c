@@ -2,7 +2,7 @@
 #ifndef BROADWAY_FAILPOINTS
 #define BROADWAY_FAILPOINTS
 #endif
-#include "common/failpoint.c"
+#include "common/base/failpoint.c"
 
 #include <setjmp.h>
 #include <stdarg.h>

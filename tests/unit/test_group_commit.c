@@ -1,4 +1,4 @@
-#include "common/group_commit.h"
+#include "common/db/group_commit.h"
 
 #include <setjmp.h>
 #include <stdatomic.h>

@@ -1,4 +1,4 @@
-#include "common/job.h"
+#include "common/domain/job.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "common/job_size.h"
+#include "common/domain/job_size.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/course_definition.h"
-#include "common/course_size.h"
-#include "common/definition_size.h"
-#include "common/json.h"
+#include "common/domain/course_definition.h"
+#include "common/domain/course_size.h"
+#include "common/domain/definition_size.h"
+#include "common/base/json.h"
 
 #define RUN "0123456789abcdef01234567"
 

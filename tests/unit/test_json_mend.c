@@ -1,4 +1,4 @@
-#include "common/json_mend.h"
+#include "common/base/json_mend.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/json_write.h"
+#include "common/base/json_write.h"
 
 static const struct json_mend_limits limits = {.envelope = 0, .max_values = 1000};
 static struct json_mend_report report;

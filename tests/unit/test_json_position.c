@@ -1,6 +1,6 @@
 /* What json_parse makes of a place that jansson reports wrongly: jansson's reader is stood in for
  * here. */
-#include "common/json.h"
+#include "common/base/json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

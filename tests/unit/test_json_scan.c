@@ -1,4 +1,4 @@
-#include "common/json_scan.h"
+#include "common/base/json_scan.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/json.h"
+#include "common/base/json.h"
 
 static struct json_scan scan_of(const char *text)
 {
@@ -76,8 +76,8 @@ static void parts_are_the_same_as_the_whole(void **state)
 
 static size_t held, peak;
 
-/* Bytes that glibc's allocator takes for what is usable: its header, and 16 bytes at a time. A sanitizer's allocator
- * says what was asked for, and the answer is the same. */
+/* Bytes that glibc's allocator takes for what is usable: its header, and 16 bytes at a time. A
+ * sanitizer's allocator says what was asked for, and the answer is the same. */
 static size_t chunk_bytes(void *memory)
 {
     size_t chunk = (malloc_usable_size(memory) + sizeof(size_t) + 15) / 16 * 16;

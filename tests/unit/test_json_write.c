@@ -1,4 +1,4 @@
-#include "common/json_write.h"
+#include "common/base/json_write.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

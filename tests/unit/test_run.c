@@ -1,4 +1,4 @@
-#include "common/run.h"
+#include "common/domain/run.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

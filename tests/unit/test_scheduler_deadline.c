@@ -1,4 +1,4 @@
-#include "scheduler/deadline.h"
+#include "scheduler/state/deadline.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "scheduler/inbox.h"
+#include "scheduler/io/inbox.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 enum {
     FULL = 100000, /* how many events make bounded posts wait */

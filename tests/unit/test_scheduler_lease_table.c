@@ -1,4 +1,4 @@
-#include "scheduler/lease_table.h"
+#include "scheduler/state/lease_table.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

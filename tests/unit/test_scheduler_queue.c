@@ -1,5 +1,5 @@
-#include "scheduler/queue.h"
-#include "scheduler/queue_place.h"
+#include "scheduler/state/queue.h"
+#include "scheduler/state/queue_position.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "scheduler/replica_table.h"
+#include "scheduler/state/replica_table.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

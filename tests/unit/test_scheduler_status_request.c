@@ -1,4 +1,4 @@
-#include "scheduler/status_request.h"
+#include "scheduler/io/status_request.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

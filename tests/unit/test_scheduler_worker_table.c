@@ -1,4 +1,4 @@
-#include "scheduler/worker_table.h"
+#include "scheduler/state/worker_table.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "common/text_cut.h"
+#include "common/base/text_cut.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

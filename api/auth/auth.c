@@ -1,0 +1,447 @@
+#include "api/auth/auth.h"
+
+#include <arpa/inet.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/metrics.h"
+#include "api/auth/auth_rate_limit.h"
+#include "api/http/host_check.h"
+#include "api/auth/known_tokens.h"
+#include "api/options.h"
+#include "common/base/clock.h"
+#include "common/base/json.h"
+#include "common/base/log.h"
+#include "common/base/secret.h"
+
+enum { MADE_TOKEN_SIZE = 65, SHORT_TOKEN = 16 };
+
+enum client_access {
+    CLIENTS_ARE_LOCAL,
+    CLIENTS_ARE_ANONYMOUS,
+    CLIENTS_HAVE_TOKEN,
+    CLIENTS_ARE_SHUT_OUT
+};
+
+/* A token, and one that is valid besides, while one replaces the other. */
+struct token_pair {
+    atomic_bool is_known; /* set once, after `current`, which does not change any more */
+    struct token_hash current, second;
+    bool has_second;
+};
+
+struct auth_keys {
+    struct setting_store
+        *settings; /* borrowed, as are the runs, the known tokens and the metrics */
+    struct run_store *runs;
+    struct known_tokens *known;
+    struct metrics *metrics;
+    enum client_access clients;
+    bool has_client_token;
+    const char *allowed_hosts; /* the option's; NULL: none */
+    struct token_pair client, cluster, internal;
+    atomic_bool has_run_key; /* set once, after it, which does not change any more */
+    struct run_key run_key;
+    struct failure_limit *failures, *unknown_workers;
+};
+
+static void token_pair_set_second(struct token_pair *pair, const char *token)
+{
+    pair->has_second = token != NULL;
+    if (token != NULL)
+        token_hash_make(token, &pair->second);
+}
+
+static void token_pair_set(struct token_pair *pair, const char *token)
+{
+    token_hash_make(token, &pair->current);
+    atomic_store(&pair->is_known, true);
+}
+
+static enum bw_code token_pair_wait(const struct token_pair *pair, struct bw_error *error)
+{
+    if (atomic_load(&pair->is_known))
+        return BW_OK;
+    return bw_fail(error, BW_UNAVAILABLE,
+                   "this server is starting: it has yet to learn its tokens from the database");
+}
+
+/* Takes the same time whichever of the two it is. */
+static bool token_pair_matches(const struct token_pair *pair, const char *token)
+{
+    bool is_current = token_hash_matches(&pair->current, token);
+    bool is_second = pair->has_second && token_hash_matches(&pair->second, token);
+    return is_current || is_second;
+}
+
+/* ---- Learning the tokens ---- */
+
+static bool is_loopback(const char *address)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (inet_pton(AF_INET, address, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    if (inet_pton(AF_INET6, address, &v6) != 1)
+        return false;
+    return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+}
+
+static enum client_access choose_client_access(const struct api_options *options)
+{
+    if (is_loopback(options->bind_address))
+        return CLIENTS_ARE_LOCAL;
+    if (options->anonymous_clients)
+        return CLIENTS_ARE_ANONYMOUS;
+    return options->client_token != NULL ? CLIENTS_HAVE_TOKEN : CLIENTS_ARE_SHUT_OUT;
+}
+
+static void log_client_access(enum client_access access)
+{
+    static const struct {
+        enum log_level level;
+        const char *who;
+    } rows[] = {
+        [CLIENTS_ARE_LOCAL] = {LOG_LEVEL_INFO, "anyone: the public port is bound to loopback"},
+        [CLIENTS_ARE_ANONYMOUS] = {LOG_LEVEL_WARNING,
+                                   "anyone who reaches the public port: --anonymous-clients"},
+        [CLIENTS_HAVE_TOKEN] = {LOG_LEVEL_INFO, "those with the client token"},
+        [CLIENTS_ARE_SHUT_OUT] = {LOG_LEVEL_WARNING,
+                                  "nobody: the public port is bound beyond loopback; "
+                                  "give --client-token, or --anonymous-clients"},
+    };
+    log_write(rows[access].level, "who may use the client endpoints",
+              LOG_FIELDS(log_text("who", rows[access].who)));
+}
+
+static void warn_if_short(const char *flag, const char *token)
+{
+    if (token != NULL && strlen(token) < SHORT_TOKEN)
+        log_warning("a token is short: it can be guessed", log_text("flag", flag));
+}
+
+/* Standard output, not the log: logs are kept and sent about. */
+static void show_once(const char *token)
+{
+    printf(
+        "broadway-api: made a cluster token, with which graders register. It is shown this once: %s\n",
+        token);
+    fflush(stdout);
+    log_event(LOG_LEVEL_INFO, "cluster token made, and shown on standard output");
+}
+
+/* The hash that all replicas share; the first of them makes the token. */
+static enum bw_code agree_on_cluster_token(struct setting_store *settings, struct token_hash *hash,
+                                           struct bw_error *error)
+{
+    char token[MADE_TOKEN_SIZE], proposed[TOKEN_HASH_TEXT_SIZE], kept[SETTING_SIZE];
+    bool is_new;
+    secret_random_hex(token, sizeof token);
+    token_hash_make(token, hash);
+    token_hash_format(hash, proposed);
+    enum bw_code code = setting_store_agree(settings, "cluster_token", proposed, kept, &is_new,
+                                            error);
+    if (code != BW_OK)
+        return code;
+    if (!token_hash_parse(kept, hash))
+        return bw_fail(error, BW_INTERNAL,
+                       "the cluster token's hash in the collection 'settings' can't be read");
+    if (is_new)
+        show_once(token);
+    else
+        log_info(
+            "cluster token was made at an earlier start",
+            log_text(
+                "for_a_new_one",
+                "delete 'cluster_token' from the collection settings and start every replica again, "
+                "or give --cluster-token"));
+    return BW_OK;
+}
+
+static enum bw_code learn_cluster_token(struct auth_keys *keys, struct bw_error *error)
+{
+    if (atomic_load(&keys->cluster.is_known))
+        return BW_OK;
+    enum bw_code code = agree_on_cluster_token(keys->settings, &keys->cluster.current, error);
+    if (code == BW_OK)
+        atomic_store(&keys->cluster.is_known, true);
+    return code;
+}
+
+static enum bw_code learn_internal_token(struct auth_keys *keys, struct bw_error *error)
+{
+    char proposed[MADE_TOKEN_SIZE], agreed[SETTING_SIZE];
+    bool is_new;
+    if (atomic_load(&keys->internal.is_known))
+        return BW_OK;
+    secret_random_hex(proposed, sizeof proposed);
+    enum bw_code code = setting_store_agree(keys->settings, "internal_token", proposed, agreed,
+                                            &is_new, error);
+    if (code != BW_OK)
+        return code;
+    known_tokens_add(keys->known, agreed);
+    token_pair_set(&keys->internal, agreed);
+    return BW_OK;
+}
+
+static enum bw_code learn_run_key(struct auth_keys *keys, struct bw_error *error)
+{
+    if (atomic_load(&keys->has_run_key))
+        return BW_OK;
+    enum bw_code code = run_key_agree(keys->settings, keys->runs, &keys->run_key, error);
+    if (code == BW_OK)
+        atomic_store(&keys->has_run_key, true);
+    return code;
+}
+
+/* The cluster token last: one that was made is shown only when nothing can fail any more. */
+enum bw_code auth_learn(struct auth_keys *keys, struct bw_error *error)
+{
+    enum bw_code code = learn_internal_token(keys, error);
+    if (code == BW_OK)
+        code = learn_run_key(keys, error);
+    return code == BW_OK ? learn_cluster_token(keys, error) : code;
+}
+
+/* What is known in clear is known to be good. */
+static void remember_tokens(struct auth_keys *keys, const struct api_options *options)
+{
+    const char *const given[] = {options->cluster_token,         options->client_token,
+                                 options->internal_token,        options->second_cluster_token,
+                                 options->second_internal_token, options->second_client_token};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        known_tokens_add(keys->known, given[i]);
+}
+
+static void take_options(struct auth_keys *keys, const struct api_options *options)
+{
+    keys->clients = choose_client_access(options);
+    keys->has_client_token = options->client_token != NULL;
+    keys->allowed_hosts = options->allowed_hosts;
+    if (options->internal_token != NULL)
+        token_pair_set(&keys->internal, options->internal_token);
+    if (options->cluster_token != NULL)
+        token_pair_set(&keys->cluster, options->cluster_token);
+    if (options->client_token != NULL)
+        token_pair_set(&keys->client, options->client_token);
+    token_pair_set_second(&keys->internal, options->second_internal_token);
+    token_pair_set_second(&keys->cluster, options->second_cluster_token);
+    token_pair_set_second(&keys->client, options->second_client_token);
+    remember_tokens(keys, options);
+    warn_if_short("--internal-token", options->internal_token);
+    warn_if_short("--cluster-token", options->cluster_token);
+    warn_if_short("--client-token", options->client_token);
+    log_client_access(keys->clients);
+}
+
+enum bw_code auth_open(const struct api *api, struct auth_keys **keys, struct bw_error *error)
+{
+    (void)error;
+    struct auth_keys *opened = calloc(1, sizeof *opened);
+    if (opened == NULL)
+        abort();
+    opened->settings = api->setting_store;
+    opened->runs = api->run_store;
+    opened->known = api->known_tokens;
+    opened->metrics = api->metrics;
+    opened->failures = failure_limit_new(FAILURE_LIMIT);
+    opened->unknown_workers = failure_limit_new(UNKNOWN_WORKER_LIMIT);
+    take_options(opened, api->options);
+    *keys = opened;
+    return BW_OK;
+}
+
+void auth_close(struct auth_keys *keys)
+{
+    if (keys == NULL)
+        return;
+    failure_limit_free(keys->failures);
+    failure_limit_free(keys->unknown_workers);
+    free(keys);
+}
+
+const struct run_key *auth_run_key(const struct auth_keys *keys)
+{
+    return atomic_load(&keys->has_run_key) ? &keys->run_key : NULL;
+}
+
+/* ---- Judging ---- */
+
+/* The token of "Authorization: Bearer TOKEN", or NULL. */
+static const char *bearer_token(const struct exchange *exchange)
+{
+    static const char scheme[] = "Bearer";
+    const char *header = exchange_header(exchange, "Authorization");
+    size_t length = sizeof scheme - 1;
+    if (header == NULL || strncasecmp(header, scheme, length) != 0 || header[length] != ' ')
+        return NULL;
+    header += length + strspn(header + length, " ");
+    return header[0] == '\0' ? NULL : header;
+}
+
+/* BW_TOO_MANY, with the same time in words and in the answer's header. */
+static enum bw_code refuse_for(struct auth_keys *keys, struct exchange *exchange, int64_t left_ms,
+                               const char *what, struct bw_error *error)
+{
+    int seconds = (int)((left_ms + 999) / 1000);
+    metric_add(keys->metrics, API_CREDENTIALS_UNJUDGED, 1);
+    exchange_retry_after(exchange, seconds);
+    return bw_fail(error, BW_TOO_MANY, "too many %s: try again in %d seconds", what, seconds);
+}
+
+enum bw_code auth_admit_token(struct auth_keys *keys, struct exchange *exchange, const char *token,
+                              struct bw_error *error)
+{
+    int64_t left_ms = failure_limit_left(keys->failures, exchange_request(exchange)->address, token,
+                                         clock_boot_ms());
+    if (left_ms > 0 && !known_tokens_has(keys->known, token))
+        return refuse_for(keys, exchange, left_ms, "wrong tokens", error);
+    metric_add(keys->metrics, API_TOKENS_JUDGED, 1);
+    return BW_OK;
+}
+
+void auth_accept_token(struct auth_keys *keys, const char *token)
+{
+    known_tokens_add(keys->known, token);
+}
+
+/* A wrong token: `code` with a sentence. */
+static enum bw_code refuse_token(struct auth_keys *keys, const struct exchange *exchange,
+                                 const char *token, enum bw_code code, const char *sentence,
+                                 struct bw_error *error)
+{
+    failure_limit_note(keys->failures, exchange_request(exchange)->address, token, clock_boot_ms());
+    return bw_fail(error, code, "%s", sentence);
+}
+
+enum bw_code auth_refuse_token(struct auth_keys *keys, const struct exchange *exchange,
+                               const char *token, const char *sentence, struct bw_error *error)
+{
+    return refuse_token(keys, exchange, token, BW_UNAUTHORIZED, sentence, error);
+}
+
+/* Is `token` one of the pair? If not: `code` with a sentence, or BW_TOO_MANY. */
+static enum bw_code judge_token(struct auth_keys *keys, struct exchange *exchange,
+                                const struct token_pair *pair, const char *token, enum bw_code code,
+                                const char *sentence, struct bw_error *error)
+{
+    enum bw_code admitted = token_pair_wait(pair, error);
+    if (admitted == BW_OK)
+        admitted = auth_admit_token(keys, exchange, token, error);
+    if (admitted != BW_OK)
+        return admitted;
+    if (!token_pair_matches(pair, token))
+        return refuse_token(keys, exchange, token, code, sentence, error);
+    auth_accept_token(keys, token);
+    return BW_OK;
+}
+
+/* On an open client endpoint: is the request for a name that is served, and from no foreign page? A
+ * browser always says a Host. */
+static enum bw_code check_page(const struct auth_keys *keys, const struct exchange *exchange,
+                               struct bw_error *error)
+{
+    const char *host = exchange_header(exchange, "Host"),
+               *origin = exchange_header(exchange, "Origin");
+    char local[EXCHANGE_ADDRESS_SIZE], shown[120];
+    exchange_local_address(exchange, local);
+    if (host != NULL && !host_is_served(host, keys->allowed_hosts, local))
+        return bw_fail(error, BW_FORBIDDEN,
+                       "this server does not go by the name '%s' to clients without a token: "
+                       "its operator can add names by --allowed-host",
+                       text_show(host, shown, sizeof shown));
+    if (origin != NULL && !origin_is_served(origin, keys->allowed_hosts, local))
+        return bw_fail(error, BW_FORBIDDEN,
+                       "web pages of the origin '%s' may not use this server without a token: "
+                       "its operator can add hosts by --allowed-host",
+                       text_show(origin, shown, sizeof shown));
+    return BW_OK;
+}
+
+/* Who has the token needs no name. */
+static enum bw_code judge_page(struct auth_keys *keys, struct exchange *exchange,
+                               struct bw_error *error)
+{
+    struct bw_error reason;
+    const char *token = bearer_token(exchange);
+    enum bw_code code = check_page(keys, exchange, &reason);
+    if (code == BW_OK)
+        return BW_OK;
+    if (token == NULL || !keys->has_client_token)
+        return bw_fail(error, code, "%s", reason.message);
+    return judge_token(keys, exchange, &keys->client, token, code, reason.message, error);
+}
+
+enum bw_code auth_client(struct auth_keys *keys, struct exchange *exchange, struct bw_error *error)
+{
+    if (keys->clients == CLIENTS_ARE_LOCAL || keys->clients == CLIENTS_ARE_ANONYMOUS)
+        return judge_page(keys, exchange, error);
+    if (keys->clients == CLIENTS_ARE_SHUT_OUT)
+        return bw_fail(
+            error, BW_UNAUTHORIZED,
+            "client endpoints are closed here: the operator opens them by --client-token or --anonymous-clients");
+    const char *token = bearer_token(exchange);
+    if (token == NULL)
+        return bw_fail(error, BW_UNAUTHORIZED,
+                       "the header 'Authorization: Bearer <client token>' is missing");
+    return judge_token(keys, exchange, &keys->client, token, BW_UNAUTHORIZED,
+                       "the client token is wrong", error);
+}
+
+enum bw_code auth_cluster(struct auth_keys *keys, struct exchange *exchange, const char *token,
+                          struct bw_error *error)
+{
+    if (token == NULL)
+        return bw_fail(error, BW_BAD_REQUEST, "argument 'token' is missing");
+    return judge_token(keys, exchange, &keys->cluster, token, BW_BAD_REQUEST,
+                       "the cluster token is wrong", error);
+}
+
+enum bw_code auth_course_token(const struct exchange *exchange, const char **token,
+                               struct bw_error *error)
+{
+    static const char scheme[] = "Bearer ";
+    const char *header = exchange_header(exchange, "Authorization");
+    if (header == NULL || strncasecmp(header, scheme, sizeof scheme - 1) != 0 ||
+        header[sizeof scheme - 1] == '\0' || strpbrk(header + sizeof scheme - 1, " \t") != NULL)
+        return bw_fail(error, BW_UNAUTHORIZED, "invalid token format");
+    *token = header + sizeof scheme - 1;
+    return BW_OK;
+}
+
+enum bw_code auth_course_cluster(struct auth_keys *keys, struct exchange *exchange,
+                                 const char *token, struct bw_error *error)
+{
+    return judge_token(keys, exchange, &keys->cluster, token, BW_UNAUTHORIZED, "invalid token",
+                       error);
+}
+
+enum bw_code auth_admit_worker(struct auth_keys *keys, struct exchange *exchange,
+                               struct bw_error *error)
+{
+    int64_t left_ms = failure_limit_left(keys->unknown_workers, exchange_request(exchange)->address,
+                                         NULL, clock_boot_ms());
+    if (left_ms == 0)
+        return BW_OK;
+    return refuse_for(keys, exchange, left_ms, "worker ids that nobody has", error);
+}
+
+void auth_note_unknown_worker(struct auth_keys *keys, const struct exchange *exchange)
+{
+    failure_limit_note(keys->unknown_workers, exchange_request(exchange)->address, NULL,
+                       clock_boot_ms());
+}
+
+enum bw_code auth_internal(struct auth_keys *keys, struct exchange *exchange,
+                           struct bw_error *error)
+{
+    const char *token = bearer_token(exchange);
+    if (token == NULL)
+        return bw_fail(error, BW_UNAUTHORIZED,
+                       "the header 'Authorization: Bearer <internal token>' is missing");
+    return judge_token(keys, exchange, &keys->internal, token, BW_UNAUTHORIZED,
+                       "the internal token is wrong", error);
+}

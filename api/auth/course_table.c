@@ -1,0 +1,177 @@
+#include "api/auth/course_table.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/auth/course_config.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
+enum { LOOK_MS = 500 };
+
+struct course_table {
+    struct course_store *store;
+    struct known_tokens *known;
+    struct token_hash nobody; /* compared where there is no course */
+    atomic_bool is_settled;
+    pthread_t thread;
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t wake;
+    struct course_list courses;
+    bool is_closing;
+};
+
+/* Reads what is stored, now. */
+static enum bw_code load(struct course_table *table, struct bw_error *error)
+{
+    struct course_list read;
+    enum bw_code code = course_store_read(table->store, &read, error);
+    if (code != BW_OK)
+        return code;
+    pthread_mutex_lock(&table->mutex);
+    struct course_list former = table->courses;
+    table->courses = read;
+    pthread_mutex_unlock(&table->mutex);
+    if (former.version != read.version)
+        log_info("courses read", log_number("courses", (int64_t)read.count));
+    course_list_clear(&former);
+    return BW_OK;
+}
+
+enum bw_code course_table_settle(struct course_table *table, const struct course_list *list,
+                                 struct bw_error *error)
+{
+    enum bw_code code = BW_OK;
+    if (list != NULL)
+        code = course_store_replace(table->store, list, error);
+    if (code == BW_OK)
+        code = load(table, error);
+    if (code == BW_OK)
+        atomic_store(&table->is_settled, true);
+    return code;
+}
+
+void course_table_reread(struct course_table *table, const char *path)
+{
+    struct bw_error error;
+    struct course_list list;
+    if (path == NULL) {
+        log_event(LOG_LEVEL_WARNING, "there is no --course-config to read again");
+        return;
+    }
+    enum bw_code code = course_config_read(path, table->known, &list, &error);
+    if (code == BW_OK) {
+        code = course_table_settle(table, &list, &error);
+        course_list_clear(&list);
+    }
+    if (code != BW_OK)
+        log_error("the courses stay as they were", log_text("reason", error.message));
+}
+
+/* Reads the courses if others are stored than those that are known. */
+static void look(struct course_table *table)
+{
+    struct bw_error unused; /* whether the database is reachable is life's to say */
+    int64_t version;
+    if (course_store_version(table->store, &version, &unused) != BW_OK)
+        return;
+    pthread_mutex_lock(&table->mutex);
+    bool is_known = version == table->courses.version;
+    pthread_mutex_unlock(&table->mutex);
+    if (!is_known && load(table, &unused) != BW_OK)
+        return;
+}
+
+static void *run(void *context)
+{
+    struct course_table *table = context;
+    pthread_mutex_lock(&table->mutex);
+    while (!table->is_closing) {
+        struct timespec until = clock_deadline(LOOK_MS);
+        int result = 0;
+        while (!table->is_closing && result == 0)
+            result = pthread_cond_timedwait(&table->wake, &table->mutex, &until);
+        if (table->is_closing)
+            break;
+        pthread_mutex_unlock(&table->mutex);
+        look(table);
+        pthread_mutex_lock(&table->mutex);
+    }
+    pthread_mutex_unlock(&table->mutex);
+    return NULL;
+}
+
+enum bw_code course_table_open(struct course_store *store, struct known_tokens *known,
+                               struct course_table **table, struct bw_error *error)
+{
+    struct course_table *opened = calloc(1, sizeof *opened);
+    if (opened == NULL)
+        abort();
+    opened->store = store;
+    opened->known = known;
+    token_hash_make("", &opened->nobody);
+    pthread_mutex_init(&opened->mutex, NULL);
+    clock_condition_init(&opened->wake);
+    if (pthread_create(&opened->thread, NULL, run, opened) != 0) {
+        pthread_cond_destroy(&opened->wake);
+        pthread_mutex_destroy(&opened->mutex);
+        free(opened);
+        return bw_fail(error, BW_INTERNAL, "no thread could be started for the courses");
+    }
+    *table = opened;
+    return BW_OK;
+}
+
+void course_table_close(struct course_table *table)
+{
+    if (table == NULL)
+        return;
+    pthread_mutex_lock(&table->mutex);
+    table->is_closing = true;
+    pthread_cond_signal(&table->wake);
+    pthread_mutex_unlock(&table->mutex);
+    pthread_join(table->thread, NULL);
+    course_list_clear(&table->courses);
+    pthread_cond_destroy(&table->wake);
+    pthread_mutex_destroy(&table->mutex);
+    free(table);
+}
+
+/* Compares with all of them: which one it was does not show in the time. */
+static bool holds(const struct token_list *tokens, const char *token)
+{
+    bool is_held = false;
+    for (size_t i = 0; i < tokens->count; i++)
+        is_held = token_hash_matches(&tokens->items[i], token) || is_held;
+    return is_held;
+}
+
+static enum course_standing judge(const struct course_table *table,
+                                  const struct course_entry *course, const char *token)
+{
+    if (course == NULL) {
+        (void)token_hash_matches(&table->nobody, token);
+        return COURSE_UNKNOWN;
+    }
+    bool is_admin = holds(&course->tokens, token), is_member = holds(&course->query_tokens, token);
+    if (is_admin)
+        return COURSE_ADMIN;
+    return is_member ? COURSE_MEMBER : COURSE_STRANGER;
+}
+
+enum course_standing course_table_judge(struct course_table *table, const char *course,
+                                        const char *token)
+{
+    const struct course_entry *found = NULL;
+    if (!atomic_load(&table->is_settled))
+        return COURSE_UNSETTLED;
+    pthread_mutex_lock(&table->mutex);
+    for (size_t i = 0; i < table->courses.count; i++)
+        if (strcmp(table->courses.items[i].name, course) == 0)
+            found = &table->courses.items[i];
+    enum course_standing standing = judge(table, found, token);
+    pthread_mutex_unlock(&table->mutex);
+    return standing;
+}

@@ -1,0 +1,38 @@
+#include <stddef.h>
+
+#include "api/uplink/callback_handler.h"
+#include "api/http/route.h"
+#include "api/classic/client.h"
+#include "api/classic/grader.h"
+#include "api/grading/result_submission.h"
+
+const struct route public_routes[] = {
+    /* clients */
+    {"POST", "/api/v1/grading_run", AUTH_CLIENT, BODY_DOCUMENT, 0, seed_create_fields,
+     seed_client_create},
+    {"GET", "/api/v1/grading_run/{id}", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, seed_show_fields,
+     seed_client_show},
+    {"POST", "/api/v1/grading_run/{id}", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, NULL,
+     seed_client_start},
+    {"POST", "/api/v1/grading_run/{id}/cancel", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, NULL,
+     seed_client_cancel},
+    /* graders */
+    {"GET", "/api/v1/worker_register", AUTH_CLUSTER, BODY_NONE, ROUTE_UNSAFE, seed_register_fields,
+     seed_grader_register},
+    {"GET", "/api/v1/grading_job", AUTH_WORKER, BODY_NONE, ROUTE_UNSAFE, seed_poll_fields,
+     seed_grader_poll},
+    {"POST", "/api/v1/grading_job/{id}", AUTH_WORKER, BODY_ARGUMENTS, ROUTE_URGENT | ROUTE_LIFE,
+     submission_fields, submission_handle},
+    {"POST", "/api/v1/heartbeat", AUTH_WORKER, BODY_ARGUMENTS,
+     ROUTE_URGENT | ROUTE_QUIET | ROUTE_BODY_SMALL, seed_heartbeat_fields, seed_grader_heartbeat},
+    {NULL, NULL, AUTH_NONE, BODY_NONE, 0, NULL, NULL},
+};
+
+const struct route internal_routes[] = {
+    {"POST", "/internal/v1/callbacks", AUTH_INTERNAL, BODY_ARGUMENTS,
+     ROUTE_BLOCKING | ROUTE_URGENT | ROUTE_QUIET, callback_fields, internal_callbacks},
+    {"GET", "/healthz", AUTH_NONE, BODY_NONE, ROUTE_QUIET, NULL, internal_healthz},
+    {"GET", "/readyz", AUTH_NONE, BODY_NONE, ROUTE_QUIET, NULL, internal_readyz},
+    {"GET", "/metrics", AUTH_NONE, BODY_NONE, ROUTE_QUIET, NULL, internal_metrics},
+    {NULL, NULL, AUTH_NONE, BODY_NONE, 0, NULL, NULL},
+};

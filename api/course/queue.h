@@ -1,0 +1,22 @@
+/*
+ * course_queue: what only the scheduler can say, asked for clients of the course protocol: queue
+ * length and position, the list of workers. Called by dispatch alone, see api/http/route.h. The
+ * answer comes with a callback; without a leader it is 503.
+ */
+#ifndef API_COURSE_QUEUE_H
+#define API_COURSE_QUEUE_H
+
+#include "api/http/route.h"
+
+/* GET queue/{course}/length */
+enum bw_code course_queue_length(struct api *api, struct exchange *exchange,
+                                 struct bw_error *error);
+
+/* GET queue/{course}/{job}/position: whether there is such a job is read first: ROUTE_BLOCKING. */
+enum bw_code course_queue_position(struct api *api, struct exchange *exchange,
+                                   struct bw_error *error);
+
+/* GET worker/{course}/{scope}: "all" is the only scope. */
+enum bw_code course_worker_list(struct api *api, struct exchange *exchange, struct bw_error *error);
+
+#endif

@@ -1,0 +1,289 @@
+#include "api/grading/delivery_table.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "common/base/clock.h"
+
+enum { SLACK_MS = 5000, FINISHED_KEEP_MS = 5000, SWEEP_EVERY_MS = 10000 };
+
+struct entry {
+    struct hand_out hand_out; /* as delivered last; its poll is 0 if it never was */
+    int64_t expires_ms;       /* clock_boot_ms */
+    bool is_under_way;        /* it is being delivered right now */
+    bool is_finished;
+    struct entry *next; /* another attempt of the same job */
+};
+
+struct handed_job {
+    char job[JOB_ID_SIZE];
+    struct entry *entries;
+    UT_hash_handle hh;
+};
+
+struct hand_out_table {
+    pthread_cond_t settled;
+    pthread_mutex_t mutex; /* guards what follows */
+    struct handed_job *jobs;
+    size_t count, under_way;
+    int64_t next_sweep_ms;
+};
+
+struct hand_out_table *hand_out_table_new(void)
+{
+    struct hand_out_table *table = calloc(1, sizeof *table);
+    if (table == NULL)
+        abort();
+    pthread_mutex_init(&table->mutex, NULL);
+    pthread_cond_init(&table->settled, NULL);
+    table->next_sweep_ms = clock_boot_ms() + SWEEP_EVERY_MS;
+    return table;
+}
+
+static struct handed_job *find_job(struct hand_out_table *table, const char *id)
+{
+    struct handed_job *job;
+    HASH_FIND_STR(table->jobs, id, job);
+    return job;
+}
+
+static struct entry *find_entry(struct hand_out_table *table, const struct hand_out *hand_out)
+{
+    struct handed_job *job = find_job(table, hand_out->job);
+    struct entry *entry = job == NULL ? NULL : job->entries;
+    while (entry != NULL && entry->hand_out.attempt != hand_out->attempt)
+        entry = entry->next;
+    return entry;
+}
+
+/* Forgets those of a job's hand-outs for which `is_over` holds, and the job with the last of them.
+ */
+static void remove_entries(struct hand_out_table *table, struct handed_job *job,
+                           bool (*is_over)(const struct entry *entry, const void *context),
+                           const void *context)
+{
+    struct entry **link = &job->entries;
+    while (*link != NULL) {
+        struct entry *entry = *link;
+        if (!is_over(entry, context)) {
+            link = &entry->next;
+            continue;
+        }
+        *link = entry->next;
+        free(entry);
+        table->count--;
+    }
+    if (job->entries != NULL)
+        return;
+    HASH_DEL(table->jobs, job);
+    free(job);
+}
+
+static bool has_expired(const struct entry *entry, const void *now_ms)
+{
+    return !entry->is_under_way && entry->expires_ms <= *(const int64_t *)now_ms;
+}
+
+static bool is_any(const struct entry *entry, const void *context)
+{
+    (void)entry;
+    (void)context;
+    return true;
+}
+
+static bool is_attempt(const struct entry *entry, const void *attempt)
+{
+    return entry->hand_out.attempt == *(const uint32_t *)attempt;
+}
+
+static void sweep(struct hand_out_table *table, int64_t now_ms)
+{
+    if (now_ms < table->next_sweep_ms)
+        return;
+    table->next_sweep_ms = now_ms + SWEEP_EVERY_MS;
+    for (struct handed_job *job = table->jobs, *next; job != NULL; job = next) {
+        next = job->hh.next;
+        remove_entries(table, job, has_expired, &now_ms);
+    }
+}
+
+void hand_out_table_free(struct hand_out_table *table)
+{
+    if (table == NULL)
+        return;
+    while (table->jobs != NULL)
+        remove_entries(table, table->jobs, is_any, NULL);
+    pthread_cond_destroy(&table->settled);
+    pthread_mutex_destroy(&table->mutex);
+    free(table);
+}
+
+/* The entry of this job and attempt, once nobody is delivering it; NULL if there is none. */
+static struct entry *wait_settled(struct hand_out_table *table, const struct hand_out *hand_out)
+{
+    struct entry *entry = find_entry(table, hand_out);
+    while (entry != NULL && entry->is_under_way) {
+        pthread_cond_wait(&table->settled, &table->mutex);
+        entry = find_entry(table, hand_out);
+    }
+    return entry;
+}
+
+static bool is_same(const struct entry *entry, const struct hand_out *hand_out)
+{
+    return entry->hand_out.poll == hand_out->poll &&
+           strcmp(entry->hand_out.worker, hand_out->worker) == 0;
+}
+
+bool hand_out_table_delivered(struct hand_out_table *table, const struct hand_out *hand_out)
+{
+    pthread_mutex_lock(&table->mutex);
+    const struct entry *entry = wait_settled(table, hand_out);
+    bool is_delivered = entry != NULL && is_same(entry, hand_out);
+    pthread_mutex_unlock(&table->mutex);
+    return is_delivered;
+}
+
+static struct handed_job *add_job(struct hand_out_table *table, const char *id)
+{
+    struct handed_job *job = calloc(1, sizeof *job);
+    if (job == NULL)
+        abort();
+    snprintf(job->job, sizeof job->job, "%s", id);
+    HASH_ADD_STR(table->jobs, job, job);
+    return job;
+}
+
+static struct entry *add_entry(struct hand_out_table *table, const struct hand_out *hand_out)
+{
+    struct handed_job *job = find_job(table, hand_out->job);
+    if (job == NULL)
+        job = add_job(table, hand_out->job);
+    struct entry *entry = calloc(1, sizeof *entry);
+    if (entry == NULL)
+        abort();
+    entry->hand_out = *hand_out;
+    entry->hand_out.poll = 0;
+    entry->next = job->entries;
+    job->entries = entry;
+    table->count++;
+    return entry;
+}
+
+bool hand_out_table_begin(struct hand_out_table *table, const struct hand_out *hand_out)
+{
+    int64_t now_ms = clock_boot_ms();
+    pthread_mutex_lock(&table->mutex);
+    sweep(table, now_ms);
+    struct entry *entry = wait_settled(table, hand_out);
+    bool is_refused = entry != NULL && (entry->is_finished || is_same(entry, hand_out) ||
+                                        strcmp(entry->hand_out.worker, hand_out->worker) != 0);
+    if (!is_refused) {
+        if (entry == NULL)
+            entry = add_entry(table, hand_out);
+        entry->is_under_way = true;
+        table->under_way++;
+        entry->expires_ms = now_ms + hand_out->expires_in_ms + SLACK_MS;
+    }
+    pthread_mutex_unlock(&table->mutex);
+    return !is_refused;
+}
+
+void hand_out_table_settle(struct hand_out_table *table, const struct hand_out *hand_out,
+                           bool is_delivered)
+{
+    pthread_mutex_lock(&table->mutex);
+    struct entry *entry = find_entry(table, hand_out);
+    entry->is_under_way = false;
+    table->under_way--;
+    if (is_delivered)
+        entry->hand_out.poll = hand_out->poll;
+    else if (entry->hand_out.poll == 0)
+        remove_entries(table, find_job(table, hand_out->job), is_attempt, &hand_out->attempt);
+    pthread_cond_broadcast(&table->settled);
+    pthread_mutex_unlock(&table->mutex);
+}
+
+bool hand_out_table_has(struct hand_out_table *table, const char *id, const char *worker)
+{
+    int64_t now_ms = clock_boot_ms();
+    pthread_mutex_lock(&table->mutex);
+    const struct handed_job *job = find_job(table, id);
+    const struct entry *entry = job == NULL ? NULL : job->entries;
+    while (entry != NULL &&
+           (entry->expires_ms <= now_ms || strcmp(entry->hand_out.worker, worker) != 0))
+        entry = entry->next;
+    pthread_mutex_unlock(&table->mutex);
+    return entry != NULL;
+}
+
+/* The latest comes first. */
+bool hand_out_table_holder(struct hand_out_table *table, const char *id,
+                           char worker[WORKER_ID_SIZE])
+{
+    pthread_mutex_lock(&table->mutex);
+    const struct handed_job *job = find_job(table, id);
+    if (job != NULL)
+        memcpy(worker, job->entries->hand_out.worker, WORKER_ID_SIZE);
+    pthread_mutex_unlock(&table->mutex);
+    return job != NULL;
+}
+
+void hand_out_table_finish(struct hand_out_table *table, const char *id)
+{
+    int64_t expires_ms = clock_boot_ms() + FINISHED_KEEP_MS;
+    pthread_mutex_lock(&table->mutex);
+    struct handed_job *job = find_job(table, id);
+    for (struct entry *entry = job == NULL ? NULL : job->entries; entry != NULL;
+         entry = entry->next) {
+        entry->is_finished = true;
+        if (entry->expires_ms > expires_ms)
+            entry->expires_ms = expires_ms;
+    }
+    pthread_mutex_unlock(&table->mutex);
+}
+
+size_t hand_out_table_count(struct hand_out_table *table)
+{
+    pthread_mutex_lock(&table->mutex);
+    size_t count = table->count;
+    pthread_mutex_unlock(&table->mutex);
+    return count;
+}
+
+static size_t list_job(const struct handed_job *job, int64_t now_ms,
+                       struct signal_delivery *deliveries, size_t room)
+{
+    size_t count = 0;
+    for (const struct entry *entry = job->entries; entry != NULL && count < room;
+         entry = entry->next) {
+        if (entry->is_finished || entry->expires_ms <= now_ms)
+            continue;
+        struct signal_delivery *delivery = &deliveries[count++];
+        memcpy(delivery->job, entry->hand_out.job, sizeof delivery->job);
+        memcpy(delivery->worker, entry->hand_out.worker, sizeof delivery->worker);
+        delivery->attempt = entry->hand_out.attempt;
+    }
+    return count;
+}
+
+struct signal_delivery *hand_out_table_list(struct hand_out_table *table, size_t limit,
+                                            size_t *count)
+{
+    int64_t now_ms = clock_boot_ms();
+    pthread_mutex_lock(&table->mutex);
+    while (table->under_way > 0)
+        pthread_cond_wait(&table->settled, &table->mutex);
+    size_t room = table->count < limit ? table->count : limit;
+    struct signal_delivery *deliveries = calloc(room + 1, sizeof *deliveries);
+    if (deliveries == NULL)
+        abort();
+    *count = 0;
+    for (const struct handed_job *job = table->jobs; job != NULL; job = job->hh.next)
+        *count += list_job(job, now_ms, deliveries + *count, room - *count);
+    pthread_mutex_unlock(&table->mutex);
+    return deliveries;
+}

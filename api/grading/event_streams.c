@@ -1,0 +1,451 @@
+#include "api/grading/event_streams.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <uthash.h>
+
+#include "api/course/status.h"
+#include "api/uplink/signals.h"
+#include "common/base/json_write.h"
+#include "common/base/clock.h"
+#include "common/domain/run.h"
+
+enum {
+    KEEP_ALIVE_MS = 20000,
+    LOOK_MS = 1000,
+    QUEUED_MAX = 256, /* of a client that does not read: then its stream ends, and it comes again */
+    BLOCK_BYTES = 1024
+};
+
+/* A piece of a stream: an event, or a sign of life. */
+struct piece {
+    char *text; /* own */
+    struct piece *next;
+};
+
+/* How many streams a course has. */
+struct stream_course {
+    size_t count;
+    UT_hash_handle hh;
+    char name[]; /* key */
+};
+
+struct event_stream {
+    struct event_streams *streams;
+    struct stream_course *course;
+    int64_t number; /* key; 0: not begun */
+    char subject[JOB_ID_SIZE];
+    int64_t last; /* what the client was told, as announced */
+    struct MHD_Connection *connection;
+    struct piece *first, **tail;
+    unsigned queued;
+    bool is_suspended, is_over;
+    int64_t sent_ms;
+    UT_hash_handle hh;
+};
+
+struct event_streams {
+    struct event_streams_settings settings;
+    pthread_t timer;
+    pthread_cond_t wake;
+    pthread_mutex_t mutex; /* guards what follows, and the streams */
+    struct event_stream *streams;
+    struct stream_course *courses;
+    size_t count; /* with those that have not begun */
+    int64_t last_number;
+    bool is_draining, is_closing;
+};
+
+/* ---- Under the mutex ---- */
+
+static void resume(struct event_stream *stream)
+{
+    if (!stream->is_suspended)
+        return;
+    stream->is_suspended = false;
+    MHD_resume_connection(stream->connection);
+}
+
+/* Adds a piece; `text` is stolen. */
+static void append(struct event_stream *stream, char *text)
+{
+    struct piece *piece = calloc(1, sizeof *piece);
+    if (piece == NULL || text == NULL)
+        abort();
+    piece->text = text;
+    *stream->tail = piece;
+    stream->tail = &piece->next;
+    stream->is_over = stream->is_over || ++stream->queued > QUEUED_MAX;
+    stream->sent_ms = clock_boot_ms();
+    resume(stream);
+}
+
+/* `data` is stolen. The spacing is what clients match. */
+static void append_event(struct event_stream *stream, const char *type, json_t *data)
+{
+    json_auto_t *event = json_pack("{s:s,s:o}", "type", type, "data", data);
+    char *json = json_write(event, 0), *text = NULL;
+    if (json == NULL || asprintf(&text, "event: status_update\ndata: %s\n\n", json) < 0)
+        abort();
+    free(json);
+    append(stream, text);
+}
+
+static void append_state(struct event_stream *stream, const char *state)
+{
+    append_event(stream, "state", json_string(state));
+}
+
+static void finish(struct event_stream *stream)
+{
+    stream->is_over = true;
+    resume(stream);
+}
+
+static struct event_stream *find(struct event_streams *streams, int64_t number)
+{
+    struct event_stream *stream;
+    HASH_FIND(hh, streams->streams, &number, sizeof number, stream);
+    return stream;
+}
+
+static void free_stream(struct event_stream *stream)
+{
+    while (stream->first != NULL) {
+        struct piece *piece = stream->first;
+        stream->first = piece->next;
+        free(piece->text);
+        free(piece);
+    }
+    free(stream);
+}
+
+/* ---- Beginning and ending ---- */
+
+/* Counts one more. NULL: there are too many. */
+static struct stream_course *take_room(struct event_streams *streams, const char *name)
+{
+    size_t most = streams->settings.most_connections;
+    struct stream_course *course;
+    HASH_FIND_STR(streams->courses, name, course);
+    if (streams->count >= most / 16 * 3 || (course != NULL && course->count >= most / 8))
+        return NULL;
+    if (course == NULL) {
+        course = calloc(1, sizeof *course + strlen(name) + 1);
+        if (course == NULL)
+            abort();
+        memcpy(course->name, name, strlen(name) + 1);
+        HASH_ADD_STR(streams->courses, name, course);
+    }
+    course->count++;
+    streams->count++;
+    return course;
+}
+
+static void give_room_back(struct event_streams *streams, struct stream_course *course)
+{
+    streams->count--;
+    if (--course->count > 0)
+        return;
+    HASH_DELETE(hh, streams->courses, course);
+    free(course);
+}
+
+struct event_stream *event_stream_new(struct event_streams *streams, const char *course,
+                                      const char *subject, bool wants_all)
+{
+    struct event_stream *stream = calloc(1, sizeof *stream);
+    if (stream == NULL)
+        abort();
+    stream->streams = streams;
+    stream->tail = &stream->first;
+    stream->last = wants_all ? WATCH_WANTS_ALL : WATCH_TOLD_NOTHING;
+    stream->sent_ms = clock_boot_ms();
+    snprintf(stream->subject, sizeof stream->subject, "%s", subject);
+    pthread_mutex_lock(&streams->mutex);
+    stream->course = take_room(streams, course);
+    pthread_mutex_unlock(&streams->mutex);
+    if (stream->course != NULL)
+        return stream;
+    free(stream);
+    return NULL;
+}
+
+void event_stream_begin(struct event_stream *stream, const char *last)
+{
+    struct event_streams *streams = stream->streams;
+    pthread_mutex_lock(&streams->mutex);
+    stream->number = ++streams->last_number;
+    HASH_ADD(hh, streams->streams, number, sizeof stream->number, stream);
+    if (last != NULL)
+        append_state(stream, last);
+    stream->is_over = last != NULL || streams->is_draining;
+    if (!stream->is_over) {
+        struct signal_watch watch = {.number = stream->number, .last = stream->last};
+        snprintf(watch.subject, sizeof watch.subject, "%s", stream->subject);
+        signals_watch(streams->settings.signals, &watch);
+    }
+    pthread_mutex_unlock(&streams->mutex);
+}
+
+void event_stream_drop(struct event_stream *stream)
+{
+    struct event_streams *streams = stream->streams;
+    pthread_mutex_lock(&streams->mutex);
+    if (stream->number != 0) {
+        HASH_DELETE(hh, streams->streams, stream);
+        signals_unwatch(streams->settings.signals, stream->number);
+    }
+    give_room_back(streams, stream->course);
+    pthread_mutex_unlock(&streams->mutex);
+    free_stream(stream);
+}
+
+/* ---- Reading, on the server's threads ---- */
+
+static ssize_t take_piece(struct event_stream *stream, char *bytes, size_t room)
+{
+    struct piece *piece = stream->first;
+    size_t length = strlen(piece->text);
+    if (length > room)
+        return MHD_CONTENT_READER_END_WITH_ERROR; /* cannot happen: pieces are short */
+    memcpy(bytes, piece->text, length);
+    stream->first = piece->next;
+    if (stream->first == NULL)
+        stream->tail = &stream->first;
+    stream->queued--;
+    free(piece->text);
+    free(piece);
+    return (ssize_t)length;
+}
+
+static ssize_t read_stream(void *context, uint64_t position, char *bytes, size_t room)
+{
+    struct event_stream *stream = context;
+    ssize_t length = 0;
+    (void)position;
+    pthread_mutex_lock(&stream->streams->mutex);
+    if (stream->first != NULL) {
+        length = take_piece(stream, bytes, room);
+    } else if (stream->is_over) {
+        length = MHD_CONTENT_READER_END_OF_STREAM;
+    } else {
+        stream->is_suspended = true;
+        MHD_suspend_connection(stream->connection);
+    }
+    pthread_mutex_unlock(&stream->streams->mutex);
+    return length;
+}
+
+static void drop_stream(void *context)
+{
+    event_stream_drop(context);
+}
+
+struct MHD_Response *event_stream_response(struct event_stream *stream,
+                                           struct MHD_Connection *connection)
+{
+    stream->connection = connection;
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_stream, stream, drop_stream);
+    if (response == NULL) {
+        event_stream_drop(stream);
+        return NULL;
+    }
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/event-stream");
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+    MHD_add_response_header(response, "X-Accel-Buffering", "no");
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    return response;
+}
+
+/* ---- What the scheduler says ---- */
+
+static void take_position(struct event_stream *stream, const json_t *data)
+{
+    if (stream->last == json_integer_value(data))
+        return; /* told again */
+    stream->last = json_integer_value(data);
+    append_event(stream, "position", json_integer(stream->last));
+}
+
+static void take_started(struct event_stream *stream, const json_t *data)
+{
+    (void)data;
+    if (stream->last == WATCH_TOLD_STARTED)
+        return;
+    stream->last = WATCH_TOLD_STARTED;
+    append_state(stream, "STARTED");
+}
+
+static void take_finished(struct event_stream *stream, const json_t *data)
+{
+    append_state(stream, json_is_true(data) ? "FINISHED" : "FAILED");
+    finish(stream);
+}
+
+static void take_progress(struct event_stream *stream, const json_t *data)
+{
+    append_event(stream, "progress", json_deep_copy(data));
+}
+
+static void take_phase(struct event_stream *stream, const json_t *data)
+{
+    enum run_phase phase;
+    const char *name = json_string_value(data);
+    if (name == NULL || !run_phase_parse(name, &phase))
+        return;
+    append_state(stream, course_run_state(phase));
+    if (run_phase_is_over(phase))
+        finish(stream);
+}
+
+static const struct event_kind {
+    const char *type;
+    void (*take)(struct event_stream *stream, const json_t *data);
+} event_kinds[] = {
+    {"position", take_position}, {"started", take_started}, {"finished", take_finished},
+    {"progress", take_progress}, {"phase", take_phase},
+};
+
+void event_streams_take(struct event_streams *streams, int64_t number, const char *type,
+                        const json_t *data)
+{
+    char subject[JOB_ID_SIZE] = "";
+    bool is_over = type != NULL && strcmp(type, "over") == 0;
+    pthread_mutex_lock(&streams->mutex);
+    struct event_stream *stream = find(streams, number);
+    if (stream != NULL && !stream->is_over && type != NULL) {
+        snprintf(subject, sizeof subject, "%s", stream->subject);
+        for (size_t i = 0; i < sizeof event_kinds / sizeof *event_kinds; i++)
+            if (strcmp(event_kinds[i].type, type) == 0)
+                event_kinds[i].take(stream, data);
+    }
+    pthread_mutex_unlock(&streams->mutex);
+    if (is_over && subject[0] != '\0')
+        streams->settings.over(subject, number, streams->settings.context);
+}
+
+void event_streams_finish(struct event_streams *streams, int64_t number, const char *state)
+{
+    pthread_mutex_lock(&streams->mutex);
+    struct event_stream *stream = find(streams, number);
+    if (stream != NULL && !stream->is_over) {
+        append_state(stream, state);
+        finish(stream);
+    }
+    pthread_mutex_unlock(&streams->mutex);
+}
+
+int64_t event_stream_number(const struct event_stream *stream)
+{
+    return stream->number;
+}
+
+void event_streams_end(struct event_streams *streams, int64_t number)
+{
+    pthread_mutex_lock(&streams->mutex);
+    struct event_stream *stream = find(streams, number);
+    if (stream != NULL)
+        finish(stream);
+    pthread_mutex_unlock(&streams->mutex);
+}
+
+/* ---- All of them ---- */
+
+struct signal_watch *event_streams_list(struct event_streams *streams, size_t *count)
+{
+    const struct event_stream *stream, *following;
+    pthread_mutex_lock(&streams->mutex);
+    struct signal_watch *list = calloc(HASH_COUNT(streams->streams) + 1, sizeof *list);
+    if (list == NULL)
+        abort();
+    *count = 0;
+    HASH_ITER (hh, streams->streams, stream, following) {
+        if (stream->is_over)
+            continue;
+        struct signal_watch *watch = &list[(*count)++];
+        watch->number = stream->number;
+        watch->last = stream->last;
+        snprintf(watch->subject, sizeof watch->subject, "%s", stream->subject);
+    }
+    pthread_mutex_unlock(&streams->mutex);
+    return list;
+}
+
+void event_streams_drain(struct event_streams *streams)
+{
+    struct event_stream *stream, *following;
+    pthread_mutex_lock(&streams->mutex);
+    streams->is_draining = true;
+    HASH_ITER (hh, streams->streams, stream, following)
+        finish(stream);
+    pthread_mutex_unlock(&streams->mutex);
+}
+
+size_t event_streams_count(struct event_streams *streams)
+{
+    pthread_mutex_lock(&streams->mutex);
+    size_t count = HASH_COUNT(streams->streams);
+    pthread_mutex_unlock(&streams->mutex);
+    return count;
+}
+
+/* A sign of life shows us as well who has gone. */
+static void keep_alive(struct event_streams *streams, int64_t now_ms)
+{
+    struct event_stream *stream, *following;
+    HASH_ITER (hh, streams->streams, stream, following)
+        if (!stream->is_over && now_ms - stream->sent_ms >= KEEP_ALIVE_MS)
+            append(stream, strdup(":\n\n"));
+}
+
+static void *run_timer(void *context)
+{
+    struct event_streams *streams = context;
+    pthread_mutex_lock(&streams->mutex);
+    while (!streams->is_closing) {
+        struct timespec until = clock_deadline(LOOK_MS);
+        pthread_cond_timedwait(&streams->wake, &streams->mutex, &until);
+        keep_alive(streams, clock_boot_ms());
+    }
+    pthread_mutex_unlock(&streams->mutex);
+    return NULL;
+}
+
+enum bw_code event_streams_open(const struct event_streams_settings *settings,
+                                struct event_streams **streams, struct bw_error *error)
+{
+    struct event_streams *opened = calloc(1, sizeof *opened);
+    if (opened == NULL)
+        abort();
+    opened->settings = *settings;
+    pthread_mutex_init(&opened->mutex, NULL);
+    clock_condition_init(&opened->wake);
+    if (pthread_create(&opened->timer, NULL, run_timer, opened) != 0) {
+        pthread_cond_destroy(&opened->wake);
+        pthread_mutex_destroy(&opened->mutex);
+        free(opened);
+        return bw_fail(error, BW_INTERNAL, "the thread of the event streams can't be started");
+    }
+    *streams = opened;
+    return BW_OK;
+}
+
+void event_streams_close(struct event_streams *streams)
+{
+    if (streams == NULL)
+        return;
+    event_streams_drain(streams);
+    pthread_mutex_lock(&streams->mutex);
+    streams->is_closing = true;
+    pthread_cond_signal(&streams->wake);
+    pthread_mutex_unlock(&streams->mutex);
+    pthread_join(streams->timer, NULL);
+    pthread_cond_destroy(&streams->wake);
+    pthread_mutex_destroy(&streams->mutex);
+    free(streams);
+}

@@ -1,0 +1,439 @@
+#include "api/grading/poll_table.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "api/uplink/signals.h"
+#include "common/base/clock.h"
+
+/* Clients of the course protocol wait 5 s for an answer, and take an empty one at its word. */
+enum { CUT_MS = 1000, COURSE_CUT_MS = 3000, LONGEST_SLEEP_MS = 60000 };
+
+enum poll_state { POLL_PARKED, POLL_ENDING };
+
+struct poll {
+    int64_t number;
+    char worker[WORKER_ID_SIZE];
+    struct exchange *exchange; /* NULL: a websocket's */
+    uint64_t socket;
+    int64_t deadline_ms; /* clock_boot_ms of the next thing that happens to it by itself */
+    int64_t cut_ms;      /* how long the scheduler may take for its last word */
+    enum poll_state state;
+    size_t place;      /* in the heap */
+    struct poll *next; /* in a list of those that were just removed */
+    UT_hash_handle by_number, by_exchange;
+};
+
+struct poll_table {
+    struct poll_table_settings settings;
+    pthread_t timer;
+    pthread_cond_t earlier; /* the first deadline is another one, or it is over */
+    pthread_mutex_t mutex;  /* guards what follows */
+    struct poll *numbers, *exchanges;
+    struct poll **heap; /* by deadline, the first on top */
+    size_t count, room;
+    int64_t last_number;
+    uint64_t checksum;
+    bool is_draining, is_closing;
+};
+
+/* ---- The heap ---- */
+
+static void heap_put(struct poll_table *table, size_t place, struct poll *poll)
+{
+    table->heap[place] = poll;
+    poll->place = place;
+}
+
+static void heap_rise(struct poll_table *table, struct poll *poll)
+{
+    size_t place = poll->place;
+    while (place > 0 && table->heap[(place - 1) / 2]->deadline_ms > poll->deadline_ms) {
+        heap_put(table, place, table->heap[(place - 1) / 2]);
+        place = (place - 1) / 2;
+    }
+    heap_put(table, place, poll);
+}
+
+static void heap_sink(struct poll_table *table, struct poll *poll)
+{
+    size_t place = poll->place;
+    for (;;) {
+        size_t child = 2 * place + 1;
+        if (child >= table->count)
+            break;
+        if (child + 1 < table->count &&
+            table->heap[child + 1]->deadline_ms < table->heap[child]->deadline_ms)
+            child++;
+        if (table->heap[child]->deadline_ms >= poll->deadline_ms)
+            break;
+        heap_put(table, place, table->heap[child]);
+        place = child;
+    }
+    heap_put(table, place, poll);
+}
+
+static void heap_add(struct poll_table *table, struct poll *poll)
+{
+    if (table->count == table->room) {
+        table->room = table->room == 0 ? 256 : table->room * 2;
+        table->heap = realloc(table->heap, table->room * sizeof(struct poll *));
+        if (table->heap == NULL)
+            abort();
+    }
+    poll->place = table->count++;
+    heap_rise(table, poll);
+}
+
+static void heap_remove(struct poll_table *table, const struct poll *poll)
+{
+    struct poll *last = table->heap[--table->count];
+    if (last == poll)
+        return;
+    last->place = poll->place;
+    heap_rise(table, last);
+    heap_sink(table, last);
+}
+
+/* ---- The table, under its mutex ---- */
+
+static void add(struct poll_table *table, struct poll *poll)
+{
+    HASH_ADD(by_number, table->numbers, number, sizeof poll->number, poll);
+    if (poll->exchange != NULL)
+        HASH_ADD(by_exchange, table->exchanges, exchange, sizeof(struct exchange *), poll);
+    heap_add(table, poll);
+    table->checksum += (uint64_t)signal_poll_checksum(poll->number);
+    if (poll->place == 0)
+        pthread_cond_signal(&table->earlier);
+}
+
+static void take_out(struct poll_table *table, struct poll *poll)
+{
+    HASH_DELETE(by_number, table->numbers, poll);
+    if (poll->exchange != NULL)
+        HASH_DELETE(by_exchange, table->exchanges, poll);
+    heap_remove(table, poll);
+    table->checksum -= (uint64_t)signal_poll_checksum(poll->number);
+}
+
+static struct poll *find(struct poll_table *table, int64_t number)
+{
+    struct poll *poll;
+    HASH_FIND(by_number, table->numbers, &number, sizeof number, poll);
+    return poll;
+}
+
+/* ---- Answers, outside the mutex ---- */
+
+static void answer_empty(const struct poll_table *table, struct poll *poll)
+{
+    if (poll->exchange != NULL)
+        table->settings.refuse(poll->exchange, BW_NO_JOB, NULL);
+    free(poll);
+}
+
+static void answer_all_empty(const struct poll_table *table, struct poll *list)
+{
+    while (list != NULL) {
+        struct poll *poll = list;
+        list = poll->next;
+        answer_empty(table, poll);
+    }
+}
+
+/* ---- The timer ---- */
+
+/* Does what is due at `now_ms`; returns those that are cut. */
+static struct poll *pass_deadlines(struct poll_table *table, int64_t now_ms)
+{
+    struct poll *cut = NULL;
+    while (table->count > 0 && table->heap[0]->deadline_ms <= now_ms) {
+        struct poll *poll = table->heap[0];
+        if (poll->state == POLL_PARKED) {
+            poll->state = POLL_ENDING;
+            poll->deadline_ms = now_ms + poll->cut_ms;
+            heap_sink(table, poll);
+            signals_poll(table->settings.signals, poll->worker, poll->number, true);
+            continue;
+        }
+        take_out(table, poll);
+        signals_gone(table->settings.signals, poll->number);
+        poll->next = cut;
+        cut = poll;
+    }
+    return cut;
+}
+
+static void sleep_until_due(struct poll_table *table)
+{
+    if (table->count == 0) {
+        pthread_cond_wait(&table->earlier, &table->mutex);
+        return;
+    }
+    int64_t wait_ms = table->heap[0]->deadline_ms - clock_boot_ms();
+    if (wait_ms <= 0)
+        return;
+    if (wait_ms > LONGEST_SLEEP_MS)
+        wait_ms = LONGEST_SLEEP_MS; /* websockets wait without an end */
+    struct timespec until = clock_deadline(wait_ms);
+    pthread_cond_timedwait(&table->earlier, &table->mutex, &until);
+}
+
+static void *run_timer(void *context)
+{
+    struct poll_table *table = context;
+    pthread_mutex_lock(&table->mutex);
+    while (!table->is_closing) {
+        struct poll *cut = pass_deadlines(table, clock_boot_ms());
+        if (cut == NULL) {
+            sleep_until_due(table);
+            continue;
+        }
+        pthread_mutex_unlock(&table->mutex);
+        answer_all_empty(table, cut);
+        pthread_mutex_lock(&table->mutex);
+    }
+    pthread_mutex_unlock(&table->mutex);
+    return NULL;
+}
+
+/* ---- What others call ---- */
+
+static struct poll_table_settings complete(struct poll_table_settings settings)
+{
+    if (settings.watch == NULL)
+        settings.watch = exchange_watch;
+    if (settings.is_gone == NULL)
+        settings.is_gone = exchange_is_gone;
+    if (settings.refuse == NULL)
+        settings.refuse = exchange_refuse;
+    return settings;
+}
+
+enum bw_code poll_table_open(const struct poll_table_settings *settings, struct poll_table **table,
+                             struct bw_error *error)
+{
+    struct poll_table *self = calloc(1, sizeof *self);
+    if (self == NULL)
+        abort();
+    self->settings = complete(*settings);
+    pthread_mutex_init(&self->mutex, NULL);
+    clock_condition_init(&self->earlier);
+    if (pthread_create(&self->timer, NULL, run_timer, self) != 0) {
+        pthread_cond_destroy(&self->earlier);
+        pthread_mutex_destroy(&self->mutex);
+        free(self);
+        return bw_fail(error, BW_INTERNAL, "the thread of the parked polls can't be started");
+    }
+    *table = self;
+    return BW_OK;
+}
+
+void poll_table_close(struct poll_table *table)
+{
+    if (table == NULL)
+        return;
+    poll_table_drain(table);
+    pthread_mutex_lock(&table->mutex);
+    table->is_closing = true;
+    pthread_cond_signal(&table->earlier);
+    pthread_mutex_unlock(&table->mutex);
+    pthread_join(table->timer, NULL);
+    pthread_cond_destroy(&table->earlier);
+    pthread_mutex_destroy(&table->mutex);
+    free(table->heap);
+    free(table);
+}
+
+/* The front's: the client has gone. The exchange is alive until this returns, so that its address
+ * can't be another's. */
+static void client_gone(struct exchange *exchange, void *context)
+{
+    struct poll_table *table = context;
+    struct poll *poll;
+    pthread_mutex_lock(&table->mutex);
+    HASH_FIND(by_exchange, table->exchanges, &exchange, sizeof(struct exchange *), poll);
+    if (poll != NULL) {
+        take_out(table, poll);
+        signals_gone(table->settings.signals, poll->number);
+    }
+    pthread_mutex_unlock(&table->mutex);
+    if (poll != NULL)
+        answer_empty(table, poll);
+}
+
+static struct poll *poll_new(struct exchange *exchange, const char *worker, int64_t wait_ms)
+{
+    struct poll *poll = calloc(1, sizeof *poll);
+    if (poll == NULL)
+        abort();
+    snprintf(poll->worker, sizeof poll->worker, "%s", worker);
+    poll->exchange = exchange;
+    poll->state = wait_ms > 0 ? POLL_PARKED : POLL_ENDING;
+    poll->cut_ms = is_hex_id(worker, WORKER_ID_LENGTH) ? CUT_MS : COURSE_CUT_MS;
+    poll->deadline_ms = clock_boot_ms() + (wait_ms > 0 ? wait_ms : poll->cut_ms);
+    return poll;
+}
+
+void poll_table_park(struct poll_table *table, struct exchange *exchange, const char *worker,
+                     int64_t wait_ms)
+{
+    struct poll *poll = poll_new(exchange, worker, wait_ms);
+    /* Watched before it can be found: once it is in the table, anyone may answer it and it must not
+     * be touched. A client that goes before the table has the poll is not found by client_gone, but
+     * then exchange_is_gone tells. */
+    table->settings.watch(exchange, client_gone, table);
+    pthread_mutex_lock(&table->mutex);
+    bool is_refused = table->is_draining || table->settings.is_gone(exchange);
+    if (!is_refused) {
+        poll->number = ++table->last_number;
+        add(table, poll);
+        signals_poll(table->settings.signals, poll->worker, poll->number,
+                     poll->state == POLL_ENDING);
+    }
+    pthread_mutex_unlock(&table->mutex);
+    if (is_refused)
+        answer_empty(table, poll);
+}
+
+int64_t poll_table_park_socket(struct poll_table *table, uint64_t socket, const char *worker)
+{
+    int64_t number = 0;
+    struct poll *poll = poll_new(NULL, worker, 1);
+    poll->socket = socket;
+    poll->deadline_ms = INT64_MAX;
+    pthread_mutex_lock(&table->mutex);
+    if (!table->is_draining) {
+        number = poll->number = ++table->last_number;
+        add(table, poll);
+        signals_poll(table->settings.signals, poll->worker, number, false);
+    }
+    pthread_mutex_unlock(&table->mutex);
+    if (number == 0)
+        free(poll);
+    return number;
+}
+
+void poll_table_leave(struct poll_table *table, int64_t number)
+{
+    pthread_mutex_lock(&table->mutex);
+    struct poll *poll = find(table, number);
+    if (poll != NULL) {
+        take_out(table, poll);
+        signals_gone(table->settings.signals, number);
+    }
+    pthread_mutex_unlock(&table->mutex);
+    free(poll);
+}
+
+bool poll_table_is_socket(struct poll_table *table, int64_t number)
+{
+    pthread_mutex_lock(&table->mutex);
+    const struct poll *poll = find(table, number);
+    bool is_socket = poll != NULL && poll->exchange == NULL;
+    pthread_mutex_unlock(&table->mutex);
+    return is_socket;
+}
+
+bool poll_table_has(struct poll_table *table, int64_t number, const char *worker)
+{
+    pthread_mutex_lock(&table->mutex);
+    const struct poll *poll = find(table, number);
+    bool has = poll != NULL && strcmp(poll->worker, worker) == 0;
+    pthread_mutex_unlock(&table->mutex);
+    return has;
+}
+
+/* Takes the worker's poll out; NULL: it is not there. */
+static struct poll *take(struct poll_table *table, int64_t number, const char *worker)
+{
+    pthread_mutex_lock(&table->mutex);
+    struct poll *poll = find(table, number);
+    if (poll != NULL && strcmp(poll->worker, worker) != 0)
+        poll = NULL;
+    if (poll != NULL)
+        take_out(table, poll);
+    pthread_mutex_unlock(&table->mutex);
+    return poll;
+}
+
+struct exchange *poll_table_take(struct poll_table *table, int64_t number, const char *worker)
+{
+    struct poll *poll = take(table, number, worker);
+    struct exchange *exchange = poll == NULL ? NULL : poll->exchange;
+    free(poll);
+    return exchange;
+}
+
+uint64_t poll_table_take_socket(struct poll_table *table, int64_t number, const char *worker)
+{
+    struct poll *poll = take(table, number, worker);
+    uint64_t socket = poll == NULL ? 0 : poll->socket;
+    free(poll);
+    return socket;
+}
+
+void poll_table_empty(struct poll_table *table, int64_t number)
+{
+    pthread_mutex_lock(&table->mutex);
+    struct poll *poll = find(table, number);
+    if (poll != NULL && poll->state != POLL_ENDING)
+        poll = NULL;
+    if (poll != NULL)
+        take_out(table, poll);
+    pthread_mutex_unlock(&table->mutex);
+    if (poll != NULL)
+        answer_empty(table, poll);
+}
+
+void poll_table_drain(struct poll_table *table)
+{
+    struct poll *list = NULL;
+    pthread_mutex_lock(&table->mutex);
+    table->is_draining = true;
+    while (table->count > 0) {
+        struct poll *poll = table->heap[table->count - 1];
+        take_out(table, poll);
+        signals_gone(table->settings.signals, poll->number);
+        poll->next = list;
+        list = poll;
+    }
+    pthread_mutex_unlock(&table->mutex);
+    answer_all_empty(table, list);
+}
+
+size_t poll_table_count(struct poll_table *table)
+{
+    pthread_mutex_lock(&table->mutex);
+    size_t count = table->count;
+    pthread_mutex_unlock(&table->mutex);
+    return count;
+}
+
+static struct signal_poll *list_polls(const struct poll_table *table)
+{
+    struct signal_poll *polls = calloc(table->count + 1, sizeof *polls);
+    if (polls == NULL)
+        abort();
+    for (size_t i = 0; i < table->count; i++) {
+        polls[i].poll = table->heap[i]->number;
+        polls[i].is_final = table->heap[i]->state == POLL_ENDING;
+        memcpy(polls[i].worker, table->heap[i]->worker, sizeof polls[i].worker);
+    }
+    return polls;
+}
+
+void poll_table_snapshot(struct poll_table *table, bool with_polls, struct poll_snapshot *snapshot,
+                         void (*at)(void *context), void *context)
+{
+    pthread_mutex_lock(&table->mutex);
+    snapshot->count = (int64_t)table->count;
+    snapshot->checksum = (int64_t)(table->checksum & INT64_MAX);
+    snapshot->polls = with_polls ? list_polls(table) : NULL;
+    at(context);
+    pthread_mutex_unlock(&table->mutex);
+}

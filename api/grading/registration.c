@@ -1,0 +1,158 @@
+#include "api/grading/registration.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "api/http/thread_pool.h"
+#include "api/grading/inflight.h"
+#include "api/uplink/scheduler_queries.h"
+#include "api/grading/worker_cache.h"
+#include "common/base/clock.h"
+
+enum { INSERT_TRY_MS = 10000, END_WAIT_MS = 2000, END_LOOK_MS = 100 };
+
+/* Between its steps it belongs to whoever goes on with it: a store's thread, the scheduler's
+ * callback, the executor. */
+struct attempt {
+    struct worker_commit commit; /* first */
+    struct api *api;
+    struct registration registration;
+    int64_t began_ms;
+    int64_t former_epoch;
+};
+
+static void finish(struct attempt *attempt, enum bw_code code, const struct bw_error *error)
+{
+    struct api *api = attempt->api;
+    struct registration registration = attempt->registration;
+    int64_t epoch = attempt->commit.worker.epoch;
+    if (code == BW_OK)
+        worker_cache_add(api->course_workers, registration.worker.id);
+    free(attempt);
+    registration.settled(code, epoch, error, registration.context);
+    inflight_end(api);
+}
+
+static void refuse(struct attempt *attempt, enum bw_code code)
+{
+    struct bw_error error;
+    if (code == BW_CONFLICT)
+        bw_fail(&error, code, "worker id '%s' already exists", attempt->registration.worker.id);
+    else
+        bw_fail(&error, code, "the registration could not be judged or stored: try again");
+    finish(attempt, code, &error);
+}
+
+static void ask(struct attempt *attempt);
+
+static void renew(void *context);
+
+/* While the database is away it waits, without a thread. False: there is no time for it. */
+static bool renew_again(struct attempt *attempt)
+{
+    return clock_boot_ms() - attempt->began_ms < INSERT_TRY_MS &&
+           executor_submit_later(attempt->api->executor, true, END_LOOK_MS, renew, attempt);
+}
+
+/* On the executor. */
+static void renew(void *context)
+{
+    struct attempt *attempt = context;
+    bool done;
+    struct bw_error unused;
+    attempt->commit.worker = attempt->registration.worker;
+    enum bw_code code = worker_store_renew(attempt->api->worker_store, &attempt->commit.worker,
+                                           attempt->former_epoch, &done, &unused);
+    if (code != BW_OK) {
+        if (!renew_again(attempt)) /* from there on another thread may have it */
+            refuse(attempt, BW_UNAVAILABLE);
+        return;
+    }
+    if (!done)
+        refuse(attempt, BW_CONFLICT);
+    else
+        finish(attempt, BW_OK, NULL);
+}
+
+/* On the executor: looks again whether a websocket elsewhere has ended. */
+static void ask_again(void *context)
+{
+    ask(context);
+}
+
+/* Could it be that the id's websocket has ended at another replica, which has yet to say so? */
+static bool may_have_ended(const struct attempt *attempt, const json_t *answer)
+{
+    const char *replica = json_string_value(json_object_get(answer, "replica"));
+    return replica != NULL && replica[0] != '\0' &&
+           strcmp(replica, attempt->api->replica_id) != 0 &&
+           clock_boot_ms() - attempt->began_ms < END_WAIT_MS;
+}
+
+static void judged(enum bw_code code, const json_t *answer, void *context)
+{
+    struct attempt *attempt = context;
+    struct executor *executor = attempt->api->executor;
+    bool goes_on;
+    attempt->former_epoch = json_integer_value(json_object_get(answer, "epoch"));
+    if (code != BW_OK || attempt->former_epoch == 0) {
+        refuse(attempt, BW_UNAVAILABLE);
+        return;
+    }
+    if (!json_is_true(json_object_get(answer, "taken"))) {
+        goes_on = executor_submit(executor, true, renew, attempt);
+    } else if (may_have_ended(attempt, answer)) {
+        goes_on = executor_submit_later(executor, true, END_LOOK_MS, ask_again, attempt);
+    } else {
+        refuse(attempt, BW_CONFLICT);
+        return;
+    }
+    if (!goes_on)
+        refuse(attempt, BW_UNAVAILABLE);
+}
+
+static void ask(struct attempt *attempt)
+{
+    struct question question = {.kind = QUESTION_ALIVE,
+                                .patience_ms = QUESTION_PATIENCE_MS,
+                                .answered = judged,
+                                .context = attempt};
+    snprintf(question.subject, sizeof question.subject, "%s", attempt->registration.worker.id);
+    questions_ask(attempt->api->questions, &question);
+}
+
+static void inserted(struct worker_commit *commit, enum commit_outcome outcome)
+{
+    struct attempt *attempt = (struct attempt *)commit;
+    if (outcome == COMMIT_DONE)
+        finish(attempt, BW_OK, NULL);
+    else if (outcome == COMMIT_DUPLICATE)
+        ask(attempt);
+    else
+        refuse(attempt, BW_UNAVAILABLE);
+}
+
+void registration_begin(struct api *api, const struct registration *registration)
+{
+    struct attempt *attempt = calloc(1, sizeof *attempt);
+    if (attempt == NULL)
+        abort();
+    struct worker *worker = &attempt->registration.worker;
+    attempt->api = api;
+    inflight_begin(api);
+    attempt->registration = *registration;
+    attempt->began_ms = clock_boot_ms();
+    worker->protocol = PROTOCOL_COURSE;
+    worker->sends_heartbeats = true; /* by requests, or a websocket's pings */
+    worker->is_alive = true;
+    if (worker->is_socket) {
+        snprintf(worker->replica, sizeof worker->replica, "%s", api->replica_id);
+        snprintf(worker->process, sizeof worker->process, "%s", api->process_id);
+    }
+    attempt->commit.worker = *worker;
+    attempt->commit.settled = inserted;
+    worker_store_insert(api->worker_store, &attempt->commit, INSERT_TRY_MS);
+}

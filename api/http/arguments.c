@@ -1,0 +1,328 @@
+#include "api/http/arguments.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/http/form.h"
+
+enum { SHOWN_SIZE = 80, NUMBER_MAX_LENGTH = 32 };
+
+static const char payload_name[] = "json_payload";
+static const char document_name[] = "document";
+static const struct json_field no_fields[] = {{.name = NULL}};
+
+struct reader {
+    const struct route *route;
+    const struct json_limits *limits;
+    const struct json_field *fields;
+    json_t *arguments; /* from every place so far; json_payload as text */
+    json_t *place;     /* the names seen in this place: query or body */
+    size_t count;
+    struct json_mend_report *mended; /* NULL: nothing is */
+};
+
+/* ---- Text to values ---- */
+
+static enum bw_code refuse_value(const char *name, const char *text, const char *wanted,
+                                 struct bw_error *error)
+{
+    char shown[SHOWN_SIZE];
+    return bw_fail(error, BW_BAD_REQUEST, "argument '%s': '%s' is not %s", name,
+                   text_show(text, shown, sizeof shown), wanted);
+}
+
+/* Digits, after a minus if there is one; with `has_fraction`, and then a point and digits. Nothing
+ * else that strtod knows. */
+static bool is_decimal(const char *text, bool has_fraction)
+{
+    static const char digits[] = "0123456789";
+    if (strlen(text) > NUMBER_MAX_LENGTH)
+        return false;
+    text += *text == '-';
+    size_t length = strspn(text, digits);
+    if (length == 0)
+        return false;
+    text += length;
+    if (*text != '.' || !has_fraction)
+        return *text == '\0';
+    length = strspn(text + 1, digits);
+    return length > 0 && text[1 + length] == '\0';
+}
+
+static enum bw_code read_integer(const char *name, const char *text, json_t **value,
+                                 struct bw_error *error)
+{
+    errno = 0;
+    long long number = is_decimal(text, false) ? strtoll(text, NULL, 10) : 0;
+    if (!is_decimal(text, false) || errno != 0)
+        return refuse_value(name, text, "an integer", error);
+    *value = json_integer(number);
+    return BW_OK;
+}
+
+static enum bw_code read_number(const char *name, const char *text, json_t **value,
+                                struct bw_error *error)
+{
+    if (!is_decimal(text, true))
+        return refuse_value(name, text, "a decimal number", error);
+    *value = json_real(strtod(text, NULL));
+    return BW_OK;
+}
+
+static enum bw_code read_boolean(const char *name, const char *text, json_t **value,
+                                 struct bw_error *error)
+{
+    if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+        return refuse_value(name, text, "true or false", error);
+    *value = json_boolean(text[0] == 't');
+    return BW_OK;
+}
+
+static enum bw_code read_structure(const struct reader *reader, const char *name, const char *text,
+                                   json_t **value, struct bw_error *error)
+{
+    char what[SHOWN_SIZE + 16];
+    snprintf(what, sizeof what, "argument '%s'", name);
+    return json_parse_within(text, strlen(text), what, reader->limits, value, error);
+}
+
+static enum bw_code read_string(const char *name, const char *text, struct json_mend_report *mended,
+                                json_t **value, struct bw_error *error)
+{
+    *value = mended != NULL ? json_string_mended(text, strlen(text), mended) : json_string(text);
+    return *value != NULL ? BW_OK
+                          : bw_fail(error, BW_BAD_REQUEST, "argument '%s' is not UTF-8", name);
+}
+
+static enum bw_code read_text(const struct reader *reader, const struct json_field *field,
+                              const char *text, json_t **value, struct bw_error *error)
+{
+    switch (field->kind) {
+    case FIELD_INTEGER:
+        return read_integer(field->name, text, value, error);
+    case FIELD_NUMBER:
+        return read_number(field->name, text, value, error);
+    case FIELD_BOOLEAN:
+        return read_boolean(field->name, text, value, error);
+    case FIELD_STRING:
+    case FIELD_ANY:
+        return read_string(field->name, text, reader->mended, value, error);
+    default:
+        return read_structure(reader, field->name, text, value, error);
+    }
+}
+
+/* ---- The places ---- */
+
+static const struct json_field *find_row(const struct json_field *fields, const char *name)
+{
+    for (; fields->name != NULL; fields++)
+        if (strcmp(fields->name, name) == 0)
+            return fields;
+    return NULL;
+}
+
+/* The field of an argument; that of json_payload is implied, and "document" is what becomes of it.
+ */
+static const struct json_field *find_field(const struct reader *reader, const char *name)
+{
+    static const struct json_field payload = {.name = payload_name, .kind = FIELD_STRING};
+    bool takes_document = reader->route->body == BODY_DOCUMENT;
+    if (takes_document && strcmp(name, payload_name) == 0)
+        return &payload;
+    if (takes_document && strcmp(name, document_name) == 0)
+        return NULL;
+    return find_row(reader->fields, name);
+}
+
+/* Counts an argument, and finds its field. */
+static enum bw_code meet(struct reader *reader, const char *name, const struct json_field **field,
+                         struct bw_error *error)
+{
+    char shown[SHOWN_SIZE];
+    if (++reader->count > ARGUMENT_MAX)
+        return bw_fail(error, BW_BAD_REQUEST, "there are more than %d arguments", ARGUMENT_MAX);
+    *field = find_field(reader, name);
+    if (*field == NULL)
+        return bw_fail(error, BW_BAD_REQUEST, "unknown argument '%s'",
+                       text_show(name, shown, sizeof shown));
+    if (json_object_get(reader->place, name) != NULL)
+        return bw_fail(error, BW_BAD_REQUEST, "argument '%s' is given twice", name);
+    json_object_set_new(reader->place, name, json_true());
+    return BW_OK;
+}
+
+/* The same value in query and body is no harm. Borrows `value`. */
+static enum bw_code put(struct reader *reader, const char *name, json_t *value,
+                        struct bw_error *error)
+{
+    const json_t *other = json_object_get(reader->arguments, name);
+    if (other != NULL && !json_equal(other, value))
+        return bw_fail(error, BW_BAD_REQUEST, "argument '%s' is given twice", name);
+    return json_object_set(reader->arguments, name, value) == 0
+               ? BW_OK
+               : bw_fail(error, BW_INTERNAL, "memory is short");
+}
+
+static enum bw_code take_text(const char *name, const char *text, void *context,
+                              struct bw_error *error)
+{
+    struct reader *reader = context;
+    const struct json_field *field;
+    json_auto_t *value = NULL;
+    enum bw_code code = meet(reader, name, &field, error);
+    if (code == BW_OK)
+        code = read_text(reader, field, text, &value, error);
+    return code == BW_OK ? put(reader, field->name, value, error) : code;
+}
+
+static enum bw_code parse_body(const struct reader *reader, const struct arguments_source *source,
+                               json_t **body, struct bw_error *error)
+{
+    static const struct json_mend_limits mending = {.envelope = 1,
+                                                    .max_values = JSON_MEND_MAX_VALUES};
+    if (source->mended == NULL)
+        return json_parse_within(source->body, source->body_length, "the body", reader->limits,
+                                 body, error);
+    return json_parse_mended(source->body, source->body_length, "the body", &mending,
+                             reader->limits, body, source->mended, error);
+}
+
+static enum bw_code read_json_body(struct reader *reader, const struct arguments_source *source,
+                                   struct bw_error *error)
+{
+    json_auto_t *body = NULL;
+    const char *name;
+    json_t *value;
+    enum bw_code code = parse_body(reader, source, &body, error);
+    if (code != BW_OK)
+        return code;
+    if (!json_is_object(body))
+        return bw_fail(error, BW_BAD_REQUEST, "the body must be a JSON object, not %s",
+                       json_kind_of(body));
+    if (reader->route->body == BODY_DOCUMENT)
+        return put(reader, document_name, body, error);
+    json_object_foreach (body, name, value) {
+        const struct json_field *field;
+        code = meet(reader, name, &field, error);
+        if (code == BW_OK)
+            code = put(reader, name, value, error);
+        if (code != BW_OK)
+            return code;
+    }
+    return BW_OK;
+}
+
+static bool is_json(const struct arguments_source *source)
+{
+    static const char type[] = "application/json";
+    size_t at = 0;
+    while (at < source->body_length && source->body[at] != '\0' &&
+           strchr(" \t\r\n", source->body[at]) != NULL)
+        at++;
+    if (at < source->body_length && source->body[at] == '{')
+        return true;
+    return source->content_type != NULL &&
+           strncasecmp(source->content_type, type, sizeof type - 1) == 0;
+}
+
+/* Of a form's text there are two copies more: decoded, and as the argument. */
+static enum bw_code take_copies(const struct reader *reader, size_t length, struct bw_error *error)
+{
+    const struct json_limits *limits = reader->limits;
+    if (limits == NULL || limits->take == NULL)
+        return BW_OK;
+    return limits->take(limits->context, 2 * length, error);
+}
+
+static enum bw_code read_body(struct reader *reader, const struct arguments_source *source,
+                              struct bw_error *error)
+{
+    if (source->body_length == 0 || reader->route->body == BODY_NONE)
+        return BW_OK;
+    json_object_clear(reader->place);
+    if (is_json(source))
+        return read_json_body(reader, source, error);
+    enum bw_code code = take_copies(reader, source->body_length, error);
+    if (code != BW_OK)
+        return code;
+    if (is_multipart(source->content_type))
+        return form_read_multipart(source->content_type, source->body, source->body_length,
+                                   take_text, reader, source->mended, error);
+    return form_read_urlencoded(source->body, source->body_length, "the body", take_text, reader,
+                                source->mended, error);
+}
+
+/* ---- All together ---- */
+
+/* The text of json_payload becomes the document. */
+static enum bw_code read_document(struct reader *reader, struct bw_error *error)
+{
+    if (reader->route->body != BODY_DOCUMENT)
+        return BW_OK;
+    const json_t *text = json_object_get(reader->arguments, payload_name);
+    const json_t *body = json_object_get(reader->arguments, document_name);
+    if (text == NULL && body == NULL)
+        return bw_fail(error, BW_BAD_REQUEST, "argument '%s' is missing", payload_name);
+    if (text == NULL)
+        return BW_OK;
+    if (body != NULL)
+        return bw_fail(error, BW_BAD_REQUEST,
+                       "argument '%s' is given twice: the body is one as well", payload_name);
+    json_auto_t *document = NULL;
+    enum bw_code code = json_parse_within(json_string_value(text), json_string_length(text),
+                                          payload_name, reader->limits, &document, error);
+    if (code != BW_OK)
+        return code;
+    if (!json_is_object(document))
+        return bw_fail(error, BW_BAD_REQUEST, "%s must be a JSON object, not %s", payload_name,
+                       json_kind_of(document));
+    json_object_set(reader->arguments, document_name, document);
+    json_object_del(reader->arguments, payload_name);
+    return BW_OK;
+}
+
+static enum bw_code check(const struct reader *reader, struct bw_error *error)
+{
+    for (const struct json_field *field = reader->fields; field->name != NULL; field++)
+        if (field->is_required && json_object_get(reader->arguments, field->name) == NULL)
+            return bw_fail(error, BW_BAD_REQUEST, "argument '%s' is missing", field->name);
+    /* A document need not have a row: then it is the handler's to check, not the table's. */
+    json_auto_t *named = json_copy(reader->arguments);
+    if (find_row(reader->fields, document_name) == NULL)
+        json_object_del(named, document_name);
+    return json_check(named, reader->fields, "", NULL, error);
+}
+
+static enum bw_code read_all(struct reader *reader, const struct arguments_source *source,
+                             struct bw_error *error)
+{
+    enum bw_code code = form_read_urlencoded(source->query, strlen(source->query), "the query",
+                                             take_text, reader, source->mended, error);
+    if (code == BW_OK)
+        code = read_body(reader, source, error);
+    if (code == BW_OK)
+        code = read_document(reader, error);
+    return code == BW_OK ? check(reader, error) : code;
+}
+
+enum bw_code arguments_read(const struct route *route, const struct arguments_source *source,
+                            json_t **arguments, struct bw_error *error)
+{
+    struct reader reader = {.route = route,
+                            .limits = source->limits,
+                            .fields = route->fields != NULL ? route->fields : no_fields,
+                            .arguments = json_object(),
+                            .place = json_object(),
+                            .mended = source->mended};
+    enum bw_code code = read_all(&reader, source, error);
+    json_decref(reader.place);
+    if (code == BW_OK)
+        *arguments = reader.arguments;
+    else
+        json_decref(reader.arguments);
+    return code;
+}

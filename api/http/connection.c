@@ -1,0 +1,669 @@
+#include "api/http/server_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "api/http/request_validation.h"
+#include "api/http/answer_stream.h"
+#include "api/api.h"
+#include "api/http/body.h"
+#include "api/course/route.h"
+#include "api/course/websocket.h"
+#include "api/http/dispatch.h"
+#include "api/grading/event_streams.h"
+#include "api/options.h"
+#include "api/grading/result_refusal.h"
+#include "api/grading/grader_limits.h"
+#include "api/websocket/handshake.h"
+#include "api/websocket/server.h"
+
+/* ---- A connection ---- */
+
+struct connection *front_connection(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+        connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
+
+static struct patient *patient_of(struct MHD_Connection *connection)
+{
+    const struct connection_parts *parts = connection_parts(front_connection(connection));
+    return parts != NULL ? parts->patient : NULL;
+}
+
+/* ---- Answering ---- */
+
+/* Ulfius calls back for an answer without saying for which of our exchanges: it does so on the
+ * thread that called it. */
+static _Thread_local struct exchange *answering;
+
+bool front_is_answering(void)
+{
+    return answering != NULL;
+}
+
+/* For browsers: who may read the answer, and what they may ask. */
+static void allow_origin(const struct answer *answer, struct _u_map *headers)
+{
+    u_map_put(headers, "Access-Control-Allow-Origin", answer->cors);
+    if (strcmp(answer->cors, "*") != 0)
+        u_map_put(headers, "Vary", "Origin");
+    if (answer->status != MHD_HTTP_NO_CONTENT)
+        return;
+    u_map_put(headers, "Access-Control-Allow-Headers", "Authorization, Content-Type");
+    u_map_put(headers, "Access-Control-Allow-Methods", answer->allow);
+}
+
+static void tell_limits(const struct api *api, struct _u_map *headers)
+{
+    struct grader_limit limits[GRADER_LIMITS];
+    grader_limits_list(api->options, limits);
+    for (int i = 0; i < GRADER_LIMITS; i++)
+        u_map_put(headers, limits[i].header, limits[i].bytes);
+}
+
+/* The answer's headers that have to do with when to ask again, and as whom. */
+static void write_hints(const struct answer *answer, struct _u_map *headers)
+{
+    char seconds[16];
+    if (answer->asks_for_token)
+        u_map_put(headers, "WWW-Authenticate", "Bearer");
+    snprintf(seconds, sizeof seconds, "%d", answer->retry_after_s);
+    if (answer->retry_after_s > 0)
+        u_map_put(headers, "Retry-After", seconds);
+}
+
+int front_write_answer(const struct _u_request *request, struct _u_response *response,
+                       void *context)
+{
+    struct answer *answer = &answering->answer;
+    char id[REQUEST_ID_SIZE];
+    (void)request;
+    (void)context;
+    response->status = answer->status;
+    request_id_of(&answering->request, id);
+    u_map_put(response->map_header, REQUEST_ID_HEADER, id);
+    if (answer->body != NULL) {
+        u_map_put(response->map_header, "Content-Type", answer->type);
+        response->binary_body_length = strlen(answer->body);
+        response->binary_body = answer->body; /* stolen: ulfius frees it */
+        answer->body = NULL;
+    }
+    if (answer->allow != NULL)
+        u_map_put(response->map_header, "Allow", answer->allow);
+    if (answer->cors != NULL)
+        allow_origin(answer, response->map_header);
+    write_hints(answer, response->map_header);
+    if (answer->status == MHD_HTTP_UPGRADE_REQUIRED) {
+        u_map_put(response->map_header, "Upgrade", "websocket");
+        u_map_put(response->map_header, "Sec-WebSocket-Version", "13");
+    }
+    if (answer->tells_limits && answer->status == MHD_HTTP_OK)
+        tell_limits(answering->host->api, response->map_header);
+    if (answer->closes)
+        u_map_put(response->map_header, "Connection", "close");
+    return U_CALLBACK_COMPLETE;
+}
+
+static void note_finished(struct front *front, const struct exchange *exchange)
+{
+    if (front->settings.finished != NULL)
+        front->settings.finished(&exchange->request, exchange->answer.status,
+                                 front->settings.context);
+}
+
+/* It is the server's again. */
+static void take_back(struct front *front, struct exchange *exchange)
+{
+    if (exchange->is_given)
+        atomic_fetch_sub(&front->unanswered, 1);
+    exchange->is_given = false;
+}
+
+/* A stream that sleeps would not see that its client has gone before it next writes. */
+static void end_stream(struct exchange *exchange, void *streams)
+{
+    event_streams_end(streams, exchange->stream_number);
+}
+
+static void watch_stream(struct front *front, struct exchange *exchange,
+                         const struct event_stream *stream)
+{
+    exchange->stream_number = event_stream_number(stream);
+    gone_watch_add(front->host.watch, exchange->request.number, exchange->fd, exchange, end_stream,
+                   front->host.api->streams);
+}
+
+/* The headers that every answer has, on one that is written past ulfius. */
+static void add_common_headers(const struct exchange *exchange, struct MHD_Response *response)
+{
+    const char *cors = exchange->answer.cors;
+    char id[REQUEST_ID_SIZE];
+    request_id_of(&exchange->request, id);
+    MHD_add_response_header(response, REQUEST_ID_HEADER, id);
+    if (cors == NULL)
+        return;
+    MHD_add_response_header(response, "Access-Control-Allow-Origin", cors);
+    if (strcmp(cors, "*") != 0)
+        MHD_add_response_header(response, "Vary", "Origin");
+}
+
+/* Queues a response that is for this answer alone, and lets go of it. */
+static enum MHD_Result queue_once(struct exchange *exchange, unsigned status,
+                                  struct MHD_Response *response)
+{
+    enum MHD_Result result = front_queue_response(exchange->connection, status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* A stream is written past ulfius, which has no way to let one wait. */
+static enum MHD_Result send_stream(struct front *front, struct exchange *exchange)
+{
+    struct answer *answer = &exchange->answer;
+    struct event_stream *stream = answer->stream;
+    answer->stream = NULL;
+    take_back(front, exchange);
+    note_finished(front, exchange);
+    watch_stream(front, exchange, stream);
+    struct MHD_Response *response = event_stream_response(stream, exchange->connection);
+    if (response == NULL)
+        return MHD_NO;
+    add_common_headers(exchange, response);
+    return queue_once(exchange, MHD_HTTP_OK, response);
+}
+
+/* Like a stream. */
+static enum MHD_Result send_long(struct front *front, struct exchange *exchange)
+{
+    struct answer *answer = &exchange->answer;
+    struct answer_stream *parts = answer->parts;
+    answer->parts = NULL;
+    take_back(front, exchange);
+    note_finished(front, exchange);
+    struct MHD_Response *response = answer_stream_response(parts, exchange->connection,
+                                                           exchange->fd);
+    if (response == NULL)
+        return MHD_NO;
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->type);
+    add_common_headers(exchange, response);
+    if (atomic_load(&front->is_stopping) || exchange_is_gone(exchange))
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    return queue_once(exchange, MHD_HTTP_OK, response);
+}
+
+/* Hands the request to ulfius, whose default endpoint is write_answer. It is told of the request
+ * only now, so that it keeps nothing for those that wait; it wants two calls, one for the headers
+ * and one for the end. */
+static enum MHD_Result send_answer(struct front *front, struct exchange *exchange)
+{
+    struct MHD_Connection *connection = exchange->connection;
+    const char *method = exchange->request.method;
+    size_t no_upload = 0;
+    if (exchange->answer.stream != NULL)
+        return send_stream(front, exchange);
+    if (exchange->answer.parts != NULL)
+        return send_long(front, exchange);
+    /* The server does not see the end of a client that comes together with its request: it would
+     * keep the connection as idle. */
+    if (atomic_load(&front->is_stopping) || exchange_is_gone(exchange))
+        exchange->answer.closes = true;
+    connection_release(exchange->peer);
+    take_back(front, exchange);
+    note_finished(front, exchange);
+    exchange->ulfius = ulfius_uri_logger(NULL, "/");
+    answering = exchange;
+    enum MHD_Result result = front->ulfius_handler(front->ulfius_context, connection, "/", method,
+                                                   MHD_HTTP_VERSION_1_1, NULL, &no_upload,
+                                                   &exchange->ulfius);
+    if (result == MHD_YES)
+        result = front->ulfius_handler(front->ulfius_context, connection, "/", method,
+                                       MHD_HTTP_VERSION_1_1, NULL, &no_upload, &exchange->ulfius);
+    answering = NULL;
+    return result;
+}
+
+void front_send_raw(int fd, const char *text, int length)
+{
+    (void)!send(fd, text, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* The headers of an answer that is written past the server. */
+static void write_raw_headers(const struct exchange *exchange, char *text, size_t size)
+{
+    const struct answer *answer = &exchange->answer;
+    const char *cors = answer->cors != NULL ? answer->cors : "*";
+    char id[REQUEST_ID_SIZE], retry[32] = "", origin[2 * HEAD_SIZE] = "";
+    request_id_of(&exchange->request, id);
+    if (answer->retry_after_s > 0)
+        snprintf(retry, sizeof retry, "Retry-After: %d\r\n", answer->retry_after_s);
+    if (answer->cors != NULL)
+        snprintf(origin, sizeof origin, "Access-Control-Allow-Origin: %s\r\n%s", cors,
+                 strcmp(cors, "*") != 0 ? "Vary: Origin\r\n" : "");
+    snprintf(text, size, "%s: %s\r\n%s%s", REQUEST_ID_HEADER, id, retry, origin);
+}
+
+/* In the middle of a body the server takes no answer: it is written past it, and the connection
+ * closed. */
+static enum MHD_Result refuse_midway(struct front *front, struct exchange *exchange,
+                                     enum bw_code code, const struct bw_error *error)
+{
+    dispatch_note_refusal(exchange, code);
+    exchange_refuse(exchange, code, error);
+    note_finished(front, exchange);
+    farewell_take(front->farewell, exchange->fd, exchange->body.expected);
+    const struct answer *answer = &exchange->answer;
+    const char *body = answer->body != NULL ? answer->body : "";
+    bool is_head = strcmp(exchange->request.method, MHD_HTTP_METHOD_HEAD) == 0;
+    char text[8 * HEAD_SIZE + 2 * BW_ERROR_SIZE], more[3 * HEAD_SIZE];
+    write_raw_headers(exchange, more, sizeof more);
+    int length = snprintf(text, sizeof text, RAW_ANSWER, answer->status,
+                          MHD_get_reason_phrase_for((unsigned)answer->status), strlen(body), more,
+                          is_head ? "" : body);
+    if (length > 0 && (size_t)length < sizeof text)
+        front_send_raw(exchange->fd, text, length);
+    return MHD_NO;
+}
+
+/* ---- The body ---- */
+
+/* Has the client gone, and was all read that it sent? Then the rest of the body will never come,
+ * and the server need not notice by itself before the connection has been idle for long: by edges,
+ * it does not see an end that comes together with data. */
+static bool has_left(const struct exchange *exchange)
+{
+    int unread = 0;
+    return exchange_is_gone(exchange) && ioctl(exchange->fd, FIONREAD, &unread) == 0 && unread == 0;
+}
+
+/* Of a result that is too large the front is kept, if it may be read at all. */
+static enum bw_code take_front(struct front *front, struct exchange *exchange, const char *data,
+                               size_t length, struct bw_error *error)
+{
+    struct body *body = &exchange->body;
+    size_t limit = front->settings.max_body_bytes;
+    size_t room = body->length < RESULT_FRONT_BYTES ? RESULT_FRONT_BYTES - body->length : 0;
+    enum bw_code code = BW_OK;
+    if (room > 0)
+        code = body_append(body, data, length < room ? length : room, RESULT_FRONT_BYTES, error);
+    else
+        body->length = RESULT_FRONT_BYTES;
+    exchange->is_oversized = true;
+    exchange->request.body = body->bytes;
+    exchange->request.body_length = body->length;
+    if (code == BW_OK &&
+        !result_refusal_reads(front->host.api, exchange, exchange->received, limit))
+        code = bw_fail(error, BW_TOO_LARGE, "the body is larger than %zu bytes", limit);
+    return code;
+}
+
+static enum MHD_Result take_body(struct front *front, struct exchange *exchange, const char *data,
+                                 size_t *length)
+{
+    struct bw_error error = {""};
+    struct body *body = &exchange->body;
+    size_t limit = route_body_limit(exchange->request.route, front->settings.max_body_bytes);
+    enum bw_code code = BW_OK;
+    exchange->received += *length;
+    if (!exchange->is_oversized)
+        code = body_append(body, data, *length, limit, &error);
+    if (exchange->is_oversized || code == BW_TOO_LARGE)
+        code = take_front(front, exchange, data, *length, &error);
+    if (code != BW_OK)
+        return refuse_midway(front, exchange, code, &error);
+    exchange->request.body = body->bytes;
+    exchange->request.body_length = body->length;
+    dispatch_identify(exchange);
+    patient_receive(patient_of(exchange->connection), *length);
+    *length = 0;
+    dispatch_progress(exchange);
+    bool is_complete = body->expected > 0 && exchange->received == body->expected;
+    return is_complete || !has_left(exchange) ? MHD_YES : MHD_NO;
+}
+
+/* ---- Websockets ---- */
+
+/* On a server's thread, once the answer is out: the connection is ours until it is given back. */
+static void hand_over(void *context, struct MHD_Connection *connection, void *con_cls,
+                      const char *extra, size_t extra_length, MHD_socket fd,
+                      struct MHD_UpgradeResponseHandle *handle)
+{
+    struct front *front = context;
+    struct exchange *exchange = con_cls;
+    const struct socket_offer offer = {.handle = handle,
+                                       .fd = fd,
+                                       .name = exchange->request.parts[0],
+                                       .extra = extra,
+                                       .extra_length = extra_length,
+                                       .refusal = exchange->socket_refusal};
+    (void)connection;
+    exchange->is_begun = false; /* it is answered */
+    exchange->is_upgraded = true;
+    atomic_fetch_add(&front->upgraded, 1);
+    atomic_fetch_sub(&front->in_flight, 1);
+    sockets_take(front->settings.sockets, &offer);
+}
+
+/* The answer to a handshake. NULL: memory is short. */
+static struct MHD_Response *new_upgrade(struct front *front, const char *accept)
+{
+    struct grader_limit limits[GRADER_LIMITS];
+    struct MHD_Response *response = MHD_create_response_for_upgrade(hand_over, front);
+    if (response == NULL)
+        return NULL;
+    MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, "websocket");
+    MHD_add_response_header(response, "Sec-WebSocket-Accept", accept);
+    grader_limits_list(front->host.api->options, limits);
+    for (int i = 0; i < GRADER_LIMITS; i++)
+        MHD_add_response_header(response, limits[i].header, limits[i].bytes);
+    return response;
+}
+
+/* Who may not come in is told so when the websocket is open: its clients understand nothing else.
+ */
+static enum bw_code open_socket(struct front *front, struct exchange *exchange, const char *version,
+                                struct bw_error *error)
+{
+    char accept[SOCKET_ACCEPT_SIZE];
+    enum bw_code code = socket_handshake(exchange, version, accept, error);
+    if (code != BW_OK)
+        return code;
+    code = course_socket_judge(front->host.api, exchange, &exchange->socket_refusal, error);
+    if (code != BW_OK)
+        return code;
+    if (exchange->socket_refusal == NULL)
+        exchange_prove(exchange, CONNECTION_WORKER);
+    struct MHD_Response *response = new_upgrade(front, accept);
+    if (response == NULL)
+        return bw_fail(error, BW_INTERNAL, "memory is short");
+    add_common_headers(exchange, response);
+    exchange->answer.status = MHD_HTTP_SWITCHING_PROTOCOLS;
+    note_finished(front, exchange);
+    enum MHD_Result result = queue_once(exchange, MHD_HTTP_SWITCHING_PROTOCOLS, response);
+    return result == MHD_YES ? BW_OK : bw_fail(error, BW_INTERNAL, "the upgrade is not possible");
+}
+
+/* ---- The first call: the headers are in ---- */
+
+static void read_address(const struct MHD_Connection *connection, char text[EXCHANGE_ADDRESS_SIZE])
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+        (struct MHD_Connection *)(uintptr_t)connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    text[0] = '\0';
+    if (info != NULL && info->client_addr != NULL)
+        exchange_show_address(info->client_addr, text);
+}
+
+/* Finds the route of either protocol, and with it the form of refusals. */
+static enum bw_code find_route(struct front *front, struct exchange *exchange, const char *path,
+                               struct bw_error *error)
+{
+    struct request *request = &exchange->request;
+    char allowed[ROUTE_ALLOWED_SIZE], shown[128];
+    enum bw_code code = course_route_choose(&front->settings, exchange, path, allowed);
+    if (code == BW_OK)
+        return BW_OK;
+    if (code == BW_NOT_FOUND)
+        return bw_fail(error, BW_NOT_FOUND, "there is nothing at %s",
+                       text_show(path, shown, sizeof shown));
+    exchange->answer.allow = strdup(allowed);
+    if (code != BW_METHOD_NOT_ALLOWED)
+        return code;
+    return bw_fail(error, BW_METHOD_NOT_ALLOWED, "this path does not take the method %s, but %s",
+                   text_show(request->method, shown, sizeof shown), allowed);
+}
+
+/* Has the sender shown the client token? Where there is none, whatever it sends is good. */
+static bool has_client_token(const struct exchange *exchange)
+{
+    const struct api_options *options = exchange->host->api->options;
+    return options != NULL && options->client_token != NULL &&
+           exchange_header(exchange, "Authorization") != NULL;
+}
+
+/* Of what kind the sender is, its headers having been found good. */
+static enum connection_kind proof_by_headers(const struct exchange *exchange)
+{
+    switch (exchange->request.route->auth) {
+    case AUTH_INTERNAL:
+    case AUTH_COURSE_CLUSTER:
+    case AUTH_COURSE_WORKER:
+        return CONNECTION_WORKER;
+    case AUTH_COURSE_ADMIN:
+    case AUTH_COURSE_MEMBER:
+        return CONNECTION_CLIENT;
+    case AUTH_CLIENT:
+        return has_client_token(exchange) ? CONNECTION_CLIENT : CONNECTION_UNPROVEN;
+    default:
+        return CONNECTION_UNPROVEN; /* not known yet */
+    }
+}
+
+/* Whose memory the body takes, and whether it may come. Who may yet be known by the body's first
+ * part is not refused before, and of a result that is too large the front may be read. */
+static enum bw_code admit_body(struct front *front, struct exchange *exchange,
+                               const struct framing *framing, struct bw_error *error)
+{
+    const struct request *request = &exchange->request;
+    struct body *body = &exchange->body;
+    size_t limit = route_body_limit(request->route, front->settings.max_body_bytes);
+    memory_hold_begin(&body->hold, front->settings.memory, dispatch_memory_pool(exchange),
+                      request->address);
+    dispatch_identify(exchange);
+    exchange->is_oversized = framing->length > limit &&
+                             result_refusal_reads(front->host.api, exchange, framing->length,
+                                                  limit);
+    if (exchange->is_oversized)
+        return BW_OK;
+    if (framing->length > limit)
+        return body_refuse_large(limit, error);
+    bool may_be_known = request->route->auth == AUTH_WORKER && !exchange->is_known;
+    return may_be_known ? BW_OK : body_admit(body, error);
+}
+
+/* All that can be known before the body. */
+static enum bw_code admit(struct front *front, struct exchange *exchange, const char *path,
+                          const struct framing *framing, struct bw_error *error)
+{
+    enum bw_code code = admission_path(exchange->uri, path, error);
+    if (code == BW_OK)
+        code = find_route(front, exchange, path, error);
+    if (code == BW_OK)
+        code = dispatch_admit(front->host.api, exchange, error);
+    if (code == BW_OK)
+        code = admit_body(front, exchange, framing, error);
+    if (code == BW_OK)
+        exchange_prove(exchange, proof_by_headers(exchange));
+    if (code == BW_OK && atomic_load(&front->is_closing))
+        code = bw_fail(error, BW_UNAVAILABLE, "this server is stopping");
+    return code;
+}
+
+/* The server has no memory left for an answer: it is written past it, and the connection closed. */
+static enum MHD_Result refuse_large_head(struct front *front, struct exchange *exchange)
+{
+    exchange->answer.status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+    note_finished(front, exchange);
+    farewell_take(front->farewell, exchange->fd, 0);
+    front_refuse_raw(exchange->fd, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
+                     "this request can't be read: its path, query and headers are too long");
+    return MHD_NO;
+}
+
+/* From now on it counts as in flight. */
+static void note_sender(struct front *front, struct exchange *exchange, const char *method)
+{
+    const char *given_id = exchange_header(exchange, REQUEST_ID_HEADER);
+    exchange->is_begun = true;
+    atomic_fetch_add(&front->in_flight, 1);
+    exchange->request.method = method;
+    if (request_id_is_sound(given_id))
+        exchange->request.given_id = given_id;
+    read_address(exchange->connection, exchange->request.address);
+    exchange->fd = MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
+                       ->connect_fd;
+}
+
+/* A refusal without a body behind it waits for the second call: an answer to the first one ends the
+ * connection. With one, or when it is in doubt where the request ends, that is just what is wanted.
+ */
+static enum MHD_Result begin(struct front *front, struct exchange *exchange, const char *path,
+                             const char *method, const char *version)
+{
+    struct bw_error error = {""};
+    struct framing framing = {.length = 0};
+    note_sender(front, exchange, method);
+    if (!admission_leaves_room(exchange->connection, FRONT_CONNECTION_BYTES))
+        return refuse_large_head(front, exchange);
+    const struct request_line line = {.method = method,
+                                      .uri = exchange->sent_uri,
+                                      .uri_length = strlen(exchange->uri),
+                                      .version = version};
+    enum bw_code code = admission_lines(exchange->connection, &line, &error);
+    if (code == BW_OK)
+        code = admission_framing(exchange->connection, version, &framing, &error);
+    bool is_sound = code == BW_OK;
+    exchange->body.expected = framing.length;
+    if (is_sound)
+        code = admit(front, exchange, path, &framing, &error);
+    if (code != BW_OK)
+        patient_finish(patient_of(exchange->connection));
+    if (code == BW_OK && exchange->request.route->auth == AUTH_COURSE_SOCKET) {
+        code = framing_has_body(&framing)
+                   ? bw_fail(&error, BW_BAD_REQUEST, "a websocket's handshake has no body")
+                   : open_socket(front, exchange, version, &error);
+        if (code == BW_OK)
+            patient_finish(patient_of(exchange->connection));
+    }
+    if (code == BW_OK)
+        return MHD_YES;
+    exchange->answer.closes = !is_sound || framing_has_body(&framing);
+    dispatch_note_refusal(exchange, code);
+    exchange_refuse(exchange, code, &error);
+    if (!exchange->answer.closes)
+        return MHD_YES;
+    farewell_take(front->farewell, exchange->fd, framing.length);
+    return send_answer(front, exchange);
+}
+
+/* ---- The last call: the request is complete ---- */
+
+/* Gives the request away. It may be answered at any moment from here on, but not freed before its
+ * connection sleeps. */
+static enum MHD_Result handle(struct front *front, struct exchange *exchange)
+{
+    enum exchange_state handled = EXCHANGE_HANDLED;
+    patient_finish(patient_of(exchange->connection));
+    connection_hold(exchange->peer);
+    exchange->is_given = true;
+    atomic_fetch_add(&front->unanswered, 1);
+    atomic_store(&exchange->state, EXCHANGE_HANDLED);
+    dispatch_request(exchange);
+    if (atomic_load(&exchange->state) != EXCHANGE_ANSWERED) {
+        struct MHD_Connection *connection = exchange->connection;
+        MHD_suspend_connection(connection);
+        if (atomic_compare_exchange_strong(&exchange->state, &handled, EXCHANGE_SUSPENDED))
+            return MHD_YES; /* whoever answers resumes it */
+        MHD_resume_connection(connection);
+        return MHD_YES;
+    }
+    return send_answer(front, exchange);
+}
+
+enum MHD_Result front_access(void *context, struct MHD_Connection *connection, const char *url,
+                             const char *method, const char *version, const char *upload_data,
+                             size_t *upload_data_size, void **con_cls)
+{
+    struct front *front = context;
+    struct exchange *exchange = *con_cls;
+    (void)connection;
+    if (exchange == NULL)
+        return MHD_NO; /* memory was short */
+    if (!exchange->is_begun)
+        return begin(front, exchange, url, method, version);
+    if (*upload_data_size > 0)
+        return take_body(front, exchange, upload_data, upload_data_size);
+    switch (atomic_load(&exchange->state)) {
+    case EXCHANGE_READING:
+        return handle(front, exchange);
+    case EXCHANGE_ANSWERED:
+        return send_answer(front, exchange);
+    default:
+        return MHD_YES; /* asleep: not called */
+    }
+}
+
+/* ---- What the server calls ---- */
+
+/* The server would parse the query into the connection's small memory, although only our copy of it
+ * is read (api/http/arguments.h), and a query that does not fit would leave the connection in a
+ * state in which it answers nothing. So the query is emptied in the server's buffer, which is
+ * writable: the server itself decodes the path and the query there. */
+static void empty_query(const char *uri)
+{
+    char *query = strchr((char *)(uintptr_t)uri, '?');
+    if (query != NULL && query[1] != '\0')
+        query[1] = '\0';
+}
+
+void *front_begin_request(void *context, const char *uri, struct MHD_Connection *connection)
+{
+    struct front *front = context;
+    struct connection *peer = front_connection(connection);
+    struct connection_parts *parts = connection_parts(peer);
+    connection_begin(peer);
+    patient_begin(patient_of(connection));
+    struct exchange *exchange = exchange_new(&front->host, connection, uri);
+    if (exchange != NULL) {
+        exchange->peer = peer;
+        exchange->sent_uri = uri;
+    }
+    if (parts != NULL)
+        parts->exchange = exchange;
+    empty_query(uri);
+    return exchange;
+}
+
+size_t front_unescape(void *context, struct MHD_Connection *connection, char *text)
+{
+    const struct connection_parts *parts = connection_parts(front_connection(connection));
+    (void)context;
+    if (parts != NULL && parts->exchange != NULL && text == parts->exchange->sent_uri)
+        parts->exchange->is_line_read = true;
+    return MHD_http_unescape(text);
+}
+
+void front_end_request(void *context, struct MHD_Connection *connection, void **con_cls,
+                       enum MHD_RequestTerminationCode code)
+{
+    struct front *front = context;
+    struct exchange *exchange = *con_cls;
+    if (exchange == NULL)
+        return;
+    *con_cls = NULL;
+    if (exchange->peer != NULL)
+        connection_parts(exchange->peer)->exchange = NULL;
+    patient_rest(patient_of(connection));
+    connection_rest(exchange->peer);
+    take_back(front,
+              exchange); /* answered, but the client had gone: then it is not asked to send */
+    if (exchange->ulfius != NULL)
+        mhd_request_completed(NULL, connection, &exchange->ulfius, code);
+    struct body body = exchange->body; /* given back when what was parsed of it is freed */
+    if (exchange->stream_number != 0)
+        gone_watch_remove(front->host.watch, exchange->request.number);
+    if (exchange->is_upgraded)
+        atomic_fetch_sub(&front->upgraded, 1);
+    if (exchange->answer.stream != NULL)
+        event_stream_drop(exchange->answer.stream);
+    answer_stream_drop(exchange->answer.parts);
+    bool is_begun = exchange->is_begun;
+    exchange_free(exchange);
+    body_clear(&body);
+    if (is_begun)
+        atomic_fetch_sub(&front->in_flight, 1);
+}

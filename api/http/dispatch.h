@@ -1,0 +1,37 @@
+/*
+ * dispatch: what happens to every request between the front and its handler: credentials,
+ * arguments, the thread it runs on, and the refusal when something is wrong. Callers: the front, on
+ * the server's threads, which never wait here.
+ */
+#ifndef API_HTTP_DISPATCH_H
+#define API_HTTP_DISPATCH_H
+
+#include "api/http/exchange_internal.h"
+#include "api/http/route.h"
+
+/* Before the body is read: may this caller, by its headers alone, use the route? BW_OK, or the
+ * refusal. */
+enum bw_code dispatch_admit(struct api *api, struct exchange *exchange, struct bw_error *error)
+    BW_CHECKED;
+
+/* From which pool a request's memory comes before its sender is known: by its route and what
+ * dispatch_admit found. */
+enum memory_pool dispatch_memory_pool(const struct exchange *exchange);
+
+/* Is the sender a registered worker, by the path, the query or the first part of the body that has
+ * come? Then its memory is a worker's. Cheap enough for every part; never waits: only workers that
+ * this replica remembers are known. */
+void dispatch_identify(struct exchange *exchange);
+
+/* A request is refused for want of room: if its sender is a registered worker, it lives all the
+ * same, and the scheduler is told so. */
+void dispatch_note_refusal(struct exchange *exchange, enum bw_code code);
+
+/* The request is complete: it is answered, now or later. */
+void dispatch_request(struct exchange *exchange);
+
+/* Part of a request's body has arrived: of a result, that is a sign of life of whoever sends it.
+ * Cheap enough for every part. */
+void dispatch_progress(struct exchange *exchange);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * patience: how long a front waits for a client to send a request. Its headers must be in within
+ * the time that is allowed, and so must its body, plus what its parts earn as they come: a second
+ * per PATIENCE_BYTES, or per PATIENCE_PART of what has come already if that is more. A large result
+ * over a slow line is fine, a drip is not, and least of all behind much that holds memory. Then the
+ * connection is ended, with 408 if a request had begun. While very many are unfinished the time is
+ * short, so that those who drip can't keep others out.
+ *
+ * One thread; none of the functions that a request calls takes a lock. Callers: the front.
+ */
+#ifndef API_HTTP_REQUEST_TIMEOUT_H
+#define API_HTTP_REQUEST_TIMEOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+
+struct patience;
+struct patient; /* a connection */
+
+enum {
+    PATIENCE_BYTES = 1024,    /* of a body, that earn it another second */
+    PATIENCE_PART = 256,      /* the same, as a part of what has come: 64 KiB at 16 MiB */
+    PATIENCE_SHORT_MS = 5000, /* for each, while more than many are unfinished */
+    PATIENCE_IDLE_MS = 60000  /* more, between two requests of a connection */
+};
+
+struct patience_settings {
+    int64_t request_ms; /* for a request's headers, and for a body of no bytes */
+    size_t many;        /* unfinished requests from which on the time is short */
+    const char *name;   /* in logs; borrowed */
+    /* Writes to the client of `fd` that its time is over; must not wait. */
+    void (*refuse)(int fd);
+};
+
+enum bw_code patience_open(const struct patience_settings *settings, struct patience **patience,
+                           struct bw_error *error) BW_CHECKED;
+
+/* When no connection is left. NULL is fine. */
+void patience_close(struct patience *patience);
+
+/* Ends those whose time is over as of `now_ms` (clock_boot_ms). Returns how many those were. The
+ * thread does so each second; else for tests. */
+size_t patience_sweep(struct patience *patience, int64_t now_ms);
+
+/* A connection has come, and is the server's until patience_remove, which must come before its
+ * descriptor is closed. Both lock. NULL: memory is short; it is waited for as the server does. */
+struct patient *patience_add(struct patience *patience, int fd);
+void patience_remove(struct patience *patience, struct patient *patient);
+
+/* ---- For one connection, on the thread that serves it; with NULL they do nothing ---- */
+
+/* How many milliseconds `bytes` earn a body of which `received` have come before. */
+int64_t patience_earned(uint64_t received, size_t bytes);
+
+void patient_begin(struct patient *patient);                 /* a request's first line is in */
+void patient_receive(struct patient *patient, size_t bytes); /* a part of its body came */
+void patient_finish(struct patient *patient);                /* it is whole: no limit any more */
+void patient_rest(struct patient *patient);                  /* it is answered: another may come */
+
+#endif

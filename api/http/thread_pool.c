@@ -1,0 +1,303 @@
+#include "api/http/thread_pool.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+
+enum { HEAP_ROOM = 64 };
+
+struct task {
+    void (*function)(void *argument);
+    void *argument;
+    int64_t due_ms; /* of one that was submitted for later: clock_boot_ms */
+    uint64_t number;
+    bool is_urgent;
+    struct task *next;
+};
+
+struct queue {
+    struct task *first, **end;
+    int count;
+};
+
+/* A binary heap: the task that is due first is at the top; of equals, the one submitted first. */
+struct heap {
+    struct task **tasks; /* own */
+    size_t count, room;
+};
+
+struct executor {
+    pthread_mutex_t mutex; /* guards all but the threads */
+    pthread_cond_t work;   /* something can be run, or a thread is needed that waits for `later` */
+    pthread_cond_t sooner; /* the thread that waits for `later` must look again */
+    struct queue urgent, calm, heavy, idle;
+    struct heap later;
+    uint64_t last_number;
+    bool is_later_watched;              /* one thread waits for what is due next */
+    int calm_running, calm_running_max; /* heavy ones are counted there too */
+    int heavy_running;
+    int running;
+    bool is_closing;
+    int threads_count;
+    pthread_t threads[];
+};
+
+static void queue_add(struct queue *queue, struct task *task)
+{
+    *queue->end = task;
+    queue->end = &task->next;
+    queue->count++;
+}
+
+static struct task *queue_take(struct queue *queue)
+{
+    struct task *task = queue->first;
+    queue->first = task->next;
+    if (queue->first == NULL)
+        queue->end = &queue->first;
+    queue->count--;
+    return task;
+}
+
+static bool is_due_before(const struct task *left, const struct task *right)
+{
+    if (left->due_ms != right->due_ms)
+        return left->due_ms < right->due_ms;
+    return left->number < right->number;
+}
+
+static void heap_swap(struct heap *heap, size_t left, size_t right)
+{
+    struct task *task = heap->tasks[left];
+    heap->tasks[left] = heap->tasks[right];
+    heap->tasks[right] = task;
+}
+
+static void heap_add(struct heap *heap, struct task *task)
+{
+    if (heap->count == heap->room) {
+        heap->room = heap->room == 0 ? HEAP_ROOM : 2 * heap->room;
+        heap->tasks = reallocarray(heap->tasks, heap->room, sizeof *heap->tasks);
+        if (heap->tasks == NULL)
+            abort();
+    }
+    size_t at = heap->count++;
+    heap->tasks[at] = task;
+    while (at > 0 && is_due_before(heap->tasks[at], heap->tasks[(at - 1) / 2])) {
+        heap_swap(heap, at, (at - 1) / 2);
+        at = (at - 1) / 2;
+    }
+}
+
+static struct task *heap_take(struct heap *heap)
+{
+    struct task *task = heap->tasks[0];
+    heap->tasks[0] = heap->tasks[--heap->count];
+    for (size_t at = 0;;) {
+        size_t child = 2 * at + 1;
+        if (child + 1 < heap->count && is_due_before(heap->tasks[child + 1], heap->tasks[child]))
+            child++;
+        if (child >= heap->count || !is_due_before(heap->tasks[child], heap->tasks[at]))
+            return task;
+        heap_swap(heap, at, child);
+        at = child;
+    }
+}
+
+/* What is due can be run. */
+static void wake_later(struct executor *executor)
+{
+    int64_t now_ms = clock_boot_ms();
+    while (executor->later.count > 0 &&
+           (executor->is_closing || executor->later.tasks[0]->due_ms <= now_ms)) {
+        struct task *task = heap_take(&executor->later);
+        queue_add(task->is_urgent ? &executor->urgent : &executor->idle, task);
+        pthread_cond_signal(&executor->work);
+    }
+}
+
+/* The next task that may run now, or NULL, and the queue that it is of. */
+static struct task *next_task(struct executor *executor, struct queue **queue)
+{
+    wake_later(executor);
+    *queue = &executor->urgent;
+    if (executor->urgent.first != NULL)
+        return queue_take(*queue);
+    bool may_be_calm = executor->calm_running < executor->calm_running_max;
+    bool may_be_heavy = may_be_calm && executor->heavy_running < EXECUTOR_HEAVY;
+    *queue = &executor->idle;
+    if (may_be_heavy && executor->heavy.first != NULL)
+        *queue = &executor->heavy;
+    else if (may_be_calm && executor->calm.first != NULL)
+        *queue = &executor->calm;
+    return (*queue)->first != NULL ? queue_take(*queue) : NULL;
+}
+
+/* A task that runs may yet submit another one. */
+static bool is_over(const struct executor *executor)
+{
+    return executor->is_closing && executor->running == 0 && executor->urgent.count == 0 &&
+           executor->calm.count == 0 && executor->heavy.count == 0 && executor->idle.count == 0 &&
+           executor->later.count == 0;
+}
+
+static void count_running(struct executor *executor, const struct queue *queue, int more)
+{
+    executor->running += more;
+    bool is_calm = queue == &executor->calm || queue == &executor->heavy;
+    executor->calm_running += is_calm ? more : 0;
+    executor->heavy_running += queue == &executor->heavy ? more : 0;
+}
+
+static void run_task(struct executor *executor, struct task *task, const struct queue *queue)
+{
+    count_running(executor, queue, 1);
+    pthread_mutex_unlock(&executor->mutex);
+    task->function(task->argument);
+    free(task);
+    pthread_mutex_lock(&executor->mutex);
+    count_running(executor, queue, -1);
+    if (is_over(executor))
+        pthread_cond_broadcast(&executor->work);
+}
+
+/* One idle thread waits for what is due next, so that no more than one wakes for it. It passes that
+ * on when it goes on to something else. */
+static void wait_for_work(struct executor *executor)
+{
+    if (executor->later.count == 0 || executor->is_later_watched) {
+        pthread_cond_wait(&executor->work, &executor->mutex);
+        return;
+    }
+    int64_t wait_ms = executor->later.tasks[0]->due_ms - clock_boot_ms();
+    struct timespec until = clock_deadline(wait_ms > 0 ? wait_ms : 0);
+    executor->is_later_watched = true;
+    pthread_cond_timedwait(&executor->sooner, &executor->mutex, &until);
+    executor->is_later_watched = false;
+    pthread_cond_signal(&executor->work);
+}
+
+/* With the mutex held: a thread is needed for what has just been queued. */
+static void call_thread(struct executor *executor)
+{
+    pthread_cond_signal(&executor->work);
+    if (executor->is_later_watched)
+        pthread_cond_signal(&executor->sooner); /* it may be the only one that is idle */
+}
+
+static void *run(void *context)
+{
+    struct executor *executor = context;
+    pthread_mutex_lock(&executor->mutex);
+    while (!is_over(executor)) {
+        struct queue *queue;
+        struct task *task = next_task(executor, &queue);
+        if (task != NULL)
+            run_task(executor, task, queue);
+        else
+            wait_for_work(executor);
+    }
+    pthread_mutex_unlock(&executor->mutex);
+    return NULL;
+}
+
+enum bw_code executor_open(int threads, struct executor **executor, struct bw_error *error)
+{
+    struct executor *self = calloc(1, sizeof *self + (size_t)threads * sizeof *self->threads);
+    if (self == NULL)
+        return bw_fail(error, BW_INTERNAL, "memory is short");
+    pthread_mutex_init(&self->mutex, NULL);
+    clock_condition_init(&self->work);
+    clock_condition_init(&self->sooner);
+    self->idle.end = &self->idle.first;
+    self->urgent.end = &self->urgent.first;
+    self->calm.end = &self->calm.first;
+    self->heavy.end = &self->heavy.first;
+    self->calm_running_max = threads > 1 ? threads - (threads + 3) / 4 : 1;
+    for (; self->threads_count < threads; self->threads_count++) {
+        int reason = pthread_create(&self->threads[self->threads_count], NULL, run, self);
+        if (reason != 0) {
+            executor_close(self);
+            return bw_fail(error, BW_INTERNAL, "can't start a thread: %s", strerror(reason));
+        }
+    }
+    *executor = self;
+    return BW_OK;
+}
+
+void executor_close(struct executor *executor)
+{
+    if (executor == NULL)
+        return;
+    pthread_mutex_lock(&executor->mutex);
+    executor->is_closing = true;
+    pthread_cond_broadcast(&executor->work);
+    pthread_cond_broadcast(&executor->sooner);
+    pthread_mutex_unlock(&executor->mutex);
+    for (int i = 0; i < executor->threads_count; i++)
+        pthread_join(executor->threads[i], NULL);
+    pthread_cond_destroy(&executor->sooner);
+    pthread_cond_destroy(&executor->work);
+    pthread_mutex_destroy(&executor->mutex);
+    free(executor->later.tasks);
+    free(executor);
+}
+
+static struct task *task_new(void (*function)(void *argument), void *argument)
+{
+    struct task *task = calloc(1, sizeof *task);
+    if (task == NULL)
+        abort(); /* the caller's exchange could never be answered */
+    task->function = function;
+    task->argument = argument;
+    return task;
+}
+
+static bool submit(struct executor *executor, struct queue *queue, void (*function)(void *),
+                   void *argument)
+{
+    struct task *task = task_new(function, argument);
+    pthread_mutex_lock(&executor->mutex);
+    bool has_room = queue == &executor->urgent || queue->count < EXECUTOR_QUEUE_MAX;
+    if (has_room)
+        queue_add(queue, task);
+    call_thread(executor);
+    pthread_mutex_unlock(&executor->mutex);
+    if (!has_room)
+        free(task);
+    return has_room;
+}
+
+bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
+                     void *argument)
+{
+    return submit(executor, is_urgent ? &executor->urgent : &executor->calm, function, argument);
+}
+
+bool executor_submit_heavy(struct executor *executor, void (*function)(void *argument),
+                           void *argument)
+{
+    return submit(executor, &executor->heavy, function, argument);
+}
+
+bool executor_submit_later(struct executor *executor, bool is_urgent, int64_t delay_ms,
+                           void (*function)(void *argument), void *argument)
+{
+    struct task *task = task_new(function, argument);
+    task->due_ms = clock_boot_ms() + delay_ms;
+    task->is_urgent = is_urgent;
+    pthread_mutex_lock(&executor->mutex);
+    bool is_taken = !executor->is_closing;
+    if (is_taken) {
+        task->number = ++executor->last_number;
+        heap_add(&executor->later, task);
+        if (executor->later.tasks[0] == task)
+            call_thread(executor);
+    }
+    pthread_mutex_unlock(&executor->mutex);
+    if (!is_taken)
+        free(task);
+    return is_taken;
+}

@@ -1,0 +1,543 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "api/http/request_timeout.h"
+#include "api/websocket/connection_internal.h"
+#include "common/base/clock.h"
+
+enum {
+    CLOSE_WAIT_MS = 2000,
+    FRONT_WAIT_MS = 1000,      /* for the front of a message that is too large */
+    OVERSIZE_WAIT_MS = 20000,  /* for the close that is owed then */
+    STARVED_MS = 60000,        /* how long a message waits for room */
+    STRANGER_MS = 30000,       /* how long one may stay without being trusted */
+    SILENCES = 4,              /* pings without any answer: nobody is there */
+    DROP_ROUNDS = 64,          /* reads of what is thrown away before the others get their turn */
+    QUEUED_MESSAGES_MAX = 1000 /* of one that does not read what it is sent */
+};
+
+/* ---- Ends ---- */
+
+static void end(struct socket *socket)
+{
+    if (socket->has_ended)
+        return;
+    socket->has_ended = true;
+    socket->sockets->settings.ended(socket, socket->sockets->settings.context);
+}
+
+/* Gives the connection back to the server, which closes it. */
+static void leave(struct socket *socket)
+{
+    if (socket->state == SOCKET_GONE)
+        return;
+    end(socket);
+    socket->state = SOCKET_GONE;
+    epoll_ctl(socket->sockets->epoll_fd, EPOLL_CTL_DEL, socket->fd, NULL);
+    MHD_upgrade_action(socket->handle, MHD_UPGRADE_ACTION_CLOSE);
+    HASH_DELETE(hh, socket->sockets->sockets, socket);
+    socket->next_dead = socket->sockets->dead;
+    socket->sockets->dead = socket;
+}
+
+static void watch(struct socket *socket, bool wants_write)
+{
+    struct epoll_event event = {.events = (socket->is_starved ? 0 : EPOLLIN) |
+                                          (wants_write ? EPOLLOUT : 0),
+                                .data.ptr = socket};
+    if (socket->watched == event.events)
+        return;
+    socket->watched = event.events;
+    epoll_ctl(socket->sockets->epoll_fd, EPOLL_CTL_MOD, socket->fd, &event);
+}
+
+/* All is said: the peer sees the end, and what it still sends must not become a reset that
+ * overtakes the close frame. */
+static void linger(struct socket *socket)
+{
+    end(socket);
+    if (socket->is_lost) {
+        leave(socket);
+        return;
+    }
+    socket->state = SOCKET_LINGERING;
+    socket->is_starved = false;
+    socket->deadline_ms = clock_boot_ms() + CLOSE_WAIT_MS;
+    watch(socket, false);
+    shutdown(socket->fd, SHUT_WR);
+}
+
+/* ---- Bytes ---- */
+
+/* How many bytes were read; 0: none now; -1: there will be none any more. */
+static ssize_t read_bytes(struct socket *socket, uint8_t *bytes, size_t room)
+{
+    if (socket->extra_used < socket->extra_length) {
+        size_t rest = socket->extra_length - socket->extra_used;
+        size_t length = rest < room ? rest : room;
+        memcpy(bytes, socket->extra + socket->extra_used, length);
+        socket->extra_used += length;
+        return (ssize_t)length;
+    }
+    ssize_t length = recv(socket->fd, bytes, room, 0);
+    if (length > 0)
+        return length;
+    if (length < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    socket->is_lost = true;
+    return -1;
+}
+
+/* How long a message of it may be. */
+static size_t message_limit(const struct socket *socket)
+{
+    return socket->is_trusted ? socket->sockets->settings.max_message_bytes : SOCKET_STRANGER_BYTES;
+}
+
+/* Is there room for as much as is about to be read? A message's first bytes always have some. For a
+ * long one it is taken at once, with as much for what is parsed of it. */
+static bool has_room(struct socket *socket, size_t room)
+{
+    struct bw_error unused;
+    struct body *message = &socket->message;
+    size_t wanted = message->length + room;
+    if (socket->state != SOCKET_OPEN || !socket->has_message || message->length == 0)
+        return true;
+    size_t known = socket->message_known > wanted ? socket->message_known : wanted;
+    enum bw_code code = wanted > MEMORY_FREE_BYTES ? body_claim(message, 2 * known, &unused)
+                                                   : BW_OK;
+    if (code == BW_OK)
+        code = body_reserve(message, room, &unused);
+    if (code == BW_TOO_LARGE)
+        socket_close(socket, SOCKET_TOO_LARGE, "the message is too large");
+    else if (code != BW_OK && !socket->is_starved)
+        socket->starved_ms = clock_boot_ms();
+    socket->is_starved = code == BW_UNAVAILABLE;
+    return code == BW_OK;
+}
+
+static ssize_t receive(wslay_event_context_ptr frames, uint8_t *bytes, size_t room, int flags,
+                       void *context)
+{
+    struct socket *socket = context;
+    (void)flags;
+    bool may_read = !socket->filter.is_oversized && has_room(socket, room);
+    ssize_t length = may_read ? read_bytes(socket, bytes, room) : 0;
+    if (length > 0)
+        length = (ssize_t)frame_filter_feed(&socket->filter, bytes, (size_t)length,
+                                            message_limit(socket));
+    if (length > 0)
+        return length;
+    wslay_event_set_error(frames, length == 0 ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
+    return -1;
+}
+
+static ssize_t transmit(wslay_event_context_ptr frames, const uint8_t *bytes, size_t length,
+                        int flags, void *context)
+{
+    struct socket *socket = context;
+    int more = (flags & WSLAY_MSG_MORE) != 0 ? MSG_MORE : 0;
+    ssize_t sent = send(socket->fd, bytes, length, MSG_NOSIGNAL | more);
+    if (sent >= 0)
+        return sent;
+    bool is_full = errno == EAGAIN || errno == EINTR;
+    socket->is_lost = socket->is_lost || !is_full;
+    wslay_event_set_error(frames, is_full ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
+    return -1;
+}
+
+/* ---- Messages ---- */
+
+/* How long the message may be, the filter has seen to. */
+static void begin_frame(wslay_event_context_ptr frames,
+                        const struct wslay_event_on_frame_recv_start_arg *frame, void *context)
+{
+    struct socket *socket = context;
+    struct body *message = &socket->message;
+    (void)frames;
+    socket->is_control = wslay_is_ctrl_frame(frame->opcode);
+    if (socket->is_control || socket->state != SOCKET_OPEN)
+        return;
+    socket->message_known = message->length + (size_t)frame->payload_length;
+    if (socket->has_message)
+        return;
+    socket->has_message = true;
+    socket->message_deadline_ms = clock_boot_ms() + socket->sockets->settings.request_timeout_ms;
+    message->expected = frame->fin ? frame->payload_length : 0;
+    memory_hold_begin(&message->hold, socket->sockets->settings.memory,
+                      socket->is_trusted ? MEMORY_SOCKET : MEMORY_CLIENT, "");
+}
+
+/* Part of a message shows that its sender lives, even if it is a long one. */
+static void note_progress(struct socket *socket, size_t length)
+{
+    const struct sockets_settings *settings = &socket->sockets->settings;
+    int64_t now_ms = clock_boot_ms(), most_ms = now_ms + settings->request_timeout_ms;
+    int64_t until_ms = socket->message_deadline_ms +
+                       patience_earned(socket->message.length, length);
+    socket->message_deadline_ms = until_ms < most_ms ? until_ms : most_ms;
+    socket->heard_ms = now_ms;
+    if (now_ms - socket->told_ms < settings->ping_every_ms / 4)
+        return;
+    socket->told_ms = now_ms;
+    settings->heard(socket, settings->context);
+}
+
+static void take_part(wslay_event_context_ptr frames,
+                      const struct wslay_event_on_frame_recv_chunk_arg *part, void *context)
+{
+    struct socket *socket = context;
+    struct bw_error error;
+    (void)frames;
+    if (socket->is_control || socket->state != SOCKET_OPEN || !socket->has_message ||
+        part->data_length == 0)
+        return;
+    note_progress(socket, part->data_length);
+    if (body_append(&socket->message, (const char *)part->data, part->data_length,
+                    message_limit(socket), &error) != BW_OK)
+        socket_close(socket, SOCKET_TRY_AGAIN, error.message);
+}
+
+static void hand_message_on(struct socket *socket)
+{
+    const struct sockets_settings *settings = &socket->sockets->settings;
+    struct body message = socket->message;
+    socket->message = (struct body){.bytes = NULL};
+    socket->has_message = false;
+    settings->message(socket, &message, settings->context);
+    body_clear(&message);
+}
+
+static void take_message(wslay_event_context_ptr frames,
+                         const struct wslay_event_on_msg_recv_arg *message, void *context)
+{
+    struct socket *socket = context;
+    const struct sockets_settings *settings = &socket->sockets->settings;
+    (void)frames;
+    socket->heard_ms = clock_boot_ms();
+    if (socket->state != SOCKET_OPEN || socket->has_ended)
+        return;
+    if (message->opcode == WSLAY_CONNECTION_CLOSE) {
+        end(socket);
+        return;
+    }
+    settings->heard(socket, settings->context);
+    if (message->opcode == WSLAY_TEXT_FRAME || message->opcode == WSLAY_BINARY_FRAME)
+        hand_message_on(socket);
+}
+
+static bool start_frames(struct socket *socket)
+{
+    static const struct wslay_event_callbacks callbacks = {
+        .recv_callback = receive,
+        .send_callback = transmit,
+        .on_frame_recv_start_callback = begin_frame,
+        .on_frame_recv_chunk_callback = take_part,
+        .on_msg_recv_callback = take_message,
+    };
+    if (wslay_event_context_server_init(&socket->frames, &callbacks, socket) != 0)
+        return false;
+    wslay_event_config_set_max_recv_msg_length(socket->frames,
+                                               UINT64_MAX); /* the filter's to say */
+    wslay_event_config_set_no_buffering(socket->frames, 1); /* messages are gathered here */
+    return true;
+}
+
+/* A frame that can't be: wslay leaves the word to us. */
+static void refuse_frame(struct socket *socket)
+{
+    static const uint8_t protocol_error[] = {0x88, 0x02, 0x03, 0xEA};
+    (void)!send(socket->fd, protocol_error, sizeof protocol_error, MSG_NOSIGNAL | MSG_DONTWAIT);
+    linger(socket);
+}
+
+/* After anything that may have changed what is left to be sent or read. */
+static void go_on(struct socket *socket)
+{
+    wslay_event_context_ptr frames = socket->frames;
+    if (socket->state == SOCKET_GONE || socket->state == SOCKET_LINGERING)
+        return;
+    if (!socket->is_lost && wslay_event_want_write(frames) && wslay_event_send(frames) != 0)
+        socket->is_lost = true;
+    if (socket->is_lost || wslay_event_get_queued_msg_count(frames) > QUEUED_MESSAGES_MAX) {
+        leave(socket);
+        return;
+    }
+    bool is_closed = !wslay_event_want_read(frames) || wslay_event_get_close_received(frames) ||
+                     (socket->state == SOCKET_CLOSING && socket->filter.skipper.has_closed);
+    if (!wslay_event_want_write(frames) && is_closed) {
+        linger(socket);
+        return;
+    }
+    watch(socket, wslay_event_want_write(frames) != 0);
+}
+
+/* Asks for the close, once the front of the message is there or has been waited for. */
+static void tell_oversize(struct socket *socket)
+{
+    const struct frame_filter *filter = &socket->filter;
+    const struct sockets_settings *settings = &socket->sockets->settings;
+    if (socket->is_oversize_told || socket->state != SOCKET_OPEN)
+        return;
+    socket->is_oversize_told = true;
+    settings->oversized(socket, filter->front != NULL ? filter->front : "", filter->front_length,
+                        settings->context);
+}
+
+/* Throws away what comes of a message that is too large, and what comes behind it, up to the close
+ * frame. */
+static void skip_frames(struct socket *socket)
+{
+    uint8_t bytes[4096];
+    int rounds = 0;
+    ssize_t length = read_bytes(socket, bytes, sizeof bytes);
+    while (length > 0 && !socket->filter.skipper.has_closed) {
+        frame_filter_feed(&socket->filter, bytes, (size_t)length, 0);
+        length = ++rounds < DROP_ROUNDS ? read_bytes(socket, bytes, sizeof bytes) : 0;
+    }
+    if (socket->oversized_ms == 0)
+        socket->oversized_ms = clock_boot_ms();
+    body_clear(&socket->message); /* its first frames */
+    socket->has_message = false;
+    if (!socket->is_trusted || frame_filter_has_front(&socket->filter))
+        tell_oversize(socket);
+    go_on(socket);
+}
+
+static void read_frames(struct socket *socket)
+{
+    if (socket->filter.is_oversized) {
+        skip_frames(socket);
+        return;
+    }
+    int result = wslay_event_want_read(socket->frames) ? wslay_event_recv(socket->frames) : 0;
+    if (socket->filter.is_oversized && !socket->is_lost && socket->state == SOCKET_OPEN) {
+        skip_frames(socket);
+        return;
+    }
+    if (result == 0 || socket->is_lost) {
+        go_on(socket);
+        return;
+    }
+    refuse_frame(socket);
+}
+
+/* ---- Those that are not let in, and those that leave ---- */
+
+static void drop_bytes(struct socket *socket)
+{
+    uint8_t bytes[4096];
+    int rounds = 0;
+    ssize_t length = read_bytes(socket, bytes, sizeof bytes);
+    while (length > 0) {
+        if (socket->state == SOCKET_REFUSED &&
+            frame_skipper_feed(&socket->skipper, bytes, (size_t)length)) {
+            linger(socket);
+            return;
+        }
+        length = ++rounds < DROP_ROUNDS ? read_bytes(socket, bytes, sizeof bytes) : 0;
+    }
+    if (length < 0)
+        leave(socket);
+}
+
+/* Its close frame, by hand. */
+static void refuse(struct socket *socket)
+{
+    uint8_t frame[128] = {0x88};
+    size_t length = strnlen(socket->refusal, sizeof frame - 4);
+    frame[1] = (uint8_t)(2 + length);
+    frame[2] = SOCKET_POLICY >> 8;
+    frame[3] = SOCKET_POLICY & 0xFF;
+    memcpy(frame + 4, socket->refusal, length);
+    (void)!send(socket->fd, frame, 4 + length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    socket->state = SOCKET_REFUSED;
+    socket->has_ended = true;
+    socket->deadline_ms = clock_boot_ms() + CLOSE_WAIT_MS;
+    drop_bytes(socket);
+}
+
+/* ---- What the loop calls ---- */
+
+struct socket *socket_new(struct sockets *sockets, const struct socket_offer *offer)
+{
+    struct socket *socket = calloc(1, sizeof *socket);
+    if (socket == NULL)
+        abort();
+    socket->sockets = sockets;
+    socket->handle = offer->handle;
+    socket->fd = offer->fd;
+    socket->refusal = offer->refusal;
+    socket->heard_ms = socket->pinged_ms = socket->opened_ms = clock_boot_ms();
+    snprintf(socket->name, sizeof socket->name, "%s", offer->name);
+    if (offer->extra_length == 0)
+        return socket;
+    socket->extra = malloc(offer->extra_length);
+    if (socket->extra == NULL)
+        abort();
+    memcpy(socket->extra, offer->extra, offer->extra_length);
+    socket->extra_length = offer->extra_length;
+    return socket;
+}
+
+void socket_begin(struct socket *socket)
+{
+    struct sockets *sockets = socket->sockets;
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = socket};
+    int on = 1;
+    socket->watched = event.events;
+    fcntl(socket->fd, F_SETFL, fcntl(socket->fd, F_GETFL) | O_NONBLOCK);
+    setsockopt(socket->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    socket->number = ++sockets->last_number;
+    HASH_ADD(hh, sockets->sockets, number, sizeof socket->number, socket);
+    bool is_watched = epoll_ctl(sockets->epoll_fd, EPOLL_CTL_ADD, socket->fd, &event) == 0;
+    if (is_watched && socket->refusal != NULL && !sockets->is_shut) {
+        refuse(socket);
+        return;
+    }
+    if (!is_watched || sockets->is_shut || !start_frames(socket)) {
+        socket->has_ended = true;
+        leave(socket);
+        return;
+    }
+    sockets->settings.opened(socket, &socket->data, sockets->settings.context);
+    read_frames(socket); /* what came together with the handshake */
+}
+
+void socket_ready(struct socket *socket, uint32_t events)
+{
+    if (socket->state == SOCKET_GONE)
+        return;
+    if (socket->state == SOCKET_LINGERING || socket->state == SOCKET_REFUSED) {
+        drop_bytes(socket);
+        return;
+    }
+    if (socket->is_starved && (events & (EPOLLHUP | EPOLLERR)) != 0)
+        leave(socket);
+    else if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+        read_frames(socket);
+    else
+        go_on(socket);
+}
+
+static void ping(struct socket *socket, int64_t now_ms)
+{
+    static const struct wslay_event_msg message = {.opcode = WSLAY_PING};
+    socket->pinged_ms = now_ms;
+    if (wslay_event_queue_msg(socket->frames, &message) == 0)
+        go_on(socket);
+}
+
+/* False: it took too long. */
+static bool sweep_message(struct socket *socket, int64_t now_ms)
+{
+    const struct sockets_settings *settings = &socket->sockets->settings;
+    if (!socket->has_message)
+        return true;
+    if (!socket->is_starved && now_ms >= socket->message_deadline_ms)
+        socket_close(socket, SOCKET_POLICY, "this message was not sent in the time it has");
+    else if (socket->is_starved && now_ms >= socket->starved_ms + STARVED_MS)
+        socket_close(socket, SOCKET_TRY_AGAIN, "too many large messages are under way");
+    if (!socket->is_starved)
+        return socket->state == SOCKET_OPEN;
+    socket->heard_ms = now_ms; /* what it says is not read */
+    socket->message_deadline_ms = now_ms + settings->request_timeout_ms;
+    settings->heard(socket, settings->context);
+    read_frames(socket);
+    return socket->state == SOCKET_OPEN;
+}
+
+void socket_sweep(struct socket *socket, int64_t now_ms)
+{
+    int64_t every_ms = socket->sockets->settings.ping_every_ms;
+    int64_t silent_ms = now_ms - socket->heard_ms;
+    if (socket->state != SOCKET_OPEN) {
+        if (now_ms >= socket->deadline_ms)
+            leave(socket);
+        return;
+    }
+    if (socket->oversized_ms != 0) {
+        if (now_ms - socket->oversized_ms > OVERSIZE_WAIT_MS)
+            leave(socket);
+        else if (now_ms - socket->oversized_ms > FRONT_WAIT_MS)
+            tell_oversize(socket);
+        return;
+    }
+    if (!sweep_message(socket, now_ms))
+        return;
+    if (silent_ms > SILENCES * every_ms && silent_ms > CLOSE_WAIT_MS)
+        leave(socket);
+    else if (!socket->is_trusted && now_ms - socket->opened_ms > STRANGER_MS)
+        socket_close(socket, SOCKET_POLICY, "nobody has registered here");
+    else if (silent_ms >= every_ms && now_ms - socket->pinged_ms >= every_ms)
+        ping(socket, now_ms);
+}
+
+void socket_drop(struct socket *socket)
+{
+    leave(socket);
+}
+
+void socket_free(struct socket *socket)
+{
+    if (socket->frames != NULL)
+        wslay_event_context_free(socket->frames);
+    frame_filter_clear(&socket->filter);
+    body_clear(&socket->message);
+    free(socket->extra);
+    free(socket);
+}
+
+/* ---- What the callbacks call ---- */
+
+uint64_t socket_number(const struct socket *socket)
+{
+    return socket->number;
+}
+
+const char *socket_name(const struct socket *socket)
+{
+    return socket->name;
+}
+
+void *socket_data(const struct socket *socket)
+{
+    return socket->data;
+}
+
+void socket_trust(struct socket *socket)
+{
+    socket->is_trusted = true;
+}
+
+/* Not from within wslay_event_recv alone: it may send, too, and is called from its callback. */
+void socket_send(struct socket *socket, const char *text, size_t length)
+{
+    const struct wslay_event_msg message = {
+        .opcode = WSLAY_TEXT_FRAME, .msg = (const uint8_t *)text, .msg_length = length};
+    if (socket->state == SOCKET_OPEN && wslay_event_queue_msg(socket->frames, &message) == 0)
+        watch(socket, true);
+}
+
+void socket_close(struct socket *socket, unsigned code, const char *reason)
+{
+    if (socket->state != SOCKET_OPEN)
+        return;
+    end(socket);
+    body_clear(&socket->message);
+    socket->has_message = socket->is_starved = false;
+    socket->state = SOCKET_CLOSING;
+    socket->deadline_ms = clock_boot_ms() + CLOSE_WAIT_MS;
+    if (wslay_event_send(socket->frames) != 0) /* a close frame overtakes what is queued */
+        socket->is_lost = true;
+    wslay_event_queue_close(socket->frames, (uint16_t)code, (const uint8_t *)reason,
+                            strlen(reason));
+    watch(socket, true);
+}

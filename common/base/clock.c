@@ -1,0 +1,60 @@
+#include "common/base/clock.h"
+
+#include <stdio.h>
+
+#include "common/base/failpoint.h"
+
+static int64_t read_ms(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t clock_boot_ms(void)
+{
+    return read_ms(MUTANT("clock_without_suspend") ? CLOCK_MONOTONIC : CLOCK_BOOTTIME);
+}
+
+int64_t clock_wall_ms(void)
+{
+    return read_ms(CLOCK_REALTIME);
+}
+
+const char *date_format(int64_t date_ms, char text[DATE_TEXT_SIZE])
+{
+    time_t seconds = (time_t)(date_ms / 1000);
+    int milliseconds = (int)(date_ms % 1000);
+    if (milliseconds < 0) {
+        milliseconds += 1000;
+        seconds -= 1;
+    }
+    struct tm parts;
+    gmtime_r(&seconds, &parts);
+    char whole[24];
+    strftime(whole, sizeof whole, "%Y-%m-%dT%H:%M:%S", &parts);
+    snprintf(text, DATE_TEXT_SIZE, "%s.%03dZ", whole, milliseconds);
+    return text;
+}
+
+struct timespec clock_deadline(int64_t wait_ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += (time_t)(wait_ms / 1000);
+    at.tv_nsec += (long)(wait_ms % 1000) * 1000000L;
+    if (at.tv_nsec >= 1000000000L) {
+        at.tv_sec += 1;
+        at.tv_nsec -= 1000000000L;
+    }
+    return at;
+}
+
+void clock_condition_init(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}

@@ -1,0 +1,497 @@
+#include "common/base/config.h"
+
+#include <argp.h>
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/json.h"
+#include "version.h"
+
+enum {
+    NAME_SIZE = 64,
+    SECRET_MAX = 500,
+    STATUS_USAGE = 2,
+    KEY_FIRST = 0x1000, /* argp's key of the first option; of the first file option: */
+    KEY_FIRST_FILE = 0x2000
+};
+
+/* Where each option's text came from, before it is understood. */
+struct reading {
+    const struct config *config;
+    const char **texts; /* by option */
+    const char **files; /* by option; of secrets */
+    bool *is_variable;  /* by option: either came from the environment */
+    struct bw_error *error;
+    enum bw_code code;
+};
+
+/* --poll-wait as BROADWAY_POLL_WAIT, with an ending. */
+static const char *environment_name(const struct config_option *option, const char *ending,
+                                    char name[NAME_SIZE])
+{
+    snprintf(name, NAME_SIZE, "BROADWAY_%s%s", option->name, ending);
+    for (char *at = name; *at != '\0'; at++)
+        *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
+    return name;
+}
+
+/* What is wrong with a value; take_all says of which and where it stood. */
+static enum bw_code refuse(const char *wanted, struct bw_error *error)
+{
+    return bw_fail(error, BW_BAD_REQUEST, "%s", wanted);
+}
+
+static void *member(void *values, const struct config_option *option)
+{
+    return (char *)values + option->offset;
+}
+
+/* Text that was made here is never freed: options live as long as the process. The list keeps it
+ * reachable, for leak checkers. */
+static const char *keep(char *text)
+{
+    static struct kept {
+        struct kept *next;
+        char *text;
+    } * all;
+    struct kept *kept = malloc(sizeof *kept);
+    if (text == NULL || kept == NULL)
+        abort();
+    *kept = (struct kept){all, text};
+    all = kept;
+    return text;
+}
+
+/* Writes "`what` a, b" into `text`. */
+static const char *list_choices(const struct config_option *option, const char *what, char *text,
+                                size_t size)
+{
+    size_t length = (size_t)snprintf(text, size, "%s", what);
+    for (int i = 0; option->choices[i] != NULL && length < size; i++)
+        length += (size_t)snprintf(text + length, size - length, "%s %s", i > 0 ? "," : "",
+                                   option->choices[i]);
+    return text;
+}
+
+/* Does it begin with one of the beginnings that are allowed, and go on? */
+static bool begins_well(const struct config_option *option, const char *text)
+{
+    for (int i = 0; option->choices[i] != NULL; i++) {
+        size_t length = strlen(option->choices[i]);
+        if (strncmp(text, option->choices[i], length) == 0 && text[length] != '\0')
+            return true;
+    }
+    return false;
+}
+
+/* Words that stand in samples for a secret that someone has yet to make. */
+static bool begins_as_placeholder(const char *text)
+{
+    static const char *const words[] = {"change-me",  "change_me",  "changeme",
+                                        "replace-me", "replace_me", "placeholder"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strncasecmp(text, words[i], strlen(words[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Also as a part of a URI: its user, its password, a host. */
+static bool is_placeholder(const char *text)
+{
+    static const char separators[] = ":/@,";
+    while (!begins_as_placeholder(text)) {
+        text += strcspn(text, separators);
+        if (*text++ == '\0')
+            return false;
+    }
+    return true;
+}
+
+static enum bw_code take_text(const struct config_option *option, const char *text, void *values,
+                              struct bw_error *error)
+{
+    char wanted[200];
+    if (text[0] == '\0')
+        return refuse("must not be empty", error);
+    if (option->kind == CONFIG_SECRET &&
+        (strlen(text) > SECRET_MAX || strpbrk(text, " \t\r\n") != NULL))
+        return refuse("must be at most 500 characters without white space", error);
+    if (option->kind == CONFIG_SECRET && is_placeholder(text))
+        return refuse("is the placeholder of a sample: make a secret of your own", error);
+    if (option->choices != NULL && !begins_well(option, text))
+        return refuse(
+            list_choices(option, "must begin, and go on, with one of", wanted, sizeof wanted),
+            error);
+    *(const char **)member(values, option) = text;
+    return BW_OK;
+}
+
+static enum bw_code take_name(const struct config_option *option, const char *text, void *values,
+                              struct bw_error *error)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    size_t length = strlen(text);
+    if (length == 0 || length > 60 || strspn(text, allowed) != length)
+        return refuse("must be 1 to 60 letters, digits, _ or -", error);
+    return take_text(option, text, values, error);
+}
+
+static enum bw_code take_address(const struct config_option *option, const char *text, void *values,
+                                 struct bw_error *error)
+{
+    struct in6_addr address; /* has room for either */
+    if (inet_pton(AF_INET, text, &address) != 1 && inet_pton(AF_INET6, text, &address) != 1)
+        return refuse("must be a numeric address, as 127.0.0.1 or ::1", error);
+    return take_text(option, text, values, error);
+}
+
+static enum bw_code take_number(const struct config_option *option, const char *text, void *values,
+                                struct bw_error *error)
+{
+    char *end, wanted[160];
+    errno = 0;
+    double number = strtod(text, &end);
+    bool is_number = end != text && *end == '\0' && errno == 0 && isfinite(number) &&
+                     strpbrk(text, "xXpP \t\n") == NULL;
+    bool is_whole = option->kind == CONFIG_MILLISECONDS || (is_number && floor(number) == number);
+    if (!is_number || !is_whole || number < option->minimum || number > option->maximum) {
+        snprintf(wanted, sizeof wanted, "must be %s from %.15g to %.15g",
+                 option->kind == CONFIG_INTEGER ? "a whole number" : "a number of seconds",
+                 option->minimum, option->maximum);
+        return refuse(wanted, error);
+    }
+    *(int64_t *)member(values, option) = option->kind == CONFIG_MILLISECONDS
+                                             ? (int64_t)llround(number * 1000)
+                                             : (int64_t)number;
+    return BW_OK;
+}
+
+static enum bw_code take_switch(const struct config_option *option, const char *text, void *values,
+                                struct bw_error *error)
+{
+    bool is_on = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
+    if (!is_on && strcmp(text, "false") != 0 && strcmp(text, "0") != 0)
+        return refuse("must be true or false", error);
+    *(bool *)member(values, option) = is_on;
+    return BW_OK;
+}
+
+static enum bw_code take_choice(const struct config_option *option, const char *text, void *values,
+                                struct bw_error *error)
+{
+    char wanted[200];
+    for (int i = 0; option->choices[i] != NULL; i++) {
+        if (strcmp(option->choices[i], text) == 0) {
+            *(int *)member(values, option) = i;
+            return BW_OK;
+        }
+    }
+    return refuse(list_choices(option, "must be one of", wanted, sizeof wanted), error);
+}
+
+static enum bw_code take_value(const struct config_option *option, const char *text, void *values,
+                               struct bw_error *error)
+{
+    typedef enum bw_code taker(const struct config_option *, const char *, void *,
+                               struct bw_error *);
+    static taker *const takers[] = {
+        [CONFIG_TEXT] = take_text,       [CONFIG_NAME] = take_name,
+        [CONFIG_ADDRESS] = take_address, [CONFIG_SECRET] = take_text,
+        [CONFIG_INTEGER] = take_number,  [CONFIG_MILLISECONDS] = take_number,
+        [CONFIG_SWITCH] = take_switch,   [CONFIG_CHOICE] = take_choice,
+    };
+    return takers[option->kind](option, text, values, error);
+}
+
+/* Reads a secret's file; the line's end goes. */
+static enum bw_code take_file(const struct config_option *option, const char *path, void *values,
+                              struct bw_error *error)
+{
+    char text[SECRET_MAX + 16];
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return refuse(strerror(errno), error);
+    size_t length = fread(text, 1, sizeof text - 1, file);
+    int reason = ferror(file) ? errno : 0;
+    fclose(file);
+    if (reason != 0)
+        return refuse(strerror(reason), error);
+    while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r'))
+        length--;
+    text[length] = '\0';
+    if (length == 0)
+        return refuse("the file is empty", error);
+    if (strlen(text) != length)
+        return refuse("must not contain NUL", error);
+    return take_text(option, keep(strdup(text)), values, error);
+}
+
+static error_t take_argument(int key, char *text, struct argp_state *state)
+{
+    struct reading *reading = state->input;
+    if (key >= KEY_FIRST_FILE && key < KEY_FIRST_FILE + (int)reading->config->count) {
+        reading->files[key - KEY_FIRST_FILE] = text;
+        return 0;
+    }
+    if (key >= KEY_FIRST && key < KEY_FIRST + (int)reading->config->count) {
+        reading->texts[key - KEY_FIRST] = text != NULL ? text : "true";
+        return 0;
+    }
+    if (key == ARGP_KEY_ARG) {
+        char shown[80];
+        reading->code = bw_fail(reading->error, BW_BAD_REQUEST, "'%s' is not a flag",
+                                text_show(text, shown, sizeof shown));
+        return EINVAL;
+    }
+    return ARGP_ERR_UNKNOWN;
+}
+
+/* An empty variable is one that is not given. */
+static const char *read_variable(const struct config_option *option, const char *ending)
+{
+    char name[NAME_SIZE];
+    const char *text = getenv(environment_name(option, ending, name));
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+/* The environment speaks where the command line did not. */
+static void take_environment(struct reading *reading)
+{
+    for (size_t i = 0; i < reading->config->count; i++) {
+        const struct config_option *option = &reading->config->options[i];
+        if (reading->texts[i] != NULL || reading->files[i] != NULL)
+            continue;
+        reading->texts[i] = read_variable(option, "");
+        if (option->kind == CONFIG_SECRET)
+            reading->files[i] = read_variable(option, "_FILE");
+        reading->is_variable[i] = reading->texts[i] != NULL || reading->files[i] != NULL;
+    }
+}
+
+/* What each option's value was given by, for sentences that are made later. */
+static struct source {
+    struct source *next;
+    const char *option, *name;
+} * sources;
+
+static void note_source(const char *option, const char *name)
+{
+    struct source *source = malloc(sizeof *source);
+    if (source == NULL)
+        abort();
+    *source = (struct source){sources, option, name};
+    sources = source;
+}
+
+const char *config_source(const char *option)
+{
+    for (const struct source *source = sources; source != NULL; source = source->next)
+        if (strcmp(source->option, option) == 0)
+            return source->name;
+    char *flag = NULL; /* of no use but in tests: nothing was read */
+    note_source(option, keep(asprintf(&flag, "--%s", option) < 0 ? NULL : flag));
+    return flag;
+}
+
+/* "--port", "BROADWAY_PORT", "--client-token-file", "BROADWAY_CLIENT_TOKEN_FILE". */
+static const char *source_name(const struct reading *reading, size_t i)
+{
+    const struct config_option *option = &reading->config->options[i];
+    bool is_file = reading->files[i] != NULL;
+    char *text = NULL, name[NAME_SIZE];
+    int length = reading->is_variable[i]
+                     ? asprintf(&text, "%s", environment_name(option, is_file ? "_FILE" : "", name))
+                     : asprintf(&text, "--%s%s", option->name, is_file ? "-file" : "");
+    return keep(length < 0 ? NULL : text);
+}
+
+/* A flag is shown as it was given, a variable by its name. */
+static enum bw_code refuse_source(const struct reading *reading, size_t i, const char *source,
+                                  const struct bw_error *reason)
+{
+    char shown[120];
+    const char *text = reading->texts[i], *file = reading->files[i];
+    bool is_secret = reading->config->options[i].kind == CONFIG_SECRET;
+    if (file != NULL)
+        return bw_fail(reading->error, BW_BAD_REQUEST, "%s %s: %s", source,
+                       text_show(file, shown, sizeof shown), reason->message);
+    const char *value = is_secret ? "(not shown)" : text_show(text, shown, 80);
+    if (!reading->is_variable[i])
+        return bw_fail(reading->error, BW_BAD_REQUEST, "%s %s: %s", source, value, reason->message);
+    if (is_secret)
+        return bw_fail(reading->error, BW_BAD_REQUEST, "%s: %s", source, reason->message);
+    return bw_fail(reading->error, BW_BAD_REQUEST, "%s: %s, not '%s'", source, reason->message,
+                   value);
+}
+
+static enum bw_code refuse_both(const struct reading *reading, size_t i)
+{
+    const struct config_option *option = &reading->config->options[i];
+    char text[NAME_SIZE], file[NAME_SIZE];
+    environment_name(option, "", text);
+    environment_name(option, "_FILE", file);
+    if (reading->is_variable[i])
+        return bw_fail(reading->error, BW_BAD_REQUEST, "%s and %s are both given: give one of them",
+                       text, file);
+    return bw_fail(reading->error, BW_BAD_REQUEST,
+                   "--%s and --%s-file are both given: give one of them", option->name,
+                   option->name);
+}
+
+static enum bw_code take_one(const struct reading *reading, size_t i, void *values)
+{
+    const struct config_option *option = &reading->config->options[i];
+    const char *text = reading->texts[i], *file = reading->files[i];
+    struct bw_error reason;
+    if (text != NULL && file != NULL)
+        return refuse_both(reading, i);
+    const char *source = source_name(reading, i);
+    note_source(option->name, source);
+    if (text == NULL && file == NULL)
+        text = option->standard;
+    enum bw_code code = BW_OK;
+    if (file != NULL)
+        code = take_file(option, file, values, &reason);
+    else if (text != NULL)
+        code = take_value(option, text, values, &reason);
+    return code == BW_OK ? BW_OK : refuse_source(reading, i, source, &reason);
+}
+
+static enum bw_code take_all(const struct reading *reading, void *values)
+{
+    enum bw_code code = BW_OK;
+    for (size_t i = 0; code == BW_OK && i < reading->config->count; i++)
+        code = take_one(reading, i, values);
+    return code;
+}
+
+/* ---- What argp is given. ---- */
+
+static const char *option_help(const struct config_option *option)
+{
+    char *text = NULL, name[NAME_SIZE];
+    environment_name(option, "", name);
+    int length = option->standard != NULL
+                     ? asprintf(&text, "%s (default %s; %s)", option->help, option->standard, name)
+                     : asprintf(&text, "%s (no default; %s)", option->help, name);
+    return keep(length < 0 ? NULL : text);
+}
+
+static const char *file_name(const struct config_option *option)
+{
+    char *text = NULL;
+    return keep(asprintf(&text, "%s-file", option->name) < 0 ? NULL : text);
+}
+
+/* The table in argp's form: new. */
+static struct argp_option *argp_table(const struct config *config)
+{
+    struct argp_option *table = calloc(2 * config->count + 1, sizeof *table), *row = table;
+    if (table == NULL)
+        abort();
+    for (size_t i = 0; i < config->count; i++) {
+        const struct config_option *option = &config->options[i];
+        bool is_switch = option->kind == CONFIG_SWITCH;
+        *row++ = (struct argp_option){.name = option->name,
+                                      .key = KEY_FIRST + (int)i,
+                                      .arg = is_switch ? "true|false" : option->value_name,
+                                      .flags = is_switch ? OPTION_ARG_OPTIONAL : 0,
+                                      .doc = option_help(option)};
+        if (option->kind == CONFIG_SECRET)
+            *row++ = (struct argp_option){.name = file_name(option),
+                                          .key = KEY_FIRST_FILE + (int)i,
+                                          .arg = "PATH",
+                                          .doc = "The same, read from a file"};
+    }
+    return table;
+}
+
+static const struct argp_option *find_flag(const struct argp_option *table, const char *name,
+                                           size_t length)
+{
+    for (; table->name != NULL; table++)
+        if (strlen(table->name) == length && strncmp(table->name, name, length) == 0)
+            return table;
+    return NULL;
+}
+
+/* argp takes abbreviations, and says in lines of its own what is wrong: so flags are checked before
+ * it sees them. Only the name of an unknown flag is shown: its value may be a secret. */
+static enum bw_code check_flags(int count, char **arguments, const struct argp_option *table,
+                                struct bw_error *error)
+{
+    static const char *const argps[] = {"--help", "-?", "--usage", "--version", "-V"};
+    char shown[80];
+    for (int i = 1; i < count; i++) {
+        const char *argument = arguments[i];
+        bool is_argps = false;
+        for (size_t k = 0; k < sizeof argps / sizeof *argps; k++)
+            is_argps = is_argps || strcmp(argument, argps[k]) == 0;
+        if (argument[0] != '-' || is_argps)
+            continue; /* what is no flag at all is refused in take_argument */
+        size_t length = strcspn(argument, "=");
+        const struct argp_option *row = strncmp(argument, "--", 2) == 0
+                                            ? find_flag(table, argument + 2, length - 2)
+                                            : NULL;
+        if (row == NULL) {
+            snprintf(shown, sizeof shown, "%.*s", length < 60 ? (int)length : 60, argument);
+            char safe[160];
+            return bw_fail(error, BW_BAD_REQUEST, "there is no flag '%s' (see --help)",
+                           text_show(shown, safe, sizeof safe));
+        }
+        bool takes_next = row->flags == 0 && argument[length] == '\0';
+        if (takes_next && ++i >= count)
+            return bw_fail(error, BW_BAD_REQUEST, "--%s needs a value", row->name);
+    }
+    return BW_OK;
+}
+
+static void set_version(const struct config *config)
+{
+    char *text = NULL;
+    int length = asprintf(&text, "%s " BROADWAY_VERSION " (" BROADWAY_REVISION ")",
+                          config->program);
+    argp_program_version = keep(length < 0 ? NULL : text);
+}
+
+static enum bw_code read_all(struct reading *reading, int count, char **arguments, void *values)
+{
+    argp_err_exit_status = STATUS_USAGE;
+    set_version(reading->config);
+    struct argp_option *table = argp_table(reading->config);
+    struct argp argp = {.options = table, .parser = take_argument, .doc = reading->config->purpose};
+    reading->code = check_flags(count, arguments, table, reading->error);
+    if (reading->code == BW_OK &&
+        argp_parse(&argp, count, arguments, ARGP_IN_ORDER, NULL, reading) != 0 &&
+        reading->code == BW_OK)
+        reading->code = bw_fail(reading->error, BW_BAD_REQUEST,
+                                "the flags can't be read (see --help)");
+    free(table);
+    if (reading->code != BW_OK)
+        return reading->code;
+    take_environment(reading);
+    return take_all(reading, values);
+}
+
+enum bw_code config_read(const struct config *config, int count, char **arguments, void *values,
+                         struct bw_error *error)
+{
+    struct reading reading = {.config = config, .error = error, .code = BW_OK};
+    reading.texts = calloc(config->count, sizeof *reading.texts);
+    reading.files = calloc(config->count, sizeof *reading.files);
+    reading.is_variable = calloc(config->count, sizeof *reading.is_variable);
+    if (reading.texts == NULL || reading.files == NULL || reading.is_variable == NULL)
+        abort();
+    enum bw_code code = read_all(&reading, count, arguments, values);
+    free(reading.texts);
+    free(reading.files);
+    free(reading.is_variable);
+    return code;
+}

@@ -1,0 +1,20 @@
+/*
+ * listener: a listening TCP socket at a numeric address. Callers: the front,
+ * the scheduler's port, port_check. Safe from any thread.
+ */
+#ifndef COMMON_BASE_LISTENER_H
+#define COMMON_BASE_LISTENER_H
+
+#include <stdint.h>
+
+#include "common/base/error.h"
+
+/* Port 0: any that is free. *fd is the caller's to close. BW_BAD_REQUEST: it can't be opened;
+ * BW_INTERNAL: the address is none. The sentence says why. */
+enum bw_code listener_open(const char *address, uint16_t port, int *fd, struct bw_error *error)
+    BW_CHECKED;
+
+/* The port that it has; 0 if that can't be told. */
+uint16_t listener_port(int fd);
+
+#endif

@@ -1,0 +1,64 @@
+#include "common/base/text_buffer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/json_write.h"
+
+enum { FIRST_SIZE = 1024 };
+
+static void reserve(struct text_buffer *buffer, size_t more)
+{
+    size_t size = buffer->size > 0 ? buffer->size : FIRST_SIZE;
+    while (size - buffer->length < more)
+        size *= 2;
+    if (size == buffer->size)
+        return;
+    buffer->bytes = realloc(buffer->bytes, size);
+    if (buffer->bytes == NULL)
+        abort();
+    buffer->size = size;
+}
+
+void text_buffer_add(struct text_buffer *buffer, const char *bytes, size_t length)
+{
+    reserve(buffer, length);
+    memcpy(buffer->bytes + buffer->length, bytes, length);
+    buffer->length += length;
+}
+
+void text_buffer_add_text(struct text_buffer *buffer, const char *text)
+{
+    text_buffer_add(buffer, text, strlen(text));
+}
+
+void text_buffer_add_new(struct text_buffer *buffer, json_t *value)
+{
+    char *text = json_write(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (text == NULL)
+        abort(); /* only memory can be short: what was parsed can be written */
+    json_decref(value);
+    text_buffer_add_text(buffer, text);
+    free(text);
+}
+
+char *text_buffer_take(struct text_buffer *buffer)
+{
+    text_buffer_add(buffer, "", 1);
+    char *text = buffer->bytes;
+    *buffer = (struct text_buffer){NULL};
+    return text;
+}
+
+void text_buffer_reset(struct text_buffer *buffer, size_t kept)
+{
+    buffer->length = 0;
+    if (buffer->size > kept)
+        text_buffer_clear(buffer);
+}
+
+void text_buffer_clear(struct text_buffer *buffer)
+{
+    free(buffer->bytes);
+    *buffer = (struct text_buffer){NULL};
+}

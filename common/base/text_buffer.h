@@ -1,0 +1,30 @@
+/*
+ * text_buffer: text that is written piece by piece. Without memory the process ends. Not safe for
+ * two threads at a time.
+ */
+#ifndef COMMON_BASE_TEXT_BUFFER_H
+#define COMMON_BASE_TEXT_BUFFER_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+struct text_buffer {
+    char *bytes; /* own; not ended by a NUL; NULL while nothing was written */
+    size_t length, size;
+};
+
+void text_buffer_add(struct text_buffer *buffer, const char *bytes, size_t length);
+void text_buffer_add_text(struct text_buffer *buffer, const char *text);
+
+/* A new value as compact JSON; it is released. NULL: the process ends. */
+void text_buffer_add_new(struct text_buffer *buffer, json_t *value);
+
+/* Takes the text, ended by a NUL; free(). The buffer is empty then. */
+char *text_buffer_take(struct text_buffer *buffer);
+
+/* Empties it, and keeps no more memory than `kept` bytes. */
+void text_buffer_reset(struct text_buffer *buffer, size_t kept);
+
+void text_buffer_clear(struct text_buffer *buffer);
+
+#endif

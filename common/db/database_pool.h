@@ -1,0 +1,31 @@
+/*
+ * database_pool: what a MongoDB URI may say, and pools of connections whose every wait is bounded.
+ * Used by common/db/database.c alone.
+ */
+#ifndef COMMON_DB_DATABASE_POOL_H
+#define COMMON_DB_DATABASE_POOL_H
+
+#include <mongoc/mongoc.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+
+struct database_bounds {
+    int32_t selection_ms, connect_ms, socket_ms;
+    int32_t pool_size; /* connections at most */
+};
+
+/* Reads a URI. Refuses an @ in a password (where it must be %40), an option that is not known, one
+ * that weakens TLS, one that would undo what the code promises, and a file of certificates that
+ * can't be read or has none. Returns a URI that the caller destroys, or NULL with BW_BAD_REQUEST
+ * and a sentence that names the option. Any thread. */
+mongoc_uri_t *database_uri_read(const char *text, struct bw_error *error) BW_CHECKED;
+
+/* Opens a pool. What `base` says of waits goes before `bounds`. `application` is the name that the
+ * database's logs show, unless `base` has one. Returns a pool that the caller destroys, or NULL
+ * with BW_BAD_REQUEST in `error`. Any thread. */
+mongoc_client_pool_t *database_pool_open(const mongoc_uri_t *base,
+                                         const struct database_bounds *bounds,
+                                         const char *application, struct bw_error *error);
+
+#endif

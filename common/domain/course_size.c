@@ -1,0 +1,159 @@
+#include "common/domain/course_size.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/domain/course_definition.h"
+#include "common/domain/job.h"
+#include "common/domain/job_size.h"
+
+static const char job_id_name[] = "GRADING_JOB_ID", run_id_name[] = "GRADING_RUN_ID";
+
+/*
+ * What a pipeline's stages take without what a job adds. An entry of the job's env takes the place
+ * of the stages' entries of the same name: `bases` says what these take in all stages together, so
+ * that a student costs what its own env costs, however many stages there are.
+ */
+struct course_base {
+    json_t *bases; /* name → bytes, in all stages together */
+    size_t stages;
+    size_t largest_stage, largest_bytes;
+    uint64_t bytes;
+};
+
+/* What "NAME":value, takes. */
+static size_t member_bytes(const char *name, const json_t *value)
+{
+    return json_string_bytes(name, strlen(name)) + sizeof ":," - 1 + json_text_bytes(value);
+}
+
+static size_t base_of(const struct course_base *base, const char *name)
+{
+    return (size_t)json_integer_value(json_object_get(base->bases, name));
+}
+
+/* Adds to the bytes that `name` takes in all stages. */
+static void base_add(struct course_base *base, const char *name, int64_t more)
+{
+    json_int_t bytes = (json_int_t)base_of(base, name) + more;
+    if (json_object_set_new(base->bases, name, json_integer(bytes)) == 0)
+        base->bytes += (uint64_t)more; /* modulo 2^64: `more` may be negative */
+}
+
+/* An env that no job's env has changed yet. The job's id is counted with the job. */
+static void add_config_env(struct course_base *base, const json_t *env)
+{
+    const char *name;
+    json_t *value;
+    int64_t stages = (int64_t)base->stages;
+    json_object_foreach ((json_t *)(uintptr_t)env, name, value)
+        if (strcmp(name, job_id_name) != 0 && strcmp(name, run_id_name) != 0)
+            base_add(base, name, stages * (int64_t)member_bytes(name, value));
+    base_add(base, run_id_name,
+             stages * (int64_t)(sizeof "\"GRADING_RUN_ID\":\"\"," - 1 + RUN_ID_LENGTH));
+}
+
+/* Its own entries take the place of those that all stages have: `common` is what these take. */
+static size_t add_stage_env(struct course_base *base, const json_t *common, const json_t *env)
+{
+    const char *name;
+    json_t *value;
+    size_t bytes = 0;
+    json_object_foreach ((json_t *)(uintptr_t)env, name, value) {
+        if (strcmp(name, job_id_name) == 0)
+            continue;
+        size_t own = member_bytes(name, value);
+        int64_t replaced = (int64_t)json_integer_value(json_object_get(common, name));
+        base_add(base, name, (int64_t)own - replaced / (int64_t)base->stages);
+        bytes += own;
+    }
+    return bytes;
+}
+
+static void add_stage(struct course_base *base, const json_t *common, const json_t *stage,
+                      size_t index)
+{
+    const json_t *env = json_object_get(stage, "env");
+    size_t text = json_text_bytes(stage) + sizeof "," - 1;
+    if (env != NULL)
+        text += sizeof "{}" - 1 - json_text_bytes(env);
+    else
+        text += sizeof ",\"env\":{}" - 1;
+    base->bytes += text - (sizeof "," - 1); /* none behind the last entry */
+    text += add_stage_env(base, common, env);
+    if (text > base->largest_bytes) {
+        base->largest_bytes = text;
+        base->largest_stage = index;
+    }
+}
+
+/* False: there is no memory. */
+static bool base_find(struct course_base *base, const json_t *object, enum job_kind kind)
+{
+    const json_t *pipeline = course_definition_pipeline(object, kind),
+                 *config = json_object_get(object, "config");
+    size_t index;
+    json_t *stage;
+    *base = (struct course_base){.bases = json_object(), .stages = json_array_size(pipeline)};
+    if (base->stages > 0)
+        add_config_env(base, json_object_get(config, "env"));
+    json_auto_t *common = json_deep_copy(base->bases);
+    json_array_foreach (pipeline, index, stage)
+        add_stage(base, common, stage, index);
+    base->bytes += base->stages * (sizeof "\"GRADING_JOB_ID\":\"\"," - 1 + JOB_ID_LENGTH);
+    base->bytes += sizeof "[]" - 1;
+    if (base->stages > 0)
+        base->bytes -= sizeof "," - 1;
+    return base->bases != NULL && common != NULL;
+}
+
+static uint64_t job_bytes(const struct course_base *base, const json_t *env)
+{
+    const char *name;
+    json_t *value;
+    uint64_t bytes = base->bytes;
+    json_object_foreach ((json_t *)(uintptr_t)env, name, value)
+        if (strcmp(name, job_id_name) != 0)
+            bytes += base->stages * member_bytes(name, value) - base_of(base, name);
+    return bytes;
+}
+
+static enum bw_code check_jobs(const json_t *object, enum job_kind kind,
+                               const struct course_base *base, struct run_size *size,
+                               struct bw_error *error)
+{
+    bool is_student = kind == JOB_STUDENT;
+    size_t count = is_student ? json_array_size(course_definition_students(object)) : 1;
+    for (size_t i = 0; i < count; i++) {
+        struct sized_job job = {.kind = kind, .student = i};
+        job.bytes = job_bytes(base, course_definition_job_env(object, kind, i));
+        if (!run_size_add(size, &job))
+            return run_size_refuse_job(size, &job, course_pipeline_name(kind), base->largest_stage,
+                                       error);
+    }
+    return BW_OK;
+}
+
+enum bw_code course_definition_check_size(const json_t *object,
+                                          const struct definition_limits *limits,
+                                          struct bw_error *error)
+{
+    struct run_size size = {.limits = limits};
+    size_t largest_stages[JOB_POST + 1] = {0};
+    enum bw_code code = BW_OK;
+    for (int kind = JOB_PRE; code == BW_OK && kind <= JOB_POST; kind++) {
+        struct course_base base;
+        if (course_definition_pipeline(object, (enum job_kind)kind) == NULL)
+            continue;
+        code = base_find(&base, object, (enum job_kind)kind)
+                   ? check_jobs(object, (enum job_kind)kind, &base, &size, error)
+                   : bw_fail(error, BW_INTERNAL, "there is no memory for the grading run");
+        largest_stages[kind] = base.largest_stage;
+        json_decref(base.bases);
+    }
+    if (code != BW_OK || run_size_fits(&size))
+        return code;
+    return run_size_refuse(&size, course_pipeline_name(size.largest.kind),
+                           largest_stages[size.largest.kind], error);
+}

@@ -1,0 +1,75 @@
+#include "common/domain/job.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { INDEX_BITS = 28 };
+
+bool is_hex_id(const char *text, unsigned length)
+{
+    return strlen(text) == length && strspn(text, "0123456789abcdef") == length;
+}
+
+/* The value of 8 hex digits, which are known to be such. */
+static uint32_t tail_value(const char *digits)
+{
+    uint32_t value = 0;
+    for (int i = 0; i < JOB_ID_LENGTH - RUN_ID_LENGTH; i++) {
+        char digit = digits[i];
+        value = value << 4 | (uint32_t)(digit <= '9' ? digit - '0' : digit - 'a' + 10);
+    }
+    return value;
+}
+
+bool job_id_parse(const char *text, struct job_id *id)
+{
+    if (!is_hex_id(text, JOB_ID_LENGTH))
+        return false;
+    uint32_t tail = tail_value(text + RUN_ID_LENGTH);
+    uint32_t kind = tail >> INDEX_BITS, index = tail & JOB_MAX_INDEX;
+    if (kind > JOB_POST || (kind != JOB_STUDENT && index != 0))
+        return false;
+    memcpy(id->run, text, RUN_ID_LENGTH);
+    id->run[RUN_ID_LENGTH] = '\0';
+    id->kind = (enum job_kind)kind;
+    id->index = index;
+    return true;
+}
+
+const char *job_id_make(const char *run, enum job_kind kind, uint32_t index, char text[JOB_ID_SIZE])
+{
+    snprintf(text, JOB_ID_SIZE, "%.24s%08x", run,
+             (uint32_t)kind << INDEX_BITS | (index & JOB_MAX_INDEX));
+    return text;
+}
+
+const char *job_id_format(const struct job_id *id, char text[JOB_ID_SIZE])
+{
+    return job_id_make(id->run, id->kind, id->index, text);
+}
+
+static const char *const outcome_names[] = {
+    [OUTCOME_NONE] = NULL,
+    [OUTCOME_SUCCEEDED] = "succeeded",
+    [OUTCOME_FAILED] = "failed",
+    [OUTCOME_CANCELLED] = "cancelled",
+};
+
+const char *outcome_name(enum job_outcome outcome)
+{
+    return outcome_names[outcome];
+}
+
+enum job_outcome outcome_parse(const char *name)
+{
+    for (int outcome = OUTCOME_SUCCEEDED; outcome <= OUTCOME_CANCELLED; outcome++)
+        if (strcmp(outcome_names[outcome], name) == 0)
+            return (enum job_outcome)outcome;
+    return OUTCOME_NONE;
+}
+
+const char *job_kind_name(enum job_kind kind)
+{
+    static const char *const names[] = {"pre-processing", "student", "post-processing"};
+    return names[kind];
+}

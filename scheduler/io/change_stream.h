@@ -1,0 +1,27 @@
+/*
+ * tail: the one change stream. A thread follows the whole database, narrowed to what the scheduler
+ * needs, and posts typed events to the inbox in the database's order. Any failure ends it with
+ * EVENT_STREAM_LOST: the core then recovers, which opens a new one.
+ */
+#ifndef SCHEDULER_IO_CHANGE_STREAM_H
+#define SCHEDULER_IO_CHANGE_STREAM_H
+
+#include <stdint.h>
+
+#include "common/db/database.h"
+#include "scheduler/io/inbox.h"
+
+struct tail;
+
+/* Opens the stream and starts to follow it: on BW_OK everything written after this call is seen.
+ * Events carry `generation`. */
+enum bw_code tail_open(struct database *database, struct inbox *inbox, int64_t generation,
+                       struct tail **tail, struct bw_error *error) BW_CHECKED;
+
+/* Stops following. May take as long as one wait of the stream (half a second). NULL is fine. */
+void tail_close(struct tail *tail);
+
+/* clock_boot_ms when the stream last answered, with or without an event. */
+int64_t tail_heard_ms(const struct tail *tail);
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * status: /metrics, /healthz and /readyz of the scheduler, on a port of their own (status_server).
+ * status_set_ready may be called from any thread.
+ */
+#ifndef SCHEDULER_IO_STATUS_H
+#define SCHEDULER_IO_STATUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "common/base/metrics.h"
+
+struct status;
+
+/* Starts to serve. `metrics` must outlive it. BW_BAD_REQUEST: the address can't be used. */
+enum bw_code status_open(const char *address, uint16_t port, const struct metrics *metrics,
+                         struct status **status, struct bw_error *error) BW_CHECKED;
+void status_close(struct status *status); /* NULL is fine */
+
+/* What /readyz says from now on: 200 or 503 with a JSON text, stolen. */
+void status_set_ready(struct status *status, bool is_ready, char *json);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * sweep: what the change stream should have told and perhaps did not, looked up now and then: runs
+ * that were started or cancelled, results of jobs that are leased, signals of replicas when none
+ * come. A lost event costs seconds, never a run. And, more rarely, what is to be removed
+ * (retention.h). How many hand-outs each worker has had is recorded by the way. Belongs to the
+ * scheduler's core thread; the looking is a chore.
+ */
+#ifndef SCHEDULER_RULES_RECONCILE_H
+#define SCHEDULER_RULES_RECONCILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/domain/job.h"
+
+struct core;
+struct chore;
+
+struct sweep {
+    int64_t begun_ms;
+    unsigned under_way;
+    size_t first_lease;          /* where the next look at leased jobs begins */
+    char (*missed)[RUN_ID_SIZE]; /* active runs that the last look found and the queue lacks */
+    size_t missed_count;
+    int64_t streamed_ms;          /* when the change stream brought a signal last */
+    int64_t heard_ms;             /* when it was last looked for signals */
+    bool is_looking;              /* for signals, at this moment */
+    int64_t aged_ms, orphaned_ms; /* when it was last looked for old runs, and for orphans */
+    int64_t counted_ms;           /* when workers' hand-outs were last recorded */
+    size_t first_worker;          /* where that goes on */
+};
+
+/* Begins a look when it is time. */
+void sweep_tick(struct core *core);
+
+/* A look is done. */
+void sweep_seen(struct core *core, struct chore *chore);
+
+/* Forgets what was seen. */
+void sweep_reset(struct sweep *sweep);
+
+#endif

@@ -1,0 +1,19 @@
+/*
+ * deadline: how long a job may take: the sum of its stages' limits. A stage's limit is its timeout,
+ * or --job-timeout if it has none. If all stages have a timeout, a minute is added for what the
+ * grader does around them; --job-timeout leaves room for that. Pure; safe from any thread.
+ */
+#ifndef SCHEDULER_STATE_DEADLINE_H
+#define SCHEDULER_STATE_DEADLINE_H
+
+#include <stdint.h>
+
+#include "common/store/run_store.h"
+
+/* Milliseconds from the hand-out of a job of that kind. */
+int64_t deadline_of_job(const struct run *run, enum job_kind kind, int64_t job_timeout_ms);
+
+/* The longest of the run's kinds of jobs. */
+int64_t deadline_of_run(const struct run *run, int64_t job_timeout_ms);
+
+#endif

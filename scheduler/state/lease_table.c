@@ -1,0 +1,92 @@
+#include "scheduler/state/lease_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+void lease_table_init(struct lease_table *table)
+{
+    table->leases = table->unconfirmed = NULL;
+}
+
+void lease_table_destroy(struct lease_table *table)
+{
+    struct live_lease *lease, *following;
+    HASH_ITER (hh, table->leases, lease, following)
+        lease_table_remove(table, lease);
+}
+
+struct live_lease *lease_table_find(const struct lease_table *table, const char *job)
+{
+    struct live_lease *lease;
+    HASH_FIND_STR(table->leases, job, lease);
+    return lease;
+}
+
+struct live_lease *lease_table_add(struct lease_table *table, struct active_run *run, uint32_t slot,
+                                   const char *job, uint32_t attempt, struct known_worker *worker,
+                                   enum lease_state state)
+{
+    struct live_lease *lease = calloc(1, sizeof *lease);
+    if (lease == NULL)
+        abort();
+    strncpy(lease->job, job, sizeof lease->job - 1);
+    lease->attempt = attempt;
+    lease->run = run;
+    lease->slot = slot;
+    lease->worker = worker;
+    lease->state = LEASE_INSERTING;
+    lease->table = table;
+    run->live++;
+    run->inserting++;
+    worker->held++;
+    DL_APPEND2(worker->leases, lease, worker_prev, worker_next);
+    HASH_ADD_STR(table->leases, job, lease);
+    lease_set_state(lease, state);
+    return lease;
+}
+
+void lease_table_remove(struct lease_table *table, struct live_lease *lease)
+{
+    lease_set_state(lease, LEASE_ENDING);
+    lease_unsend(lease);
+    lease->run->live--;
+    lease->worker->held--;
+    DL_DELETE2(lease->worker->leases, lease, worker_prev, worker_next);
+    HASH_DELETE(hh, table->leases, lease);
+    free(lease);
+}
+
+void lease_set_state(struct live_lease *lease, enum lease_state state)
+{
+    if (lease->state == LEASE_UNCONFIRMED) {
+        lease->worker->undelivered--;
+        DL_DELETE2(lease->table->unconfirmed, lease, unconfirmed_prev, unconfirmed_next);
+    }
+    if (state == LEASE_UNCONFIRMED) {
+        lease->worker->undelivered++;
+        DL_APPEND2(lease->table->unconfirmed, lease, unconfirmed_prev, unconfirmed_next);
+    }
+    if (lease->state == LEASE_INSERTING)
+        lease->run->inserting--;
+    if (state == LEASE_INSERTING)
+        lease->run->inserting++;
+    lease->state = state;
+}
+
+void lease_send(struct live_lease *lease, struct known_replica *replica, int64_t poll)
+{
+    lease_unsend(lease);
+    lease_set_state(lease, LEASE_DELIVERING);
+    lease->replica = replica;
+    lease->poll = poll;
+    DL_APPEND2(replica->outbox, lease, outbox_prev, outbox_next);
+}
+
+void lease_unsend(struct live_lease *lease)
+{
+    if (lease->replica == NULL)
+        return;
+    DL_DELETE2(lease->replica->outbox, lease, outbox_prev, outbox_next);
+    lease->replica = NULL;
+}
