@@ -29,24 +29,24 @@ struct api {
     struct auth_keys *auth;            /* api/auth/auth.h: token hashes, failure limits */
     struct known_tokens *known_tokens; /* api/auth/known_tokens.h: seen to be good */
     struct memory_budget *memory; /* api/http/memory_budget.h: what requests and messages hold */
-    struct executor
-        *executor; /* api/http/thread_pool.h: threads for what may wait for the database */
+    struct thread_pool
+        *thread_pool; /* api/http/thread_pool.h: threads for what may wait for the database */
     struct definition_cache *definitions; /* api/grading/definition_cache.h */
-    struct worker_cache *workers;         /* api/grading/worker_cache.h: of the seed protocol */
+    struct worker_cache *workers;         /* api/grading/worker_cache.h: of the classic protocol */
     struct worker_cache *course_workers;  /* the same of the course protocol */
     struct course_table *courses;         /* api/auth/course_table.h: courses and their tokens */
     struct poll_table *polls;             /* api/grading/poll_table.h: parked polls */
-    struct hand_out_table
+    struct delivery_table
         *hand_outs;                  /* api/grading/delivery_table.h: what this replica delivered */
     struct signals *signals;         /* api/uplink/signals.h: what the scheduler is told */
-    struct questions *questions;     /* api/uplink/scheduler_queries.h: what it is asked */
+    struct queries *queries;         /* api/uplink/scheduler_queries.h: what it is asked */
     struct grader_presence *graders; /* api/grading/grader_presence.h: whether any is alive */
     struct sockets *sockets;       /* api/websocket/server.h: of graders (api/course/websocket.h) */
     struct event_streams *streams; /* api/grading/event_streams.h */
     struct answer_streams *answer_streams; /* api/http/answer_stream.h */
     struct under_way *under_way;           /* api/grading/under_way.h: what these have begun */
-    struct front *public_front;            /* api/http/server.h */
-    struct front *internal_front;
+    struct server *public_server;          /* api/http/server.h */
+    struct server *internal_server;
     struct metrics *metrics; /* api/metrics.h */
 
     char replica_id[WORKER_ID_SIZE]; /* stable name of this replica: its internal URL */

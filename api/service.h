@@ -13,7 +13,7 @@
 struct service {
     struct api_options options; /* not changed once the parts are started */
     struct api api;
-    struct life *life;
+    struct heartbeat *heartbeat;
     struct course_list courses; /* of --course-config, until they are stored */
     bool has_courses;
 };
@@ -27,8 +27,8 @@ enum bw_code service_start(struct service *service, struct bw_error *error) BW_C
  * BW_OK. BW_UNAVAILABLE: not yet. Otherwise it will never succeed: `error` says why. */
 enum bw_code service_settle(struct service *service, struct bw_error *error) BW_CHECKED;
 
-/* Stops all parts. Nothing may be under way any more. False: a front can't be closed; nothing more
- * was stopped or freed, and the process can only exit. */
+/* Stops all parts. Nothing may be under way any more. False: an HTTP server can't be closed;
+ * nothing more was stopped or freed, and the process can only exit. */
 bool service_stop(struct service *service) BW_CHECKED;
 
 #endif

@@ -255,19 +255,19 @@ static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
         code = callbacks_open(scheduler->internal_token, core->inbox, &core->callbacks, error);
     if (code != BW_OK)
         return code;
-    core->chores = chores_open(
-        &(struct chores_settings){.runs = core->runs,
-                                  .leases = core->lease_store,
-                                  .workers = core->worker_store,
-                                  .results = core->results,
-                                  .signals = core->signals,
-                                  .leader = core->leader_store,
-                                  .retention = scheduler->retention,
-                                  .inbox = core->inbox,
-                                  .fence = leadership_fence(core->leadership)});
+    core->db_jobs = db_jobs_open(
+        &(struct db_jobs_settings){.runs = core->runs,
+                                   .leases = core->lease_store,
+                                   .workers = core->worker_store,
+                                   .results = core->results,
+                                   .signals = core->signals,
+                                   .leader = core->leader_store,
+                                   .retention = scheduler->retention,
+                                   .inbox = core->inbox,
+                                   .fence = leadership_fence(core->leadership)});
     core_reset(core);
     serve(core);
-    chores_close(core->chores);
+    db_jobs_close(core->db_jobs);
     callbacks_close(core->callbacks);
     return BW_OK;
 }

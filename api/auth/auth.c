@@ -45,7 +45,7 @@ struct auth_keys {
     struct token_pair client, cluster, internal;
     atomic_bool has_run_key; /* set once, after it, which does not change any more */
     struct run_key run_key;
-    struct failure_limit *failures, *unknown_workers;
+    struct auth_rate_limit *failures, *unknown_workers;
 };
 
 static void token_pair_set_second(struct token_pair *pair, const char *token)
@@ -247,8 +247,8 @@ enum bw_code auth_open(const struct api *api, struct auth_keys **keys, struct bw
     opened->runs = api->run_store;
     opened->known = api->known_tokens;
     opened->metrics = api->metrics;
-    opened->failures = failure_limit_new(FAILURE_LIMIT);
-    opened->unknown_workers = failure_limit_new(UNKNOWN_WORKER_LIMIT);
+    opened->failures = auth_rate_limit_new(AUTH_RATE_LIMIT);
+    opened->unknown_workers = auth_rate_limit_new(UNKNOWN_WORKER_LIMIT);
     take_options(opened, api->options);
     *keys = opened;
     return BW_OK;
@@ -258,8 +258,8 @@ void auth_close(struct auth_keys *keys)
 {
     if (keys == NULL)
         return;
-    failure_limit_free(keys->failures);
-    failure_limit_free(keys->unknown_workers);
+    auth_rate_limit_free(keys->failures);
+    auth_rate_limit_free(keys->unknown_workers);
     free(keys);
 }
 
@@ -295,8 +295,8 @@ static enum bw_code refuse_for(struct auth_keys *keys, struct exchange *exchange
 enum bw_code auth_admit_token(struct auth_keys *keys, struct exchange *exchange, const char *token,
                               struct bw_error *error)
 {
-    int64_t left_ms = failure_limit_left(keys->failures, exchange_request(exchange)->address, token,
-                                         clock_boot_ms());
+    int64_t left_ms = auth_rate_limit_left(keys->failures, exchange_request(exchange)->address,
+                                           token, clock_boot_ms());
     if (left_ms > 0 && !known_tokens_has(keys->known, token))
         return refuse_for(keys, exchange, left_ms, "wrong tokens", error);
     metric_add(keys->metrics, API_TOKENS_JUDGED, 1);
@@ -313,7 +313,8 @@ static enum bw_code refuse_token(struct auth_keys *keys, const struct exchange *
                                  const char *token, enum bw_code code, const char *sentence,
                                  struct bw_error *error)
 {
-    failure_limit_note(keys->failures, exchange_request(exchange)->address, token, clock_boot_ms());
+    auth_rate_limit_note(keys->failures, exchange_request(exchange)->address, token,
+                         clock_boot_ms());
     return bw_fail(error, code, "%s", sentence);
 }
 
@@ -422,8 +423,8 @@ enum bw_code auth_course_cluster(struct auth_keys *keys, struct exchange *exchan
 enum bw_code auth_admit_worker(struct auth_keys *keys, struct exchange *exchange,
                                struct bw_error *error)
 {
-    int64_t left_ms = failure_limit_left(keys->unknown_workers, exchange_request(exchange)->address,
-                                         NULL, clock_boot_ms());
+    int64_t left_ms = auth_rate_limit_left(
+        keys->unknown_workers, exchange_request(exchange)->address, NULL, clock_boot_ms());
     if (left_ms == 0)
         return BW_OK;
     return refuse_for(keys, exchange, left_ms, "worker ids that nobody has", error);
@@ -431,8 +432,8 @@ enum bw_code auth_admit_worker(struct auth_keys *keys, struct exchange *exchange
 
 void auth_note_unknown_worker(struct auth_keys *keys, const struct exchange *exchange)
 {
-    failure_limit_note(keys->unknown_workers, exchange_request(exchange)->address, NULL,
-                       clock_boot_ms());
+    auth_rate_limit_note(keys->unknown_workers, exchange_request(exchange)->address, NULL,
+                         clock_boot_ms());
 }
 
 enum bw_code auth_internal(struct auth_keys *keys, struct exchange *exchange,

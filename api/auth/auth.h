@@ -11,7 +11,7 @@
  * database, for one machine. Beside each of the three a second one may be valid, so that tokens can
  * be replaced without a stop.
  *
- * After FAILURE_LIMIT wrong tokens within a minute from an address, or with the same beginning,
+ * After AUTH_RATE_LIMIT wrong tokens within a minute from an address, or with the same beginning,
  * nothing of that address or beginning is judged any more until the minute has passed: the answer
  * is 429 at once, on every port. Only tokens that this replica knows to be good
  * (api/auth/known_tokens.h) are judged all the same, so that nobody is locked out by a neighbour.

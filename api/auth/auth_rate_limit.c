@@ -17,7 +17,7 @@ struct failure {
     unsigned count;
 };
 
-struct failure_limit {
+struct auth_rate_limit {
     unsigned most;
     char salt[33];                 /* nobody outside can choose who shares a set with whom */
     _Atomic int64_t over_until_ms; /* from then on nobody is over the limit */
@@ -25,9 +25,9 @@ struct failure_limit {
     struct failure failures[SETS][WAYS];
 };
 
-struct failure_limit *failure_limit_new(unsigned most)
+struct auth_rate_limit *auth_rate_limit_new(unsigned most)
 {
-    struct failure_limit *limit = calloc(1, sizeof *limit);
+    struct auth_rate_limit *limit = calloc(1, sizeof *limit);
     if (limit == NULL)
         abort();
     limit->most = most;
@@ -36,7 +36,7 @@ struct failure_limit *failure_limit_new(unsigned most)
     return limit;
 }
 
-void failure_limit_free(struct failure_limit *limit)
+void auth_rate_limit_free(struct auth_rate_limit *limit)
 {
     if (limit == NULL)
         return;
@@ -44,7 +44,7 @@ void failure_limit_free(struct failure_limit *limit)
     free(limit);
 }
 
-static uint64_t make_key(const struct failure_limit *limit, const char *kind, const char *text,
+static uint64_t make_key(const struct auth_rate_limit *limit, const char *kind, const char *text,
                          size_t length)
 {
     unsigned char digest[SHA256_BYTES];
@@ -57,7 +57,7 @@ static uint64_t make_key(const struct failure_limit *limit, const char *kind, co
 }
 
 /* The keys of address and token; returns how many. */
-static int make_keys(const struct failure_limit *limit, const char *address, const char *token,
+static int make_keys(const struct auth_rate_limit *limit, const char *address, const char *token,
                      uint64_t keys[2])
 {
     keys[0] = make_key(limit, "address", address, strlen(address));
@@ -73,7 +73,7 @@ static bool has_passed(const struct failure *failure, int64_t now_ms)
 }
 
 /* Its own place, else a free one, else that of who failed least. Under the mutex. */
-static struct failure *find_place(struct failure_limit *limit, uint64_t key, int64_t now_ms)
+static struct failure *find_place(struct auth_rate_limit *limit, uint64_t key, int64_t now_ms)
 {
     struct failure *set = limit->failures[key % SETS], *place = NULL;
     for (int i = 0; i < WAYS; i++) {
@@ -89,7 +89,7 @@ static struct failure *find_place(struct failure_limit *limit, uint64_t key, int
 }
 
 /* Under the mutex. */
-static void count_failure(struct failure_limit *limit, uint64_t key, int64_t now_ms)
+static void count_failure(struct auth_rate_limit *limit, uint64_t key, int64_t now_ms)
 {
     struct failure *failure = find_place(limit, key, now_ms);
     failure->count++;
@@ -98,8 +98,8 @@ static void count_failure(struct failure_limit *limit, uint64_t key, int64_t now
         atomic_store(&limit->over_until_ms, until_ms);
 }
 
-void failure_limit_note(struct failure_limit *limit, const char *address, const char *token,
-                        int64_t now_ms)
+void auth_rate_limit_note(struct auth_rate_limit *limit, const char *address, const char *token,
+                          int64_t now_ms)
 {
     uint64_t keys[2];
     int count = make_keys(limit, address, token, keys);
@@ -110,7 +110,7 @@ void failure_limit_note(struct failure_limit *limit, const char *address, const 
 }
 
 /* Under the mutex. */
-static int64_t key_left(const struct failure_limit *limit, uint64_t key, int64_t now_ms)
+static int64_t key_left(const struct auth_rate_limit *limit, uint64_t key, int64_t now_ms)
 {
     const struct failure *set = limit->failures[key % SETS];
     for (int i = 0; i < WAYS; i++)
@@ -119,8 +119,8 @@ static int64_t key_left(const struct failure_limit *limit, uint64_t key, int64_t
     return 0;
 }
 
-int64_t failure_limit_left(struct failure_limit *limit, const char *address, const char *token,
-                           int64_t now_ms)
+int64_t auth_rate_limit_left(struct auth_rate_limit *limit, const char *address, const char *token,
+                             int64_t now_ms)
 {
     uint64_t keys[2];
     int64_t left_ms = 0;

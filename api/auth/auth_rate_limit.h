@@ -1,5 +1,5 @@
 /*
- * failure_limit: how often something wrong was shown lately, by client address and by the first
+ * auth_rate_limit: how often something wrong was shown lately, by client address and by the first
  * characters of what was shown: so that guessing is slow. Only failures are counted. Whoever is
  * over the limit stays so until the window that its first failure began has passed. Bounded: what
  * failed least is forgotten first. Safe from any thread.
@@ -9,22 +9,22 @@
 
 #include <stdint.h>
 
-struct failure_limit;
+struct auth_rate_limit;
 
-enum { FAILURE_LIMIT = 100, FAILURE_WINDOW_MS = 60000 };
+enum { AUTH_RATE_LIMIT = 100, FAILURE_WINDOW_MS = 60000 };
 
 /* `most` failures are allowed within a window. Never NULL. */
-struct failure_limit *failure_limit_new(unsigned most);
-void failure_limit_free(struct failure_limit *limit); /* NULL is fine */
+struct auth_rate_limit *auth_rate_limit_new(unsigned most);
+void auth_rate_limit_free(struct auth_rate_limit *limit); /* NULL is fine */
 
 /* Counts a failure of this address and of the first characters of `token` (NULL: of the address
  * alone). `now_ms`: clock_boot_ms. */
-void failure_limit_note(struct failure_limit *limit, const char *address, const char *token,
-                        int64_t now_ms);
+void auth_rate_limit_note(struct auth_rate_limit *limit, const char *address, const char *token,
+                          int64_t now_ms);
 
 /* For how many milliseconds this address or these first characters are over the limit; 0: they are
  * not. Costs next to nothing while nobody is. */
-int64_t failure_limit_left(struct failure_limit *limit, const char *address, const char *token,
-                           int64_t now_ms);
+int64_t auth_rate_limit_left(struct auth_rate_limit *limit, const char *address, const char *token,
+                             int64_t now_ms);
 
 #endif

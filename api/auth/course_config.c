@@ -41,7 +41,7 @@ static const struct json_field course_fields[] = {
     {.name = NULL},
 };
 
-/* 24 hex digits are a run of the seed protocol: its paths would be in doubt. */
+/* 24 hex digits are a run of the classic protocol: its paths would be in doubt. */
 static enum bw_code check_name(const char *name, struct bw_error *error)
 {
     char shown[80];

@@ -19,12 +19,12 @@
 #include "common/store/definition_store.h"
 #include "common/store/run_store.h"
 
-const struct json_field seed_create_fields[] = {
+const struct json_field classic_create_fields[] = {
     {.name = "document", .kind = FIELD_ANY, .is_required = true}, /* definition_new checks it */
     {.name = NULL},
 };
 
-const struct json_field seed_show_fields[] = {
+const struct json_field classic_show_fields[] = {
     {.name = "results", .kind = FIELD_BOOLEAN},
     {.name = "students", .kind = FIELD_BOOLEAN},
     {.name = "offset", .kind = FIELD_INTEGER, .minimum = 0, .maximum = JOB_MAX_INDEX},
@@ -44,7 +44,8 @@ static void created(struct api *api, struct exchange *exchange, enum bw_code cod
         exchange_refuse(exchange, code, error);
 }
 
-enum bw_code seed_client_create(struct api *api, struct exchange *exchange, struct bw_error *error)
+enum bw_code classic_client_create(struct api *api, struct exchange *exchange,
+                                   struct bw_error *error)
 {
     const struct definition_limits limits = api_options_limits(api->options);
     json_t *document = json_object_get(exchange_request(exchange)->arguments, "document");
@@ -114,7 +115,7 @@ static enum bw_code read_definition(struct api *api, const struct run *run,
     return code;
 }
 
-enum bw_code seed_client_show(struct api *api, struct exchange *exchange, struct bw_error *error)
+enum bw_code classic_client_show(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct run_facts_sources sources = {.leases = api->lease_store,
                                               .results = api->result_store};
@@ -165,7 +166,8 @@ static enum bw_code find_first_phase(struct api *api, const struct exchange *exc
     return BW_OK;
 }
 
-enum bw_code seed_client_start(struct api *api, struct exchange *exchange, struct bw_error *error)
+enum bw_code classic_client_start(struct api *api, struct exchange *exchange,
+                                  struct bw_error *error)
 {
     enum run_phase first;
     enum bw_code code = find_first_phase(api, exchange, &first, error);
@@ -180,7 +182,8 @@ enum bw_code seed_client_start(struct api *api, struct exchange *exchange, struc
 }
 
 /* One that is over stays as it is; asking twice is fine. */
-enum bw_code seed_client_cancel(struct api *api, struct exchange *exchange, struct bw_error *error)
+enum bw_code classic_client_cancel(struct api *api, struct exchange *exchange,
+                                   struct bw_error *error)
 {
     char id[RUN_ID_SIZE];
     struct run run;

@@ -27,7 +27,7 @@ static enum bw_code check_hostname(const json_t *value, const char *path, const 
     return BW_OK;
 }
 
-const struct json_field seed_register_fields[] = {
+const struct json_field classic_register_fields[] = {
     {.name = "token", .kind = FIELD_STRING, .is_required = true},
     {.name = "hostname",
      .kind = FIELD_STRING,
@@ -38,13 +38,13 @@ const struct json_field seed_register_fields[] = {
     {.name = NULL},
 };
 
-const struct json_field seed_poll_fields[] = {
+const struct json_field classic_poll_fields[] = {
     {.name = "worker_id", .kind = FIELD_STRING, .is_required = true},
     {.name = "wait", .kind = FIELD_NUMBER, .minimum = 0, .maximum = MAX_WAIT_S},
     {.name = NULL},
 };
 
-const struct json_field seed_heartbeat_fields[] = {
+const struct json_field classic_heartbeat_fields[] = {
     {.name = "worker_id", .kind = FIELD_STRING, .is_required = true},
     {.name = NULL},
 };
@@ -84,8 +84,8 @@ static void registered(struct worker_commit *commit, enum commit_outcome outcome
     free(registration);
 }
 
-enum bw_code seed_grader_register(struct api *api, struct exchange *exchange,
-                                  struct bw_error *error)
+enum bw_code classic_grader_register(struct api *api, struct exchange *exchange,
+                                     struct bw_error *error)
 {
     struct registration *registration = calloc(1, sizeof *registration);
     if (registration == NULL)
@@ -98,7 +98,7 @@ enum bw_code seed_grader_register(struct api *api, struct exchange *exchange,
     secret_random_hex(worker->id, WORKER_ID_LENGTH + 1);
     snprintf(worker->hostname, sizeof worker->hostname, "%s", text_argument(exchange, "hostname"));
     worker->concurrency = (int)json_integer_value(concurrency);
-    /* Classic graders of 2018 state neither, and send heartbeats only between jobs. */
+    /* Classic graders state neither, and send heartbeats only between jobs. */
     worker->sends_heartbeats = concurrency != NULL ||
                                json_object_get(exchange_request(exchange)->arguments, "hostname") !=
                                    NULL;
@@ -111,7 +111,7 @@ enum bw_code seed_grader_register(struct api *api, struct exchange *exchange,
 
 /* ---- Poll and heartbeat ---- */
 
-enum bw_code seed_grader_poll(struct api *api, struct exchange *exchange, struct bw_error *error)
+enum bw_code classic_grader_poll(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     (void)error;
     const json_t *wait = json_object_get(exchange_request(exchange)->arguments, "wait");
@@ -121,8 +121,8 @@ enum bw_code seed_grader_poll(struct api *api, struct exchange *exchange, struct
     return poll_begin(api, exchange, text_argument(exchange, "worker_id"), wait_ms);
 }
 
-enum bw_code seed_grader_heartbeat(struct api *api, struct exchange *exchange,
-                                   struct bw_error *error)
+enum bw_code classic_grader_heartbeat(struct api *api, struct exchange *exchange,
+                                      struct bw_error *error)
 {
     (void)error;
     signals_heard(api->signals, text_argument(exchange, "worker_id"), HEARD_HEARTBEAT);

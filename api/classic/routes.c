@@ -8,23 +8,24 @@
 
 const struct route public_routes[] = {
     /* clients */
-    {"POST", "/api/v1/grading_run", AUTH_CLIENT, BODY_DOCUMENT, 0, seed_create_fields,
-     seed_client_create},
-    {"GET", "/api/v1/grading_run/{id}", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, seed_show_fields,
-     seed_client_show},
+    {"POST", "/api/v1/grading_run", AUTH_CLIENT, BODY_DOCUMENT, 0, classic_create_fields,
+     classic_client_create},
+    {"GET", "/api/v1/grading_run/{id}", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, classic_show_fields,
+     classic_client_show},
     {"POST", "/api/v1/grading_run/{id}", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, NULL,
-     seed_client_start},
+     classic_client_start},
     {"POST", "/api/v1/grading_run/{id}/cancel", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, NULL,
-     seed_client_cancel},
+     classic_client_cancel},
     /* graders */
-    {"GET", "/api/v1/worker_register", AUTH_CLUSTER, BODY_NONE, ROUTE_UNSAFE, seed_register_fields,
-     seed_grader_register},
-    {"GET", "/api/v1/grading_job", AUTH_WORKER, BODY_NONE, ROUTE_UNSAFE, seed_poll_fields,
-     seed_grader_poll},
+    {"GET", "/api/v1/worker_register", AUTH_CLUSTER, BODY_NONE, ROUTE_UNSAFE,
+     classic_register_fields, classic_grader_register},
+    {"GET", "/api/v1/grading_job", AUTH_WORKER, BODY_NONE, ROUTE_UNSAFE, classic_poll_fields,
+     classic_grader_poll},
     {"POST", "/api/v1/grading_job/{id}", AUTH_WORKER, BODY_ARGUMENTS, ROUTE_URGENT | ROUTE_LIFE,
-     submission_fields, submission_handle},
+     result_submission_fields, result_submission_handle},
     {"POST", "/api/v1/heartbeat", AUTH_WORKER, BODY_ARGUMENTS,
-     ROUTE_URGENT | ROUTE_QUIET | ROUTE_BODY_SMALL, seed_heartbeat_fields, seed_grader_heartbeat},
+     ROUTE_URGENT | ROUTE_QUIET | ROUTE_BODY_SMALL, classic_heartbeat_fields,
+     classic_grader_heartbeat},
     {NULL, NULL, AUTH_NONE, BODY_NONE, 0, NULL, NULL},
 };
 

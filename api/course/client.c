@@ -111,7 +111,7 @@ struct start {
     enum run_phase first;
 };
 
-/* On the executor: it waits for the database. */
+/* On the thread_pool: it waits for the database. */
 static void start_run(void *argument)
 {
     struct start *start = argument;
@@ -139,7 +139,8 @@ static void created(struct api *api, struct exchange *exchange, enum bw_code cod
     start->exchange = exchange;
     memcpy(start->run, run->id, sizeof start->run);
     start->first = run_first_phase(run);
-    executor_submit(api->executor, true, start_run, start); /* urgent ones are never refused */
+    thread_pool_submit(api->thread_pool, true, start_run,
+                       start); /* urgent ones are never refused */
 }
 
 enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct bw_error *error)

@@ -143,7 +143,7 @@ enum bw_code course_grader_result(struct api *api, struct exchange *exchange,
                                   struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
-    struct submission_request submitted = {
+    struct result_submission_request submitted = {
         .job = json_string_value(json_object_get(request->arguments, "grading_job_id")),
         .worker = request->parts[0],
         .is_success = json_is_true(json_object_get(request->arguments, "success")),
@@ -154,6 +154,6 @@ enum bw_code course_grader_result(struct api *api, struct exchange *exchange,
         .settled = result_settled,
         .context = exchange,
     };
-    enum bw_code code = submission_begin(api, &submitted, error);
+    enum bw_code code = result_submission_begin(api, &submitted, error);
     return code == BW_OK ? BW_PENDING : course_result_refusal(code, error);
 }

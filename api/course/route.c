@@ -58,7 +58,7 @@ static void allow(char allowed[ROUTE_ALLOWED_SIZE], const char *method)
                  method);
 }
 
-/* Of such paths the seed protocol has the first part for the ids of its runs; no course is named
+/* Of such paths the classic protocol has the first part for the ids of its runs; no course is named
  * so.
  */
 static bool is_seeds_own(const char *const *parts)
@@ -104,9 +104,9 @@ static void allow_all(char allowed[ROUTE_ALLOWED_SIZE], const char *of_course)
 static enum bw_code choose_refusal(struct request *request, char allowed[ROUTE_ALLOWED_SIZE],
                                    const char *of_course)
 {
-    bool is_seed = allowed[0] != '\0', is_course = of_course[0] != '\0';
-    request->form = is_seed == is_course ? FORM_BOTH : is_course ? FORM_COURSE : FORM_SEED;
-    if (!is_seed && !is_course)
+    bool is_classic = allowed[0] != '\0', is_course = of_course[0] != '\0';
+    request->form = is_classic == is_course ? FORM_BOTH : is_course ? FORM_COURSE : FORM_CLASSIC;
+    if (!is_classic && !is_course)
         return BW_NOT_FOUND;
     if (!is_course)
         return BW_METHOD_NOT_ALLOWED;
@@ -114,17 +114,18 @@ static enum bw_code choose_refusal(struct request *request, char allowed[ROUTE_A
     return strcmp(request->method, "OPTIONS") == 0 ? BW_NO_CONTENT : BW_METHOD_NOT_ALLOWED;
 }
 
-enum bw_code course_route_choose(const struct front_settings *settings, struct exchange *exchange,
-                                 const char *path, char allowed[ROUTE_ALLOWED_SIZE])
+enum bw_code course_route_choose(const struct http_server_settings *settings,
+                                 struct exchange *exchange, const char *path,
+                                 char allowed[ROUTE_ALLOWED_SIZE])
 {
     struct request *request = &exchange->request;
     const char *parts[PATH_PARTS] = {"", ""};
     char of_course[ROUTE_ALLOWED_SIZE] = "";
-    const struct route *seed = route_find(settings->routes, request->method, path,
-                                          &request->path_id, allowed);
+    const struct route *classic = route_find(settings->routes, request->method, path,
+                                             &request->path_id, allowed);
     const struct route *course = course_route_find(settings->course_routes, request->method, path,
                                                    of_course, &exchange->path, parts);
-    request->has_twin = seed != NULL && course != NULL &&
+    request->has_twin = classic != NULL && course != NULL &&
                         exchange_header(exchange, "Authorization") == NULL;
     enum bw_code code = BW_OK;
     if (course != NULL && !request->has_twin) {
@@ -132,12 +133,12 @@ enum bw_code course_route_choose(const struct front_settings *settings, struct e
         request->form = FORM_COURSE;
         request->path_id = "";
         memcpy(request->parts, parts, sizeof parts);
-    } else if (seed != NULL) {
-        request->route = seed;
+    } else if (classic != NULL) {
+        request->route = classic;
     } else {
         code = choose_refusal(request, allowed, of_course);
     }
-    if (request->form != FORM_SEED)
+    if (request->form != FORM_CLASSIC)
         exchange->answer.cors = settings->cors_origin;
     return code;
 }

@@ -3,8 +3,8 @@
  * the bearer token, the worker, the body. The rows are in course_routes.c.
  *
  * A pattern's last or middle parts in braces stand for a name: [-A-Za-z0-9_]+. Anything else there
- * is an unknown path. Callers: the front and dispatch, on the server's threads, which never wait
- * here. Order of the checks: token format, course, token, worker, JSON, schema.
+ * is an unknown path. Callers: the HTTP server and dispatch, on the server's threads, which never
+ * wait here. Order of the checks: token format, course, token, worker, JSON, schema.
  */
 #ifndef API_COURSE_ROUTE_H
 #define API_COURSE_ROUTE_H
@@ -24,8 +24,9 @@ const struct route *course_route_find(const struct route *routes, const char *me
  * path that both have is the course protocol's if the request has an Authorization header.
  * BW_OK; BW_NO_CONTENT: it is a browser's question, answered by *allowed; BW_METHOD_NOT_ALLOWED
  * with *allowed; BW_NOT_FOUND. */
-enum bw_code course_route_choose(const struct front_settings *settings, struct exchange *exchange,
-                                 const char *path, char allowed[ROUTE_ALLOWED_SIZE]);
+enum bw_code course_route_choose(const struct http_server_settings *settings,
+                                 struct exchange *exchange, const char *path,
+                                 char allowed[ROUTE_ALLOWED_SIZE]);
 
 /* By its headers alone, may this request of the course protocol go on? BW_OK, BW_UNAUTHORIZED,
  * BW_TOO_MANY. */

@@ -138,7 +138,7 @@ static void over(const char *subject, int64_t number, void *context)
     inflight_begin(ending->api);
     ending->number = number;
     snprintf(ending->subject, sizeof ending->subject, "%s", subject);
-    executor_submit(ending->api->executor, true, tell_end, ending);
+    thread_pool_submit(ending->api->thread_pool, true, tell_end, ending);
 }
 
 enum bw_code course_stream_open(struct api *api, struct bw_error *error)

@@ -23,7 +23,7 @@
 #include "common/base/json.h"
 #include "common/base/json_mend.h"
 
-enum { SETTLE_MS = 2000, END_PATIENCE_MS = 30000, INLINE_MESSAGE_MAX = 64 * 1024 };
+enum { SETTLE_MS = 2000, END_TIMEOUT_MS = 30000, INLINE_MESSAGE_MAX = 64 * 1024 };
 
 enum grader_state { GRADER_NEW, GRADER_REGISTERING, GRADER_REGISTERED };
 
@@ -137,16 +137,16 @@ static void end_is_on_record(enum bw_code code, const json_t *answer, void *cont
 static void tell_end(struct api *api, const char *worker, int64_t epoch, int64_t ticket)
 {
     struct errand *errand = errand_new(api, NULL);
-    struct question question = {.kind = QUESTION_ENDED,
-                                .epoch = epoch,
-                                .patience_ms = END_PATIENCE_MS,
-                                .answered = end_is_on_record,
-                                .context = errand};
-    snprintf(question.subject, sizeof question.subject, "%s", worker);
+    struct query query = {.kind = QUERY_ENDED,
+                          .epoch = epoch,
+                          .request_timeout_ms = END_TIMEOUT_MS,
+                          .answered = end_is_on_record,
+                          .context = errand};
+    snprintf(query.subject, sizeof query.subject, "%s", worker);
     errand->ticket = ticket;
     errand->is_end = true;
     inflight_end(api);
-    questions_ask(api->questions, &question);
+    scheduler_queries_ask(api->queries, &query);
 }
 
 /* Its end is told only behind the results that it sent before: these count. */
@@ -297,7 +297,7 @@ static void result_settled(enum bw_code code, const struct bw_error *error, void
 static void submit(struct errand *errand)
 {
     struct bw_error error;
-    struct submission_request submitted = {
+    struct result_submission_request submitted = {
         .job = errand->job,
         .worker = errand->worker,
         .is_success = json_is_true(json_object_get(errand->body, "success")),
@@ -308,7 +308,7 @@ static void submit(struct errand *errand)
         .settled = result_settled,
         .context = errand,
     };
-    enum bw_code code = submission_begin(errand->api, &submitted, &error);
+    enum bw_code code = result_submission_begin(errand->api, &submitted, &error);
     if (code != BW_OK)
         result_settled(code, &error, errand);
 }
@@ -386,13 +386,13 @@ static bool submit_refusal(struct errand *errand)
     if (grader->state != GRADER_REGISTERED || errand->job[0] == '\0' ||
         errand->refused == BW_UNAVAILABLE)
         return false;
-    const struct submission_request submitted = {.job = errand->job,
-                                                 .worker = errand->worker,
-                                                 .refused = errand->refused,
-                                                 .refusal = &errand->refusal,
-                                                 .settled = result_settled,
-                                                 .context = errand};
-    enum bw_code code = submission_begin(errand->api, &submitted, &unused);
+    const struct result_submission_request submitted = {.job = errand->job,
+                                                        .worker = errand->worker,
+                                                        .refused = errand->refused,
+                                                        .refusal = &errand->refusal,
+                                                        .settled = result_settled,
+                                                        .context = errand};
+    enum bw_code code = result_submission_begin(errand->api, &submitted, &unused);
     if (code != BW_OK)
         result_settled(code, &unused, errand);
     return true;
@@ -459,7 +459,7 @@ static struct errand *message_new(struct api *api, struct socket *socket)
 
 /* One that is too large. Its job has failed before the socket closes: else it would be handed out
  * again, to end in the same way. */
-static void take_oversized(struct socket *socket, const char *front, size_t length, void *context)
+static void take_oversized(struct socket *socket, const char *prefix, size_t length, void *context)
 {
     struct api *api = context;
     struct errand *errand = message_new(api, socket);
@@ -467,7 +467,7 @@ static void take_oversized(struct socket *socket, const char *front, size_t leng
         &errand->refusal, BW_TOO_LARGE, "the message is larger than %" PRId64 " bytes",
         errand->grader->state == GRADER_REGISTERED ? api->options->max_body_bytes
                                                    : (int64_t)SOCKET_STRANGER_BYTES);
-    (void)!json_find_text(front, length, "grading_job_id", 1, errand->job, sizeof errand->job);
+    (void)!json_find_text(prefix, length, "grading_job_id", 1, errand->job, sizeof errand->job);
     heed_message(errand);
 }
 
@@ -483,7 +483,7 @@ static void take_message(struct socket *socket, struct body *message, void *cont
         heed_message(errand);
         return;
     }
-    executor_submit(api->executor, true, read_large, errand);
+    thread_pool_submit(api->thread_pool, true, read_large, errand);
 }
 
 static void heard(struct socket *socket, void *context)

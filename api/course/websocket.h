@@ -5,7 +5,7 @@
  * pong is its heartbeat; the end of its socket loses it at once.
  *
  * What messages mean is decided on the sockets' thread; what needs the database or the scheduler is
- * asked for, and its answer posted back, by the socket's number. Callers: main, the front
+ * asked for, and its answer posted back, by the socket's number. Callers: main, the HTTP server
  * (course_socket_judge), the scheduler's callbacks (course_socket_push), dispatch
  * (course_socket_settle).
  */

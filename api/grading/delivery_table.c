@@ -24,7 +24,7 @@ struct handed_job {
     UT_hash_handle hh;
 };
 
-struct hand_out_table {
+struct delivery_table {
     pthread_cond_t settled;
     pthread_mutex_t mutex; /* guards what follows */
     struct handed_job *jobs;
@@ -32,9 +32,9 @@ struct hand_out_table {
     int64_t next_sweep_ms;
 };
 
-struct hand_out_table *hand_out_table_new(void)
+struct delivery_table *delivery_table_new(void)
 {
-    struct hand_out_table *table = calloc(1, sizeof *table);
+    struct delivery_table *table = calloc(1, sizeof *table);
     if (table == NULL)
         abort();
     pthread_mutex_init(&table->mutex, NULL);
@@ -43,14 +43,14 @@ struct hand_out_table *hand_out_table_new(void)
     return table;
 }
 
-static struct handed_job *find_job(struct hand_out_table *table, const char *id)
+static struct handed_job *find_job(struct delivery_table *table, const char *id)
 {
     struct handed_job *job;
     HASH_FIND_STR(table->jobs, id, job);
     return job;
 }
 
-static struct entry *find_entry(struct hand_out_table *table, const struct hand_out *hand_out)
+static struct entry *find_entry(struct delivery_table *table, const struct hand_out *hand_out)
 {
     struct handed_job *job = find_job(table, hand_out->job);
     struct entry *entry = job == NULL ? NULL : job->entries;
@@ -61,7 +61,7 @@ static struct entry *find_entry(struct hand_out_table *table, const struct hand_
 
 /* Forgets those of a job's hand-outs for which `is_over` holds, and the job with the last of them.
  */
-static void remove_entries(struct hand_out_table *table, struct handed_job *job,
+static void remove_entries(struct delivery_table *table, struct handed_job *job,
                            bool (*is_over)(const struct entry *entry, const void *context),
                            const void *context)
 {
@@ -99,7 +99,7 @@ static bool is_attempt(const struct entry *entry, const void *attempt)
     return entry->hand_out.attempt == *(const uint32_t *)attempt;
 }
 
-static void sweep(struct hand_out_table *table, int64_t now_ms)
+static void sweep(struct delivery_table *table, int64_t now_ms)
 {
     if (now_ms < table->next_sweep_ms)
         return;
@@ -110,7 +110,7 @@ static void sweep(struct hand_out_table *table, int64_t now_ms)
     }
 }
 
-void hand_out_table_free(struct hand_out_table *table)
+void delivery_table_free(struct delivery_table *table)
 {
     if (table == NULL)
         return;
@@ -122,7 +122,7 @@ void hand_out_table_free(struct hand_out_table *table)
 }
 
 /* The entry of this job and attempt, once nobody is delivering it; NULL if there is none. */
-static struct entry *wait_settled(struct hand_out_table *table, const struct hand_out *hand_out)
+static struct entry *wait_settled(struct delivery_table *table, const struct hand_out *hand_out)
 {
     struct entry *entry = find_entry(table, hand_out);
     while (entry != NULL && entry->is_under_way) {
@@ -138,7 +138,7 @@ static bool is_same(const struct entry *entry, const struct hand_out *hand_out)
            strcmp(entry->hand_out.worker, hand_out->worker) == 0;
 }
 
-bool hand_out_table_delivered(struct hand_out_table *table, const struct hand_out *hand_out)
+bool delivery_table_delivered(struct delivery_table *table, const struct hand_out *hand_out)
 {
     pthread_mutex_lock(&table->mutex);
     const struct entry *entry = wait_settled(table, hand_out);
@@ -147,7 +147,7 @@ bool hand_out_table_delivered(struct hand_out_table *table, const struct hand_ou
     return is_delivered;
 }
 
-static struct handed_job *add_job(struct hand_out_table *table, const char *id)
+static struct handed_job *add_job(struct delivery_table *table, const char *id)
 {
     struct handed_job *job = calloc(1, sizeof *job);
     if (job == NULL)
@@ -157,7 +157,7 @@ static struct handed_job *add_job(struct hand_out_table *table, const char *id)
     return job;
 }
 
-static struct entry *add_entry(struct hand_out_table *table, const struct hand_out *hand_out)
+static struct entry *add_entry(struct delivery_table *table, const struct hand_out *hand_out)
 {
     struct handed_job *job = find_job(table, hand_out->job);
     if (job == NULL)
@@ -173,7 +173,7 @@ static struct entry *add_entry(struct hand_out_table *table, const struct hand_o
     return entry;
 }
 
-bool hand_out_table_begin(struct hand_out_table *table, const struct hand_out *hand_out)
+bool delivery_table_begin(struct delivery_table *table, const struct hand_out *hand_out)
 {
     int64_t now_ms = clock_boot_ms();
     pthread_mutex_lock(&table->mutex);
@@ -192,7 +192,7 @@ bool hand_out_table_begin(struct hand_out_table *table, const struct hand_out *h
     return !is_refused;
 }
 
-void hand_out_table_settle(struct hand_out_table *table, const struct hand_out *hand_out,
+void delivery_table_settle(struct delivery_table *table, const struct hand_out *hand_out,
                            bool is_delivered)
 {
     pthread_mutex_lock(&table->mutex);
@@ -207,7 +207,7 @@ void hand_out_table_settle(struct hand_out_table *table, const struct hand_out *
     pthread_mutex_unlock(&table->mutex);
 }
 
-bool hand_out_table_has(struct hand_out_table *table, const char *id, const char *worker)
+bool delivery_table_has(struct delivery_table *table, const char *id, const char *worker)
 {
     int64_t now_ms = clock_boot_ms();
     pthread_mutex_lock(&table->mutex);
@@ -221,7 +221,7 @@ bool hand_out_table_has(struct hand_out_table *table, const char *id, const char
 }
 
 /* The latest comes first. */
-bool hand_out_table_holder(struct hand_out_table *table, const char *id,
+bool delivery_table_holder(struct delivery_table *table, const char *id,
                            char worker[WORKER_ID_SIZE])
 {
     pthread_mutex_lock(&table->mutex);
@@ -232,7 +232,7 @@ bool hand_out_table_holder(struct hand_out_table *table, const char *id,
     return job != NULL;
 }
 
-void hand_out_table_finish(struct hand_out_table *table, const char *id)
+void delivery_table_finish(struct delivery_table *table, const char *id)
 {
     int64_t expires_ms = clock_boot_ms() + FINISHED_KEEP_MS;
     pthread_mutex_lock(&table->mutex);
@@ -246,7 +246,7 @@ void hand_out_table_finish(struct hand_out_table *table, const char *id)
     pthread_mutex_unlock(&table->mutex);
 }
 
-size_t hand_out_table_count(struct hand_out_table *table)
+size_t delivery_table_count(struct delivery_table *table)
 {
     pthread_mutex_lock(&table->mutex);
     size_t count = table->count;
@@ -270,7 +270,7 @@ static size_t list_job(const struct handed_job *job, int64_t now_ms,
     return count;
 }
 
-struct signal_delivery *hand_out_table_list(struct hand_out_table *table, size_t limit,
+struct signal_delivery *delivery_table_list(struct delivery_table *table, size_t limit,
                                             size_t *count)
 {
     int64_t now_ms = clock_boot_ms();

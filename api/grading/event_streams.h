@@ -4,9 +4,9 @@
  * that the stream lives (every 20 s). Each is a watch that the scheduler knows by its number; all
  * are announced again like polls.
  *
- * Callers: handlers (begin), the front (the reader), the scheduler's callbacks (take), signals
- * (list), shutdown (drain); one timer thread. Safe from any thread. A stream belongs to the table
- * until its response is freed, which is the one place where it ends.
+ * Callers: handlers (begin), the HTTP server (the reader), the scheduler's callbacks (take),
+ * signals (list), shutdown (drain); one timer thread. Safe from any thread. A stream belongs to the
+ * table until its response is freed, which is the one place where it ends.
  */
 #ifndef API_GRADING_EVENT_STREAMS_H
 #define API_GRADING_EVENT_STREAMS_H

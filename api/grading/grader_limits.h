@@ -1,7 +1,7 @@
 /*
  * grader_limits: what a grader may send, told to it when it registers, in headers of the answer (of
  * a websocket's handshake too). They are not in the bodies: graders of the course protocol compare
- * those with what they expect. Callers: the front, on the server's threads. Pure.
+ * those with what they expect. Callers: the HTTP server, on the server's threads. Pure.
  */
 #ifndef API_GRADING_GRADER_LIMITS_H
 #define API_GRADING_GRADER_LIMITS_H

@@ -17,7 +17,7 @@ struct grader_presence {
 };
 
 static const char *const sentences[PROTOCOLS] = {
-    [PROTOCOL_SEED] = "no grader of the classic protocol is alive",
+    [PROTOCOL_CLASSIC] = "no grader of the classic protocol is alive",
     [PROTOCOL_COURSE] = "no grader of the course protocol is alive",
 };
 
@@ -61,7 +61,7 @@ static void presence_refresh(struct grader_presence *presence)
 const char *grader_presence_missing(struct grader_presence *presence, const struct run *run,
                                     int64_t least_ms)
 {
-    enum protocol protocol = run->course[0] != '\0' ? PROTOCOL_COURSE : PROTOCOL_SEED;
+    enum protocol protocol = run->course[0] != '\0' ? PROTOCOL_COURSE : PROTOCOL_CLASSIC;
     if (run->started_ms == 0 || run->cancelled_ms != 0 || run->finished_ms != 0)
         return NULL;
     presence_refresh(presence);

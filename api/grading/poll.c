@@ -21,8 +21,8 @@ static bool shed(struct api *api, struct exchange *exchange, int64_t wait_ms)
     if (poll_table_count(api->polls) < most)
         return false;
     metric_add(api->metrics, API_POLLS_SHED, 1);
-    if (!executor_submit_later(api->executor, false, wait_ms < SHED_MS ? wait_ms : SHED_MS,
-                               answer_shed, exchange))
+    if (!thread_pool_submit_later(api->thread_pool, false, wait_ms < SHED_MS ? wait_ms : SHED_MS,
+                                  answer_shed, exchange))
         answer_shed(exchange);
     return true;
 }

@@ -249,8 +249,8 @@ void poll_table_close(struct poll_table *table)
     free(table);
 }
 
-/* The front's: the client has gone. The exchange is alive until this returns, so that its address
- * can't be another's. */
+/* The HTTP server's: the client has gone. The exchange is alive until this returns, so that its
+ * address can't be another's. */
 static void client_gone(struct exchange *exchange, void *context)
 {
     struct poll_table *table = context;

@@ -1,8 +1,8 @@
 /*
  * poll_table: the polls that wait at this replica, each for a job, an "empty" of the scheduler's,
  * its deadline or the end of its client. Callers: the poll handler (park), the callbacks of the
- * scheduler (take, empty), the front (a client has gone), shutdown (drain); one timer thread of its
- * own, asleep until the next deadline. Safe from any thread.
+ * scheduler (take, empty), the HTTP server (a client has gone), shutdown (drain); one timer thread
+ * of its own, asleep until the next deadline. Safe from any thread.
  *
  * A poll is PARKED until its deadline, where the scheduler is asked for a last word (a final
  * signal): then it is ENDING, and a second without an answer later it is cut, empty-handed. wait=0

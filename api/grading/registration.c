@@ -15,7 +15,7 @@
 enum { INSERT_TRY_MS = 10000, END_WAIT_MS = 2000, END_LOOK_MS = 100 };
 
 /* Between its steps it belongs to whoever goes on with it: a store's thread, the scheduler's
- * callback, the executor. */
+ * callback, the thread pool. */
 struct attempt {
     struct worker_commit commit; /* first */
     struct api *api;
@@ -54,10 +54,10 @@ static void renew(void *context);
 static bool renew_again(struct attempt *attempt)
 {
     return clock_boot_ms() - attempt->began_ms < INSERT_TRY_MS &&
-           executor_submit_later(attempt->api->executor, true, END_LOOK_MS, renew, attempt);
+           thread_pool_submit_later(attempt->api->thread_pool, true, END_LOOK_MS, renew, attempt);
 }
 
-/* On the executor. */
+/* On the thread pool. */
 static void renew(void *context)
 {
     struct attempt *attempt = context;
@@ -77,7 +77,7 @@ static void renew(void *context)
         finish(attempt, BW_OK, NULL);
 }
 
-/* On the executor: looks again whether a websocket elsewhere has ended. */
+/* On the thread_pool: looks again whether a websocket elsewhere has ended. */
 static void ask_again(void *context)
 {
     ask(context);
@@ -95,7 +95,7 @@ static bool may_have_ended(const struct attempt *attempt, const json_t *answer)
 static void judged(enum bw_code code, const json_t *answer, void *context)
 {
     struct attempt *attempt = context;
-    struct executor *executor = attempt->api->executor;
+    struct thread_pool *thread_pool = attempt->api->thread_pool;
     bool goes_on;
     attempt->former_epoch = json_integer_value(json_object_get(answer, "epoch"));
     if (code != BW_OK || attempt->former_epoch == 0) {
@@ -103,9 +103,9 @@ static void judged(enum bw_code code, const json_t *answer, void *context)
         return;
     }
     if (!json_is_true(json_object_get(answer, "taken"))) {
-        goes_on = executor_submit(executor, true, renew, attempt);
+        goes_on = thread_pool_submit(thread_pool, true, renew, attempt);
     } else if (may_have_ended(attempt, answer)) {
-        goes_on = executor_submit_later(executor, true, END_LOOK_MS, ask_again, attempt);
+        goes_on = thread_pool_submit_later(thread_pool, true, END_LOOK_MS, ask_again, attempt);
     } else {
         refuse(attempt, BW_CONFLICT);
         return;
@@ -116,12 +116,12 @@ static void judged(enum bw_code code, const json_t *answer, void *context)
 
 static void ask(struct attempt *attempt)
 {
-    struct question question = {.kind = QUESTION_ALIVE,
-                                .patience_ms = QUESTION_PATIENCE_MS,
-                                .answered = judged,
-                                .context = attempt};
-    snprintf(question.subject, sizeof question.subject, "%s", attempt->registration.worker.id);
-    questions_ask(attempt->api->questions, &question);
+    struct query query = {.kind = QUERY_ALIVE,
+                          .request_timeout_ms = QUERY_TIMEOUT_MS,
+                          .answered = judged,
+                          .context = attempt};
+    snprintf(query.subject, sizeof query.subject, "%s", attempt->registration.worker.id);
+    scheduler_queries_ask(attempt->api->queries, &query);
 }
 
 static void inserted(struct worker_commit *commit, enum commit_outcome outcome)

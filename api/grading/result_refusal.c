@@ -48,8 +48,8 @@ static void result_refusal_search_form(const char *text, size_t length, char *wo
 /* The worker as the classic protocol has it: in the query or in the body. */
 static bool result_refusal_find_worker(const struct request *request, char *worker)
 {
-    size_t length = request->body_length < RESULT_FRONT_BYTES ? request->body_length
-                                                              : RESULT_FRONT_BYTES;
+    size_t length = request->body_length < RESULT_PREFIX_BYTES ? request->body_length
+                                                               : RESULT_PREFIX_BYTES;
     result_refusal_search_form(request->query, strlen(request->query), worker);
     if (worker[0] == '\0')
         (void)!json_find_text(request->body, length, "worker_id", 0, worker, WORKER_ID_SIZE);
@@ -104,25 +104,25 @@ void result_refuse(struct api *api, struct exchange *exchange, enum bw_code code
         return;
     }
     *refusal = (struct result_refusal){exchange, code, *error};
-    struct submission_request submitted = {.job = job,
-                                           .worker = worker,
-                                           .refused = code,
-                                           .refusal = &refusal->error,
-                                           .settled = result_refusal_settled,
-                                           .context = refusal};
-    code = submission_begin(api, &submitted, &unused);
+    struct result_submission_request submitted = {.job = job,
+                                                  .worker = worker,
+                                                  .refused = code,
+                                                  .refusal = &refusal->error,
+                                                  .settled = result_refusal_settled,
+                                                  .context = refusal};
+    code = result_submission_begin(api, &submitted, &unused);
     if (code != BW_OK)
         result_refusal_settled(BW_NOT_FOUND, &unused, refusal);
 }
 
-/* Without a token, is there reason to believe that a grader sends it? As long as its front is not
- * there, it may come. Any replica must find out, not only the one that handed the job out. */
+/* Without a token, is there reason to believe that a grader sends it? As long as its beginning is
+ * not there, it may come. Any replica must find out, not only the one that handed the job out. */
 static bool result_refusal_is_likely(struct api *api, const struct request *request)
 {
     char worker[WORKER_ID_SIZE] = "";
-    return request->body_length < RESULT_FRONT_BYTES ||
+    return request->body_length < RESULT_PREFIX_BYTES ||
            result_refusal_find_worker(request, worker) ||
-           hand_out_table_holder(api->hand_outs, request->path_id, worker);
+           delivery_table_holder(api->hand_outs, request->path_id, worker);
 }
 
 bool result_refusal_reads(struct api *api, const struct exchange *exchange, uint64_t length,

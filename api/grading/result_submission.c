@@ -25,7 +25,7 @@
 
 enum { TRY_MS = 15000, RETRY_PAUSE_MS = 200, LEASE_WINDOW = 4 };
 
-const struct json_field submission_fields[] = {
+const struct json_field result_submission_fields[] = {
     {.name = "worker_id", .kind = FIELD_STRING, .is_required = true},
     {.name = "result", .kind = FIELD_ANY, .is_required = true},
     {.name = "success", .kind = FIELD_BOOLEAN},
@@ -54,7 +54,7 @@ struct submission {
     struct bw_error refusal;
 };
 
-static struct submission *submission_new(struct api *api)
+static struct submission *result_submission_new(struct api *api)
 {
     struct submission *submission = calloc(1, sizeof *submission);
     if (submission == NULL)
@@ -65,7 +65,7 @@ static struct submission *submission_new(struct api *api)
 }
 
 /* After this the api may be gone, unless what it was begun for counts by itself. */
-static void submission_free(struct submission *submission)
+static void result_submission_free(struct submission *submission)
 {
     struct api *api = submission->api;
     json_decref(submission->logs);
@@ -74,13 +74,13 @@ static void submission_free(struct submission *submission)
     inflight_end(api);
 }
 
-/* Frees before it tells: what is left of the request may be freed by the front at once, in another
- * thread. */
+/* Frees before it tells: what is left of the request may be freed by the HTTP server at once, in
+ * another thread. */
 static void settle(struct submission *submission, enum bw_code code, const struct bw_error *error)
 {
     void (*settled)(enum bw_code, const struct bw_error *, void *) = submission->settled;
     void *context = submission->context;
-    submission_free(submission);
+    result_submission_free(submission);
     settled(code, error, context);
 }
 
@@ -108,7 +108,7 @@ static void accept_result(struct submission *submission, enum api_metric as)
 {
     metric_add(submission->api->metrics, submission->refused == BW_OK ? as : API_RESULTS_REFUSED,
                1);
-    hand_out_table_finish(submission->api->hand_outs, submission->result.result.job);
+    delivery_table_finish(submission->api->hand_outs, submission->result.result.job);
     log_stored(submission);
     if (submission->refused == BW_OK || submission->is_callers_refusal) {
         settle(submission, BW_OK, NULL);
@@ -161,7 +161,7 @@ static void settle_duplicate(struct submission *submission, const struct result 
         accept_result(submission, API_RESULTS_REPEATED);
         return;
     }
-    hand_out_table_finish(submission->api->hand_outs, mine->job);
+    delivery_table_finish(submission->api->hand_outs, mine->job);
     refuse(submission, refuse_second(mine, first, &error), &error);
 }
 
@@ -323,11 +323,11 @@ static void judge_by_leases(void *context);
 static bool judge_again(struct submission *submission)
 {
     return time_left(submission) > RETRY_PAUSE_MS &&
-           executor_submit_later(submission->api->executor, true, RETRY_PAUSE_MS, judge_by_leases,
-                                 submission);
+           thread_pool_submit_later(submission->api->thread_pool, true, RETRY_PAUSE_MS,
+                                    judge_by_leases, submission);
 }
 
-/* On the executor. While the database is away the result waits, without a thread. */
+/* On the thread pool. While the database is away the result waits, without a thread. */
 static void judge_by_leases(void *context)
 {
     struct submission *submission = context;
@@ -433,7 +433,8 @@ static enum bw_code become_refusal(struct submission *submission, enum bw_code c
 }
 
 static enum bw_code fill_result(struct submission *submission,
-                                const struct submission_request *request, struct bw_error *error)
+                                const struct result_submission_request *request,
+                                struct bw_error *error)
 {
     struct result *result = &submission->result.result;
     struct json_mend_report mended = {{0}};
@@ -449,9 +450,9 @@ static enum bw_code fill_result(struct submission *submission,
     return make_digest(request->result, request->is_success, request->logs, result->digest, error);
 }
 
-static enum bw_code submission_fill(struct submission *submission,
-                                    const struct submission_request *request,
-                                    struct bw_error *error)
+static enum bw_code result_submission_fill(struct submission *submission,
+                                           const struct result_submission_request *request,
+                                           struct bw_error *error)
 {
     struct result *result = &submission->result.result;
     struct bw_error refusal;
@@ -469,33 +470,34 @@ static enum bw_code submission_fill(struct submission *submission,
     return code;
 }
 
-enum bw_code submission_begin(struct api *api, const struct submission_request *request,
-                              struct bw_error *error)
+enum bw_code result_submission_begin(struct api *api,
+                                     const struct result_submission_request *request,
+                                     struct bw_error *error)
 {
-    struct submission *submission = submission_new(api);
+    struct submission *submission = result_submission_new(api);
     if (submission == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     submission->settled = request->settled;
     submission->context = request->context;
     submission->protocol = request->protocol;
     submission->expires_ms = clock_boot_ms() + TRY_MS;
-    enum bw_code code = submission_fill(submission, request, error);
+    enum bw_code code = result_submission_fill(submission, request, error);
     if (code != BW_OK) {
-        submission_free(submission);
+        result_submission_free(submission);
         return code;
     }
     const struct result *result = &submission->result.result;
-    bool is_handed = hand_out_table_has(api->hand_outs, result->job, result->worker);
+    bool is_handed = delivery_table_has(api->hand_outs, result->job, result->worker);
     if (is_handed || request->refused == BW_OK) /* else anybody may have sent it */
         signals_heard(api->signals, result->worker, HEARD_RESULT);
     if (is_handed)
         store(submission);
     else
-        executor_submit(api->executor, true, judge_by_leases, submission);
+        thread_pool_submit(api->thread_pool, true, judge_by_leases, submission);
     return BW_OK;
 }
 
-/* ---- The seed protocol's form of it ---- */
+/* ---- The classic protocol's form of it ---- */
 
 /* Unknown, never handed out, too late: all are the caller's mistake. */
 static enum bw_code seed_code(enum bw_code code)
@@ -511,7 +513,8 @@ static void answer(enum bw_code code, const struct bw_error *error, void *contex
         exchange_refuse(context, seed_code(code), error);
 }
 
-enum bw_code submission_handle(struct api *api, struct exchange *exchange, struct bw_error *error)
+enum bw_code result_submission_handle(struct api *api, struct exchange *exchange,
+                                      struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
     const struct json_limits limits = exchange_json_limits(exchange);
@@ -521,7 +524,7 @@ enum bw_code submission_handle(struct api *api, struct exchange *exchange, struc
         result_refuse(api, exchange, code, error);
         return BW_PENDING;
     }
-    struct submission_request submitted = {
+    struct result_submission_request submitted = {
         .job = request->path_id,
         .worker = json_string_value(json_object_get(request->arguments, "worker_id")),
         .is_success = !json_is_false(json_object_get(request->arguments, "success")),
@@ -531,6 +534,6 @@ enum bw_code submission_handle(struct api *api, struct exchange *exchange, struc
         .settled = answer,
         .context = exchange,
     };
-    code = submission_begin(api, &submitted, error);
+    code = result_submission_begin(api, &submitted, error);
     return code == BW_OK ? BW_PENDING : seed_code(code);
 }

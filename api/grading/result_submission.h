@@ -1,11 +1,11 @@
 /*
  * submission: a grader's result for a job, from what it sent to the promise. Callers: the handlers
  * of both protocols, and the websockets' thread. Nobody waits: what needs the database goes on in
- * the executor and in the stores' threads.
+ * the thread pool and in the stores' threads.
  *
- * The order, and who has the submission meanwhile: submission_begin checks and makes it; if this
- * replica does not remember the hand-out, the executor asks the leases; then the logs' store (if
- * there are logs), then the results' store. Whoever has it settles it and frees it, once.
+ * The order, and who has the submission meanwhile: result_submission_begin checks and makes it; if
+ * this replica does not remember the hand-out, the thread pool asks the leases; then the logs'
+ * store (if there are logs), then the results' store. Whoever has it settles it and frees it, once.
  *
  * A result is stored once a worker has had the job: what is too large in it is cut, what can't be
  * taken at all (a refusal, see api/grading/result_refusal.h) fails the job at once, by the same way
@@ -21,11 +21,11 @@
 #include "common/base/json_mend.h"
 #include "common/domain/protocol.h"
 
-struct submission_request {
+struct result_submission_request {
     const char *job, *worker;
     bool is_success;
-    json_t *result;                        /* borrowed during submission_begin, as all of this */
-    json_t *logs;                          /* {"stdout"?, "stderr"?}, checked; NULL: none */
+    json_t *result; /* borrowed during result_submission_begin, as all of this */
+    json_t *logs;   /* {"stdout"?, "stderr"?}, checked; NULL: none */
     const struct json_mend_report *mended; /* what was done to them before; NULL: nothing */
     enum protocol protocol;                /* the worker's */
     /* Not BW_OK: what the grader sent can't be taken, as `refusal` says; the job fails by that.
@@ -41,12 +41,14 @@ struct submission_request {
 };
 
 /* BW_OK: `settled` is called, now or later. Otherwise it is not: BW_NOT_FOUND, BW_INTERNAL. */
-enum bw_code submission_begin(struct api *api, const struct submission_request *request,
-                              struct bw_error *error) BW_CHECKED;
+enum bw_code result_submission_begin(struct api *api,
+                                     const struct result_submission_request *request,
+                                     struct bw_error *error) BW_CHECKED;
 
-/* POST /api/v1/grading_job/{id} of the seed protocol, called by dispatch. */
-extern const struct json_field submission_fields[];
+/* POST /api/v1/grading_job/{id} of the classic protocol, called by dispatch. */
+extern const struct json_field result_submission_fields[];
 
-enum bw_code submission_handle(struct api *api, struct exchange *exchange, struct bw_error *error);
+enum bw_code result_submission_handle(struct api *api, struct exchange *exchange,
+                                      struct bw_error *error);
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * result_texts: what graders sent for the jobs of one run, as JSON text, read from the database in
  * the order of the jobs' slots, some at a time: RESULT_PAGE_BYTES at most, or one result that is
- * longer. Waits for the database: for the executor's threads. Not safe for two threads at a time.
+ * longer. Waits for the database: for the thread pool's threads. Not safe for two threads at a
+ * time.
  */
 #ifndef API_GRADING_RESULT_TEXTS_H
 #define API_GRADING_RESULT_TEXTS_H

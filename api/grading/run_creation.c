@@ -63,8 +63,8 @@ static void creation_free(struct creation *creation)
     free(creation);
 }
 
-/* Frees before it tells: the front may then free what is left of the request, in another thread,
- * and the definition is a part of that. */
+/* Frees before it tells: the HTTP server may then free what is left of the request, in another
+ * thread, and the definition is a part of that. */
 static void settle(struct creation *creation, enum bw_code code, const struct bw_error *error)
 {
     struct api *api = creation->api;
@@ -193,7 +193,7 @@ static void store(struct creation *creation)
     insert_run(creation);
 }
 
-/* On the executor. A run that is there under the plain id is the one that the key stands for. */
+/* On the thread pool. A run that is there under the plain id is the one that the key stands for. */
 static void look_for_plain(void *context)
 {
     struct creation *creation = context;
@@ -280,7 +280,7 @@ enum bw_code run_create(struct api *api, struct exchange *exchange, const char *
     if (code == BW_OK)
         code = choose_id(creation, caller, error);
     bool has_plain = code == BW_OK && creation->plain_id[0] != '\0';
-    if (has_plain && !executor_submit(api->executor, false, look_for_plain, creation))
+    if (has_plain && !thread_pool_submit(api->thread_pool, false, look_for_plain, creation))
         code = bw_fail(error, BW_UNAVAILABLE, "too many requests are waiting here: try again");
     if (code != BW_OK) {
         creation_free(creation);

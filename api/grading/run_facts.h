@@ -1,6 +1,6 @@
 /*
  * run_facts: collects from the stores what run_status needs, reading as little as is exact. Waits
- * for the database: for the executor's threads. No state; safe from any thread.
+ * for the database: for the thread pool's threads. No state; safe from any thread.
  *
  * What the run's summary knows as ended is not read again. Of the rest, in order: the first leases,
  * up to the first chunk in which there is none (first attempts are handed out in order, in batches

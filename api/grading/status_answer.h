@@ -1,6 +1,6 @@
 /*
  * status_answer: sends the classic protocol's answer to "how is this run?" (run_status.h) as parts
- * (answer_stream.h). Called by its handler, on the executor.
+ * (answer_stream.h). Called by its handler, on the thread pool.
  */
 #ifndef API_GRADING_STATUS_ANSWER_H
 #define API_GRADING_STATUS_ANSWER_H

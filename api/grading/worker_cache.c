@@ -79,7 +79,7 @@ static enum bw_code refuse_unknown(const char *id, struct bw_error *error)
 enum bw_code worker_cache_check(struct worker_cache *cache, const char *id, struct bw_error *error)
 {
     struct worker worker = {.protocol = cache->settings.protocol};
-    if (cache->settings.protocol == PROTOCOL_SEED && !is_hex_id(id, WORKER_ID_LENGTH))
+    if (cache->settings.protocol == PROTOCOL_CLASSIC && !is_hex_id(id, WORKER_ID_LENGTH))
         return refuse_unknown(id, error);
     if (worker_cache_has(cache, id))
         return BW_OK;

@@ -33,8 +33,8 @@ void worker_cache_free(struct worker_cache *cache); /* NULL is fine */
 bool worker_cache_has(struct worker_cache *cache, const char *id);
 
 /* The same, and if it is not, a read of the database. BW_OK; BW_BAD_REQUEST: no such worker, with a
- * sentence; BW_UNAVAILABLE. What can't be an id of the seed protocol (32 lower-case hex digits) is
- * refused there without a read. */
+ * sentence; BW_UNAVAILABLE. What can't be an id of the classic protocol (32 lower-case hex digits)
+ * is refused there without a read. */
 enum bw_code worker_cache_check(struct worker_cache *cache, const char *id, struct bw_error *error)
     BW_CHECKED;
 

@@ -2,7 +2,7 @@
  * acceptor: takes new connections from a listening socket, while the connection table has room for
  * them, and gives them to the server. When descriptors or memory run out it pauses until a
  * connection is gone, a tenth of a second at most, instead of trying again at once. One thread.
- * Callers: the front. Open and close are for one thread.
+ * Callers: the HTTP server. Open and close are for one thread.
  */
 #ifndef API_HTTP_ACCEPTOR_H
 #define API_HTTP_ACCEPTOR_H

@@ -69,7 +69,7 @@ static void show_refusal(const struct request *request, char shown[BW_ERROR_SIZE
         hide_ids(request->refusal, shown);
 }
 
-void access_note(struct metrics *metrics, const struct request *request, int status)
+void access_log_write(struct metrics *metrics, const struct request *request, int status)
 {
     const struct route *route = request->route;
     int64_t took_ms = clock_boot_ms() - request->received_ms;

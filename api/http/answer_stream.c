@@ -32,19 +32,19 @@ struct answer_stream {
 };
 
 struct answer_streams {
-    struct executor *const *executor;
+    struct thread_pool *const *thread_pool;
     pthread_mutex_t mutex; /* guards what follows, and the streams */
     struct answer_stream *streams;
     size_t count, held_bytes;
     bool is_ended;
 };
 
-struct answer_streams *answer_streams_new(struct executor *const *executor)
+struct answer_streams *answer_streams_new(struct thread_pool *const *thread_pool)
 {
     struct answer_streams *streams = calloc(1, sizeof *streams);
     if (streams == NULL)
         abort();
-    streams->executor = executor;
+    streams->thread_pool = thread_pool;
     pthread_mutex_init(&streams->mutex, NULL);
     return streams;
 }
@@ -105,7 +105,7 @@ static void make_room(struct answer_streams *streams, size_t held_bytes)
     }
 }
 
-/* ---- Filling, on the executor ---- */
+/* ---- Filling, on the thread pool ---- */
 
 static void stream_free(struct answer_stream *stream)
 {
@@ -152,7 +152,7 @@ static void stream_fill_next(void *context)
 static void stream_ask_for_next(struct answer_stream *stream)
 {
     stream->is_filling = true;
-    if (executor_submit(*stream->streams->executor, false, stream_fill_next, stream))
+    if (thread_pool_submit(*stream->streams->thread_pool, false, stream_fill_next, stream))
         return;
     stream->is_filling = false;
     stream_fail(stream);

@@ -2,7 +2,7 @@
  * answer_stream: an answer that is too long to be built whole: it is made part by part, while its
  * connection sends what is there.
  *
- * A source makes the parts, in order, on a thread of the executor, where it may wait for the
+ * A source makes the parts, in order, on a thread of the thread pool, where it may wait for the
  * database. At most two parts are in memory: the one that is being sent and the next one. The next
  * part is begun when the connection takes the one before, so that a client that reads slowly holds
  * memory for two parts, and no thread. If a part can't be made, the connection is closed before the
@@ -13,8 +13,9 @@
  * When there is no room, the one whose client has taken nothing for longest is ended, if that is
  * longer than ANSWER_STREAM_STALL_MS; else the new one is refused.
  *
- * Callers: handlers on the executor (start), the front (response, drop), shutdown (end all). Safe
- * from any thread. A stream belongs to its exchange until its response is made, then to that.
+ * Callers: handlers on the thread pool (start), the HTTP server (response, drop), shutdown (end
+ * all). Safe from any thread. A stream belongs to its exchange until its response is made, then to
+ * that.
  */
 #ifndef API_HTTP_ANSWER_STREAM_H
 #define API_HTTP_ANSWER_STREAM_H
@@ -29,7 +30,7 @@
 struct answer_stream;
 struct answer_streams;
 struct exchange;
-struct executor;
+struct thread_pool;
 
 enum {
     ANSWER_PART_BYTES = 128 * 1024, /* a part is this long, and what the source adds at once */
@@ -49,9 +50,9 @@ struct answer_source {
     size_t held_bytes; /* about what it holds in memory for this answer alone, if that is much */
 };
 
-/* `executor` as a pointer to where it will be: it is opened later, and closed after the last
+/* `thread_pool` as a pointer to where it will be: it is opened later, and closed after the last
  * answer. */
-struct answer_streams *answer_streams_new(struct executor *const *executor);
+struct answer_streams *answer_streams_new(struct thread_pool *const *thread_pool);
 void answer_streams_free(struct answer_streams *streams); /* NULL is fine */
 
 /* Ends those that are being sent, and all that are started from now on. */

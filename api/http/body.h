@@ -1,7 +1,7 @@
 /*
  * body: the body of a request or a message, as it comes in. Its memory, and that of what is parsed
  * of it, is counted by its hold: api/http/memory_budget.h.
- * Callers: the front and the websockets; a body belongs to one thread at a time.
+ * Callers: the HTTP server and the websockets; a body belongs to one thread at a time.
  */
 #ifndef API_HTTP_BODY_H
 #define API_HTTP_BODY_H

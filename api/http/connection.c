@@ -22,17 +22,17 @@
 
 /* ---- A connection ---- */
 
-struct connection *front_connection(struct MHD_Connection *connection)
+struct connection *http_server_connection(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(
         connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info != NULL ? info->socket_context : NULL;
 }
 
-static struct patient *patient_of(struct MHD_Connection *connection)
+static struct timed_request *timed_request_of(struct MHD_Connection *connection)
 {
-    const struct connection_parts *parts = connection_parts(front_connection(connection));
-    return parts != NULL ? parts->patient : NULL;
+    const struct connection_parts *parts = connection_parts(http_server_connection(connection));
+    return parts != NULL ? parts->timed_request : NULL;
 }
 
 /* ---- Answering ---- */
@@ -41,7 +41,7 @@ static struct patient *patient_of(struct MHD_Connection *connection)
  * thread that called it. */
 static _Thread_local struct exchange *answering;
 
-bool front_is_answering(void)
+bool http_server_is_answering(void)
 {
     return answering != NULL;
 }
@@ -77,8 +77,8 @@ static void write_hints(const struct answer *answer, struct _u_map *headers)
         u_map_put(headers, "Retry-After", seconds);
 }
 
-int front_write_answer(const struct _u_request *request, struct _u_response *response,
-                       void *context)
+int http_server_write_answer(const struct _u_request *request, struct _u_response *response,
+                             void *context)
 {
     struct answer *answer = &answering->answer;
     char id[REQUEST_ID_SIZE];
@@ -109,18 +109,18 @@ int front_write_answer(const struct _u_request *request, struct _u_response *res
     return U_CALLBACK_COMPLETE;
 }
 
-static void note_finished(struct front *front, const struct exchange *exchange)
+static void note_finished(struct server *server, const struct exchange *exchange)
 {
-    if (front->settings.finished != NULL)
-        front->settings.finished(&exchange->request, exchange->answer.status,
-                                 front->settings.context);
+    if (server->settings.finished != NULL)
+        server->settings.finished(&exchange->request, exchange->answer.status,
+                                  server->settings.context);
 }
 
 /* It is the server's again. */
-static void take_back(struct front *front, struct exchange *exchange)
+static void take_back(struct server *server, struct exchange *exchange)
 {
     if (exchange->is_given)
-        atomic_fetch_sub(&front->unanswered, 1);
+        atomic_fetch_sub(&server->unanswered, 1);
     exchange->is_given = false;
 }
 
@@ -130,12 +130,12 @@ static void end_stream(struct exchange *exchange, void *streams)
     event_streams_end(streams, exchange->stream_number);
 }
 
-static void watch_stream(struct front *front, struct exchange *exchange,
+static void watch_stream(struct server *server, struct exchange *exchange,
                          const struct event_stream *stream)
 {
     exchange->stream_number = event_stream_number(stream);
-    gone_watch_add(front->host.watch, exchange->request.number, exchange->fd, exchange, end_stream,
-                   front->host.api->streams);
+    disconnect_watch_add(server->host.watch, exchange->request.number, exchange->fd, exchange,
+                         end_stream, server->host.api->streams);
 }
 
 /* The headers that every answer has, on one that is written past ulfius. */
@@ -156,20 +156,20 @@ static void add_common_headers(const struct exchange *exchange, struct MHD_Respo
 static enum MHD_Result queue_once(struct exchange *exchange, unsigned status,
                                   struct MHD_Response *response)
 {
-    enum MHD_Result result = front_queue_response(exchange->connection, status, response);
+    enum MHD_Result result = http_server_queue_response(exchange->connection, status, response);
     MHD_destroy_response(response);
     return result;
 }
 
 /* A stream is written past ulfius, which has no way to let one wait. */
-static enum MHD_Result send_stream(struct front *front, struct exchange *exchange)
+static enum MHD_Result send_stream(struct server *server, struct exchange *exchange)
 {
     struct answer *answer = &exchange->answer;
     struct event_stream *stream = answer->stream;
     answer->stream = NULL;
-    take_back(front, exchange);
-    note_finished(front, exchange);
-    watch_stream(front, exchange, stream);
+    take_back(server, exchange);
+    note_finished(server, exchange);
+    watch_stream(server, exchange, stream);
     struct MHD_Response *response = event_stream_response(stream, exchange->connection);
     if (response == NULL)
         return MHD_NO;
@@ -178,20 +178,20 @@ static enum MHD_Result send_stream(struct front *front, struct exchange *exchang
 }
 
 /* Like a stream. */
-static enum MHD_Result send_long(struct front *front, struct exchange *exchange)
+static enum MHD_Result send_long(struct server *server, struct exchange *exchange)
 {
     struct answer *answer = &exchange->answer;
     struct answer_stream *parts = answer->parts;
     answer->parts = NULL;
-    take_back(front, exchange);
-    note_finished(front, exchange);
+    take_back(server, exchange);
+    note_finished(server, exchange);
     struct MHD_Response *response = answer_stream_response(parts, exchange->connection,
                                                            exchange->fd);
     if (response == NULL)
         return MHD_NO;
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->type);
     add_common_headers(exchange, response);
-    if (atomic_load(&front->is_stopping) || exchange_is_gone(exchange))
+    if (atomic_load(&server->is_stopping) || exchange_is_gone(exchange))
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     return queue_once(exchange, MHD_HTTP_OK, response);
 }
@@ -199,35 +199,35 @@ static enum MHD_Result send_long(struct front *front, struct exchange *exchange)
 /* Hands the request to ulfius, whose default endpoint is write_answer. It is told of the request
  * only now, so that it keeps nothing for those that wait; it wants two calls, one for the headers
  * and one for the end. */
-static enum MHD_Result send_answer(struct front *front, struct exchange *exchange)
+static enum MHD_Result send_answer(struct server *server, struct exchange *exchange)
 {
     struct MHD_Connection *connection = exchange->connection;
     const char *method = exchange->request.method;
     size_t no_upload = 0;
     if (exchange->answer.stream != NULL)
-        return send_stream(front, exchange);
+        return send_stream(server, exchange);
     if (exchange->answer.parts != NULL)
-        return send_long(front, exchange);
+        return send_long(server, exchange);
     /* The server does not see the end of a client that comes together with its request: it would
      * keep the connection as idle. */
-    if (atomic_load(&front->is_stopping) || exchange_is_gone(exchange))
+    if (atomic_load(&server->is_stopping) || exchange_is_gone(exchange))
         exchange->answer.closes = true;
     connection_release(exchange->peer);
-    take_back(front, exchange);
-    note_finished(front, exchange);
+    take_back(server, exchange);
+    note_finished(server, exchange);
     exchange->ulfius = ulfius_uri_logger(NULL, "/");
     answering = exchange;
-    enum MHD_Result result = front->ulfius_handler(front->ulfius_context, connection, "/", method,
-                                                   MHD_HTTP_VERSION_1_1, NULL, &no_upload,
-                                                   &exchange->ulfius);
+    enum MHD_Result result = server->ulfius_handler(server->ulfius_context, connection, "/", method,
+                                                    MHD_HTTP_VERSION_1_1, NULL, &no_upload,
+                                                    &exchange->ulfius);
     if (result == MHD_YES)
-        result = front->ulfius_handler(front->ulfius_context, connection, "/", method,
-                                       MHD_HTTP_VERSION_1_1, NULL, &no_upload, &exchange->ulfius);
+        result = server->ulfius_handler(server->ulfius_context, connection, "/", method,
+                                        MHD_HTTP_VERSION_1_1, NULL, &no_upload, &exchange->ulfius);
     answering = NULL;
     return result;
 }
 
-void front_send_raw(int fd, const char *text, int length)
+void http_server_send_raw(int fd, const char *text, int length)
 {
     (void)!send(fd, text, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -249,13 +249,13 @@ static void write_raw_headers(const struct exchange *exchange, char *text, size_
 
 /* In the middle of a body the server takes no answer: it is written past it, and the connection
  * closed. */
-static enum MHD_Result refuse_midway(struct front *front, struct exchange *exchange,
+static enum MHD_Result refuse_midway(struct server *server, struct exchange *exchange,
                                      enum bw_code code, const struct bw_error *error)
 {
     dispatch_note_refusal(exchange, code);
     exchange_refuse(exchange, code, error);
-    note_finished(front, exchange);
-    farewell_take(front->farewell, exchange->fd, exchange->body.expected);
+    note_finished(server, exchange);
+    lingering_close_take(server->lingering_close, exchange->fd, exchange->body.expected);
     const struct answer *answer = &exchange->answer;
     const char *body = answer->body != NULL ? answer->body : "";
     bool is_head = strcmp(exchange->request.method, MHD_HTTP_METHOD_HEAD) == 0;
@@ -265,7 +265,7 @@ static enum MHD_Result refuse_midway(struct front *front, struct exchange *excha
                           MHD_get_reason_phrase_for((unsigned)answer->status), strlen(body), more,
                           is_head ? "" : body);
     if (length > 0 && (size_t)length < sizeof text)
-        front_send_raw(exchange->fd, text, length);
+        http_server_send_raw(exchange->fd, text, length);
     return MHD_NO;
 }
 
@@ -280,45 +280,45 @@ static bool has_left(const struct exchange *exchange)
     return exchange_is_gone(exchange) && ioctl(exchange->fd, FIONREAD, &unread) == 0 && unread == 0;
 }
 
-/* Of a result that is too large the front is kept, if it may be read at all. */
-static enum bw_code take_front(struct front *front, struct exchange *exchange, const char *data,
-                               size_t length, struct bw_error *error)
+/* Of a result that is too large the beginning is kept, if it may be read at all. */
+static enum bw_code take_prefix(struct server *server, struct exchange *exchange, const char *data,
+                                size_t length, struct bw_error *error)
 {
     struct body *body = &exchange->body;
-    size_t limit = front->settings.max_body_bytes;
-    size_t room = body->length < RESULT_FRONT_BYTES ? RESULT_FRONT_BYTES - body->length : 0;
+    size_t limit = server->settings.max_body_bytes;
+    size_t room = body->length < RESULT_PREFIX_BYTES ? RESULT_PREFIX_BYTES - body->length : 0;
     enum bw_code code = BW_OK;
     if (room > 0)
-        code = body_append(body, data, length < room ? length : room, RESULT_FRONT_BYTES, error);
+        code = body_append(body, data, length < room ? length : room, RESULT_PREFIX_BYTES, error);
     else
-        body->length = RESULT_FRONT_BYTES;
+        body->length = RESULT_PREFIX_BYTES;
     exchange->is_oversized = true;
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
     if (code == BW_OK &&
-        !result_refusal_reads(front->host.api, exchange, exchange->received, limit))
+        !result_refusal_reads(server->host.api, exchange, exchange->received, limit))
         code = bw_fail(error, BW_TOO_LARGE, "the body is larger than %zu bytes", limit);
     return code;
 }
 
-static enum MHD_Result take_body(struct front *front, struct exchange *exchange, const char *data,
+static enum MHD_Result take_body(struct server *server, struct exchange *exchange, const char *data,
                                  size_t *length)
 {
     struct bw_error error = {""};
     struct body *body = &exchange->body;
-    size_t limit = route_body_limit(exchange->request.route, front->settings.max_body_bytes);
+    size_t limit = route_body_limit(exchange->request.route, server->settings.max_body_bytes);
     enum bw_code code = BW_OK;
     exchange->received += *length;
     if (!exchange->is_oversized)
         code = body_append(body, data, *length, limit, &error);
     if (exchange->is_oversized || code == BW_TOO_LARGE)
-        code = take_front(front, exchange, data, *length, &error);
+        code = take_prefix(server, exchange, data, *length, &error);
     if (code != BW_OK)
-        return refuse_midway(front, exchange, code, &error);
+        return refuse_midway(server, exchange, code, &error);
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
     dispatch_identify(exchange);
-    patient_receive(patient_of(exchange->connection), *length);
+    timed_request_receive(timed_request_of(exchange->connection), *length);
     *length = 0;
     dispatch_progress(exchange);
     bool is_complete = body->expected > 0 && exchange->received == body->expected;
@@ -332,7 +332,7 @@ static void hand_over(void *context, struct MHD_Connection *connection, void *co
                       const char *extra, size_t extra_length, MHD_socket fd,
                       struct MHD_UpgradeResponseHandle *handle)
 {
-    struct front *front = context;
+    struct server *server = context;
     struct exchange *exchange = con_cls;
     const struct socket_offer offer = {.handle = handle,
                                        .fd = fd,
@@ -343,21 +343,21 @@ static void hand_over(void *context, struct MHD_Connection *connection, void *co
     (void)connection;
     exchange->is_begun = false; /* it is answered */
     exchange->is_upgraded = true;
-    atomic_fetch_add(&front->upgraded, 1);
-    atomic_fetch_sub(&front->in_flight, 1);
-    sockets_take(front->settings.sockets, &offer);
+    atomic_fetch_add(&server->upgraded, 1);
+    atomic_fetch_sub(&server->in_flight, 1);
+    sockets_take(server->settings.sockets, &offer);
 }
 
 /* The answer to a handshake. NULL: memory is short. */
-static struct MHD_Response *new_upgrade(struct front *front, const char *accept)
+static struct MHD_Response *new_upgrade(struct server *server, const char *accept)
 {
     struct grader_limit limits[GRADER_LIMITS];
-    struct MHD_Response *response = MHD_create_response_for_upgrade(hand_over, front);
+    struct MHD_Response *response = MHD_create_response_for_upgrade(hand_over, server);
     if (response == NULL)
         return NULL;
     MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, "websocket");
     MHD_add_response_header(response, "Sec-WebSocket-Accept", accept);
-    grader_limits_list(front->host.api->options, limits);
+    grader_limits_list(server->host.api->options, limits);
     for (int i = 0; i < GRADER_LIMITS; i++)
         MHD_add_response_header(response, limits[i].header, limits[i].bytes);
     return response;
@@ -365,24 +365,24 @@ static struct MHD_Response *new_upgrade(struct front *front, const char *accept)
 
 /* Who may not come in is told so when the websocket is open: its clients understand nothing else.
  */
-static enum bw_code open_socket(struct front *front, struct exchange *exchange, const char *version,
-                                struct bw_error *error)
+static enum bw_code open_socket(struct server *server, struct exchange *exchange,
+                                const char *version, struct bw_error *error)
 {
     char accept[SOCKET_ACCEPT_SIZE];
     enum bw_code code = socket_handshake(exchange, version, accept, error);
     if (code != BW_OK)
         return code;
-    code = course_socket_judge(front->host.api, exchange, &exchange->socket_refusal, error);
+    code = course_socket_judge(server->host.api, exchange, &exchange->socket_refusal, error);
     if (code != BW_OK)
         return code;
     if (exchange->socket_refusal == NULL)
         exchange_prove(exchange, CONNECTION_WORKER);
-    struct MHD_Response *response = new_upgrade(front, accept);
+    struct MHD_Response *response = new_upgrade(server, accept);
     if (response == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     add_common_headers(exchange, response);
     exchange->answer.status = MHD_HTTP_SWITCHING_PROTOCOLS;
-    note_finished(front, exchange);
+    note_finished(server, exchange);
     enum MHD_Result result = queue_once(exchange, MHD_HTTP_SWITCHING_PROTOCOLS, response);
     return result == MHD_YES ? BW_OK : bw_fail(error, BW_INTERNAL, "the upgrade is not possible");
 }
@@ -399,12 +399,12 @@ static void read_address(const struct MHD_Connection *connection, char text[EXCH
 }
 
 /* Finds the route of either protocol, and with it the form of refusals. */
-static enum bw_code find_route(struct front *front, struct exchange *exchange, const char *path,
+static enum bw_code find_route(struct server *server, struct exchange *exchange, const char *path,
                                struct bw_error *error)
 {
     struct request *request = &exchange->request;
     char allowed[ROUTE_ALLOWED_SIZE], shown[128];
-    enum bw_code code = course_route_choose(&front->settings, exchange, path, allowed);
+    enum bw_code code = course_route_choose(&server->settings, exchange, path, allowed);
     if (code == BW_OK)
         return BW_OK;
     if (code == BW_NOT_FOUND)
@@ -444,18 +444,18 @@ static enum connection_kind proof_by_headers(const struct exchange *exchange)
 }
 
 /* Whose memory the body takes, and whether it may come. Who may yet be known by the body's first
- * part is not refused before, and of a result that is too large the front may be read. */
-static enum bw_code admit_body(struct front *front, struct exchange *exchange,
+ * part is not refused before, and of a result that is too large the beginning may be read. */
+static enum bw_code admit_body(struct server *server, struct exchange *exchange,
                                const struct framing *framing, struct bw_error *error)
 {
     const struct request *request = &exchange->request;
     struct body *body = &exchange->body;
-    size_t limit = route_body_limit(request->route, front->settings.max_body_bytes);
-    memory_hold_begin(&body->hold, front->settings.memory, dispatch_memory_pool(exchange),
+    size_t limit = route_body_limit(request->route, server->settings.max_body_bytes);
+    memory_hold_begin(&body->hold, server->settings.memory, dispatch_memory_pool(exchange),
                       request->address);
     dispatch_identify(exchange);
     exchange->is_oversized = framing->length > limit &&
-                             result_refusal_reads(front->host.api, exchange, framing->length,
+                             result_refusal_reads(server->host.api, exchange, framing->length,
                                                   limit);
     if (exchange->is_oversized)
         return BW_OK;
@@ -466,40 +466,40 @@ static enum bw_code admit_body(struct front *front, struct exchange *exchange,
 }
 
 /* All that can be known before the body. */
-static enum bw_code admit(struct front *front, struct exchange *exchange, const char *path,
+static enum bw_code admit(struct server *server, struct exchange *exchange, const char *path,
                           const struct framing *framing, struct bw_error *error)
 {
-    enum bw_code code = admission_path(exchange->uri, path, error);
+    enum bw_code code = request_validation_path(exchange->uri, path, error);
     if (code == BW_OK)
-        code = find_route(front, exchange, path, error);
+        code = find_route(server, exchange, path, error);
     if (code == BW_OK)
-        code = dispatch_admit(front->host.api, exchange, error);
+        code = dispatch_admit(server->host.api, exchange, error);
     if (code == BW_OK)
-        code = admit_body(front, exchange, framing, error);
+        code = admit_body(server, exchange, framing, error);
     if (code == BW_OK)
         exchange_prove(exchange, proof_by_headers(exchange));
-    if (code == BW_OK && atomic_load(&front->is_closing))
+    if (code == BW_OK && atomic_load(&server->is_closing))
         code = bw_fail(error, BW_UNAVAILABLE, "this server is stopping");
     return code;
 }
 
 /* The server has no memory left for an answer: it is written past it, and the connection closed. */
-static enum MHD_Result refuse_large_head(struct front *front, struct exchange *exchange)
+static enum MHD_Result refuse_large_head(struct server *server, struct exchange *exchange)
 {
     exchange->answer.status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
-    note_finished(front, exchange);
-    farewell_take(front->farewell, exchange->fd, 0);
-    front_refuse_raw(exchange->fd, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
-                     "this request can't be read: its path, query and headers are too long");
+    note_finished(server, exchange);
+    lingering_close_take(server->lingering_close, exchange->fd, 0);
+    http_server_refuse_raw(exchange->fd, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
+                           "this request can't be read: its path, query and headers are too long");
     return MHD_NO;
 }
 
 /* From now on it counts as in flight. */
-static void note_sender(struct front *front, struct exchange *exchange, const char *method)
+static void note_sender(struct server *server, struct exchange *exchange, const char *method)
 {
     const char *given_id = exchange_header(exchange, REQUEST_ID_HEADER);
     exchange->is_begun = true;
-    atomic_fetch_add(&front->in_flight, 1);
+    atomic_fetch_add(&server->in_flight, 1);
     exchange->request.method = method;
     if (request_id_is_sound(given_id))
         exchange->request.given_id = given_id;
@@ -511,33 +511,33 @@ static void note_sender(struct front *front, struct exchange *exchange, const ch
 /* A refusal without a body behind it waits for the second call: an answer to the first one ends the
  * connection. With one, or when it is in doubt where the request ends, that is just what is wanted.
  */
-static enum MHD_Result begin(struct front *front, struct exchange *exchange, const char *path,
+static enum MHD_Result begin(struct server *server, struct exchange *exchange, const char *path,
                              const char *method, const char *version)
 {
     struct bw_error error = {""};
     struct framing framing = {.length = 0};
-    note_sender(front, exchange, method);
-    if (!admission_leaves_room(exchange->connection, FRONT_CONNECTION_BYTES))
-        return refuse_large_head(front, exchange);
+    note_sender(server, exchange, method);
+    if (!request_validation_leaves_room(exchange->connection, HTTP_SERVER_CONNECTION_BYTES))
+        return refuse_large_head(server, exchange);
     const struct request_line line = {.method = method,
                                       .uri = exchange->sent_uri,
                                       .uri_length = strlen(exchange->uri),
                                       .version = version};
-    enum bw_code code = admission_lines(exchange->connection, &line, &error);
+    enum bw_code code = request_validation_lines(exchange->connection, &line, &error);
     if (code == BW_OK)
-        code = admission_framing(exchange->connection, version, &framing, &error);
+        code = request_validation_framing(exchange->connection, version, &framing, &error);
     bool is_sound = code == BW_OK;
     exchange->body.expected = framing.length;
     if (is_sound)
-        code = admit(front, exchange, path, &framing, &error);
+        code = admit(server, exchange, path, &framing, &error);
     if (code != BW_OK)
-        patient_finish(patient_of(exchange->connection));
+        timed_request_finish(timed_request_of(exchange->connection));
     if (code == BW_OK && exchange->request.route->auth == AUTH_COURSE_SOCKET) {
         code = framing_has_body(&framing)
                    ? bw_fail(&error, BW_BAD_REQUEST, "a websocket's handshake has no body")
-                   : open_socket(front, exchange, version, &error);
+                   : open_socket(server, exchange, version, &error);
         if (code == BW_OK)
-            patient_finish(patient_of(exchange->connection));
+            timed_request_finish(timed_request_of(exchange->connection));
     }
     if (code == BW_OK)
         return MHD_YES;
@@ -546,21 +546,21 @@ static enum MHD_Result begin(struct front *front, struct exchange *exchange, con
     exchange_refuse(exchange, code, &error);
     if (!exchange->answer.closes)
         return MHD_YES;
-    farewell_take(front->farewell, exchange->fd, framing.length);
-    return send_answer(front, exchange);
+    lingering_close_take(server->lingering_close, exchange->fd, framing.length);
+    return send_answer(server, exchange);
 }
 
 /* ---- The last call: the request is complete ---- */
 
 /* Gives the request away. It may be answered at any moment from here on, but not freed before its
  * connection sleeps. */
-static enum MHD_Result handle(struct front *front, struct exchange *exchange)
+static enum MHD_Result handle(struct server *server, struct exchange *exchange)
 {
     enum exchange_state handled = EXCHANGE_HANDLED;
-    patient_finish(patient_of(exchange->connection));
+    timed_request_finish(timed_request_of(exchange->connection));
     connection_hold(exchange->peer);
     exchange->is_given = true;
-    atomic_fetch_add(&front->unanswered, 1);
+    atomic_fetch_add(&server->unanswered, 1);
     atomic_store(&exchange->state, EXCHANGE_HANDLED);
     dispatch_request(exchange);
     if (atomic_load(&exchange->state) != EXCHANGE_ANSWERED) {
@@ -571,27 +571,28 @@ static enum MHD_Result handle(struct front *front, struct exchange *exchange)
         MHD_resume_connection(connection);
         return MHD_YES;
     }
-    return send_answer(front, exchange);
+    return send_answer(server, exchange);
 }
 
-enum MHD_Result front_access(void *context, struct MHD_Connection *connection, const char *url,
-                             const char *method, const char *version, const char *upload_data,
-                             size_t *upload_data_size, void **con_cls)
+enum MHD_Result http_server_access(void *context, struct MHD_Connection *connection,
+                                   const char *url, const char *method, const char *version,
+                                   const char *upload_data, size_t *upload_data_size,
+                                   void **con_cls)
 {
-    struct front *front = context;
+    struct server *server = context;
     struct exchange *exchange = *con_cls;
     (void)connection;
     if (exchange == NULL)
         return MHD_NO; /* memory was short */
     if (!exchange->is_begun)
-        return begin(front, exchange, url, method, version);
+        return begin(server, exchange, url, method, version);
     if (*upload_data_size > 0)
-        return take_body(front, exchange, upload_data, upload_data_size);
+        return take_body(server, exchange, upload_data, upload_data_size);
     switch (atomic_load(&exchange->state)) {
     case EXCHANGE_READING:
-        return handle(front, exchange);
+        return handle(server, exchange);
     case EXCHANGE_ANSWERED:
-        return send_answer(front, exchange);
+        return send_answer(server, exchange);
     default:
         return MHD_YES; /* asleep: not called */
     }
@@ -610,14 +611,14 @@ static void empty_query(const char *uri)
         query[1] = '\0';
 }
 
-void *front_begin_request(void *context, const char *uri, struct MHD_Connection *connection)
+void *http_server_begin_request(void *context, const char *uri, struct MHD_Connection *connection)
 {
-    struct front *front = context;
-    struct connection *peer = front_connection(connection);
+    struct server *server = context;
+    struct connection *peer = http_server_connection(connection);
     struct connection_parts *parts = connection_parts(peer);
     connection_begin(peer);
-    patient_begin(patient_of(connection));
-    struct exchange *exchange = exchange_new(&front->host, connection, uri);
+    timed_request_begin(timed_request_of(connection));
+    struct exchange *exchange = exchange_new(&server->host, connection, uri);
     if (exchange != NULL) {
         exchange->peer = peer;
         exchange->sent_uri = uri;
@@ -628,36 +629,36 @@ void *front_begin_request(void *context, const char *uri, struct MHD_Connection 
     return exchange;
 }
 
-size_t front_unescape(void *context, struct MHD_Connection *connection, char *text)
+size_t http_server_unescape(void *context, struct MHD_Connection *connection, char *text)
 {
-    const struct connection_parts *parts = connection_parts(front_connection(connection));
+    const struct connection_parts *parts = connection_parts(http_server_connection(connection));
     (void)context;
     if (parts != NULL && parts->exchange != NULL && text == parts->exchange->sent_uri)
         parts->exchange->is_line_read = true;
     return MHD_http_unescape(text);
 }
 
-void front_end_request(void *context, struct MHD_Connection *connection, void **con_cls,
-                       enum MHD_RequestTerminationCode code)
+void http_server_end_request(void *context, struct MHD_Connection *connection, void **con_cls,
+                             enum MHD_RequestTerminationCode code)
 {
-    struct front *front = context;
+    struct server *server = context;
     struct exchange *exchange = *con_cls;
     if (exchange == NULL)
         return;
     *con_cls = NULL;
     if (exchange->peer != NULL)
         connection_parts(exchange->peer)->exchange = NULL;
-    patient_rest(patient_of(connection));
+    timed_request_rest(timed_request_of(connection));
     connection_rest(exchange->peer);
-    take_back(front,
+    take_back(server,
               exchange); /* answered, but the client had gone: then it is not asked to send */
     if (exchange->ulfius != NULL)
         mhd_request_completed(NULL, connection, &exchange->ulfius, code);
     struct body body = exchange->body; /* given back when what was parsed of it is freed */
     if (exchange->stream_number != 0)
-        gone_watch_remove(front->host.watch, exchange->request.number);
+        disconnect_watch_remove(server->host.watch, exchange->request.number);
     if (exchange->is_upgraded)
-        atomic_fetch_sub(&front->upgraded, 1);
+        atomic_fetch_sub(&server->upgraded, 1);
     if (exchange->answer.stream != NULL)
         event_stream_drop(exchange->answer.stream);
     answer_stream_drop(exchange->answer.parts);
@@ -665,5 +666,5 @@ void front_end_request(void *context, struct MHD_Connection *connection, void **
     exchange_free(exchange);
     body_clear(&body);
     if (is_begun)
-        atomic_fetch_sub(&front->in_flight, 1);
+        atomic_fetch_sub(&server->in_flight, 1);
 }

@@ -1,6 +1,6 @@
 /*
- * connection_table: the open connections of a front, and which of them is closed to make room when
- * a new one comes.
+ * connection_table: the open connections of an HTTP server, and which of them is closed to make
+ * room when a new one comes.
  *
  * A connection is of one of three kinds, by its last request: that of a worker (a known worker id,
  * the cluster token, the scheduler), that of a client (a token that is right), or unproven. Only
@@ -10,7 +10,7 @@
  * Unproven ones have a limit of their own, and each address has one for its unproven ones, so that
  * room is left for those who are known, and a newcomer always gets the time to become known.
  *
- * Callers: the acceptor (add, cancel, wait), the front (the rest). Safe from any thread. The
+ * Callers: the acceptor (add, cancel, wait), the HTTP server (the rest). Safe from any thread. The
  * functions of a connection are for the thread that serves it, connection_prove for whoever handles
  * its request; all of them do nothing with NULL. They lock the table, those of workers'
  * connections do not.
@@ -26,8 +26,8 @@
 struct connection_table;
 struct connection;
 struct exchange;
-struct front;
-struct patient;
+struct server;
+struct timed_request;
 
 enum connection_kind {
     CONNECTION_UNPROVEN,
@@ -95,11 +95,11 @@ void connection_rest(struct connection *connection);    /* it is over: another m
 /* The request at hand is of somebody of this kind. */
 void connection_prove(struct connection *connection, enum connection_kind kind);
 
-/* What the front keeps for it. */
+/* What the HTTP server keeps for it. */
 struct connection_parts {
-    struct front *front;
-    struct patient *patient;   /* NULL: memory was short */
-    struct exchange *exchange; /* its request; NULL: none */
+    struct server *server;
+    struct timed_request *timed_request; /* NULL: memory was short */
+    struct exchange *exchange;           /* its request; NULL: none */
 };
 struct connection_parts *connection_parts(struct connection *connection);
 

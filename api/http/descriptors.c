@@ -7,7 +7,7 @@
 #include "api/http/server.h"
 
 enum {
-    DESCRIPTORS_FRONT = 2 * FRONT_THREADS + 8 + CONNECTION_CLOSING_MAX / 2,
+    DESCRIPTORS_SERVER = 2 * HTTP_SERVER_THREADS + 8 + CONNECTION_CLOSING_MAX / 2,
     /* a port: two of each thread, its helpers', connections that are just being closed */
     DESCRIPTORS_DATABASE = 96, /* its pools, and what watches a replica set */
     DESCRIPTORS_OTHER = 16,    /* the log, the websockets' loop, a file that is read */
@@ -25,7 +25,7 @@ size_t descriptors_lingering(size_t connections)
 /* All that is needed besides the public port's connections and their lingering ones. */
 static size_t descriptors_reserved(void)
 {
-    return (size_t)2 * DESCRIPTORS_FRONT + DESCRIPTORS_DATABASE + DESCRIPTORS_OTHER +
+    return (size_t)2 * DESCRIPTORS_SERVER + DESCRIPTORS_DATABASE + DESCRIPTORS_OTHER +
            DESCRIPTORS_INTERNAL + descriptors_lingering(DESCRIPTORS_INTERNAL);
 }
 

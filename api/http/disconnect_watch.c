@@ -21,7 +21,7 @@ struct watched {
     UT_hash_handle hh;
 };
 
-struct gone_watch {
+struct disconnect_watch {
     pthread_t thread;
     int epoll;
     int stop;              /* an eventfd */
@@ -32,7 +32,7 @@ struct gone_watch {
 };
 
 /* Takes the exchange out; the caller frees it. Locked. */
-static struct watched *take(struct gone_watch *watch, uint64_t number)
+static struct watched *take(struct disconnect_watch *watch, uint64_t number)
 {
     struct watched *watched;
     HASH_FIND(hh, watch->exchanges, &number, sizeof number, watched);
@@ -43,7 +43,7 @@ static struct watched *take(struct gone_watch *watch, uint64_t number)
 
 /* An event may be late: its exchange answered, its connection busy with another one. Then its
  * number is not found. */
-static void call(struct gone_watch *watch, uint64_t number)
+static void call(struct disconnect_watch *watch, uint64_t number)
 {
     pthread_mutex_lock(&watch->mutex);
     struct watched *watched = take(watch, number);
@@ -62,7 +62,7 @@ static void call(struct gone_watch *watch, uint64_t number)
 
 static void *run(void *context)
 {
-    struct gone_watch *watch = context;
+    struct disconnect_watch *watch = context;
     struct epoll_event events[EVENTS_AT_ONCE];
     for (;;) {
         int count = epoll_wait(watch->epoll, events, EVENTS_AT_ONCE, -1);
@@ -74,7 +74,7 @@ static void *run(void *context)
     }
 }
 
-static bool start(struct gone_watch *watch)
+static bool start(struct disconnect_watch *watch)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = NUMBER_OF_STOP};
     watch->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -87,7 +87,7 @@ static bool start(struct gone_watch *watch)
     return reason == 0;
 }
 
-static void release(struct gone_watch *watch)
+static void release(struct disconnect_watch *watch)
 {
     if (watch->epoll >= 0)
         close(watch->epoll);
@@ -98,9 +98,9 @@ static void release(struct gone_watch *watch)
     free(watch);
 }
 
-enum bw_code gone_watch_open(struct gone_watch **watch, struct bw_error *error)
+enum bw_code disconnect_watch_open(struct disconnect_watch **watch, struct bw_error *error)
 {
-    struct gone_watch *self = calloc(1, sizeof *self);
+    struct disconnect_watch *self = calloc(1, sizeof *self);
     if (self == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     pthread_mutex_init(&self->mutex, NULL);
@@ -116,7 +116,7 @@ enum bw_code gone_watch_open(struct gone_watch **watch, struct bw_error *error)
     return BW_OK;
 }
 
-void gone_watch_close(struct gone_watch *watch)
+void disconnect_watch_close(struct disconnect_watch *watch)
 {
     if (watch == NULL)
         return;
@@ -125,8 +125,9 @@ void gone_watch_close(struct gone_watch *watch)
     release(watch);
 }
 
-void gone_watch_add(struct gone_watch *watch, uint64_t number, int fd, struct exchange *exchange,
-                    void (*gone)(struct exchange *exchange, void *context), void *context)
+void disconnect_watch_add(struct disconnect_watch *watch, uint64_t number, int fd,
+                          struct exchange *exchange,
+                          void (*gone)(struct exchange *exchange, void *context), void *context)
 {
     struct watched *watched = calloc(1, sizeof *watched);
     if (watched == NULL)
@@ -142,7 +143,7 @@ void gone_watch_add(struct gone_watch *watch, uint64_t number, int fd, struct ex
         epoll_ctl(watch->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-void gone_watch_remove(struct gone_watch *watch, uint64_t number)
+void disconnect_watch_remove(struct disconnect_watch *watch, uint64_t number)
 {
     pthread_mutex_lock(&watch->mutex);
     while (watch->calling == number && !pthread_equal(pthread_self(), watch->thread))

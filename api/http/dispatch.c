@@ -196,10 +196,10 @@ static void prove_by_arguments(struct exchange *exchange)
 
 static const struct bw_error busy = {"too many requests are waiting here: try again"};
 
-static void run_on_executor(struct exchange *exchange, void (*function)(void *))
+static void run_on_thread_pool(struct exchange *exchange, void (*function)(void *))
 {
     bool is_urgent = (exchange->request.route->flags & ROUTE_URGENT) != 0;
-    if (!executor_submit(exchange->host->api->executor, is_urgent, function, exchange))
+    if (!thread_pool_submit(exchange->host->api->thread_pool, is_urgent, function, exchange))
         refuse(exchange, BW_UNAVAILABLE, &busy);
 }
 
@@ -284,7 +284,7 @@ static void advance_course(struct exchange *exchange, bool may_wait)
     if (may_wait || (code != BW_PENDING && !is_blocking))
         function(exchange);
     else
-        run_on_executor(exchange, function);
+        run_on_thread_pool(exchange, function);
 }
 
 /* Can only the database say whether the worker is known? */
@@ -324,10 +324,10 @@ static void advance(struct exchange *exchange, bool may_wait)
     if (may_wait || (!is_unknown && (route->flags & ROUTE_BLOCKING) == 0))
         function(exchange);
     else
-        run_on_executor(exchange, function);
+        run_on_thread_pool(exchange, function);
 }
 
-static void advance_on_executor(void *context)
+static void advance_on_thread_pool(void *context)
 {
     advance(context, true);
 }
@@ -345,11 +345,11 @@ void dispatch_progress(struct exchange *exchange)
     exchange->told_ms = now_ms;
     if (route_is_course(exchange->request.route))
         signals_heard(api->signals, exchange->request.parts[0], HEARD_RESULT);
-    else if (hand_out_table_holder(api->hand_outs, exchange->request.path_id, worker))
+    else if (delivery_table_holder(api->hand_outs, exchange->request.path_id, worker))
         signals_heard(api->signals, worker, HEARD_RESULT);
 }
 
-/* A result of which only the front was kept: api/grading/result_refusal.h. */
+/* A result of which only the beginning was kept: api/grading/result_refusal.h. */
 static void refuse_large_result(struct exchange *exchange)
 {
     struct bw_error error;
@@ -363,8 +363,9 @@ static void refuse_large_result(struct exchange *exchange)
 static void advance_heavy(struct exchange *exchange)
 {
     if (exchange->is_known || exchange->request.route->auth == AUTH_INTERNAL)
-        run_on_executor(exchange, advance_on_executor);
-    else if (!executor_submit_heavy(exchange->host->api->executor, advance_on_executor, exchange))
+        run_on_thread_pool(exchange, advance_on_thread_pool);
+    else if (!thread_pool_submit_heavy(exchange->host->api->thread_pool, advance_on_thread_pool,
+                                       exchange))
         refuse(exchange, BW_UNAVAILABLE, &busy);
 }
 

@@ -1,7 +1,7 @@
 /*
- * dispatch: what happens to every request between the front and its handler: credentials,
- * arguments, the thread it runs on, and the refusal when something is wrong. Callers: the front, on
- * the server's threads, which never wait here.
+ * dispatch: what happens to every request between the HTTP server and its handler: credentials,
+ * arguments, the thread it runs on, and the refusal when something is wrong. Callers: the HTTP
+ * server, on the server's threads, which never wait here.
  */
 #ifndef API_HTTP_DISPATCH_H
 #define API_HTTP_DISPATCH_H

@@ -115,8 +115,8 @@ void exchange_watch(struct exchange *exchange,
                     void (*gone)(struct exchange *exchange, void *context), void *context)
 {
     exchange->is_watched = true;
-    gone_watch_add(exchange->host->watch, exchange->request.number, exchange->fd, exchange, gone,
-                   context);
+    disconnect_watch_add(exchange->host->watch, exchange->request.number, exchange->fd, exchange,
+                         gone, context);
 }
 
 /* The answer is written: the connection may go on. Once the state is ANSWERED, only a connection
@@ -128,7 +128,7 @@ static void finish(struct exchange *exchange)
     struct MHD_Connection *connection = exchange->connection;
     atomic_fetch_add(&host->answering, 1);
     if (exchange->is_watched)
-        gone_watch_remove(host->watch, exchange->request.number);
+        disconnect_watch_remove(host->watch, exchange->request.number);
     if (atomic_exchange(&exchange->state, EXCHANGE_ANSWERED) == EXCHANGE_SUSPENDED)
         MHD_resume_connection(connection);
     atomic_fetch_sub(&host->answering, 1);
@@ -249,7 +249,7 @@ static char *refusal_body(const struct exchange *exchange, enum bw_code code, co
     return json_write(body, JSON_COMPACT);
 }
 
-/* A poll without a job: nothing at all in the seed protocol, a refusal in the other. */
+/* A poll without a job: nothing at all in the classic protocol, a refusal in the other. */
 static bool is_empty_answer(const struct exchange *exchange, enum bw_code code)
 {
     return code == BW_NO_CONTENT || (code == BW_NO_JOB && exchange->request.form != FORM_COURSE);

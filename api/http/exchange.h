@@ -1,10 +1,10 @@
 /*
  * exchange: one request and its answer, from its first header to its last byte.
  *
- * The front makes it, gathers the body, and gives it to dispatch on one of the server's threads.
- * Whoever handles it answers it exactly once, at once or later, from any thread: until then the
- * connection is suspended and costs no thread. After exchange_answer the exchange belongs to the
- * front again and must not be touched.
+ * The HTTP server makes it, gathers the body, and gives it to dispatch on one of the server's
+ * threads. Whoever handles it answers it exactly once, at once or later, from any thread: until
+ * then the connection is suspended and costs no thread. After exchange_answer the exchange belongs
+ * to the HTTP server again and must not be touched.
  */
 #ifndef API_HTTP_EXCHANGE_H
 #define API_HTTP_EXCHANGE_H
@@ -27,7 +27,7 @@ struct event_stream;
 enum { ARGUMENT_MAX = 16, PATH_PARTS = 2, EXCHANGE_ADDRESS_SIZE = 64 };
 
 /* How refusals are written: by the protocol of the path. Nobody knows whose an unknown path is. */
-enum answer_form { FORM_SEED, FORM_COURSE, FORM_BOTH };
+enum answer_form { FORM_CLASSIC, FORM_COURSE, FORM_BOTH };
 
 /* What a request said. Valid until it is answered. */
 struct request {
@@ -70,8 +70,8 @@ void exchange_local_address(const struct exchange *exchange, char address[EXCHAN
  * only before the answer, and only on an exchange that is suspended or being handled. */
 bool exchange_is_gone(const struct exchange *exchange);
 
-/* Asks that `gone` be called, once, from a thread of the front, when the client goes while the
- * exchange waits. It must not answer the exchange itself under a lock that it also holds in
+/* Asks that `gone` be called, once, from a thread of the HTTP server, when the client goes while
+ * the exchange waits. It must not answer the exchange itself under a lock that it also holds in
  * exchange_answer; answering from it is allowed. */
 void exchange_watch(struct exchange *exchange,
                     void (*gone)(struct exchange *exchange, void *context), void *context);
@@ -102,8 +102,8 @@ void exchange_answer_long(struct exchange *exchange, struct answer_stream *strea
 void exchange_retry_after(struct exchange *exchange, int seconds);
 
 /* Answers a refusal in the form of the route's protocol; with Retry-After for BW_UNAVAILABLE and
- * BW_TOO_MANY, WWW-Authenticate for BW_UNAUTHORIZED. BW_NO_JOB: in the seed protocol an empty body.
- * `error` may be NULL: the code's own text. */
+ * BW_TOO_MANY, WWW-Authenticate for BW_UNAUTHORIZED. BW_NO_JOB: in the classic protocol an empty
+ * body. `error` may be NULL: the code's own text. */
 void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error);
 
 /* The same, and in the classic protocol with one more text in the body. */

@@ -1,11 +1,11 @@
 /*
- * exchange_internal: the inside of an exchange, for the front, exchange.c and dispatch alone.
+ * exchange_internal: the inside of an exchange, for the HTTP server, exchange.c and dispatch alone.
  *
- * An exchange is made and freed by the front, on the server's threads. It is read (READING), given
- * to dispatch (HANDLED), and, if that did not answer it at once, its connection sleeps (SUSPENDED)
- * until an answer wakes it (ANSWERED). `state` orders all of it: whoever answers writes the answer
- * first and the state last; only from SUSPENDED does the answer have to wake the connection, and
- * from there on the exchange may be freed at any moment.
+ * An exchange is made and freed by the HTTP server, on the server's threads. It is read (READING),
+ * given to dispatch (HANDLED), and, if that did not answer it at once, its connection sleeps
+ * (SUSPENDED) until an answer wakes it (ANSWERED). `state` orders all of it: whoever answers writes
+ * the answer first and the state last; only from SUSPENDED does the answer have to wake the
+ * connection, and from there on the exchange may be freed at any moment.
  */
 #ifndef API_HTTP_EXCHANGE_INTERNAL_H
 #define API_HTTP_EXCHANGE_INTERNAL_H
@@ -21,10 +21,10 @@
 
 enum exchange_state { EXCHANGE_READING, EXCHANGE_HANDLED, EXCHANGE_SUSPENDED, EXCHANGE_ANSWERED };
 
-/* What the exchanges of one front share. */
+/* What the exchanges of one HTTP server share. */
 struct exchange_host {
     struct api *api;
-    struct gone_watch *watch;
+    struct disconnect_watch *watch;
     const char *cors_origin; /* for answers of the course protocol; NULL: none */
     atomic_size_t answering; /* threads inside exchange_answer */
 };
@@ -51,7 +51,7 @@ struct exchange {
     int fd;            /* the connection's */
     char *path;        /* own: what request.parts point into; NULL: none */
     struct body body;  /* request.body is a view of it */
-    bool is_oversized; /* a result over the limit of a body: only its front is kept */
+    bool is_oversized; /* a result over the limit of a body: only its beginning is kept */
     uint64_t received; /* bytes of the body so far, kept or not */
     int64_t told_ms;   /* clock_boot_ms when the scheduler was last told that it arrives */
     _Atomic enum exchange_state state;

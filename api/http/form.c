@@ -197,8 +197,8 @@ static bool find_delimiter(const char *content_type, char delimiter[DELIMITER_SI
     return true;
 }
 
-/* Takes what stands before `mark` off the front of *rest, and the mark too. False: there is no such
- * mark. */
+/* Takes what stands before `mark` off the beginning of *rest, and the mark too. False: there is no
+ * such mark. */
 static bool split(struct piece *rest, const char *mark, size_t mark_length, struct piece *before)
 {
     const char *found = rest->length > 0 ? memmem(rest->at, rest->length, mark, mark_length) : NULL;

@@ -17,9 +17,9 @@
 #include "common/base/clock.h"
 
 enum {
-    FAREWELL_MS = 3000,
-    FAREWELL_BYTES = 1024 * 1024, /* read away of each; what comes after these is not read */
-    FAREWELL_BYTES_ANNOUNCED = 16 * 1024 * 1024, /* the same of a client that has said how many */
+    LINGER_MS = 3000,
+    LINGER_BYTES = 1024 * 1024, /* read away of each; what comes after these is not read */
+    LINGER_BYTES_ANNOUNCED = 16 * 1024 * 1024, /* the same of a client that has said how many */
     EVENTS_AT_ONCE = 64,
     READ_SIZE = 64 * 1024,
     READS_AT_ONCE = 16 /* then the others' turn */
@@ -32,7 +32,7 @@ struct kept {
     struct kept *prev, *next;
 };
 
-struct farewell {
+struct lingering_close {
     pthread_t thread;
     int epoll;
     int wake;              /* an eventfd: a first one was taken, or stop */
@@ -46,124 +46,126 @@ struct farewell {
 
 /* Only the thread ends one, so that it never meets one that is freed. It is taken out of the epoll
  * set by hand: closing does that only for the last of all duplicates. */
-static void end(struct farewell *farewell, struct kept *kept)
+static void end(struct lingering_close *lingering_close, struct kept *kept)
 {
-    epoll_ctl(farewell->epoll, EPOLL_CTL_DEL, kept->fd, NULL);
-    pthread_mutex_lock(&farewell->mutex);
-    DL_DELETE(farewell->kept, kept);
-    farewell->count--;
-    pthread_mutex_unlock(&farewell->mutex);
+    epoll_ctl(lingering_close->epoll, EPOLL_CTL_DEL, kept->fd, NULL);
+    pthread_mutex_lock(&lingering_close->mutex);
+    DL_DELETE(lingering_close->kept, kept);
+    lingering_close->count--;
+    pthread_mutex_unlock(&lingering_close->mutex);
     close(kept->fd);
     free(kept);
 }
 
 /* No more is read; the client still gets its answer, since no reset is sent before the deadline. */
-static void stop_reading(struct farewell *farewell, struct kept *kept)
+static void stop_reading(struct lingering_close *lingering_close, struct kept *kept)
 {
     struct epoll_event event = {.events = 0, .data.ptr = kept}; /* an error or both ends closed */
-    epoll_ctl(farewell->epoll, EPOLL_CTL_MOD, kept->fd, &event);
+    epoll_ctl(lingering_close->epoll, EPOLL_CTL_MOD, kept->fd, &event);
 }
 
-static void read_away(struct farewell *farewell, struct kept *kept)
+static void read_away(struct lingering_close *lingering_close, struct kept *kept)
 {
     for (int i = 0; i < READS_AT_ONCE && kept->left > 0; i++) {
         size_t most = kept->left < READ_SIZE ? kept->left : READ_SIZE;
-        ssize_t length = recv(kept->fd, farewell->sink, most, MSG_DONTWAIT);
+        ssize_t length = recv(kept->fd, lingering_close->sink, most, MSG_DONTWAIT);
         if (length < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (length <= 0) {
-            end(farewell, kept);
+            end(lingering_close, kept);
             return;
         }
         kept->left -= (size_t)length;
     }
     if (kept->left == 0)
-        stop_reading(farewell, kept);
+        stop_reading(lingering_close, kept);
 }
 
 /* With nothing left to read only a closed or broken connection is told of. */
-static void handle_event(struct farewell *farewell, struct kept *kept)
+static void handle_event(struct lingering_close *lingering_close, struct kept *kept)
 {
     if (kept->left > 0)
-        read_away(farewell, kept);
+        read_away(lingering_close, kept);
     else
-        end(farewell, kept);
+        end(lingering_close, kept);
 }
 
 /* Ends those whose time is over. Returns how long to wait for the next one; negative: there is
  * none. */
-static int end_due(struct farewell *farewell)
+static int end_due(struct lingering_close *lingering_close)
 {
     for (;;) {
-        pthread_mutex_lock(&farewell->mutex);
-        struct kept *first = farewell->kept;
-        bool is_stopping = farewell->is_stopping;
-        pthread_mutex_unlock(&farewell->mutex);
+        pthread_mutex_lock(&lingering_close->mutex);
+        struct kept *first = lingering_close->kept;
+        bool is_stopping = lingering_close->is_stopping;
+        pthread_mutex_unlock(&lingering_close->mutex);
         if (first == NULL)
             return -1;
         int64_t left_ms = first->deadline_ms - clock_boot_ms();
         if (left_ms > 0 && !is_stopping)
             return (int)left_ms;
-        end(farewell, first);
+        end(lingering_close, first);
     }
 }
 
-static bool is_stopping(struct farewell *farewell)
+static bool is_stopping(struct lingering_close *lingering_close)
 {
     eventfd_t ignored;
-    eventfd_read(farewell->wake, &ignored);
-    pthread_mutex_lock(&farewell->mutex);
-    bool stops = farewell->is_stopping;
-    pthread_mutex_unlock(&farewell->mutex);
+    eventfd_read(lingering_close->wake, &ignored);
+    pthread_mutex_lock(&lingering_close->mutex);
+    bool stops = lingering_close->is_stopping;
+    pthread_mutex_unlock(&lingering_close->mutex);
     return stops;
 }
 
 static void *run(void *context)
 {
-    struct farewell *farewell = context;
+    struct lingering_close *lingering_close = context;
     struct epoll_event events[EVENTS_AT_ONCE];
     bool stops = false;
     while (!stops) {
-        int count = epoll_wait(farewell->epoll, events, EVENTS_AT_ONCE, end_due(farewell));
+        int count = epoll_wait(lingering_close->epoll, events, EVENTS_AT_ONCE,
+                               end_due(lingering_close));
         for (int i = 0; i < count; i++) {
             if (events[i].data.ptr == NULL)
-                stops = is_stopping(farewell);
+                stops = is_stopping(lingering_close);
             else
-                handle_event(farewell, events[i].data.ptr);
+                handle_event(lingering_close, events[i].data.ptr);
         }
     }
-    end_due(farewell);
+    end_due(lingering_close);
     return NULL;
 }
 
-static bool start(struct farewell *farewell)
+static bool start(struct lingering_close *lingering_close)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-    farewell->epoll = epoll_create1(EPOLL_CLOEXEC);
-    farewell->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    farewell->sink = malloc(READ_SIZE);
-    if (farewell->epoll < 0 || farewell->wake < 0 || farewell->sink == NULL ||
-        epoll_ctl(farewell->epoll, EPOLL_CTL_ADD, farewell->wake, &event) != 0)
+    lingering_close->epoll = epoll_create1(EPOLL_CLOEXEC);
+    lingering_close->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    lingering_close->sink = malloc(READ_SIZE);
+    if (lingering_close->epoll < 0 || lingering_close->wake < 0 || lingering_close->sink == NULL ||
+        epoll_ctl(lingering_close->epoll, EPOLL_CTL_ADD, lingering_close->wake, &event) != 0)
         return false;
-    int reason = pthread_create(&farewell->thread, NULL, run, farewell);
+    int reason = pthread_create(&lingering_close->thread, NULL, run, lingering_close);
     errno = reason;
     return reason == 0;
 }
 
-static void release(struct farewell *farewell)
+static void release(struct lingering_close *lingering_close)
 {
-    if (farewell->epoll >= 0)
-        close(farewell->epoll);
-    if (farewell->wake >= 0)
-        close(farewell->wake);
-    pthread_mutex_destroy(&farewell->mutex);
-    free(farewell->sink);
-    free(farewell);
+    if (lingering_close->epoll >= 0)
+        close(lingering_close->epoll);
+    if (lingering_close->wake >= 0)
+        close(lingering_close->wake);
+    pthread_mutex_destroy(&lingering_close->mutex);
+    free(lingering_close->sink);
+    free(lingering_close);
 }
 
-enum bw_code farewell_open(size_t most, struct farewell **farewell, struct bw_error *error)
+enum bw_code lingering_close_open(size_t most, struct lingering_close **lingering_close,
+                                  struct bw_error *error)
 {
-    struct farewell *self = calloc(1, sizeof *self);
+    struct lingering_close *self = calloc(1, sizeof *self);
     if (self == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     pthread_mutex_init(&self->mutex, NULL);
@@ -175,52 +177,52 @@ enum bw_code farewell_open(size_t most, struct farewell **farewell, struct bw_er
         release(self);
         return code;
     }
-    *farewell = self;
+    *lingering_close = self;
     return BW_OK;
 }
 
-void farewell_close(struct farewell *farewell)
+void lingering_close_close(struct lingering_close *lingering_close)
 {
-    if (farewell == NULL)
+    if (lingering_close == NULL)
         return;
-    pthread_mutex_lock(&farewell->mutex);
-    farewell->is_stopping = true;
-    pthread_mutex_unlock(&farewell->mutex);
-    eventfd_write(farewell->wake, 1);
-    pthread_join(farewell->thread, NULL);
-    release(farewell);
+    pthread_mutex_lock(&lingering_close->mutex);
+    lingering_close->is_stopping = true;
+    pthread_mutex_unlock(&lingering_close->mutex);
+    eventfd_write(lingering_close->wake, 1);
+    pthread_join(lingering_close->thread, NULL);
+    release(lingering_close);
 }
 
 /* Under the mutex as a whole: the thread can't end one that is not in the list yet. */
-static void keep(struct farewell *farewell, int fd, uint64_t announced)
+static void keep(struct lingering_close *lingering_close, int fd, uint64_t announced)
 {
-    struct kept *kept = farewell->count < farewell->most && !farewell->is_stopping
+    struct kept *kept = lingering_close->count < lingering_close->most &&
+                                !lingering_close->is_stopping
                             ? calloc(1, sizeof *kept)
                             : NULL;
     if (kept == NULL)
         return;
     kept->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    kept->deadline_ms = clock_boot_ms() + FAREWELL_MS;
-    kept->left = announced > FAREWELL_BYTES && announced <= FAREWELL_BYTES_ANNOUNCED
-                     ? (size_t)announced
-                     : FAREWELL_BYTES;
+    kept->deadline_ms = clock_boot_ms() + LINGER_MS;
+    kept->left = announced > LINGER_BYTES && announced <= LINGER_BYTES_ANNOUNCED ? (size_t)announced
+                                                                                 : LINGER_BYTES;
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = kept};
-    if (kept->fd < 0 || epoll_ctl(farewell->epoll, EPOLL_CTL_ADD, kept->fd, &event) != 0) {
+    if (kept->fd < 0 || epoll_ctl(lingering_close->epoll, EPOLL_CTL_ADD, kept->fd, &event) != 0) {
         if (kept->fd >= 0)
             close(kept->fd);
         free(kept);
         return;
     }
-    DL_APPEND(farewell->kept, kept);
-    farewell->count++;
+    DL_APPEND(lingering_close->kept, kept);
+    lingering_close->count++;
 }
 
-void farewell_take(struct farewell *farewell, int fd, uint64_t announced)
+void lingering_close_take(struct lingering_close *lingering_close, int fd, uint64_t announced)
 {
-    pthread_mutex_lock(&farewell->mutex);
-    keep(farewell, fd, announced);
-    bool is_first = farewell->count == 1;
-    pthread_mutex_unlock(&farewell->mutex);
+    pthread_mutex_lock(&lingering_close->mutex);
+    keep(lingering_close, fd, announced);
+    bool is_first = lingering_close->count == 1;
+    pthread_mutex_unlock(&lingering_close->mutex);
     if (is_first)
-        eventfd_write(farewell->wake, 1);
+        eventfd_write(lingering_close->wake, 1);
 }

@@ -2,7 +2,8 @@
  * request_id: by what a request is found again in the logs: the client's X-Request-Id if that is
  * sound, else one made here, PROCESS-NUMBER: the first digits of the process's id, as it is logged
  * at the start, and a number of its own. It goes into the answer, the log line, and the body of a
- * refusal. Callers: the front, exchange, access. Safe from any thread, but for request_id_open.
+ * refusal. Callers: the HTTP server, exchange, access. Safe from any thread, but for
+ * request_id_open.
  */
 #ifndef API_HTTP_REQUEST_ID_H
 #define API_HTTP_REQUEST_ID_H

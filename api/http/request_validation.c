@@ -94,7 +94,7 @@ enum {
     ANSWER_BYTES = 640 /* the head of an answer of ours */
 };
 
-bool admission_leaves_room(struct MHD_Connection *connection, size_t memory)
+bool request_validation_leaves_room(struct MHD_Connection *connection, size_t memory)
 {
     const union MHD_ConnectionInfo *size = MHD_get_connection_info(
         connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
@@ -139,8 +139,8 @@ static bool is_whole_line(const struct request_line *line)
            strspn(method_end + 1, " ") >= (size_t)(line->uri - method_end - 1);
 }
 
-enum bw_code admission_lines(struct MHD_Connection *connection, const struct request_line *line,
-                             struct bw_error *error)
+enum bw_code request_validation_lines(struct MHD_Connection *connection,
+                                      const struct request_line *line, struct bw_error *error)
 {
     const union MHD_ConnectionInfo *size = MHD_get_connection_info(
         connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
@@ -156,8 +156,8 @@ enum bw_code admission_lines(struct MHD_Connection *connection, const struct req
 
 /* ---- What they say ---- */
 
-enum bw_code admission_framing(struct MHD_Connection *connection, const char *version,
-                               struct framing *framing, struct bw_error *error)
+enum bw_code request_validation_framing(struct MHD_Connection *connection, const char *version,
+                                        struct framing *framing, struct bw_error *error)
 {
     struct headers headers = {.has_strange_name = false};
     MHD_get_connection_values(connection, MHD_HEADER_KIND, note_header, &headers);
@@ -178,7 +178,7 @@ static bool is_utf8(const char *text)
     return value != NULL;
 }
 
-enum bw_code admission_path(const char *uri, const char *path, struct bw_error *error)
+enum bw_code request_validation_path(const char *uri, const char *path, struct bw_error *error)
 {
     static const char *const doubtful[] = {"%00", "%2f", "%5c"};
     size_t length = strcspn(uri, "?");

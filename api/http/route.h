@@ -38,7 +38,7 @@ enum body_kind {
 };
 
 enum route_flags {
-    ROUTE_BLOCKING = 1, /* the handler may wait for the database: it runs on the executor */
+    ROUTE_BLOCKING = 1, /* the handler may wait for the database: it runs on the thread pool */
     ROUTE_URGENT = 2,   /* heartbeats and results: keep room for them */
     ROUTE_QUIET = 4,    /* access log at debug level */
     ROUTE_LIFE = 8,     /* a result: while its body arrives, its sender lives */

@@ -1,11 +1,11 @@
 /*
- * front: one listening port, from the sockets to dispatch and back. It admits requests by their
+ * server: one listening port, from the sockets to dispatch and back. It admits requests by their
  * headers, gathers their bodies, gives each to dispatch as an exchange, puts the connections of
  * those that wait to sleep, and writes the answers.
  *
  * It stands on ulfius, whose instance listens and writes the answers; what ulfius can't do, answer
  * later and refuse early, is done in front of it: its call of MHD_start_daemon ends in this module
- * (see front.c), so that our handler hears of a request first.
+ * (see server.c), so that our handler hears of a request first.
  *
  * Threads: one that accepts connections, a pool that serves them by epoll and never waits, one that
  * notices clients that have gone, one that sees refused clients off, and one that ends those that
@@ -20,9 +20,9 @@
 #include "api/http/connection_table.h"
 #include "api/http/route.h"
 
-struct front;
+struct server;
 
-struct front_settings {
+struct http_server_settings {
     struct api *api;                   /* handed to the handlers; borrowed */
     const struct route *routes;        /* borrowed */
     const struct route *course_routes; /* those of the course protocol; NULL: none */
@@ -30,54 +30,55 @@ struct front_settings {
     const char *cors_origin;           /* who may read answers of these in a browser; "*": all */
     const char *address;               /* numeric, IPv4 or IPv6 */
     uint16_t port;                     /* 0: any that is free */
-    int threads;                       /* 0: FRONT_THREADS */
+    int threads;                       /* 0: HTTP_SERVER_THREADS */
     size_t max_body_bytes;             /* more is refused with 413; some routes take less */
     struct memory_budget *memory;      /* for bodies; borrowed; NULL: one of its own */
-    unsigned max_connections;          /* 0: FRONT_CONNECTIONS; see api/http/connection_table.h */
+    unsigned max_connections; /* 0: HTTP_SERVER_CONNECTIONS; see api/http/connection_table.h */
     unsigned max_connections_per_address; /* unproven ones; 0: a share of these */
-    int64_t request_timeout_ms;           /* 0: FRONT_REQUEST_MS; see patience.h */
+    int64_t request_timeout_ms;           /* 0: HTTP_SERVER_REQUEST_MS; see request_timeout.h */
     const char *name;                     /* in logs; NULL: "front" */
     /* Called once for each answered request, just before its answer is sent, from a thread of the
-     * front; may be NULL. */
+     * HTTP server; may be NULL. */
     void (*finished)(const struct request *request, int status, void *context);
     void *context;
 };
 
 enum {
-    FRONT_THREADS = 16,
-    FRONT_CONNECTIONS = 32768,
-    FRONT_REQUEST_MS = 30000,
-    FRONT_CONNECTION_BYTES = 8 * 1024, /* of memory, for all that wait too: headers must fit */
-    FRONT_IDLE_S =
+    HTTP_SERVER_THREADS = 16,
+    HTTP_SERVER_CONNECTIONS = 32768,
+    HTTP_SERVER_REQUEST_MS = 30000,
+    HTTP_SERVER_CONNECTION_BYTES = 8 *
+                                   1024, /* of memory, for all that wait too: headers must fit */
+    HTTP_SERVER_IDLE_S =
         60 /* then a connection on which nothing moves is closed, unless its request waits here */
 };
 
 /* Listens. BW_BAD_REQUEST: the port can't be opened, in a sentence that begins with its number;
  * BW_INTERNAL: the address is none, or the server can't be started; the sentence says
  * why. */
-enum bw_code front_open(const struct front_settings *settings, struct front **front,
-                        struct bw_error *error) BW_CHECKED;
+enum bw_code http_server_open(const struct http_server_settings *settings, struct server **server,
+                              struct bw_error *error) BW_CHECKED;
 
 /* Where it listens. */
-uint16_t front_port(const struct front *front);
+uint16_t http_server_port(const struct server *server);
 
 /* Of its connections: api/http/connection_table.h. */
-void front_count_connections(struct front *front, struct connection_counts *counts);
+void http_server_count_connections(struct server *server, struct connection_counts *counts);
 
 /* No new connections from now on. Those that are open are served, and closed after their next
  * answer. */
-void front_stop_accepting(struct front *front);
+void http_server_stop_accepting(struct server *server);
 
 /* Requests whose headers are in and whose answer is not out. */
-size_t front_in_flight(const struct front *front);
+size_t http_server_in_flight(const struct server *server);
 
 /* Connections that are websockets. */
-size_t front_upgraded(const struct front *front);
+size_t http_server_upgraded(const struct server *server);
 
 /* Ends everything. Every exchange must have been answered, and every websocket be closed: it waits
- * some seconds for that. False, with an error in the log: they are not, and the front is left as it
- * is, since the server's threads go on. Then nothing that they use may be freed, and the process
- * can only exit. NULL is fine. */
-bool front_close(struct front *front);
+ * some seconds for that. False, with an error in the log: they are not, and the HTTP server is left
+ * as it is, since the server's threads go on. Then nothing that they use may be freed, and the
+ * process can only exit. NULL is fine. */
+bool http_server_close(struct server *server);
 
 #endif

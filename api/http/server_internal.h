@@ -1,6 +1,6 @@
 /*
- * front_internal: the inside of a front, for front.c (which starts and stops it, and stands in
- * front of ulfius) and front_request.c (a request, from its headers to its answer).
+ * http_server_internal: the inside of an HTTP server, for server.c (which starts and stops it, and
+ * stands in front of ulfius) and connection.c (a request, from its headers to its answer).
  */
 #ifndef API_HTTP_SERVER_INTERNAL_H
 #define API_HTTP_SERVER_INTERNAL_H
@@ -17,11 +17,11 @@
 #include "api/http/server.h"
 #include "api/http/request_timeout.h"
 
-struct front {
-    struct front_settings settings;
+struct server {
+    struct http_server_settings settings;
     struct exchange_host host;
-    struct farewell *farewell;
-    struct patience *patience;
+    struct lingering_close *lingering_close;
+    struct timeout *timeout;
     struct _u_instance ulfius;
     bool has_instance, is_started;
     struct MHD_Daemon *daemon; /* ulfius's */
@@ -46,41 +46,42 @@ enum { HEAD_SIZE = 256 };
 #define RAW_ANSWER \
     "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n%s"
 
-/* ---- front_request.c: what the server calls, on its threads ---- */
+/* ---- connection.c: what the server calls, on its threads ---- */
 
 /* A request's headers, parts of its body, its end. */
-enum MHD_Result front_access(void *context, struct MHD_Connection *connection, const char *url,
-                             const char *method, const char *version, const char *upload_data,
-                             size_t *upload_data_size, void **con_cls);
+enum MHD_Result http_server_access(void *context, struct MHD_Connection *connection,
+                                   const char *url, const char *method, const char *version,
+                                   const char *upload_data, size_t *upload_data_size,
+                                   void **con_cls);
 
 /* Its first line is read; it is over, whatever became of it. */
-void *front_begin_request(void *context, const char *uri, struct MHD_Connection *connection);
-void front_end_request(void *context, struct MHD_Connection *connection, void **con_cls,
-                       enum MHD_RequestTerminationCode code);
+void *http_server_begin_request(void *context, const char *uri, struct MHD_Connection *connection);
+void http_server_end_request(void *context, struct MHD_Connection *connection, void **con_cls,
+                             enum MHD_RequestTerminationCode code);
 
 /* The server decodes the path, or a part of the query. */
-size_t front_unescape(void *context, struct MHD_Connection *connection, char *text);
+size_t http_server_unescape(void *context, struct MHD_Connection *connection, char *text);
 
 /* What was entered for a connection; NULL: memory was short. */
-struct connection *front_connection(struct MHD_Connection *connection);
+struct connection *http_server_connection(struct MHD_Connection *connection);
 
 /* Ulfius's default endpoint: the answer at hand. */
-int front_write_answer(const struct _u_request *request, struct _u_response *response,
-                       void *context);
+int http_server_write_answer(const struct _u_request *request, struct _u_response *response,
+                             void *context);
 
 /* If the socket's buffer is full, the client reads nothing anyway. */
-void front_send_raw(int fd, const char *text, int length);
+void http_server_send_raw(int fd, const char *text, int length);
 
 /* Is this thread writing an answer of ours? */
-bool front_is_answering(void);
+bool http_server_is_answering(void);
 
-/* ---- front.c ---- */
+/* ---- server.c ---- */
 
 /* Sends a refusal past the library, and shuts the sending side of the socket. */
-void front_refuse_raw(int fd, unsigned int status, const char *sentence);
+void http_server_refuse_raw(int fd, unsigned int status, const char *sentence);
 
 /* The library's own MHD_queue_response, past our hook of that name. */
-enum MHD_Result front_queue_response(struct MHD_Connection *connection, unsigned int status,
-                                     struct MHD_Response *response);
+enum MHD_Result http_server_queue_response(struct MHD_Connection *connection, unsigned int status,
+                                           struct MHD_Response *response);
 
 #endif

@@ -28,7 +28,7 @@ struct heap {
     size_t count, room;
 };
 
-struct executor {
+struct thread_pool {
     pthread_mutex_t mutex; /* guards all but the threads */
     pthread_cond_t work;   /* something can be run, or a thread is needed that waits for `later` */
     pthread_cond_t sooner; /* the thread that waits for `later` must look again */
@@ -107,105 +107,105 @@ static struct task *heap_take(struct heap *heap)
 }
 
 /* What is due can be run. */
-static void wake_later(struct executor *executor)
+static void wake_later(struct thread_pool *thread_pool)
 {
     int64_t now_ms = clock_boot_ms();
-    while (executor->later.count > 0 &&
-           (executor->is_closing || executor->later.tasks[0]->due_ms <= now_ms)) {
-        struct task *task = heap_take(&executor->later);
-        queue_add(task->is_urgent ? &executor->urgent : &executor->idle, task);
-        pthread_cond_signal(&executor->work);
+    while (thread_pool->later.count > 0 &&
+           (thread_pool->is_closing || thread_pool->later.tasks[0]->due_ms <= now_ms)) {
+        struct task *task = heap_take(&thread_pool->later);
+        queue_add(task->is_urgent ? &thread_pool->urgent : &thread_pool->idle, task);
+        pthread_cond_signal(&thread_pool->work);
     }
 }
 
 /* The next task that may run now, or NULL, and the queue that it is of. */
-static struct task *next_task(struct executor *executor, struct queue **queue)
+static struct task *next_task(struct thread_pool *thread_pool, struct queue **queue)
 {
-    wake_later(executor);
-    *queue = &executor->urgent;
-    if (executor->urgent.first != NULL)
+    wake_later(thread_pool);
+    *queue = &thread_pool->urgent;
+    if (thread_pool->urgent.first != NULL)
         return queue_take(*queue);
-    bool may_be_calm = executor->calm_running < executor->calm_running_max;
-    bool may_be_heavy = may_be_calm && executor->heavy_running < EXECUTOR_HEAVY;
-    *queue = &executor->idle;
-    if (may_be_heavy && executor->heavy.first != NULL)
-        *queue = &executor->heavy;
-    else if (may_be_calm && executor->calm.first != NULL)
-        *queue = &executor->calm;
+    bool may_be_calm = thread_pool->calm_running < thread_pool->calm_running_max;
+    bool may_be_heavy = may_be_calm && thread_pool->heavy_running < THREAD_POOL_HEAVY;
+    *queue = &thread_pool->idle;
+    if (may_be_heavy && thread_pool->heavy.first != NULL)
+        *queue = &thread_pool->heavy;
+    else if (may_be_calm && thread_pool->calm.first != NULL)
+        *queue = &thread_pool->calm;
     return (*queue)->first != NULL ? queue_take(*queue) : NULL;
 }
 
 /* A task that runs may yet submit another one. */
-static bool is_over(const struct executor *executor)
+static bool is_over(const struct thread_pool *thread_pool)
 {
-    return executor->is_closing && executor->running == 0 && executor->urgent.count == 0 &&
-           executor->calm.count == 0 && executor->heavy.count == 0 && executor->idle.count == 0 &&
-           executor->later.count == 0;
+    return thread_pool->is_closing && thread_pool->running == 0 && thread_pool->urgent.count == 0 &&
+           thread_pool->calm.count == 0 && thread_pool->heavy.count == 0 &&
+           thread_pool->idle.count == 0 && thread_pool->later.count == 0;
 }
 
-static void count_running(struct executor *executor, const struct queue *queue, int more)
+static void count_running(struct thread_pool *thread_pool, const struct queue *queue, int more)
 {
-    executor->running += more;
-    bool is_calm = queue == &executor->calm || queue == &executor->heavy;
-    executor->calm_running += is_calm ? more : 0;
-    executor->heavy_running += queue == &executor->heavy ? more : 0;
+    thread_pool->running += more;
+    bool is_calm = queue == &thread_pool->calm || queue == &thread_pool->heavy;
+    thread_pool->calm_running += is_calm ? more : 0;
+    thread_pool->heavy_running += queue == &thread_pool->heavy ? more : 0;
 }
 
-static void run_task(struct executor *executor, struct task *task, const struct queue *queue)
+static void run_task(struct thread_pool *thread_pool, struct task *task, const struct queue *queue)
 {
-    count_running(executor, queue, 1);
-    pthread_mutex_unlock(&executor->mutex);
+    count_running(thread_pool, queue, 1);
+    pthread_mutex_unlock(&thread_pool->mutex);
     task->function(task->argument);
     free(task);
-    pthread_mutex_lock(&executor->mutex);
-    count_running(executor, queue, -1);
-    if (is_over(executor))
-        pthread_cond_broadcast(&executor->work);
+    pthread_mutex_lock(&thread_pool->mutex);
+    count_running(thread_pool, queue, -1);
+    if (is_over(thread_pool))
+        pthread_cond_broadcast(&thread_pool->work);
 }
 
 /* One idle thread waits for what is due next, so that no more than one wakes for it. It passes that
  * on when it goes on to something else. */
-static void wait_for_work(struct executor *executor)
+static void wait_for_work(struct thread_pool *thread_pool)
 {
-    if (executor->later.count == 0 || executor->is_later_watched) {
-        pthread_cond_wait(&executor->work, &executor->mutex);
+    if (thread_pool->later.count == 0 || thread_pool->is_later_watched) {
+        pthread_cond_wait(&thread_pool->work, &thread_pool->mutex);
         return;
     }
-    int64_t wait_ms = executor->later.tasks[0]->due_ms - clock_boot_ms();
+    int64_t wait_ms = thread_pool->later.tasks[0]->due_ms - clock_boot_ms();
     struct timespec until = clock_deadline(wait_ms > 0 ? wait_ms : 0);
-    executor->is_later_watched = true;
-    pthread_cond_timedwait(&executor->sooner, &executor->mutex, &until);
-    executor->is_later_watched = false;
-    pthread_cond_signal(&executor->work);
+    thread_pool->is_later_watched = true;
+    pthread_cond_timedwait(&thread_pool->sooner, &thread_pool->mutex, &until);
+    thread_pool->is_later_watched = false;
+    pthread_cond_signal(&thread_pool->work);
 }
 
 /* With the mutex held: a thread is needed for what has just been queued. */
-static void call_thread(struct executor *executor)
+static void call_thread(struct thread_pool *thread_pool)
 {
-    pthread_cond_signal(&executor->work);
-    if (executor->is_later_watched)
-        pthread_cond_signal(&executor->sooner); /* it may be the only one that is idle */
+    pthread_cond_signal(&thread_pool->work);
+    if (thread_pool->is_later_watched)
+        pthread_cond_signal(&thread_pool->sooner); /* it may be the only one that is idle */
 }
 
 static void *run(void *context)
 {
-    struct executor *executor = context;
-    pthread_mutex_lock(&executor->mutex);
-    while (!is_over(executor)) {
+    struct thread_pool *thread_pool = context;
+    pthread_mutex_lock(&thread_pool->mutex);
+    while (!is_over(thread_pool)) {
         struct queue *queue;
-        struct task *task = next_task(executor, &queue);
+        struct task *task = next_task(thread_pool, &queue);
         if (task != NULL)
-            run_task(executor, task, queue);
+            run_task(thread_pool, task, queue);
         else
-            wait_for_work(executor);
+            wait_for_work(thread_pool);
     }
-    pthread_mutex_unlock(&executor->mutex);
+    pthread_mutex_unlock(&thread_pool->mutex);
     return NULL;
 }
 
-enum bw_code executor_open(int threads, struct executor **executor, struct bw_error *error)
+enum bw_code thread_pool_open(int threads, struct thread_pool **thread_pool, struct bw_error *error)
 {
-    struct executor *self = calloc(1, sizeof *self + (size_t)threads * sizeof *self->threads);
+    struct thread_pool *self = calloc(1, sizeof *self + (size_t)threads * sizeof *self->threads);
     if (self == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     pthread_mutex_init(&self->mutex, NULL);
@@ -219,30 +219,30 @@ enum bw_code executor_open(int threads, struct executor **executor, struct bw_er
     for (; self->threads_count < threads; self->threads_count++) {
         int reason = pthread_create(&self->threads[self->threads_count], NULL, run, self);
         if (reason != 0) {
-            executor_close(self);
+            thread_pool_close(self);
             return bw_fail(error, BW_INTERNAL, "can't start a thread: %s", strerror(reason));
         }
     }
-    *executor = self;
+    *thread_pool = self;
     return BW_OK;
 }
 
-void executor_close(struct executor *executor)
+void thread_pool_close(struct thread_pool *thread_pool)
 {
-    if (executor == NULL)
+    if (thread_pool == NULL)
         return;
-    pthread_mutex_lock(&executor->mutex);
-    executor->is_closing = true;
-    pthread_cond_broadcast(&executor->work);
-    pthread_cond_broadcast(&executor->sooner);
-    pthread_mutex_unlock(&executor->mutex);
-    for (int i = 0; i < executor->threads_count; i++)
-        pthread_join(executor->threads[i], NULL);
-    pthread_cond_destroy(&executor->sooner);
-    pthread_cond_destroy(&executor->work);
-    pthread_mutex_destroy(&executor->mutex);
-    free(executor->later.tasks);
-    free(executor);
+    pthread_mutex_lock(&thread_pool->mutex);
+    thread_pool->is_closing = true;
+    pthread_cond_broadcast(&thread_pool->work);
+    pthread_cond_broadcast(&thread_pool->sooner);
+    pthread_mutex_unlock(&thread_pool->mutex);
+    for (int i = 0; i < thread_pool->threads_count; i++)
+        pthread_join(thread_pool->threads[i], NULL);
+    pthread_cond_destroy(&thread_pool->sooner);
+    pthread_cond_destroy(&thread_pool->work);
+    pthread_mutex_destroy(&thread_pool->mutex);
+    free(thread_pool->later.tasks);
+    free(thread_pool);
 }
 
 static struct task *task_new(void (*function)(void *argument), void *argument)
@@ -255,48 +255,49 @@ static struct task *task_new(void (*function)(void *argument), void *argument)
     return task;
 }
 
-static bool submit(struct executor *executor, struct queue *queue, void (*function)(void *),
+static bool submit(struct thread_pool *thread_pool, struct queue *queue, void (*function)(void *),
                    void *argument)
 {
     struct task *task = task_new(function, argument);
-    pthread_mutex_lock(&executor->mutex);
-    bool has_room = queue == &executor->urgent || queue->count < EXECUTOR_QUEUE_MAX;
+    pthread_mutex_lock(&thread_pool->mutex);
+    bool has_room = queue == &thread_pool->urgent || queue->count < THREAD_POOL_QUEUE_MAX;
     if (has_room)
         queue_add(queue, task);
-    call_thread(executor);
-    pthread_mutex_unlock(&executor->mutex);
+    call_thread(thread_pool);
+    pthread_mutex_unlock(&thread_pool->mutex);
     if (!has_room)
         free(task);
     return has_room;
 }
 
-bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
-                     void *argument)
+bool thread_pool_submit(struct thread_pool *thread_pool, bool is_urgent,
+                        void (*function)(void *argument), void *argument)
 {
-    return submit(executor, is_urgent ? &executor->urgent : &executor->calm, function, argument);
+    return submit(thread_pool, is_urgent ? &thread_pool->urgent : &thread_pool->calm, function,
+                  argument);
 }
 
-bool executor_submit_heavy(struct executor *executor, void (*function)(void *argument),
-                           void *argument)
+bool thread_pool_submit_heavy(struct thread_pool *thread_pool, void (*function)(void *argument),
+                              void *argument)
 {
-    return submit(executor, &executor->heavy, function, argument);
+    return submit(thread_pool, &thread_pool->heavy, function, argument);
 }
 
-bool executor_submit_later(struct executor *executor, bool is_urgent, int64_t delay_ms,
-                           void (*function)(void *argument), void *argument)
+bool thread_pool_submit_later(struct thread_pool *thread_pool, bool is_urgent, int64_t delay_ms,
+                              void (*function)(void *argument), void *argument)
 {
     struct task *task = task_new(function, argument);
     task->due_ms = clock_boot_ms() + delay_ms;
     task->is_urgent = is_urgent;
-    pthread_mutex_lock(&executor->mutex);
-    bool is_taken = !executor->is_closing;
+    pthread_mutex_lock(&thread_pool->mutex);
+    bool is_taken = !thread_pool->is_closing;
     if (is_taken) {
-        task->number = ++executor->last_number;
-        heap_add(&executor->later, task);
-        if (executor->later.tasks[0] == task)
-            call_thread(executor);
+        task->number = ++thread_pool->last_number;
+        heap_add(&thread_pool->later, task);
+        if (thread_pool->later.tasks[0] == task)
+            call_thread(thread_pool);
     }
-    pthread_mutex_unlock(&executor->mutex);
+    pthread_mutex_unlock(&thread_pool->mutex);
     if (!is_taken)
         free(task);
     return is_taken;

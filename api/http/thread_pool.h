@@ -1,5 +1,5 @@
 /*
- * executor: a fixed number of threads for what may have to wait, e.g. for the database. Three
+ * thread_pool: a fixed number of threads for what may have to wait, e.g. for the database. Three
  * queues, first in, first out, and a heap of what is due later: urgent tasks go first, and the
  * others never take all of the threads, so that heartbeats and results find one even when all else
  * is slow. Heavy tasks need much CPU and memory: few run at a time. Callers: dispatch and handlers.
@@ -13,36 +13,36 @@
 
 #include "common/base/error.h"
 
-struct executor;
+struct thread_pool;
 
 enum {
-    EXECUTOR_QUEUE_MAX = 10000, /* of tasks that are not urgent */
-    EXECUTOR_HEAVY = 3          /* threads that run heavy ones, at most */
+    THREAD_POOL_QUEUE_MAX = 10000, /* of tasks that are not urgent */
+    THREAD_POOL_HEAVY = 3          /* threads that run heavy ones, at most */
 };
 
 /* BW_INTERNAL: no threads. */
-enum bw_code executor_open(int threads, struct executor **executor, struct bw_error *error)
+enum bw_code thread_pool_open(int threads, struct thread_pool **thread_pool, struct bw_error *error)
     BW_CHECKED;
 
 /* Runs what is still queued, then ends the threads. From outside nothing may be submitted any more,
  * from tasks it may. NULL is fine. */
-void executor_close(struct executor *executor);
+void thread_pool_close(struct thread_pool *thread_pool);
 
 /* Runs function(argument) on one of the threads. False: too much is queued, and it will not run.
  * That can't happen to urgent ones: each belongs to a connection, and the number of those is
  * limited. */
-bool executor_submit(struct executor *executor, bool is_urgent, void (*function)(void *argument),
-                     void *argument);
+bool thread_pool_submit(struct thread_pool *thread_pool, bool is_urgent,
+                        void (*function)(void *argument), void *argument);
 
 /* The same for a heavy task. */
-bool executor_submit_heavy(struct executor *executor, void (*function)(void *argument),
-                           void *argument);
+bool thread_pool_submit_heavy(struct thread_pool *thread_pool, void (*function)(void *argument),
+                              void *argument);
 
-/* Runs it in `delay_ms`, or at once when the executor is closed before: for what waits, and must
+/* Runs it in `delay_ms`, or at once when the thread pool is closed before: for what waits, and must
  * not hold a thread meanwhile. Costs the logarithm of what waits. Urgent: then it goes the way of
  * urgent tasks; otherwise it runs when neither these nor others are waiting for a thread, and must
- * not wait itself. False: the executor closes, and it will not run: there is no more time. */
-bool executor_submit_later(struct executor *executor, bool is_urgent, int64_t delay_ms,
-                           void (*function)(void *argument), void *argument) BW_CHECKED;
+ * not wait itself. False: the thread pool closes, and it will not run: there is no more time. */
+bool thread_pool_submit_later(struct thread_pool *thread_pool, bool is_urgent, int64_t delay_ms,
+                              void (*function)(void *argument), void *argument) BW_CHECKED;
 
 #endif

@@ -5,12 +5,12 @@
 
 enum { PENDING_ITEMS = 20000, FIRST_ROOM = 16 };
 
-void asides_clear(struct asides *asides)
+void extras_clear(struct extras *extras)
 {
-    free(asides->questions);
-    free(asides->watches);
-    free(asides->unwatched);
-    memset(asides, 0, sizeof *asides);
+    free(extras->queries);
+    free(extras->watches);
+    free(extras->unwatched);
+    memset(extras, 0, sizeof *extras);
 }
 
 /* Room for one more of `size` bytes. */
@@ -25,47 +25,47 @@ static void *grow(void *items, size_t count, size_t *room, size_t size)
     return grown;
 }
 
-void asides_question(struct asides *asides, const struct signal_question *question)
+void extras_question(struct extras *extras, const struct signal_query *query)
 {
-    if (asides->question_count == PENDING_ITEMS)
+    if (extras->query_count == PENDING_ITEMS)
         return;
-    asides->questions = grow(asides->questions, asides->question_count, &asides->question_room,
-                             sizeof *question);
-    asides->questions[asides->question_count++] = *question;
+    extras->queries = grow(extras->queries, extras->query_count, &extras->query_room,
+                           sizeof *query);
+    extras->queries[extras->query_count++] = *query;
 }
 
-bool asides_watch(struct asides *asides, const struct signal_watch *watch)
+bool extras_watch(struct extras *extras, const struct signal_watch *watch)
 {
-    if (asides->watch_count == PENDING_ITEMS)
+    if (extras->watch_count == PENDING_ITEMS)
         return false;
-    asides->watches = grow(asides->watches, asides->watch_count, &asides->watch_room,
+    extras->watches = grow(extras->watches, extras->watch_count, &extras->watch_room,
                            sizeof *watch);
-    asides->watches[asides->watch_count++] = *watch;
+    extras->watches[extras->watch_count++] = *watch;
     return true;
 }
 
-bool asides_unwatch(struct asides *asides, int64_t watch)
+bool extras_unwatch(struct extras *extras, int64_t watch)
 {
-    if (asides->unwatched_count == PENDING_ITEMS)
+    if (extras->unwatched_count == PENDING_ITEMS)
         return false;
-    asides->unwatched = grow(asides->unwatched, asides->unwatched_count, &asides->unwatched_room,
+    extras->unwatched = grow(extras->unwatched, extras->unwatched_count, &extras->unwatched_room,
                              sizeof watch);
-    asides->unwatched[asides->unwatched_count++] = watch;
+    extras->unwatched[extras->unwatched_count++] = watch;
     return true;
 }
 
-bool asides_has_any(const struct asides *asides)
+bool extras_has_any(const struct extras *extras)
 {
-    return asides->question_count + asides->watch_count + asides->unwatched_count > 0;
+    return extras->query_count + extras->watch_count + extras->unwatched_count > 0;
 }
 
-void asides_cut(struct asides *asides, struct signal *signal)
+void extras_cut(struct extras *extras, struct signal *signal)
 {
-    signal->questions = asides->questions;
-    signal->question_count = asides->question_count;
-    signal->watches = asides->watches;
-    signal->watch_count = asides->watch_count;
-    signal->unwatched = asides->unwatched;
-    signal->unwatched_count = asides->unwatched_count;
-    memset(asides, 0, sizeof *asides);
+    signal->queries = extras->queries;
+    signal->query_count = extras->query_count;
+    signal->watches = extras->watches;
+    signal->watch_count = extras->watch_count;
+    signal->unwatched = extras->unwatched;
+    signal->unwatched_count = extras->unwatched_count;
+    memset(extras, 0, sizeof *extras);
 }

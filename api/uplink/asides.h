@@ -1,5 +1,5 @@
 /*
- * asides: what goes along with the next batch of signals and is neither a poll nor a sign of life:
+ * extras: what goes along with the next batch of signals and is neither a poll nor a sign of life:
  * questions, watches, the ends of watches. A part of signals, under its mutex.
  */
 #ifndef API_UPLINK_ASIDES_H
@@ -10,26 +10,26 @@
 
 #include "common/store/signal_store.h"
 
-struct asides {
-    struct signal_question *questions; /* own, as the others are */
+struct extras {
+    struct signal_query *queries; /* own, as the others are */
     struct signal_watch *watches;
     int64_t *unwatched;
-    size_t question_count, watch_count, unwatched_count;
-    size_t question_room, watch_room, unwatched_room;
+    size_t query_count, watch_count, unwatched_count;
+    size_t query_room, watch_room, unwatched_room;
 };
 
-void asides_clear(struct asides *asides);
+void extras_clear(struct extras *extras);
 
 /* Too many are pending: it is dropped. */
-void asides_question(struct asides *asides, const struct signal_question *question);
+void extras_question(struct extras *extras, const struct signal_query *query);
 
 /* False: too many are pending, and only an announcement can say it. */
-bool asides_watch(struct asides *asides, const struct signal_watch *watch);
-bool asides_unwatch(struct asides *asides, int64_t watch);
+bool extras_watch(struct extras *extras, const struct signal_watch *watch);
+bool extras_unwatch(struct extras *extras, int64_t watch);
 
-bool asides_has_any(const struct asides *asides);
+bool extras_has_any(const struct extras *extras);
 
 /* Moves all that is pending into the signal. */
-void asides_cut(struct asides *asides, struct signal *signal);
+void extras_cut(struct extras *extras, struct signal *signal);
 
 #endif

@@ -124,7 +124,7 @@ static enum bw_code build_payload(struct api *api, struct delivery *delivery)
 static enum bw_code prepare(struct api *api, struct delivery *delivery, struct bw_error *error)
 {
     const struct hand_out *hand_out = &delivery->hand_out;
-    if (hand_out_table_delivered(api->hand_outs, hand_out)) {
+    if (delivery_table_delivered(api->hand_outs, hand_out)) {
         delivery->outcome = HAND_OUT_DELIVERED;
         return BW_OK;
     }
@@ -178,15 +178,15 @@ static void deliver(struct api *api, struct delivery *delivery)
     const struct hand_out *hand_out = &delivery->hand_out;
     if (delivery->payload == NULL)
         return;
-    if (!hand_out_table_begin(api->hand_outs, hand_out)) {
+    if (!delivery_table_begin(api->hand_outs, hand_out)) {
         /* Another try of the same callback was faster. */
-        bool is_delivered = hand_out_table_delivered(api->hand_outs, hand_out);
+        bool is_delivered = delivery_table_delivered(api->hand_outs, hand_out);
         delivery->outcome = is_delivered ? HAND_OUT_DELIVERED : HAND_OUT_GONE;
         return;
     }
     bool is_delivered = delivery->is_socket ? hand_to_socket(api, delivery)
                                             : hand_to_poll(api, delivery);
-    hand_out_table_settle(api->hand_outs, hand_out, is_delivered);
+    delivery_table_settle(api->hand_outs, hand_out, is_delivered);
     delivery->outcome = is_delivered ? HAND_OUT_DELIVERED : HAND_OUT_GONE;
 }
 
@@ -201,8 +201,9 @@ static void take_answers(struct api *api, const json_t *answers)
     size_t index;
     json_t *answer;
     json_array_foreach (answers, index, answer)
-        questions_answer(api->questions, json_integer_value(json_object_get(answer, "question")),
-                         json_object_get(answer, "value"));
+        scheduler_queries_answer(api->queries,
+                                 json_integer_value(json_object_get(answer, "question")),
+                                 json_object_get(answer, "value"));
 }
 
 static void take_events(struct api *api, const json_t *events)
@@ -290,7 +291,7 @@ enum bw_code internal_callbacks(struct api *api, struct exchange *exchange, stru
     if (!accept_callback(api, exchange, arguments))
         return BW_OK;
     if (json_is_true(json_object_get(arguments, "announce")))
-        signals_announce(api->signals);
+        signals_resync(api->signals);
     const json_t *hand_outs = json_object_get(arguments, "hand_outs");
     size_t count = json_array_size(hand_outs);
     struct delivery *deliveries = calloc(count + 1, sizeof *deliveries);
@@ -325,7 +326,7 @@ enum bw_code internal_readyz(struct api *api, struct exchange *exchange, struct 
 {
     (void)error;
     const char *trouble = NULL;
-    if (!life_is_database_reachable(signals_life(api->signals)))
+    if (!replica_heartbeat_is_database_reachable(signals_heartbeat(api->signals)))
         trouble = "database unreachable";
     if (!atomic_load(&api->is_serving))
         trouble = "starting"; /* this port is open before the public one */
@@ -343,7 +344,7 @@ static void set_connection_metrics(struct api *api)
     struct connection_counts counts;
     if (!atomic_load(&api->is_serving))
         return;
-    front_count_connections(api->public_front, &counts);
+    http_server_count_connections(api->public_server, &counts);
     for (unsigned kind = 0; kind < CONNECTION_KINDS; kind++)
         metric_set(api->metrics, API_CONNECTIONS_UNPROVEN + kind, (int64_t)counts.by_kind[kind]);
     metric_set(api->metrics, API_CONNECTIONS_MAX, api->options->max_connections);
@@ -363,7 +364,7 @@ enum bw_code internal_metrics(struct api *api, struct exchange *exchange, struct
     metric_set(api->metrics, API_EVENT_STREAMS, (int64_t)event_streams_count(api->streams));
     set_connection_metrics(api);
     metric_set(api->metrics, API_DATABASE_REACHABLE,
-               life_is_database_reachable(signals_life(api->signals)));
+               replica_heartbeat_is_database_reachable(signals_heartbeat(api->signals)));
     exchange_answer(exchange, 200, metrics_text(api->metrics),
                     "text/plain; version=0.0.4; charset=utf-8");
     return BW_OK;

@@ -10,126 +10,126 @@
 
 enum { ASK_AGAIN_MS = 1000, LOOK_MS = 200 };
 
-struct open_question {
+struct open_query {
     int64_t number;
-    struct question question;
+    struct query query;
     int64_t asked_ms, expires_ms;
-    struct open_question *next; /* in a list of those that were just removed */
+    struct open_query *next; /* in a list of those that were just removed */
     UT_hash_handle hh;
 };
 
-struct questions {
+struct queries {
     struct signals *signals;
     pthread_t timer;
     pthread_cond_t wake;
     pthread_mutex_t mutex; /* guards what follows */
-    struct open_question *open;
+    struct open_query *open;
     int64_t last_number;
     bool is_closing;
 };
 
 /* Outside the mutex or under it: signals never calls back. */
-static void ask_scheduler(struct questions *questions, const struct open_question *open)
+static void ask_scheduler(struct queries *queries, const struct open_query *open)
 {
-    struct signal_question row = {
-        .number = open->number, .kind = open->question.kind, .epoch = open->question.epoch};
-    snprintf(row.subject, sizeof row.subject, "%s", open->question.subject);
-    signals_question(questions->signals, &row);
+    struct signal_query row = {
+        .number = open->number, .kind = open->query.kind, .epoch = open->query.epoch};
+    snprintf(row.subject, sizeof row.subject, "%s", open->query.subject);
+    signals_query(queries->signals, &row);
 }
 
-void questions_ask(struct questions *questions, const struct question *question)
+void scheduler_queries_ask(struct queries *queries, const struct query *query)
 {
-    struct open_question *open = calloc(1, sizeof *open);
+    struct open_query *open = calloc(1, sizeof *open);
     if (open == NULL)
         abort();
-    open->question = *question;
+    open->query = *query;
     open->asked_ms = clock_boot_ms();
-    open->expires_ms = open->asked_ms + question->patience_ms;
-    pthread_mutex_lock(&questions->mutex);
-    bool is_closing = questions->is_closing;
+    open->expires_ms = open->asked_ms + query->request_timeout_ms;
+    pthread_mutex_lock(&queries->mutex);
+    bool is_closing = queries->is_closing;
     if (!is_closing) {
-        open->number = ++questions->last_number;
-        HASH_ADD(hh, questions->open, number, sizeof open->number, open);
-        ask_scheduler(questions, open);
-        pthread_cond_signal(&questions->wake);
+        open->number = ++queries->last_number;
+        HASH_ADD(hh, queries->open, number, sizeof open->number, open);
+        ask_scheduler(queries, open);
+        pthread_cond_signal(&queries->wake);
     }
-    pthread_mutex_unlock(&questions->mutex);
+    pthread_mutex_unlock(&queries->mutex);
     if (!is_closing)
         return;
-    question->answered(BW_UNAVAILABLE, NULL, question->context);
+    query->answered(BW_UNAVAILABLE, NULL, query->context);
     free(open);
 }
 
-void questions_answer(struct questions *questions, int64_t number, const json_t *answer)
+void scheduler_queries_answer(struct queries *queries, int64_t number, const json_t *answer)
 {
-    struct open_question *open;
-    pthread_mutex_lock(&questions->mutex);
-    HASH_FIND(hh, questions->open, &number, sizeof number, open);
+    struct open_query *open;
+    pthread_mutex_lock(&queries->mutex);
+    HASH_FIND(hh, queries->open, &number, sizeof number, open);
     if (open != NULL)
-        HASH_DELETE(hh, questions->open, open);
-    pthread_mutex_unlock(&questions->mutex);
+        HASH_DELETE(hh, queries->open, open);
+    pthread_mutex_unlock(&queries->mutex);
     if (open == NULL)
         return;
-    open->question.answered(BW_OK, answer, open->question.context);
+    open->query.answered(BW_OK, answer, open->query.context);
     free(open);
 }
 
 /* Asks again what has waited; takes out what has waited too long (all, if closing). */
-static struct open_question *look(struct questions *questions, int64_t now_ms)
+static struct open_query *look(struct queries *queries, int64_t now_ms)
 {
-    struct open_question *open, *following, *expired = NULL;
-    HASH_ITER (hh, questions->open, open, following) {
-        if (questions->is_closing || now_ms >= open->expires_ms) {
-            HASH_DELETE(hh, questions->open, open);
+    struct open_query *open, *following, *expired = NULL;
+    HASH_ITER (hh, queries->open, open, following) {
+        if (queries->is_closing || now_ms >= open->expires_ms) {
+            HASH_DELETE(hh, queries->open, open);
             open->next = expired;
             expired = open;
         } else if (now_ms - open->asked_ms >= ASK_AGAIN_MS) {
             open->asked_ms = now_ms;
-            ask_scheduler(questions, open);
+            ask_scheduler(queries, open);
         }
     }
     return expired;
 }
 
-static void give_up(struct open_question *expired)
+static void give_up(struct open_query *expired)
 {
     while (expired != NULL) {
-        struct open_question *open = expired;
+        struct open_query *open = expired;
         expired = open->next;
-        open->question.answered(BW_UNAVAILABLE, NULL, open->question.context);
+        open->query.answered(BW_UNAVAILABLE, NULL, open->query.context);
         free(open);
     }
 }
 
 static void *run_timer(void *context)
 {
-    struct questions *questions = context;
-    pthread_mutex_lock(&questions->mutex);
-    while (!questions->is_closing || questions->open != NULL) {
-        struct open_question *expired = look(questions, clock_boot_ms());
+    struct queries *queries = context;
+    pthread_mutex_lock(&queries->mutex);
+    while (!queries->is_closing || queries->open != NULL) {
+        struct open_query *expired = look(queries, clock_boot_ms());
         if (expired != NULL) {
-            pthread_mutex_unlock(&questions->mutex);
+            pthread_mutex_unlock(&queries->mutex);
             give_up(expired);
-            pthread_mutex_lock(&questions->mutex);
+            pthread_mutex_lock(&queries->mutex);
             continue;
         }
-        if (questions->is_closing)
+        if (queries->is_closing)
             break;
-        if (questions->open == NULL) {
-            pthread_cond_wait(&questions->wake, &questions->mutex);
+        if (queries->open == NULL) {
+            pthread_cond_wait(&queries->wake, &queries->mutex);
             continue;
         }
         struct timespec until = clock_deadline(LOOK_MS);
-        pthread_cond_timedwait(&questions->wake, &questions->mutex, &until);
+        pthread_cond_timedwait(&queries->wake, &queries->mutex, &until);
     }
-    pthread_mutex_unlock(&questions->mutex);
+    pthread_mutex_unlock(&queries->mutex);
     return NULL;
 }
 
-enum bw_code questions_open(struct signals *signals, struct questions **questions,
-                            struct bw_error *error)
+enum bw_code scheduler_queries_open(struct signals *signals, struct queries **queries,
+                                    struct bw_error *error)
 {
-    struct questions *opened = calloc(1, sizeof *opened);
+    struct queries *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         abort();
     opened->signals = signals;
@@ -141,20 +141,20 @@ enum bw_code questions_open(struct signals *signals, struct questions **question
         free(opened);
         return bw_fail(error, BW_INTERNAL, "the thread of the questions can't be started");
     }
-    *questions = opened;
+    *queries = opened;
     return BW_OK;
 }
 
-void questions_close(struct questions *questions)
+void scheduler_queries_close(struct queries *queries)
 {
-    if (questions == NULL)
+    if (queries == NULL)
         return;
-    pthread_mutex_lock(&questions->mutex);
-    questions->is_closing = true;
-    pthread_cond_signal(&questions->wake);
-    pthread_mutex_unlock(&questions->mutex);
-    pthread_join(questions->timer, NULL);
-    pthread_cond_destroy(&questions->wake);
-    pthread_mutex_destroy(&questions->mutex);
-    free(questions);
+    pthread_mutex_lock(&queries->mutex);
+    queries->is_closing = true;
+    pthread_cond_signal(&queries->wake);
+    pthread_mutex_unlock(&queries->mutex);
+    pthread_join(queries->timer, NULL);
+    pthread_cond_destroy(&queries->wake);
+    pthread_mutex_destroy(&queries->mutex);
+    free(queries);
 }

@@ -30,7 +30,7 @@ struct heard_worker {
 struct signals {
     struct signals_settings settings;
     struct poll_table *polls;
-    struct hand_out_table *hand_outs;
+    struct delivery_table *hand_outs;
     pthread_t thread;
     bool is_started; /* the owner's */
     pthread_cond_t wake;
@@ -39,10 +39,10 @@ struct signals {
     int64_t *pending_gone;
     size_t poll_count, gone_count;
     struct heard_worker *heard;
-    struct asides asides;
+    struct extras extras;
     int64_t number, next_life_ms;
     int64_t heard_due_ms; /* when `heard` leaves, if there is any */
-    bool must_announce, is_leaving, is_stopping;
+    bool must_resync, is_leaving, is_stopping;
     struct signals_totals totals;
 };
 
@@ -69,7 +69,7 @@ static void collapse(struct signals *signals)
 {
     signals->poll_count = 0;
     signals->gone_count = 0;
-    signals->must_announce = true;
+    signals->must_resync = true;
 }
 
 /* The worker asks for work now. That it sent a result need not be told any more: it is heard by
@@ -94,7 +94,7 @@ void signals_poll(struct signals *signals, const char *worker, int64_t number, b
     settle_heard(signals, worker);
     if (signals->poll_count == PENDING_ITEMS)
         collapse(signals);
-    if (!signals->must_announce) {
+    if (!signals->must_resync) {
         struct signal_poll *poll = &signals->pending_polls[signals->poll_count++];
         poll->poll = number;
         poll->is_final = is_final;
@@ -109,7 +109,7 @@ void signals_gone(struct signals *signals, int64_t number)
     pthread_mutex_lock(&signals->mutex);
     if (signals->gone_count == PENDING_ITEMS)
         collapse(signals);
-    if (!signals->must_announce)
+    if (!signals->must_resync)
         signals->pending_gone[signals->gone_count++] = number;
     pthread_cond_signal(&signals->wake);
     pthread_mutex_unlock(&signals->mutex);
@@ -117,7 +117,7 @@ void signals_gone(struct signals *signals, int64_t number)
 
 static int64_t linger_ms(const struct signals *signals)
 {
-    int64_t most_ms = signals->settings.life_every_ms / 4;
+    int64_t most_ms = signals->settings.heartbeat_every_ms / 4;
     return SIGNALS_LINGER_MS < most_ms ? SIGNALS_LINGER_MS : most_ms;
 }
 
@@ -164,12 +164,12 @@ static void forget_heard(struct signals *signals, const char *worker)
     free(heard);
 }
 
-void signals_question(struct signals *signals, const struct signal_question *question)
+void signals_query(struct signals *signals, const struct signal_query *query)
 {
     pthread_mutex_lock(&signals->mutex);
-    if (question->kind == QUESTION_ENDED)
-        forget_heard(signals, question->subject);
-    asides_question(&signals->asides, question);
+    if (query->kind == QUERY_ENDED)
+        forget_heard(signals, query->subject);
+    extras_question(&signals->extras, query);
     pthread_cond_signal(&signals->wake);
     pthread_mutex_unlock(&signals->mutex);
 }
@@ -177,7 +177,7 @@ void signals_question(struct signals *signals, const struct signal_question *que
 void signals_watch(struct signals *signals, const struct signal_watch *watch)
 {
     pthread_mutex_lock(&signals->mutex);
-    if (!asides_watch(&signals->asides, watch))
+    if (!extras_watch(&signals->extras, watch))
         collapse(signals);
     pthread_cond_signal(&signals->wake);
     pthread_mutex_unlock(&signals->mutex);
@@ -186,13 +186,13 @@ void signals_watch(struct signals *signals, const struct signal_watch *watch)
 void signals_unwatch(struct signals *signals, int64_t watch)
 {
     pthread_mutex_lock(&signals->mutex);
-    if (!asides_unwatch(&signals->asides, watch))
+    if (!extras_unwatch(&signals->extras, watch))
         collapse(signals);
     pthread_cond_signal(&signals->wake);
     pthread_mutex_unlock(&signals->mutex);
 }
 
-void signals_announce(struct signals *signals)
+void signals_resync(struct signals *signals)
 {
     pthread_mutex_lock(&signals->mutex);
     collapse(signals);
@@ -209,9 +209,9 @@ void signals_leave(struct signals *signals)
     pthread_mutex_unlock(&signals->mutex);
 }
 
-const struct life *signals_life(const struct signals *signals)
+const struct heartbeat *signals_heartbeat(const struct signals *signals)
 {
-    return signals->settings.life;
+    return signals->settings.heartbeat;
 }
 
 struct signals_totals signals_totals(struct signals *signals)
@@ -268,7 +268,7 @@ static void cut_common(struct signals *signals, struct batch *batch)
     batch->signal.number = ++signals->number;
     batch->signal.is_leaving = signals->is_leaving;
     cut_heard(signals, batch);
-    asides_cut(&signals->asides, &batch->signal);
+    extras_cut(&signals->extras, &batch->signal);
 }
 
 /* poll_table_snapshot calls this under the table's mutex: nothing parks or goes meanwhile. */
@@ -278,7 +278,7 @@ static void cut_announcement(void *context)
     struct signals *signals = batch->signals;
     pthread_mutex_lock(&signals->mutex);
     collapse(signals);
-    signals->must_announce = false;
+    signals->must_resync = false;
     batch->signal.is_announcement = true;
     cut_common(signals, batch);
     pthread_mutex_unlock(&signals->mutex);
@@ -295,7 +295,7 @@ static void cut_life(void *context)
     cut_gone(signals, &batch->signal);
     cut_common(signals, batch);
     batch->signal.is_life = signals->poll_count == 0 && signals->gone_count == 0 &&
-                            !signals->must_announce;
+                            !signals->must_resync;
     pthread_mutex_unlock(&signals->mutex);
 }
 
@@ -330,7 +330,7 @@ static void fill_snapshot(struct batch *batch)
         signal->polls = batch->snapshot.polls;
         signal->poll_count = (size_t)batch->snapshot.count;
         /* After the polls: a hand-out enters its table before its poll leaves the other. */
-        signal->deliveries = hand_out_table_list(batch->signals->hand_outs, ANNOUNCED_ITEMS,
+        signal->deliveries = delivery_table_list(batch->signals->hand_outs, ANNOUNCED_ITEMS,
                                                  &signal->delivery_count);
         list_watches(batch);
     }
@@ -377,7 +377,7 @@ static void note_sent(struct signals *signals, struct batch *batch, bool is_sent
     signals->totals.failed += !is_sent;
     signals->totals.announcements += is_sent && batch->signal.is_announcement;
     if (is_sent && batch->signal.is_life)
-        signals->next_life_ms = clock_boot_ms() + signals->settings.life_every_ms;
+        signals->next_life_ms = clock_boot_ms() + signals->settings.heartbeat_every_ms;
     if (!is_sent) {
         collapse(signals);
         put_heard_back(signals, batch);
@@ -401,11 +401,10 @@ static void batch_clear(struct batch *batch)
 }
 
 /* Cuts and sends one batch. False: its fate is unknown. */
-static bool send_batch(struct signals *signals, bool must_announce, bool is_life_due,
-                       int64_t try_ms)
+static bool send_batch(struct signals *signals, bool must_resync, bool is_life_due, int64_t try_ms)
 {
     struct batch batch = {.signals = signals};
-    if (must_announce)
+    if (must_resync)
         poll_table_snapshot(signals->polls, true, &batch.snapshot, cut_announcement, &batch);
     else if (is_life_due)
         poll_table_snapshot(signals->polls, false, &batch.snapshot, cut_life, &batch);
@@ -423,8 +422,8 @@ static bool send_batch(struct signals *signals, bool must_announce, bool is_life
 
 static bool has_pending(const struct signals *signals)
 {
-    return signals->must_announce || signals->poll_count > 0 || signals->gone_count > 0 ||
-           asides_has_any(&signals->asides);
+    return signals->must_resync || signals->poll_count > 0 || signals->gone_count > 0 ||
+           extras_has_any(&signals->extras);
 }
 
 /* When something must leave even if nothing else happens. */
@@ -463,19 +462,19 @@ static void *run(void *context)
         wait_for_work(signals);
         if (signals->is_stopping)
             break;
-        bool must_announce = signals->must_announce,
+        bool must_resync = signals->must_resync,
              is_life_due = clock_boot_ms() >= signals->next_life_ms;
         pthread_mutex_unlock(&signals->mutex);
-        bool is_sent = send_batch(signals, must_announce, is_life_due, TRY_MS);
+        bool is_sent = send_batch(signals, must_resync, is_life_due, TRY_MS);
         pthread_mutex_lock(&signals->mutex);
         if (!is_sent)
             pause_after_failure(signals);
     }
     bool is_rest = has_pending(signals) || signals->heard != NULL,
-         must_announce = signals->must_announce;
+         must_resync = signals->must_resync;
     pthread_mutex_unlock(&signals->mutex);
     if (is_rest)
-        send_batch(signals, must_announce, false, 0);
+        send_batch(signals, must_resync, false, 0);
     return NULL;
 }
 
@@ -489,14 +488,14 @@ struct signals *signals_new(const struct signals_settings *settings)
         signals->settings.send = signal_store_send;
     signals->pending_polls = allocate(PENDING_ITEMS, sizeof *signals->pending_polls);
     signals->pending_gone = allocate(PENDING_ITEMS, sizeof *signals->pending_gone);
-    signals->must_announce = true;
+    signals->must_resync = true;
     pthread_mutex_init(&signals->mutex, NULL);
     clock_condition_init(&signals->wake);
     return signals;
 }
 
 enum bw_code signals_start(struct signals *signals, struct poll_table *polls,
-                           struct hand_out_table *hand_outs, struct bw_error *error)
+                           struct delivery_table *hand_outs, struct bw_error *error)
 {
     signals->polls = polls;
     signals->hand_outs = hand_outs;
@@ -527,6 +526,6 @@ void signals_free(struct signals *signals)
     pthread_mutex_destroy(&signals->mutex);
     free(signals->pending_polls);
     free(signals->pending_gone);
-    asides_clear(&signals->asides);
+    extras_clear(&signals->extras);
     free(signals);
 }

@@ -30,14 +30,14 @@
 
 struct signals;
 struct poll_table;
-struct hand_out_table;
-struct life;
+struct delivery_table;
+struct heartbeat;
 
 struct signals_settings {
-    struct signal_store *store; /* borrowed until signals_close */
-    struct replica replica;     /* id, url, process of this replica */
-    int64_t life_every_ms;      /* min(2 s, half a heartbeat interval) */
-    const struct life *life;    /* borrowed: see signals_life; NULL in tests */
+    struct signal_store *store;        /* borrowed until signals_close */
+    struct replica replica;            /* id, url, process of this replica */
+    int64_t heartbeat_every_ms;        /* min(2 s, half a heartbeat interval) */
+    const struct heartbeat *heartbeat; /* borrowed: see signals_heartbeat; NULL in tests */
     /* All that is watched here, new, for an announcement; may be NULL. */
     struct signal_watch *(*list_watches)(void *context, size_t *count);
     void *context;
@@ -52,7 +52,7 @@ struct signals *signals_new(const struct signals_settings *settings);
 /* Starts sending. The tables are borrowed until signals_stop has returned. BW_INTERNAL: no thread.
  */
 enum bw_code signals_start(struct signals *signals, struct poll_table *polls,
-                           struct hand_out_table *hand_outs, struct bw_error *error) BW_CHECKED;
+                           struct delivery_table *hand_outs, struct bw_error *error) BW_CHECKED;
 
 /* Sends what is pending, trying once and briefly, and ends the thread. What is told afterwards is
  * dropped. NULL is fine. */
@@ -72,7 +72,7 @@ enum { SIGNALS_LINGER_MS = 100 };
 void signals_heard(struct signals *signals, const char *worker, enum heard_kind kind);
 
 /* A question, which joins the next batch. It may be lost: who asks asks again. */
-void signals_question(struct signals *signals, const struct signal_question *question);
+void signals_query(struct signals *signals, const struct signal_query *query);
 
 /* Somebody follows a job or a run here, or no longer. What is lost is made good by announcements.
  */
@@ -80,7 +80,7 @@ void signals_watch(struct signals *signals, const struct signal_watch *watch);
 void signals_unwatch(struct signals *signals, int64_t watch);
 
 /* The next batch is an announcement and leaves at once. */
-void signals_announce(struct signals *signals);
+void signals_resync(struct signals *signals);
 
 /* This replica drains: an announcement that says so leaves at once, and every later signal says it
  * too. */
@@ -88,7 +88,7 @@ void signals_leave(struct signals *signals);
 
 /* The other half of what keeps this replica known: api/uplink/replica_heartbeat.h. It is reached by
  * way of the signals, since both speak for the replica. */
-const struct life *signals_life(const struct signals *signals);
+const struct heartbeat *signals_heartbeat(const struct signals *signals);
 
 /* For metrics. */
 struct signals_totals {

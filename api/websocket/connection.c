@@ -14,7 +14,7 @@
 
 enum {
     CLOSE_WAIT_MS = 2000,
-    FRONT_WAIT_MS = 1000,      /* for the front of a message that is too large */
+    PREFIX_WAIT_MS = 1000,     /* for the beginning of a message that is too large */
     OVERSIZE_WAIT_MS = 20000,  /* for the close that is owed then */
     STARVED_MS = 60000,        /* how long a message waits for room */
     STRANGER_MS = 30000,       /* how long one may stay without being trusted */
@@ -181,7 +181,7 @@ static void note_progress(struct socket *socket, size_t length)
     const struct sockets_settings *settings = &socket->sockets->settings;
     int64_t now_ms = clock_boot_ms(), most_ms = now_ms + settings->request_timeout_ms;
     int64_t until_ms = socket->message_deadline_ms +
-                       patience_earned(socket->message.length, length);
+                       request_timeout_earned(socket->message.length, length);
     socket->message_deadline_ms = until_ms < most_ms ? until_ms : most_ms;
     socket->heard_ms = now_ms;
     if (now_ms - socket->told_ms < settings->ping_every_ms / 4)
@@ -287,7 +287,7 @@ static void tell_oversize(struct socket *socket)
     if (socket->is_oversize_told || socket->state != SOCKET_OPEN)
         return;
     socket->is_oversize_told = true;
-    settings->oversized(socket, filter->front != NULL ? filter->front : "", filter->front_length,
+    settings->oversized(socket, filter->prefix != NULL ? filter->prefix : "", filter->prefix_length,
                         settings->context);
 }
 
@@ -306,7 +306,7 @@ static void skip_frames(struct socket *socket)
         socket->oversized_ms = clock_boot_ms();
     body_clear(&socket->message); /* its first frames */
     socket->has_message = false;
-    if (!socket->is_trusted || frame_filter_has_front(&socket->filter))
+    if (!socket->is_trusted || frame_filter_has_prefix(&socket->filter))
         tell_oversize(socket);
     go_on(socket);
 }
@@ -338,7 +338,7 @@ static void drop_bytes(struct socket *socket)
     ssize_t length = read_bytes(socket, bytes, sizeof bytes);
     while (length > 0) {
         if (socket->state == SOCKET_REFUSED &&
-            frame_skipper_feed(&socket->skipper, bytes, (size_t)length)) {
+            frame_discard_feed(&socket->skipper, bytes, (size_t)length)) {
             linger(socket);
             return;
         }
@@ -466,7 +466,7 @@ void socket_sweep(struct socket *socket, int64_t now_ms)
     if (socket->oversized_ms != 0) {
         if (now_ms - socket->oversized_ms > OVERSIZE_WAIT_MS)
             leave(socket);
-        else if (now_ms - socket->oversized_ms > FRONT_WAIT_MS)
+        else if (now_ms - socket->oversized_ms > PREFIX_WAIT_MS)
             tell_oversize(socket);
         return;
     }

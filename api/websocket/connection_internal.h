@@ -60,7 +60,7 @@ struct socket {
     size_t message_known; /* its length, as far as its frames have said */
     int64_t starved_ms;   /* since when it is starved, while it is */
     int64_t message_deadline_ms, told_ms;
-    struct frame_skipper skipper; /* of one that is refused */
+    struct frame_discard skipper; /* of one that is refused */
     struct frame_filter filter;
     int64_t oversized_ms; /* since when a message too large is coming; 0: none is */
     bool is_oversize_told;

@@ -22,14 +22,14 @@ uint64_t frame_payload_length(const uint8_t *head)
 }
 
 /* The head is whole. */
-static void begin_payload(struct frame_skipper *skipper)
+static void begin_payload(struct frame_discard *skipper)
 {
     skipper->has_closed = skipper->has_closed || (skipper->head[0] & 0x0F) == OPCODE_CLOSE;
     skipper->rest = frame_payload_length(skipper->head);
     skipper->head_length = 0;
 }
 
-bool frame_skipper_feed(struct frame_skipper *skipper, const uint8_t *bytes, size_t length)
+bool frame_discard_feed(struct frame_discard *skipper, const uint8_t *bytes, size_t length)
 {
     size_t at = 0;
     while (at < length && !skipper->has_closed) {

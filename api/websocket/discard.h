@@ -1,5 +1,5 @@
 /*
- * frame_skipper: reads past the frames of a websocket whose messages nobody wants, until its close
+ * frame_discard: reads past the frames of a websocket whose messages nobody wants, until its close
  * frame: what is needed to close a connection that was refused. Pure; belongs to its owner.
  */
 #ifndef API_WEBSOCKET_DISCARD_H
@@ -11,7 +11,7 @@
 
 enum { FRAME_HEAD_SIZE = 14 };
 
-struct frame_skipper {
+struct frame_discard {
     uint8_t head[FRAME_HEAD_SIZE]; /* of the frame at hand, as far as it is there */
     unsigned head_length;
     uint64_t rest; /* of its payload */
@@ -19,7 +19,7 @@ struct frame_skipper {
 };
 
 /* Takes bytes; true once a close frame has come. */
-bool frame_skipper_feed(struct frame_skipper *skipper, const uint8_t *bytes, size_t length);
+bool frame_discard_feed(struct frame_discard *skipper, const uint8_t *bytes, size_t length);
 
 /* How long a frame's head is, as far as it can be said from its first `length` bytes; and how long
  * its payload, once the head is whole. */

@@ -16,16 +16,16 @@ static unsigned frame_filter_opcode(const struct frame_filter *filter)
     return filter->head[0] & 0x0F;
 }
 
-/* The message is too large: from here on its frames are skipped, but for its front. */
+/* The message is too large: from here on its frames are skipped, but for its beginning. */
 static void frame_filter_begin_skipping(struct frame_filter *filter, uint64_t payload)
 {
     filter->is_oversized = true;
-    filter->skipper = (struct frame_skipper){.rest = payload};
+    filter->skipper = (struct frame_discard){.rest = payload};
     if (frame_filter_opcode(filter) == OPCODE_CONTINUATION || (filter->head[1] & 0x80) == 0)
         return;
-    filter->front = malloc(FRAME_FRONT_SIZE);
-    if (filter->front != NULL)
-        filter->front_size = payload < FRAME_FRONT_SIZE ? (size_t)payload : FRAME_FRONT_SIZE;
+    filter->prefix = malloc(FRAME_PREFIX_SIZE);
+    if (filter->prefix != NULL)
+        filter->prefix_size = payload < FRAME_PREFIX_SIZE ? (size_t)payload : FRAME_PREFIX_SIZE;
 }
 
 /* The head is whole. */
@@ -56,22 +56,22 @@ static void frame_filter_take_head(struct frame_filter *filter, uint8_t *byte, u
         frame_filter_begin_payload(filter, limit);
 }
 
-static void frame_filter_take_front(struct frame_filter *filter, const uint8_t *bytes,
-                                    size_t length)
+static void frame_filter_take_prefix(struct frame_filter *filter, const uint8_t *bytes,
+                                     size_t length)
 {
     const uint8_t *mask = filter->head + filter->head_length - MASK_BYTES;
-    for (size_t i = 0; i < length && filter->front_length < filter->front_size; i++) {
-        filter->front[filter->front_length] = (char)(bytes[i] ^
-                                                     mask[filter->front_length % MASK_BYTES]);
-        filter->front_length++;
+    for (size_t i = 0; i < length && filter->prefix_length < filter->prefix_size; i++) {
+        filter->prefix[filter->prefix_length] = (char)(bytes[i] ^
+                                                       mask[filter->prefix_length % MASK_BYTES]);
+        filter->prefix_length++;
     }
 }
 
 /* Behind the head of what is too large. */
 static void frame_filter_skip(struct frame_filter *filter, const uint8_t *bytes, size_t length)
 {
-    frame_filter_take_front(filter, bytes, length);
-    frame_skipper_feed(&filter->skipper, bytes, length);
+    frame_filter_take_prefix(filter, bytes, length);
+    frame_discard_feed(&filter->skipper, bytes, length);
 }
 
 size_t frame_filter_feed(struct frame_filter *filter, uint8_t *bytes, size_t length, uint64_t limit)
@@ -97,13 +97,13 @@ size_t frame_filter_feed(struct frame_filter *filter, uint8_t *bytes, size_t len
     return length;
 }
 
-bool frame_filter_has_front(const struct frame_filter *filter)
+bool frame_filter_has_prefix(const struct frame_filter *filter)
 {
-    return filter->front_length == filter->front_size;
+    return filter->prefix_length == filter->prefix_size;
 }
 
 void frame_filter_clear(struct frame_filter *filter)
 {
-    free(filter->front);
-    filter->front = NULL;
+    free(filter->prefix);
+    filter->prefix = NULL;
 }

@@ -14,7 +14,7 @@
 
 #include "api/websocket/discard.h"
 
-enum { FRAME_FRONT_SIZE = 1024 };
+enum { FRAME_PREFIX_SIZE = 1024 };
 
 struct frame_filter {
     uint8_t head[FRAME_HEAD_SIZE]; /* of the frame at hand, as far as it is there */
@@ -23,10 +23,10 @@ struct frame_filter {
     uint64_t message; /* payload of the message at hand, its frames' heads having been seen */
     bool is_oversized;
     /* once it is: */
-    struct frame_skipper skipper;
-    char
-        *front; /* own: the first bytes of the payload, if the message's first frame is too large */
-    size_t front_length, front_size;
+    struct frame_discard skipper;
+    char *
+        prefix; /* own: the first bytes of the payload, if the message's first frame is too large */
+    size_t prefix_length, prefix_size;
 };
 
 /* Looks at bytes as they come, changing them in place. How many of them may go to the library; the
@@ -36,7 +36,7 @@ size_t frame_filter_feed(struct frame_filter *filter, uint8_t *bytes, size_t len
                          uint64_t limit);
 
 /* Is as much of an oversized message there as is wanted of it? */
-bool frame_filter_has_front(const struct frame_filter *filter);
+bool frame_filter_has_prefix(const struct frame_filter *filter);
 
 void frame_filter_clear(struct frame_filter *filter);
 

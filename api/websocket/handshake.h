@@ -1,6 +1,6 @@
 /*
  * socket_handshake: is this request one for a websocket, and what is its key answered with?
- * Callers: the front, on the server's threads. No state.
+ * Callers: the HTTP server, on the server's threads. No state.
  */
 #ifndef API_WEBSOCKET_HANDSHAKE_H
 #define API_WEBSOCKET_HANDSHAKE_H

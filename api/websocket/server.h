@@ -10,8 +10,9 @@
  * Closing: whoever begins, the other's close frame is waited for, reading and dropping what still
  * comes, two seconds at most; then the server closes TCP, first.
  *
- * Callers: the front hands over upgraded connections; any thread posts functions to be run on the
- * loop's thread. A `struct socket` may be touched there alone; elsewhere it is known by its number.
+ * Callers: the HTTP server hands over upgraded connections; any thread posts functions to be run on
+ * the loop's thread. A `struct socket` may be touched there alone; elsewhere it is known by its
+ * number.
  */
 #ifndef API_WEBSOCKET_SERVER_H
 #define API_WEBSOCKET_SERVER_H
@@ -51,9 +52,9 @@ struct sockets_settings {
     void (*opened)(struct socket *socket, void **data, void *context);
     /* A message is whole. It may be taken: then *message is to be left all zero. */
     void (*message)(struct socket *socket, struct body *message, void *context);
-    /* A message over the limit is coming, and is thrown away but for its front, which may be empty:
-     * socket_close is owed, now or later, with SOCKET_TOO_LARGE. */
-    void (*oversized)(struct socket *socket, const char *front, size_t length, void *context);
+    /* A message over the limit is coming, and is thrown away but for its beginning, which may be
+     * empty: socket_close is owed, now or later, with SOCKET_TOO_LARGE. */
+    void (*oversized)(struct socket *socket, const char *prefix, size_t length, void *context);
     /* A ping, a pong, a message or, now and then, a part of one. */
     void (*heard)(struct socket *socket, void *context);
     /* It will say nothing more, and hear nothing more; called once, also after socket_close. */

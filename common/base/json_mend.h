@@ -72,7 +72,7 @@ json_t *json_string_mended(const char *text, size_t length, struct json_mend_rep
 /* "mended: 2 NUL characters dropped, …"; "" if nothing was. Returns note. */
 const char *json_mend_note(const struct json_mend_report *report, char note[JSON_NOTE_SIZE]);
 
-/* The string that a member of the outermost object has, read from the front of a text that need
+/* The string that a member of the outermost object has, read from the beginning of a text that need
  * not be whole or valid: whose result is it, if it can't be read? `levels` above 0: the member of
  * an object within. Only strings without escapes count. False: it was not found, or does not fit.
  */

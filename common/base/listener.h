@@ -1,5 +1,5 @@
 /*
- * listener: a listening TCP socket at a numeric address. Callers: the front,
+ * listener: a listening TCP socket at a numeric address. Callers: the HTTP server,
  * the scheduler's port, port_check. Safe from any thread.
  */
 #ifndef COMMON_BASE_LISTENER_H

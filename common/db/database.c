@@ -33,7 +33,7 @@ struct database {
     mongoc_read_concern_t *majority;
     mongoc_read_prefs_t *primary;
     char name[64];
-    atomic_bool has_layout;
+    atomic_bool has_schema;
     atomic_bool is_away;             /* the last probe failed */
     atomic_bool is_too_old;          /* the server that answered last */
     _Atomic int64_t clock_offset_ms; /* the database's date minus clock_boot_ms */
@@ -140,16 +140,16 @@ mongoc_client_t *database_client(struct database *database, struct bw_error *err
         return NULL;
     }
     mongoc_client_t *client = pop(database->pool, error);
-    if (client == NULL || atomic_load(&database->has_layout))
+    if (client == NULL || atomic_load(&database->has_schema))
         return client;
     bson_error_t reason;
     if (!say_hello(database, client, &reason) ||
-        !layout_make(client, database->name, database->durable, &reason)) {
+        !schema_make(client, database->name, database->durable, &reason)) {
         (void)unavailable(&reason, error);
         database_return(database, client);
         return NULL;
     }
-    atomic_store(&database->has_layout, true);
+    atomic_store(&database->has_schema, true);
     return client;
 }
 

@@ -212,8 +212,8 @@ static void resolve_duplicates(struct group_commit *self, struct batch *batch)
     if (count == 0 || !self->settings.fetches_duplicates)
         return;
     bson_t projection = BSON_INITIALIZER;
-    for (size_t i = 0; i < 4 && self->settings.heavy_fields[i] != NULL; i++)
-        BSON_APPEND_INT32(&projection, self->settings.heavy_fields[i], 0);
+    for (size_t i = 0; i < 4 && self->settings.excluded_fields[i] != NULL; i++)
+        BSON_APPEND_INT32(&projection, self->settings.excluded_fields[i], 0);
     struct bw_error unused;
     enum bw_code code = database_find_same(self->database, self->settings.collection, documents,
                                            count, &projection, note_existing, batch, &unused);
@@ -241,7 +241,7 @@ static bool may_wait(const struct group_commit *self, const struct commit_item *
 {
     if (!may_write(self) || clock_boot_ms() >= item->expires_ms)
         return false;
-    return !self->settings.is_hasty || !database_is_away(self->database);
+    return !self->settings.fails_fast || !database_is_away(self->database);
 }
 
 static void batch_try(struct group_commit *self, struct batch *batch)

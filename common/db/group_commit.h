@@ -51,9 +51,10 @@ struct group_commit_settings {
     size_t max_bytes;
     bool is_ephemeral; /* signals: acknowledged by the primary's memory, not by majority and journal
                         */
-    bool is_hasty; /* while the database is away nothing waits: it is settled as unknown at once */
-    bool fetches_duplicates;     /* read what stands under a duplicate _id */
-    const char *heavy_fields[4]; /* not to be read with it */
+    bool
+        fails_fast; /* while the database is away nothing waits: it is settled as unknown at once */
+    bool fetches_duplicates;        /* read what stands under a duplicate _id */
+    const char *excluded_fields[4]; /* not to be read with it */
     struct fence fence;
 };
 

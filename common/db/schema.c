@@ -52,7 +52,7 @@ static bool make_index(mongoc_client_t *client, const char *name, const struct i
     return ok;
 }
 
-bool layout_make(mongoc_client_t *client, const char *name, const mongoc_write_concern_t *concern,
+bool schema_make(mongoc_client_t *client, const char *name, const mongoc_write_concern_t *concern,
                  bson_error_t *reason)
 {
     bson_t options = BSON_INITIALIZER;

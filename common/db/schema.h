@@ -10,7 +10,7 @@
 
 /* Makes what is missing of them in the database called `name`. Idempotent, also by several
  * processes at once. False: *reason says why not. */
-bool layout_make(mongoc_client_t *client, const char *name, const mongoc_write_concern_t *concern,
+bool schema_make(mongoc_client_t *client, const char *name, const mongoc_write_concern_t *concern,
                  bson_error_t *reason);
 
 #endif

@@ -15,7 +15,7 @@ enum {
     WORKER_ID_LENGTH = 32,
     RUN_ID_SIZE = RUN_ID_LENGTH + 1,
     JOB_ID_SIZE = JOB_ID_LENGTH + 1,
-    WORKER_ID_SIZE = 128 /* seed ids are 32 hex digits; course ids are names */
+    WORKER_ID_SIZE = 128 /* classic ids are 32 hex digits; course ids are names */
 };
 
 enum job_kind { JOB_PRE = 0, JOB_STUDENT = 1, JOB_POST = 2 };

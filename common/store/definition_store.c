@@ -22,9 +22,9 @@ enum bw_code definition_store_open(struct database *database, struct definition_
         .collection = COLLECTION,
         .max_documents = 256,
         .max_bytes = 16 * 1024 * 1024,
-        .is_hasty = true,
+        .fails_fast = true,
         .fetches_duplicates = true,
-        .heavy_fields = {"definition"},
+        .excluded_fields = {"definition"},
     };
     struct definition_store *self = calloc(1, sizeof *self);
     if (self == NULL)

@@ -29,7 +29,7 @@ struct leader {
     /* By enum protocol: since when no grader of it is alive (database date); 0: one is, or nothing
      * is known: the leader of this term has not said anything. */
     int64_t no_grader_since_ms[PROTOCOLS];
-    int64_t mark; /* touched by recovery: a number that the tail waits for */
+    int64_t mark; /* touched by recovery: a number that the change stream waits for */
 };
 
 enum bw_code leader_store_open(struct database *database, struct leader_store **store,
@@ -60,8 +60,8 @@ enum bw_code leader_store_renew(struct leader_store *store, const char *holder, 
 enum bw_code leader_store_release(struct leader_store *store, const char *holder, int64_t term,
                                   struct bw_error *error) BW_CHECKED;
 
-/* Writes `mark` into the document: the tail, which sees it go by, has seen all that was written
- * before. */
+/* Writes `mark` into the document: the change stream, which sees it go by, has seen all that was
+ * written before. */
 enum bw_code leader_store_mark(struct leader_store *store, const char *holder, int64_t term,
                                int64_t mark, struct bw_error *error) BW_CHECKED;
 
@@ -76,7 +76,7 @@ enum bw_code leader_store_note_graders(struct leader_store *store, const char *h
 enum bw_code leader_store_look(struct leader_store *store, struct leader *leader,
                                struct bw_error *error) BW_CHECKED;
 
-/* For the tail. */
+/* For the change stream. */
 bool leader_from_document(const bson_t *document, struct leader *leader);
 
 #endif

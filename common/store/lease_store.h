@@ -15,7 +15,7 @@
 
 struct lease_store;
 
-/* Why a lease ended without a result. `released` was never delivered and is no strike. */
+/* Why a lease ended without a result. `released` was never delivered and is no failed attempt. */
 enum lease_end { LEASE_LIVE, LEASE_LOST, LEASE_EXPIRED, LEASE_UNDELIVERABLE, LEASE_RELEASED };
 
 const char *lease_end_name(enum lease_end end);
@@ -71,7 +71,7 @@ enum bw_code lease_store_read(struct lease_store *store, const char (*jobs)[JOB_
 enum bw_code lease_store_delete(struct lease_store *store, const char (*jobs)[JOB_ID_SIZE],
                                 size_t count, struct bw_error *error) BW_CHECKED;
 
-/* For the tail. False if the document is no lease. */
+/* For the change stream. False if the document is no lease. */
 bool lease_from_document(const bson_t *document, struct lease *lease);
 
 #endif

@@ -23,7 +23,7 @@ enum bw_code result_store_open(struct database *database, struct fence fence,
         .max_documents = 512,
         .max_bytes = 8 * 1024 * 1024,
         .fetches_duplicates = true,
-        .heavy_fields = {"result"},
+        .excluded_fields = {"result"},
     };
     struct result_store *self = calloc(1, sizeof *self);
     if (self == NULL)

@@ -62,7 +62,7 @@ enum bw_code result_store_read(struct result_store *store, const char (*jobs)[JO
 enum bw_code result_store_delete(struct result_store *store, const char (*jobs)[JOB_ID_SIZE],
                                  size_t count, struct bw_error *error) BW_CHECKED;
 
-/* For the tail (text stays NULL). False if the document is no result. */
+/* For the change stream (text stays NULL). False if the document is no result. */
 bool result_from_document(const bson_t *document, struct result *result);
 
 #endif

@@ -35,9 +35,9 @@ enum bw_code run_store_open(struct database *database, struct run_store **store,
         .collection = COLLECTION,
         .max_documents = 256,
         .max_bytes = 8 * 1024 * 1024,
-        .is_hasty = true,
+        .fails_fast = true,
         .fetches_duplicates = true,
-        .heavy_fields = {"summary", "definition"},
+        .excluded_fields = {"summary", "definition"},
     };
     struct run_store *self = calloc(1, sizeof *self);
     if (self == NULL)

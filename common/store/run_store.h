@@ -23,7 +23,7 @@ struct run_store;
 struct run {
     char id[RUN_ID_SIZE];
     char name[201];
-    char course[WORKER_ID_SIZE], assignment[WORKER_ID_SIZE]; /* "": the seed protocol's */
+    char course[WORKER_ID_SIZE], assignment[WORKER_ID_SIZE]; /* "": the classic protocol's */
     bool has_pre, has_post;
     bool has_stages[3]; /* by enum job_kind: false for a job that has nothing to run */
     uint32_t students;
@@ -118,8 +118,8 @@ enum bw_code run_store_hide(struct run_store *store, const char *run_id, struct 
 enum bw_code run_store_delete(struct run_store *store, const char *run_id, struct bw_error *error)
     BW_CHECKED;
 
-/* For the tail: reads a run out of a change event's document. False if it is none. run_clear is
- * owed on true. */
+/* For the change stream: reads a run out of a change event's document. False if it is none.
+ * run_clear is owed on true. */
 bool run_from_document(const bson_t *document, struct run *run);
 
 #endif

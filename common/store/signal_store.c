@@ -93,18 +93,18 @@ static void append_deliveries(bson_t *document, const struct signal *signal)
     bson_append_array_end(document, &list);
 }
 
-static void append_questions(bson_t *document, const struct signal *signal)
+static void append_queries(bson_t *document, const struct signal *signal)
 {
     bson_t list, row;
     char buffer[16];
     BSON_APPEND_ARRAY_BEGIN(document, "questions", &list);
-    for (size_t i = 0; i < signal->question_count; i++) {
-        const struct signal_question *question = &signal->questions[i];
+    for (size_t i = 0; i < signal->query_count; i++) {
+        const struct signal_query *query = &signal->queries[i];
         BSON_APPEND_DOCUMENT_BEGIN(&list, document_key(i, buffer), &row);
-        BSON_APPEND_INT64(&row, "q", question->number);
-        BSON_APPEND_INT32(&row, "k", (int32_t)question->kind);
-        BSON_APPEND_UTF8(&row, "s", question->subject);
-        BSON_APPEND_INT64(&row, "e", question->epoch);
+        BSON_APPEND_INT64(&row, "q", query->number);
+        BSON_APPEND_INT32(&row, "k", (int32_t)query->kind);
+        BSON_APPEND_UTF8(&row, "s", query->subject);
+        BSON_APPEND_INT64(&row, "e", query->epoch);
         bson_append_document_end(&list, &row);
     }
     bson_append_array_end(document, &list);
@@ -163,8 +163,8 @@ static void signal_to_document(const struct signal *signal, int64_t now_ms, bson
         append_heard(document, signal);
     if (signal->delivery_count > 0)
         append_deliveries(document, signal);
-    if (signal->question_count > 0)
-        append_questions(document, signal);
+    if (signal->query_count > 0)
+        append_queries(document, signal);
     if (signal->watch_count > 0)
         append_watches(document, signal);
     if (signal->unwatched_count > 0)
@@ -294,19 +294,19 @@ static void read_deliveries(const bson_t *document, struct signal *signal)
     }
 }
 
-static void read_questions(const bson_t *document, struct signal *signal)
+static void read_queries(const bson_t *document, struct signal *signal)
 {
     bson_iter_t rows;
     bson_t row;
     void *elements;
-    size_t length = open_list(document, "questions", sizeof *signal->questions, &rows, &elements);
-    signal->questions = elements;
-    while (signal->question_count < length && row_document(&rows, &row)) {
-        struct signal_question *question = &signal->questions[signal->question_count++];
-        question->number = document_integer(&row, "q", 0);
-        question->kind = (enum question_kind)document_integer(&row, "k", 0);
-        document_text(&row, "s", question->subject, sizeof question->subject);
-        question->epoch = document_integer(&row, "e", 0);
+    size_t length = open_list(document, "questions", sizeof *signal->queries, &rows, &elements);
+    signal->queries = elements;
+    while (signal->query_count < length && row_document(&rows, &row)) {
+        struct signal_query *query = &signal->queries[signal->query_count++];
+        query->number = document_integer(&row, "q", 0);
+        query->kind = (enum query_kind)document_integer(&row, "k", 0);
+        document_text(&row, "s", query->subject, sizeof query->subject);
+        query->epoch = document_integer(&row, "e", 0);
     }
 }
 
@@ -342,7 +342,7 @@ bool signal_from_document(const bson_t *document, struct signal *signal)
     signal->gone_count = read_numbers(document, "gone", &signal->gone);
     read_heard(document, signal);
     read_deliveries(document, signal);
-    read_questions(document, signal);
+    read_queries(document, signal);
     read_watches(document, signal);
     signal->unwatched_count = read_numbers(document, "unwatched", &signal->unwatched);
     return true;
@@ -396,7 +396,7 @@ void signal_clear(struct signal *signal)
     free(signal->gone);
     free(signal->heard);
     free(signal->deliveries);
-    free(signal->questions);
+    free(signal->queries);
     free(signal->watches);
     free(signal->unwatched);
     memset(signal, 0, sizeof *signal);

@@ -41,18 +41,18 @@ struct signal_delivery {
 };
 
 /* What only the scheduler can say, as of what the asker has been told. */
-enum question_kind {
-    QUESTION_LENGTH,   /* how many jobs of a course wait? */
-    QUESTION_POSITION, /* how many are before this job? */
-    QUESTION_WORKERS,  /* which workers are there? */
-    QUESTION_ALIVE,    /* does the worker of this id live? */
-    QUESTION_ENDED     /* the worker's websocket, of this epoch, has ended: answered once what it
+enum query_kind {
+    QUERY_LENGTH,   /* how many jobs of a course wait? */
+    QUERY_POSITION, /* how many are before this job? */
+    QUERY_WORKERS,  /* which workers are there? */
+    QUERY_ALIVE,    /* does the worker of this id live? */
+    QUERY_ENDED     /* the worker's websocket, of this epoch, has ended: answered once what it
                           held is on record as lost */
 };
 
-struct signal_question {
+struct signal_query {
     int64_t number; /* unique within the replica's process */
-    enum question_kind kind;
+    enum query_kind kind;
     char subject[WORKER_ID_SIZE]; /* a course, a job or a worker */
     int64_t epoch;
 };
@@ -86,8 +86,8 @@ struct signal {
     size_t heard_count;
     struct signal_delivery *deliveries;
     size_t delivery_count;
-    struct signal_question *questions;
-    size_t question_count;
+    struct signal_query *queries;
+    size_t query_count;
     struct signal_watch *watches; /* in an announcement all there are */
     size_t watch_count;
     int64_t *unwatched; /* nobody follows these any longer */
@@ -109,7 +109,7 @@ enum bw_code signal_store_read(struct signal_store *store, int64_t since_ms,
                                struct signal **signals, size_t *count, struct bw_error *error)
     BW_CHECKED;
 
-/* For the tail: on true everything in `signal` is owned; signal_clear. */
+/* For the change stream: on true everything in `signal` is owned; signal_clear. */
 bool signal_from_document(const bson_t *document, struct signal *signal);
 void signal_clear(struct signal *signal);
 

@@ -20,7 +20,7 @@ enum bw_code worker_store_open(struct database *database, struct worker_store **
         .collection = COLLECTION,
         .max_documents = 512,
         .max_bytes = 4 * 1024 * 1024,
-        .is_hasty = true,
+        .fails_fast = true,
         .fetches_duplicates = true,
     };
     struct worker_store *self = calloc(1, sizeof *self);

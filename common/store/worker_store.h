@@ -83,7 +83,7 @@ enum bw_code worker_store_each(struct worker_store *store,
                                void (*each)(const struct worker *worker, void *context),
                                void *context, struct bw_error *error) BW_CHECKED;
 
-/* For the tail. False if the document is no worker. */
+/* For the change stream. False if the document is no worker. */
 bool worker_from_document(const bson_t *document, struct worker *worker);
 
 #endif

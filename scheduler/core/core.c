@@ -39,8 +39,8 @@ void core_discard(struct event *event)
     case EVENT_CALLBACK:
         callback_free(event->callback);
         break;
-    case EVENT_CHORE:
-        chore_free(event->chore);
+    case EVENT_DB_JOB:
+        db_job_free(event->db_job);
         break;
     default:
         break;
@@ -50,8 +50,8 @@ void core_discard(struct event *event)
 
 void core_reset(struct core *core)
 {
-    tail_close(core->tail);
-    core->tail = NULL;
+    change_stream_close(core->change_stream);
+    core->change_stream = NULL;
     lease_table_destroy(&core->leases);
     replica_table_destroy(&core->replicas);
     queue_destroy(&core->queue);
@@ -60,43 +60,43 @@ void core_reset(struct core *core)
     replica_table_init(&core->replicas);
     queue_init(&core->queue);
     worker_table_init(&core->workers, core->heartbeat_ms);
-    questions_forget(core);
+    scheduler_queries_forget(core);
     core->giving_up = 0;
     forget_asked_workers(core, INT64_MAX);
     worker_marks_forget(core);
     core->graders.is_under_way = false;
-    sweep_reset(&core->sweep);
+    reconcile_reset(&core->reconcile);
     core->generation++;
     core->must_recover = false;
     core->status_is_stale = true;
 }
 
-static void chore_done(struct core *core, struct chore *chore)
+static void db_job_done(struct core *core, struct db_job *db_job)
 {
-    switch (chore->kind) {
-    case CHORE_END_LEASE:
-        lease_ended(core, chore);
+    switch (db_job->kind) {
+    case DB_JOB_END_LEASE:
+        lease_ended(core, db_job);
         break;
-    case CHORE_SAVE_RUN:
-        run_saved(core, chore);
+    case DB_JOB_SAVE_RUN:
+        run_saved(core, db_job);
         break;
-    case CHORE_READ_WORKER:
-        worker_was_read(core, chore);
+    case DB_JOB_READ_WORKER:
+        worker_was_read(core, db_job);
         break;
-    case CHORE_FIND_RUNS:
-    case CHORE_FIND_RESULTS:
-    case CHORE_FIND_SIGNALS:
-    case CHORE_REMOVE_RUNS:
-    case CHORE_REMOVE_ORPHANS:
-        sweep_seen(core, chore);
+    case DB_JOB_FIND_RUNS:
+    case DB_JOB_FIND_RESULTS:
+    case DB_JOB_FIND_SIGNALS:
+    case DB_JOB_REMOVE_RUNS:
+    case DB_JOB_REMOVE_ORPHANS:
+        reconcile_seen(core, db_job);
         break;
-    case CHORE_NOTE_GRADERS:
-        grader_presence_noted(core, chore);
+    case DB_JOB_NOTE_GRADERS:
+        grader_presence_noted(core, db_job);
         break;
-    case CHORE_MARK_WORKERS:
+    case DB_JOB_MARK_WORKERS:
         workers_recorded(core);
         break;
-    case CHORE_DELETE_WORKER:
+    case DB_JOB_DELETE_WORKER:
         break;
     }
 }
@@ -112,7 +112,7 @@ static void handle(struct core *core, struct event *event)
         result_seen(core, &event->result);
         break;
     case EVENT_SIGNAL:
-        core->sweep.streamed_ms = core->now_ms;
+        core->reconcile.streamed_ms = core->now_ms;
         hear_signal(core, &event->signal);
         break;
     case EVENT_WORKER:
@@ -132,8 +132,8 @@ static void handle(struct core *core, struct event *event)
     case EVENT_CALLBACK:
         callback_answered(core, event->callback);
         break;
-    case EVENT_CHORE:
-        chore_done(core, event->chore);
+    case EVENT_DB_JOB:
+        db_job_done(core, event->db_job);
         break;
     case EVENT_MARK:
     case EVENT_DEPOSED:
@@ -162,16 +162,16 @@ static void handle_events(struct core *core)
 }
 
 /* Nobody could be heard while this process, or the stream, stood still. */
-static void forgive_gaps(struct core *core)
+static void extend_deadlines(struct core *core)
 {
     int64_t tick_gap_ms = core->now_ms - core->ticked_ms - TICK_MS;
-    int64_t stream_gap_ms = core->now_ms - tail_heard_ms(core->tail);
+    int64_t stream_gap_ms = core->now_ms - change_stream_heard_ms(core->change_stream);
     if (MUTANT("gaps_unforgiven"))
         return;
     if (tick_gap_ms > GAP_MS)
-        worker_table_forgive(&core->workers, tick_gap_ms, core->now_ms);
+        worker_table_extend_deadlines(&core->workers, tick_gap_ms, core->now_ms);
     else if (stream_gap_ms > STREAM_GAP_MS)
-        worker_table_forgive(&core->workers, core->now_ms - core->ticked_ms, core->now_ms);
+        worker_table_extend_deadlines(&core->workers, core->now_ms - core->ticked_ms, core->now_ms);
 }
 
 static json_t *replicas_json(const struct core *core)
@@ -244,11 +244,11 @@ static void tick(struct core *core)
     core->now_ms = clock_boot_ms();
     if (core->now_ms - core->ticked_ms < TICK_MS)
         return;
-    forgive_gaps(core);
+    extend_deadlines(core);
     core->ticked_ms = core->now_ms;
     requeue_tick(core);
     progress_tick(core);
-    sweep_tick(core);
+    reconcile_tick(core);
     publish_metrics(core);
 }
 
@@ -281,7 +281,7 @@ static void work(struct core *core)
             return;
         tick(core);
         open_hand_outs(core);
-        questions_round(core);
+        scheduler_queries_round(core);
         watching_round(core);
         hand_out_round(core);
         workers_record_round(core);

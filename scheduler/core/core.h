@@ -1,8 +1,8 @@
 /*
  * core: the scheduler's state and the one thread that owns it. It takes events from the inbox,
  * changes the tables, and leaves everything slow to others: leases and results to their group
- * commits, rare writes to the chores, HTTP to the callbacks. Everything declared here runs on that
- * thread.
+ * commits, rare writes to the database jobs, HTTP to the callbacks. Everything declared here runs
+ * on that thread.
  *
  *   core.c      the loop: recover, take events, tick
  *   recovery.c  the start-up path, and the only one
@@ -74,7 +74,7 @@ struct core {
     struct leader_store *leader_store;
     struct leadership *leadership;
     struct inbox *inbox;
-    struct chores *chores;
+    struct db_jobs *db_jobs;
     struct callbacks *callbacks;
     struct metrics *metrics;
     struct status *status;
@@ -84,7 +84,7 @@ struct core {
     int64_t term;
     /* of one recovery; completions that carry another generation are dropped */
     int64_t generation;
-    struct tail *tail;
+    struct change_stream *change_stream;
     struct queue queue;
     struct worker_table workers;
     struct replica_table replicas;
@@ -102,7 +102,7 @@ struct core {
     struct asked_worker *asked; /* workers that nobody told of, asked for a moment ago */
     struct worker_marks marks;  /* hearing.c */
     struct grader_presence graders;
-    struct sweep sweep;
+    struct reconcile reconcile;
     bool must_recover; /* what this state says can't be trusted any longer */
     bool is_stopping;
     bool status_is_stale;
@@ -115,7 +115,7 @@ void core_lead(struct core *core, int64_t term);
 enum bw_code core_recover(struct core *core, struct bw_error *error) BW_CHECKED;
 
 /* Recovery: marks the active runs of which no job of their phase was ever handed out. */
-enum bw_code untouched_find(struct core *core, struct bw_error *error) BW_CHECKED;
+enum bw_code recovery_probe_find(struct core *core, struct bw_error *error) BW_CHECKED;
 
 /* Forgets everything. */
 void core_reset(struct core *core);
@@ -127,7 +127,7 @@ void core_discard(struct event *event);
 /* False: it was heard before, or a later one of its replica was. */
 bool hear_signal(struct core *core, const struct signal *signal);
 void hear_worker(struct core *core, const struct worker *worker);
-void worker_was_read(struct core *core, const struct chore *chore);
+void worker_was_read(struct core *core, const struct db_job *db_job);
 void forget_asked_workers(struct core *core, int64_t before_ms);
 /* Notes for the record whether the worker is alive, and how it behaves. */
 void record_worker(struct core *core, struct known_worker *worker);
@@ -158,26 +158,26 @@ void replica_changed_process(struct core *core, struct known_replica *replica, c
 
 /* requeue.c */
 void lease_begin_end(struct core *core, struct live_lease *lease, enum lease_end end);
-void lease_ended(struct core *core, struct chore *chore);
+void lease_ended(struct core *core, struct db_job *db_job);
 void given_up_settled(struct core *core, struct pending_result *pending);
 void pending_result_free(struct pending_result *pending);
 void requeue_tick(struct core *core);
-/* What the worker had is lost; what it may never have had goes back without a strike. */
+/* What the worker had is lost; what it may never have had goes back without a failed attempt. */
 void worker_lost(struct core *core, struct known_worker *worker);
 uint32_t run_max_attempts(const struct core *core, const struct active_run *run);
-void strikes_add(struct strikes *strikes, enum lease_end end);
+void failed_attempts_add(struct failed_attempts *failed_attempts, enum lease_end end);
 /* Queues the job's next attempt, or gives it up if it has had enough. `avoid` may be "". */
 void job_try_again(struct core *core, struct active_run *run, uint32_t slot, uint32_t attempt,
-                   const struct strikes *strikes, const char *avoid);
+                   const struct failed_attempts *failed_attempts, const char *avoid);
 /* Inserts a result of the scheduler's own. */
 void job_settle(struct core *core, struct active_run *run, uint32_t slot, enum job_outcome outcome,
                 uint32_t attempts, const char *reason);
 
 /* questions.c */
-void hear_questions(struct core *core, struct known_replica *replica, const struct signal *signal);
+void hear_queries(struct core *core, struct known_replica *replica, const struct signal *signal);
 /* Answers those who wait for a worker's end to be on record. */
-void questions_round(struct core *core);
-void questions_forget(struct core *core);
+void scheduler_queries_round(struct core *core);
+void scheduler_queries_forget(struct core *core);
 /* The process at which these websockets were open is no more. */
 void sockets_lost(struct core *core, const struct known_replica *replica);
 /* The id of a worker that was known has been registered again. */
@@ -187,7 +187,7 @@ void worker_registered_again(struct core *core, struct known_worker *worker,
 /* grader_presence.c */
 /* Counts the graders that are alive, and records of which protocol there is none. */
 void grader_presence_count(struct core *core);
-void grader_presence_noted(struct core *core, const struct chore *chore);
+void grader_presence_noted(struct core *core, const struct db_job *db_job);
 
 /* progress.c */
 /* A run was started or cancelled, or is merely found; takes what it owns. */
@@ -200,7 +200,7 @@ enum run_phase run_current_phase(const struct active_run *run);
 void run_phase_slots(const struct active_run *run, enum run_phase phase, uint32_t *first,
                      uint32_t *end);
 enum job_kind run_phase_kind(enum run_phase phase);
-void run_saved(struct core *core, struct chore *chore);
+void run_saved(struct core *core, struct db_job *db_job);
 /* After recovery: begins what the run's facts ask for. */
 void run_resume(struct core *core, struct active_run *run);
 void progress_tick(struct core *core);

@@ -24,7 +24,7 @@ enum {
 /* What the database says of one job of a run in its current phase. */
 struct job_fact {
     uint32_t attempt; /* the last one there is; 0: none */
-    struct strikes strikes;
+    struct failed_attempts failed_attempts;
     struct lease last;
 };
 
@@ -64,7 +64,7 @@ static void take_lease(const struct lease *lease, void *context)
         slot - reader->first >= reader->count)
         return;
     struct job_fact *fact = &reader->facts[slot - reader->first];
-    strikes_add(&fact->strikes, lease->end);
+    failed_attempts_add(&fact->failed_attempts, lease->end);
     reader->found++;
     if (lease->attempt <= fact->attempt)
         return;
@@ -129,7 +129,8 @@ static enum bw_code count_attempts(struct run_reader *reader, uint32_t count,
         uint8_t *job = &summary[reader->first + i];
         uint32_t live = fact->last.end == LEASE_LIVE ? 1 : 0;
         if (fact->attempt > 0)
-            *job = summary_make(summary_outcome(*job), strikes_total(&fact->strikes) + live);
+            *job = summary_make(summary_outcome(*job),
+                                failed_attempts_total(&fact->failed_attempts) + live);
     }
     return BW_OK;
 }
@@ -183,7 +184,8 @@ static void enter_job(struct run_reader *reader, uint32_t at, bool is_passed)
         return;
     if (fact->attempt == 0 || fact->last.end != LEASE_LIVE) {
         if (fact->attempt > 0 || is_passed)
-            job_try_again(core, run, slot, fact->attempt + 1, &fact->strikes, fact->last.worker);
+            job_try_again(core, run, slot, fact->attempt + 1, &fact->failed_attempts,
+                          fact->last.worker);
         return;
     }
     struct known_worker *worker = worker_table_add(
@@ -191,7 +193,7 @@ static void enter_job(struct run_reader *reader, uint32_t at, bool is_passed)
         core->now_ms); /* never deleted while it holds one */
     struct live_lease *lease = lease_table_add(&core->leases, run, slot, reader->jobs[at],
                                                fact->attempt, worker, LEASE_UNCONFIRMED);
-    lease->strikes = fact->strikes;
+    lease->failed_attempts = fact->failed_attempts;
     lease->leased_ms = core->now_ms;
     lease->hold_ms = core->now_ms + 2 * core->heartbeat_ms + ANNOUNCEMENT_WAIT_MS;
     lease->deadline_ms = core->now_ms + fact->last.deadline_ms - database_now_ms(core->database);
@@ -243,7 +245,7 @@ static enum bw_code read_leases(struct run_reader *reader, uint32_t first, uint3
     return BW_OK;
 }
 
-static void open_untouched(struct active_run *run)
+static void open_recovery_probe(struct active_run *run)
 {
     uint32_t first, end;
     run->phase = run_current_phase(run);
@@ -293,7 +295,7 @@ static enum bw_code enter_run(struct run_reader *reader, struct active_run *run,
     enum bw_code code = BW_OK;
     reader->run = run;
     if (run->is_untouched)
-        open_untouched(run);
+        open_recovery_probe(run);
     else
         code = read_run(reader, error);
     if (code == BW_OK && run->phase != run->run.phase)
@@ -309,7 +311,7 @@ static enum bw_code enter_runs(struct core *core, struct bw_error *error)
     reader.facts = malloc(CHUNK * sizeof *reader.facts);
     if (reader.jobs == NULL || reader.facts == NULL)
         abort();
-    enum bw_code code = untouched_find(core, error);
+    enum bw_code code = recovery_probe_find(core, error);
     HASH_ITER (hh, core->queue.runs, run, following)
         if (code == BW_OK)
             code = enter_run(&reader, run, error);
@@ -402,8 +404,8 @@ static enum bw_code follow_to_mark(struct core *core, int64_t mark, struct bw_er
 static enum bw_code reach_mark(struct core *core, struct bw_error *error)
 {
     int64_t mark = (core->term << 20) + core->generation; /* no other recovery has this one */
-    enum bw_code code = tail_open(core->database, core->inbox, core->generation, &core->tail,
-                                  error);
+    enum bw_code code = change_stream_open(core->database, core->inbox, core->generation,
+                                           &core->change_stream, error);
     if (code == BW_OK)
         code = leader_store_mark(core->leader_store, core->holder, core->term, mark, error);
     if (code == BW_OK)
@@ -439,7 +441,7 @@ enum bw_code core_recover(struct core *core, struct bw_error *error)
         return code;
     int64_t now_ms = clock_boot_ms();
     core->opens_ms = now_ms + ANNOUNCEMENT_WAIT_MS;
-    worker_table_forgive(&core->workers, now_ms - began_ms, now_ms);
+    worker_table_extend_deadlines(&core->workers, now_ms - began_ms, now_ms);
     resume_runs(core);
     metric_add(core->metrics, SCHEDULER_RECOVERIES, 1);
     log_info("recovered", log_number("term", core->term),

@@ -1,6 +1,6 @@
 /*
- * untouched: of a deep queue most runs have never had a job handed out. Recovery finds them by the
- * leases of their first jobs, many runs in one question, and reads nothing else of them.
+ * recovery_probe: of a deep queue most runs have never had a job handed out. Recovery finds them by
+ * the leases of their first jobs, many runs in one question, and reads nothing else of them.
  */
 #include <stdlib.h>
 
@@ -61,7 +61,7 @@ static enum bw_code probe_run(struct probe *probe, struct active_run *run, struc
 /* First attempts are handed out in order, so a run without any among its first jobs has none behind
  * them either. (Unless a bulk was carried out in part: then the key refuses the second lease of
  * that job, the next recovery finds the run touched, and reads all of it.) */
-enum bw_code untouched_find(struct core *core, struct bw_error *error)
+enum bw_code recovery_probe_find(struct core *core, struct bw_error *error)
 {
     struct probe probe = {.core = core, .jobs = malloc(PROBES_AT_ONCE * sizeof *probe.jobs)};
     enum bw_code code = BW_OK;

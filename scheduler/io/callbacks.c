@@ -22,7 +22,7 @@ struct callbacks {
     struct inbox *inbox;
     pthread_t thread;
     pthread_mutex_t mutex; /* guards what follows */
-    struct callback *head, **tail;
+    struct callback *head, **change_stream;
     bool is_closing;
 };
 
@@ -125,7 +125,7 @@ static struct callback *take_posted(struct callbacks *callbacks, bool *is_closin
     pthread_mutex_lock(&callbacks->mutex);
     struct callback *posted = callbacks->head;
     callbacks->head = NULL;
-    callbacks->tail = &callbacks->head;
+    callbacks->change_stream = &callbacks->head;
     *is_closing = callbacks->is_closing;
     pthread_mutex_unlock(&callbacks->mutex);
     return posted;
@@ -162,7 +162,7 @@ enum bw_code callbacks_open(const char *token, struct inbox *inbox, struct callb
     if (opened == NULL)
         abort();
     opened->inbox = inbox;
-    opened->tail = &opened->head;
+    opened->change_stream = &opened->head;
     snprintf(opened->authorization, sizeof opened->authorization, "Authorization: Bearer %s",
              token);
     opened->multi = curl_multi_init();
@@ -195,8 +195,8 @@ void callbacks_post(struct callbacks *callbacks, struct callback *callback)
 {
     callback->next = NULL;
     pthread_mutex_lock(&callbacks->mutex);
-    *callbacks->tail = callback;
-    callbacks->tail = &callback->next;
+    *callbacks->change_stream = callback;
+    callbacks->change_stream = &callback->next;
     pthread_mutex_unlock(&callbacks->mutex);
     curl_multi_wakeup(callbacks->multi);
 }

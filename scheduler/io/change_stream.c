@@ -11,7 +11,7 @@
 
 enum { AWAIT_MS = 500 };
 
-struct tail {
+struct change_stream {
     struct database *database;
     struct inbox *inbox;
     int64_t generation;
@@ -147,7 +147,7 @@ static void changed_collection(const bson_t *change, char *name, size_t size)
 }
 
 /* Turns a change into an event, or NULL: not ours. */
-static struct event *read_change(const struct tail *tail, const bson_t *change)
+static struct event *read_change(const struct change_stream *change_stream, const bson_t *change)
 {
     char collection[64];
     bson_t document;
@@ -157,7 +157,7 @@ static struct event *read_change(const struct tail *tail, const bson_t *change)
     for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
         if (strcmp(readers[i].collection, collection) != 0)
             continue;
-        struct event *event = event_new(EVENT_MARK, tail->generation);
+        struct event *event = event_new(EVENT_MARK, change_stream->generation);
         if (readers[i].read(&document, event))
             return event;
         free(event);
@@ -177,68 +177,70 @@ static void event_discard(struct event *event)
 
 static void *follow(void *context)
 {
-    struct tail *tail = context;
+    struct change_stream *change_stream = context;
     const bson_t *change, *reply;
     bson_error_t reason;
-    while (!atomic_load(&tail->is_closing)) {
-        bool is_there = mongoc_change_stream_next(tail->stream, &change);
-        atomic_store(&tail->heard_ms, clock_boot_ms());
+    while (!atomic_load(&change_stream->is_closing)) {
+        bool is_there = mongoc_change_stream_next(change_stream->stream, &change);
+        atomic_store(&change_stream->heard_ms, clock_boot_ms());
         if (is_there) {
-            struct event *event = read_change(tail, change);
+            struct event *event = read_change(change_stream, change);
             bool is_dropped = event != NULL && event->kind != EVENT_MARK &&
                               FAILPOINT_FAILS(event->kind == EVENT_SIGNAL ? "drop_signal"
                                                                           : "drop_change_event");
             if (is_dropped)
                 event_discard(event);
-            else if (event != NULL && !inbox_post_bounded(tail->inbox, event))
+            else if (event != NULL && !inbox_post_bounded(change_stream->inbox, event))
                 event_discard(event);
             continue;
         }
-        if (mongoc_change_stream_error_document(tail->stream, &reason, &reply)) {
-            inbox_post(tail->inbox, event_new(EVENT_STREAM_LOST, tail->generation));
+        if (mongoc_change_stream_error_document(change_stream->stream, &reason, &reply)) {
+            inbox_post(change_stream->inbox,
+                       event_new(EVENT_STREAM_LOST, change_stream->generation));
             return NULL;
         }
     }
     return NULL;
 }
 
-static void release(struct tail *tail)
+static void release(struct change_stream *change_stream)
 {
-    if (tail->stream != NULL)
-        mongoc_change_stream_destroy(tail->stream);
-    if (tail->handle != NULL)
-        mongoc_database_destroy(tail->handle);
-    if (tail->client != NULL)
-        database_stream_return(tail->database, tail->client);
-    free(tail);
+    if (change_stream->stream != NULL)
+        mongoc_change_stream_destroy(change_stream->stream);
+    if (change_stream->handle != NULL)
+        mongoc_database_destroy(change_stream->handle);
+    if (change_stream->client != NULL)
+        database_stream_return(change_stream->database, change_stream->client);
+    free(change_stream);
 }
 
 /* Opens the stream itself: one command, now. */
-static enum bw_code open_stream(struct tail *tail, struct bw_error *error)
+static enum bw_code open_stream(struct change_stream *change_stream, struct bw_error *error)
 {
-    tail->client = database_stream_client(tail->database, error);
-    if (tail->client == NULL)
+    change_stream->client = database_stream_client(change_stream->database, error);
+    if (change_stream->client == NULL)
         return BW_UNAVAILABLE;
-    tail->handle = mongoc_client_get_database(tail->client, database_name(tail->database));
+    change_stream->handle = mongoc_client_get_database(change_stream->client,
+                                                       database_name(change_stream->database));
     bson_t pipeline = BSON_INITIALIZER, options = BSON_INITIALIZER;
     build_pipeline(&pipeline);
     BSON_APPEND_UTF8(&options, "fullDocument", "updateLookup");
     BSON_APPEND_INT64(&options, "maxAwaitTimeMS", AWAIT_MS);
-    tail->stream = mongoc_database_watch(tail->handle, &pipeline, &options);
+    change_stream->stream = mongoc_database_watch(change_stream->handle, &pipeline, &options);
     bson_destroy(&pipeline);
     bson_destroy(&options);
     const bson_t *reply;
     bson_error_t reason;
-    if (mongoc_change_stream_error_document(tail->stream, &reason, &reply))
+    if (mongoc_change_stream_error_document(change_stream->stream, &reason, &reply))
         return bw_fail(error, BW_UNAVAILABLE, "the change stream can't be opened: %.200s",
                        database_mask(reason.message));
     return BW_OK;
 }
 
-enum bw_code tail_open(struct database *database, struct inbox *inbox, int64_t generation,
-                       struct tail **tail, struct bw_error *error)
+enum bw_code change_stream_open(struct database *database, struct inbox *inbox, int64_t generation,
+                                struct change_stream **change_stream, struct bw_error *error)
 {
-    struct tail *opened = calloc(1, sizeof *opened);
+    struct change_stream *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         abort();
     opened->database = database;
@@ -252,22 +254,22 @@ enum bw_code tail_open(struct database *database, struct inbox *inbox, int64_t g
         release(opened);
         return code;
     }
-    *tail = opened;
+    *change_stream = opened;
     return BW_OK;
 }
 
-void tail_close(struct tail *tail)
+void change_stream_close(struct change_stream *change_stream)
 {
-    if (tail == NULL)
+    if (change_stream == NULL)
         return;
-    atomic_store(&tail->is_closing, true);
-    inbox_refuse(tail->inbox, true);
-    pthread_join(tail->thread, NULL);
-    inbox_refuse(tail->inbox, false);
-    release(tail);
+    atomic_store(&change_stream->is_closing, true);
+    inbox_refuse(change_stream->inbox, true);
+    pthread_join(change_stream->thread, NULL);
+    inbox_refuse(change_stream->inbox, false);
+    release(change_stream);
 }
 
-int64_t tail_heard_ms(const struct tail *tail)
+int64_t change_stream_heard_ms(const struct change_stream *change_stream)
 {
-    return atomic_load(&tail->heard_ms);
+    return atomic_load(&change_stream->heard_ms);
 }

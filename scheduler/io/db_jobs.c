@@ -9,58 +9,59 @@
 
 enum { THREADS = 4 };
 
-struct chores {
-    struct chores_settings settings;
+struct db_jobs {
+    struct db_jobs_settings settings;
     pthread_t threads[THREADS];
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t arrived;
-    struct chore *head, **tail;
+    struct db_job *head, **change_stream;
     bool is_closing;
 };
 
-static void end_lease(struct chores *chores, struct chore *chore)
+static void end_lease(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
-    chore->code = lease_store_end(chores->settings.leases, chore->lease.job, chore->lease.attempt,
-                                  chore->lease.term, chore->lease.end, &chore->lease.has_ended,
-                                  &unused);
+    db_job->code = lease_store_end(db_jobs->settings.leases, db_job->lease.job,
+                                   db_job->lease.attempt, db_job->lease.term, db_job->lease.end,
+                                   &db_job->lease.has_ended, &unused);
     FAILPOINT("in_requeue");
 }
 
-static void save_run(struct chores *chores, struct chore *chore)
+static void save_run(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
-    chore->code = run_store_advance(chores->settings.runs, chore->run.id, chore->run.phase,
-                                    chore->run.ended_ms, chore->run.summary,
-                                    chore->run.summary_length, &unused);
+    db_job->code = run_store_advance(db_jobs->settings.runs, db_job->run.id, db_job->run.phase,
+                                     db_job->run.ended_ms, db_job->run.summary,
+                                     db_job->run.summary_length, &unused);
 }
 
-static void mark_workers(struct chores *chores, struct chore *chore)
+static void mark_workers(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
-    chore->code = worker_store_mark(chores->settings.workers, chore->marks.list, chore->marks.count,
-                                    &unused);
+    db_job->code = worker_store_mark(db_jobs->settings.workers, db_job->marks.list,
+                                     db_job->marks.count, &unused);
 }
 
-static void note_graders(struct chores *chores, struct chore *chore)
+static void note_graders(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
-    chore->code = leader_store_note_graders(chores->settings.leader, chore->graders.holder,
-                                            chore->graders.term, chore->graders.since_ms, &unused);
+    db_job->code = leader_store_note_graders(db_jobs->settings.leader, db_job->graders.holder,
+                                             db_job->graders.term, db_job->graders.since_ms,
+                                             &unused);
 }
 
-static void read_worker(struct chores *chores, struct chore *chore)
+static void read_worker(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
-    chore->code = worker_store_read(chores->settings.workers, chore->read.worker.id,
-                                    &chore->read.worker, &unused);
+    db_job->code = worker_store_read(db_jobs->settings.workers, db_job->read.worker.id,
+                                     &db_job->read.worker, &unused);
 }
 
-static void find_runs(struct chores *chores, struct chore *chore)
+static void find_runs(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
-    chore->code = run_store_read_active(chores->settings.runs, false, &chore->found.runs,
-                                        &chore->found.count, &unused);
+    db_job->code = run_store_read_active(db_jobs->settings.runs, false, &db_job->found.runs,
+                                         &db_job->found.count, &unused);
 }
 
 struct search {
@@ -76,177 +77,177 @@ static void post_result(const struct result *result, void *context)
     inbox_post(search->inbox, event);
 }
 
-static void find_results(struct chores *chores, struct chore *chore)
+static void find_results(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
-    struct search search = {chores->settings.inbox, chore->generation};
-    chore->code = result_store_read(chores->settings.results,
-                                    (const char(*)[JOB_ID_SIZE])chore->wanted.jobs,
-                                    chore->wanted.count, false, post_result, &search, &unused);
+    struct search search = {db_jobs->settings.inbox, db_job->generation};
+    db_job->code = result_store_read(db_jobs->settings.results,
+                                     (const char(*)[JOB_ID_SIZE])db_job->wanted.jobs,
+                                     db_job->wanted.count, false, post_result, &search, &unused);
 }
 
-static void find_signals(struct chores *chores, struct chore *chore)
+static void find_signals(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
     if (FAILPOINT_FAILS("drop_found_signal"))
         return;
-    chore->code = signal_store_read(chores->settings.signals, chore->unheard.since_ms,
-                                    &chore->unheard.signals, &chore->unheard.count, &unused);
+    db_job->code = signal_store_read(db_jobs->settings.signals, db_job->unheard.since_ms,
+                                     &db_job->unheard.signals, &db_job->unheard.count, &unused);
 }
 
-static void delete_worker(struct chores *chores, struct chore *chore)
+static void delete_worker(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
-    chore->code = worker_store_delete(chores->settings.workers, chore->worker.id, &unused);
+    db_job->code = worker_store_delete(db_jobs->settings.workers, db_job->worker.id, &unused);
 }
 
 /* A late result may come as long as a replica remembers a hand-out: it must find its run. */
-static bool may_be_removed(const struct run *run, const struct chore *chore)
+static bool may_be_removed(const struct run *run, const struct db_job *db_job)
 {
     enum { MEMORY_MS = 10000 };
-    int64_t quiet_ms = deadline_of_run(run, chore->removed.job_timeout_ms) + MEMORY_MS;
-    return run->finished_ms + quiet_ms < chore->removed.now_ms;
+    int64_t quiet_ms = deadline_of_run(run, db_job->removed.job_timeout_ms) + MEMORY_MS;
+    return run->finished_ms + quiet_ms < db_job->removed.now_ms;
 }
 
-static void remove_runs(struct chores *chores, struct chore *chore)
+static void remove_runs(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     enum { AT_ONCE = 50 };
     struct bw_error unused;
     struct run *runs;
     size_t count;
-    chore->code = run_store_read_ended(chores->settings.runs, chore->removed.before_ms, AT_ONCE,
-                                       &runs, &count, &unused);
+    db_job->code = run_store_read_ended(db_jobs->settings.runs, db_job->removed.before_ms, AT_ONCE,
+                                        &runs, &count, &unused);
     for (size_t i = 0; i < count; i++) {
-        if (chore->code == BW_OK && may_be_removed(&runs[i], chore)) {
-            chore->code = retention_remove_run(chores->settings.retention, &runs[i], &unused);
-            chore->removed.count += chore->code == BW_OK;
+        if (db_job->code == BW_OK && may_be_removed(&runs[i], db_job)) {
+            db_job->code = retention_remove_run(db_jobs->settings.retention, &runs[i], &unused);
+            db_job->removed.count += db_job->code == BW_OK;
         }
         run_clear(&runs[i]);
     }
     free(runs);
 }
 
-static void remove_orphans(struct chores *chores, struct chore *chore)
+static void remove_orphans(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
-    chore->code = retention_remove_orphans(chores->settings.retention, &chore->removed.count,
-                                           &unused);
+    db_job->code = retention_remove_orphans(db_jobs->settings.retention, &db_job->removed.count,
+                                            &unused);
 }
 
-static void (*const doers[])(struct chores *chores, struct chore *chore) = {
-    [CHORE_END_LEASE] = end_lease,       [CHORE_SAVE_RUN] = save_run,
-    [CHORE_MARK_WORKERS] = mark_workers, [CHORE_DELETE_WORKER] = delete_worker,
-    [CHORE_READ_WORKER] = read_worker,   [CHORE_FIND_RUNS] = find_runs,
-    [CHORE_FIND_RESULTS] = find_results, [CHORE_REMOVE_RUNS] = remove_runs,
-    [CHORE_NOTE_GRADERS] = note_graders, [CHORE_REMOVE_ORPHANS] = remove_orphans,
-    [CHORE_FIND_SIGNALS] = find_signals,
+static void (*const handlers[])(struct db_jobs *db_jobs, struct db_job *db_job) = {
+    [DB_JOB_END_LEASE] = end_lease,       [DB_JOB_SAVE_RUN] = save_run,
+    [DB_JOB_MARK_WORKERS] = mark_workers, [DB_JOB_DELETE_WORKER] = delete_worker,
+    [DB_JOB_READ_WORKER] = read_worker,   [DB_JOB_FIND_RUNS] = find_runs,
+    [DB_JOB_FIND_RESULTS] = find_results, [DB_JOB_REMOVE_RUNS] = remove_runs,
+    [DB_JOB_NOTE_GRADERS] = note_graders, [DB_JOB_REMOVE_ORPHANS] = remove_orphans,
+    [DB_JOB_FIND_SIGNALS] = find_signals,
 };
 
-/* The next chore, or NULL: closing, and nothing is left. */
-static struct chore *next_chore(struct chores *chores)
+/* The next database job, or NULL: closing, and nothing is left. */
+static struct db_job *next_db_job(struct db_jobs *db_jobs)
 {
-    pthread_mutex_lock(&chores->mutex);
-    while (chores->head == NULL && !chores->is_closing)
-        pthread_cond_wait(&chores->arrived, &chores->mutex);
-    struct chore *chore = chores->head;
-    if (chore != NULL)
-        chores->head = chore->next;
-    if (chores->head == NULL)
-        chores->tail = &chores->head;
-    pthread_mutex_unlock(&chores->mutex);
-    return chore;
+    pthread_mutex_lock(&db_jobs->mutex);
+    while (db_jobs->head == NULL && !db_jobs->is_closing)
+        pthread_cond_wait(&db_jobs->arrived, &db_jobs->mutex);
+    struct db_job *db_job = db_jobs->head;
+    if (db_job != NULL)
+        db_jobs->head = db_job->next;
+    if (db_jobs->head == NULL)
+        db_jobs->change_stream = &db_jobs->head;
+    pthread_mutex_unlock(&db_jobs->mutex);
+    return db_job;
 }
 
 /* A scheduler in doubt does nothing more. */
-static void do_chore(struct chores *chores, struct chore *chore)
+static void do_db_job(struct db_jobs *db_jobs, struct db_job *db_job)
 {
-    const struct fence *fence = &chores->settings.fence;
+    const struct fence *fence = &db_jobs->settings.fence;
     if (fence->is_open == NULL || fence->is_open(fence->context))
-        doers[chore->kind](chores, chore);
+        handlers[db_job->kind](db_jobs, db_job);
     else
-        chore->code = BW_UNAVAILABLE;
+        db_job->code = BW_UNAVAILABLE;
 }
 
 static void *work(void *context)
 {
-    struct chores *chores = context;
-    struct chore *chore;
-    for (chore = next_chore(chores); chore != NULL; chore = next_chore(chores)) {
-        do_chore(chores, chore);
-        struct event *event = event_new(EVENT_CHORE, chore->generation);
-        event->chore = chore;
-        inbox_post(chores->settings.inbox, event);
+    struct db_jobs *db_jobs = context;
+    struct db_job *db_job;
+    for (db_job = next_db_job(db_jobs); db_job != NULL; db_job = next_db_job(db_jobs)) {
+        do_db_job(db_jobs, db_job);
+        struct event *event = event_new(EVENT_DB_JOB, db_job->generation);
+        event->db_job = db_job;
+        inbox_post(db_jobs->settings.inbox, event);
     }
     return NULL;
 }
 
-struct chores *chores_open(const struct chores_settings *settings)
+struct db_jobs *db_jobs_open(const struct db_jobs_settings *settings)
 {
-    struct chores *chores = calloc(1, sizeof *chores);
-    if (chores == NULL)
+    struct db_jobs *db_jobs = calloc(1, sizeof *db_jobs);
+    if (db_jobs == NULL)
         abort();
-    chores->settings = *settings;
-    chores->tail = &chores->head;
-    pthread_mutex_init(&chores->mutex, NULL);
-    pthread_cond_init(&chores->arrived, NULL);
+    db_jobs->settings = *settings;
+    db_jobs->change_stream = &db_jobs->head;
+    pthread_mutex_init(&db_jobs->mutex, NULL);
+    pthread_cond_init(&db_jobs->arrived, NULL);
     for (int i = 0; i < THREADS; i++)
-        if (pthread_create(&chores->threads[i], NULL, work, chores) != 0)
+        if (pthread_create(&db_jobs->threads[i], NULL, work, db_jobs) != 0)
             abort(); /* at start, before anything was promised */
-    return chores;
+    return db_jobs;
 }
 
-void chores_close(struct chores *chores)
+void db_jobs_close(struct db_jobs *db_jobs)
 {
-    if (chores == NULL)
+    if (db_jobs == NULL)
         return;
-    pthread_mutex_lock(&chores->mutex);
-    chores->is_closing = true;
-    pthread_cond_broadcast(&chores->arrived);
-    pthread_mutex_unlock(&chores->mutex);
+    pthread_mutex_lock(&db_jobs->mutex);
+    db_jobs->is_closing = true;
+    pthread_cond_broadcast(&db_jobs->arrived);
+    pthread_mutex_unlock(&db_jobs->mutex);
     for (int i = 0; i < THREADS; i++)
-        pthread_join(chores->threads[i], NULL);
-    pthread_cond_destroy(&chores->arrived);
-    pthread_mutex_destroy(&chores->mutex);
-    free(chores);
+        pthread_join(db_jobs->threads[i], NULL);
+    pthread_cond_destroy(&db_jobs->arrived);
+    pthread_mutex_destroy(&db_jobs->mutex);
+    free(db_jobs);
 }
 
-struct chore *chore_new(enum chore_kind kind, int64_t generation)
+struct db_job *db_job_new(enum db_job_kind kind, int64_t generation)
 {
-    struct chore *chore = calloc(1, sizeof *chore);
-    if (chore == NULL)
+    struct db_job *db_job = calloc(1, sizeof *db_job);
+    if (db_job == NULL)
         abort();
-    chore->kind = kind;
-    chore->generation = generation;
-    return chore;
+    db_job->kind = kind;
+    db_job->generation = generation;
+    return db_job;
 }
 
-void chore_free(struct chore *chore)
+void db_job_free(struct db_job *db_job)
 {
-    if (chore->kind == CHORE_SAVE_RUN)
-        free(chore->run.summary);
-    if (chore->kind == CHORE_MARK_WORKERS)
-        free(chore->marks.list);
-    if (chore->kind == CHORE_FIND_RESULTS)
-        free(chore->wanted.jobs);
-    if (chore->kind == CHORE_FIND_RUNS) {
-        for (size_t i = 0; i < chore->found.count; i++)
-            run_clear(&chore->found.runs[i]);
-        free(chore->found.runs);
+    if (db_job->kind == DB_JOB_SAVE_RUN)
+        free(db_job->run.summary);
+    if (db_job->kind == DB_JOB_MARK_WORKERS)
+        free(db_job->marks.list);
+    if (db_job->kind == DB_JOB_FIND_RESULTS)
+        free(db_job->wanted.jobs);
+    if (db_job->kind == DB_JOB_FIND_RUNS) {
+        for (size_t i = 0; i < db_job->found.count; i++)
+            run_clear(&db_job->found.runs[i]);
+        free(db_job->found.runs);
     }
-    if (chore->kind == CHORE_FIND_SIGNALS) {
-        for (size_t i = 0; i < chore->unheard.count; i++)
-            signal_clear(&chore->unheard.signals[i]);
-        free(chore->unheard.signals);
+    if (db_job->kind == DB_JOB_FIND_SIGNALS) {
+        for (size_t i = 0; i < db_job->unheard.count; i++)
+            signal_clear(&db_job->unheard.signals[i]);
+        free(db_job->unheard.signals);
     }
-    free(chore);
+    free(db_job);
 }
 
-void chores_submit(struct chores *chores, struct chore *chore)
+void db_jobs_submit(struct db_jobs *db_jobs, struct db_job *db_job)
 {
-    chore->next = NULL;
-    pthread_mutex_lock(&chores->mutex);
-    *chores->tail = chore;
-    chores->tail = &chore->next;
-    pthread_cond_signal(&chores->arrived);
-    pthread_mutex_unlock(&chores->mutex);
+    db_job->next = NULL;
+    pthread_mutex_lock(&db_jobs->mutex);
+    *db_jobs->change_stream = db_job;
+    db_jobs->change_stream = &db_job->next;
+    pthread_cond_signal(&db_jobs->arrived);
+    pthread_mutex_unlock(&db_jobs->mutex);
 }

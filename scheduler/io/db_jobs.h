@@ -1,7 +1,7 @@
 /*
- * chores: the scheduler's rare writes and reads, done by a few threads of their own so that the
+ * db_jobs: the scheduler's rare writes and reads, done by a few threads of their own so that the
  * core never waits for the database: ending a lease, recording a run's progress, marking a worker,
- * looking for what the change stream has not told. Each comes back to the inbox as EVENT_CHORE.
+ * looking for what the change stream has not told. Each comes back to the inbox as EVENT_DB_JOB.
  */
 #ifndef SCHEDULER_IO_DB_JOBS_H
 #define SCHEDULER_IO_DB_JOBS_H
@@ -18,22 +18,22 @@
 #include "common/store/worker_store.h"
 #include "scheduler/io/inbox.h"
 
-enum chore_kind {
-    CHORE_END_LEASE,
-    CHORE_SAVE_RUN,
-    CHORE_MARK_WORKERS,
-    CHORE_NOTE_GRADERS,
-    CHORE_DELETE_WORKER,
-    CHORE_READ_WORKER,
-    CHORE_FIND_RUNS,    /* the active ones */
-    CHORE_FIND_RESULTS, /* of some jobs: each comes as an EVENT_RESULT of its own */
-    CHORE_FIND_SIGNALS, /* that the change stream should have told */
-    CHORE_REMOVE_RUNS,  /* that ended long ago */
-    CHORE_REMOVE_ORPHANS
+enum db_job_kind {
+    DB_JOB_END_LEASE,
+    DB_JOB_SAVE_RUN,
+    DB_JOB_MARK_WORKERS,
+    DB_JOB_NOTE_GRADERS,
+    DB_JOB_DELETE_WORKER,
+    DB_JOB_READ_WORKER,
+    DB_JOB_FIND_RUNS,    /* the active ones */
+    DB_JOB_FIND_RESULTS, /* of some jobs: each comes as an EVENT_RESULT of its own */
+    DB_JOB_FIND_SIGNALS, /* that the change stream should have told */
+    DB_JOB_REMOVE_RUNS,  /* that ended long ago */
+    DB_JOB_REMOVE_ORPHANS
 };
 
-struct chore {
-    enum chore_kind kind;
+struct db_job {
+    enum db_job_kind kind;
     int64_t generation;
     enum bw_code code; /* once done: BW_OK, or BW_UNAVAILABLE: unknown */
     union {
@@ -86,14 +86,14 @@ struct chore {
             size_t count; /* once done: how many */
         } removed;
     };
-    struct chore *next;
+    struct db_job *next;
 };
 
-struct chores;
+struct db_jobs;
 struct retention;
 
-/* Where chores are done. Borrowed until chores_close. */
-struct chores_settings {
+/* Where database jobs are done. Borrowed until db_jobs_close. */
+struct db_jobs_settings {
     struct run_store *runs;
     struct lease_store *leases;
     struct worker_store *workers;
@@ -102,19 +102,19 @@ struct chores_settings {
     struct leader_store *leader;
     struct retention *retention;
     struct inbox *inbox;
-    struct fence fence; /* closed: chores come back undone, as unknown */
+    struct fence fence; /* closed: database jobs come back undone, as unknown */
 };
 
-struct chores *chores_open(const struct chores_settings *settings);
+struct db_jobs *db_jobs_open(const struct db_jobs_settings *settings);
 
 /* Does what is queued, then ends the threads. NULL is fine. */
-void chores_close(struct chores *chores);
+void db_jobs_close(struct db_jobs *db_jobs);
 
-/* A zeroed chore; never NULL. */
-struct chore *chore_new(enum chore_kind kind, int64_t generation);
-void chore_free(struct chore *chore);
+/* A zeroed database job; never NULL. */
+struct db_job *db_job_new(enum db_job_kind kind, int64_t generation);
+void db_job_free(struct db_job *db_job);
 
-/* Queues it; it comes back with EVENT_CHORE and is then the core's to free. */
-void chores_submit(struct chores *chores, struct chore *chore);
+/* Queues it; it comes back with EVENT_DB_JOB and is then the core's to free. */
+void db_jobs_submit(struct db_jobs *db_jobs, struct db_job *db_job);
 
 #endif

@@ -10,7 +10,7 @@ enum { BOUND = 100000 };
 struct inbox {
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t arrived, taken;
-    struct event *head, **tail;
+    struct event *head, **change_stream;
     unsigned count;
     bool refuses;
 };
@@ -20,7 +20,7 @@ struct inbox *inbox_new(void)
     struct inbox *inbox = calloc(1, sizeof *inbox);
     if (inbox == NULL)
         abort();
-    inbox->tail = &inbox->head;
+    inbox->change_stream = &inbox->head;
     pthread_mutex_init(&inbox->mutex, NULL);
     clock_condition_init(&inbox->arrived);
     clock_condition_init(&inbox->taken);
@@ -51,8 +51,8 @@ struct event *event_new(enum event_kind kind, int64_t generation)
 static void append(struct inbox *inbox, struct event *event)
 {
     event->next = NULL;
-    *inbox->tail = event;
-    inbox->tail = &event->next;
+    *inbox->change_stream = event;
+    inbox->change_stream = &event->next;
     inbox->count++;
     pthread_cond_signal(&inbox->arrived);
 }
@@ -94,7 +94,7 @@ struct event *inbox_take(struct inbox *inbox, int64_t until_ms)
             break;
     struct event *events = inbox->head;
     inbox->head = NULL;
-    inbox->tail = &inbox->head;
+    inbox->change_stream = &inbox->head;
     inbox->count = 0;
     pthread_cond_broadcast(&inbox->taken);
     pthread_mutex_unlock(&inbox->mutex);
@@ -112,7 +112,7 @@ void inbox_return(struct inbox *inbox, struct event *events)
     pthread_mutex_lock(&inbox->mutex);
     *last = inbox->head;
     if (inbox->head == NULL)
-        inbox->tail = last;
+        inbox->change_stream = last;
     inbox->head = events;
     inbox->count += count;
     pthread_mutex_unlock(&inbox->mutex);

@@ -27,7 +27,7 @@ enum event_kind {
     EVENT_LEASED,   /* an insert of a lease is settled */
     EVENT_GIVEN_UP, /* an insert of a result by the scheduler is settled */
     EVENT_CALLBACK, /* a callback was answered, or not */
-    EVENT_CHORE,    /* a rare write is done, or not */
+    EVENT_DB_JOB,   /* a rare write is done, or not */
     /* from outside */
     EVENT_DEPOSED, /* the leader's lease is in doubt */
     EVENT_STOP
@@ -36,7 +36,7 @@ enum event_kind {
 struct pending_lease;
 struct pending_result;
 struct callback;
-struct chore;
+struct db_job;
 
 struct event {
     enum event_kind kind;
@@ -50,7 +50,7 @@ struct event {
         struct pending_lease *lease;
         struct pending_result *given_up;
         struct callback *callback;
-        struct chore *chore;
+        struct db_job *db_job;
     };
     struct event *next;
 };
@@ -66,8 +66,8 @@ struct event *event_new(enum event_kind kind, int64_t generation);
 /* Posts; the inbox takes the event. */
 void inbox_post(struct inbox *inbox, struct event *event);
 
-/* The same, waiting while the inbox is full. For the tail. False: the inbox refuses, and the event
- * is still the caller's. */
+/* The same, waiting while the inbox is full. For the change stream. False: the inbox refuses, and
+ * the event is still the caller's. */
 bool inbox_post_bounded(struct inbox *inbox, struct event *event);
 
 /* Lets bounded posts fail instead of wait (true), or wait again. */

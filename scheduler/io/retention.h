@@ -2,8 +2,8 @@
  * retention: what is removed for good: runs that ended long ago, if the operator says so; and what
  * was left behind by a process that died between two writes and never found its owner: definitions
  * without a run, logs that no result names. An orphan is removed only after it was seen at two
- * looks, a day apart. Called by the chores alone, one look of a kind at a time; waits for the
- * database.
+ * looks, a day apart. Called by the database jobs alone, one look of a kind at a time; waits for
+ * the database.
  */
 #ifndef SCHEDULER_IO_RETENTION_H
 #define SCHEDULER_IO_RETENTION_H

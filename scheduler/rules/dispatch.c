@@ -78,7 +78,7 @@ static void hand_out(struct core *core, const struct offer *offer, struct parked
 {
     struct live_lease *lease = lease_table_add(&core->leases, offer->run, offer->slot, offer->job,
                                                offer->attempt, poll->worker, LEASE_INSERTING);
-    lease->strikes = offer->strikes;
+    lease->failed_attempts = offer->failed_attempts;
     lease->leased_ms = core->now_ms;
     lease->deadline_ms = core->now_ms + limit_ms(core, offer->run, offer->slot);
     poll_match(&core->replicas, poll);
@@ -217,7 +217,7 @@ void hand_out_round(struct core *core)
 {
     if (core->now_ms >= core->opens_ms && !core->is_stopping) {
         offer_unconfirmed(core);
-        match_jobs(core, PROTOCOL_SEED);
+        match_jobs(core, PROTOCOL_CLASSIC);
         match_jobs(core, PROTOCOL_COURSE);
         offer_overdue(core);
         answer_final(core);

@@ -12,7 +12,7 @@ static void presence_publish(struct core *core, const uint32_t alive[PROTOCOLS])
 {
     uint64_t classic = queue_course_length(&core->queue, "");
     uint64_t queued[PROTOCOLS] = {
-        [PROTOCOL_SEED] = classic,
+        [PROTOCOL_CLASSIC] = classic,
         [PROTOCOL_COURSE] = queue_length(&core->queue) - classic,
     };
     for (unsigned i = 0; i < PROTOCOLS; i++) {
@@ -41,12 +41,12 @@ static void presence_record(struct core *core)
                     memcmp(graders->recorded_ms, graders->since_ms, sizeof graders->since_ms) == 0;
     if (is_known || graders->is_under_way)
         return;
-    struct chore *chore = chore_new(CHORE_NOTE_GRADERS, core->generation);
-    chore->graders.term = core->term;
-    memcpy(chore->graders.holder, core->holder, sizeof chore->graders.holder);
-    memcpy(chore->graders.since_ms, graders->since_ms, sizeof chore->graders.since_ms);
+    struct db_job *db_job = db_job_new(DB_JOB_NOTE_GRADERS, core->generation);
+    db_job->graders.term = core->term;
+    memcpy(db_job->graders.holder, core->holder, sizeof db_job->graders.holder);
+    memcpy(db_job->graders.since_ms, graders->since_ms, sizeof db_job->graders.since_ms);
     graders->is_under_way = true;
-    chores_submit(core->chores, chore);
+    db_jobs_submit(core->db_jobs, db_job);
 }
 
 void grader_presence_count(struct core *core)
@@ -58,12 +58,12 @@ void grader_presence_count(struct core *core)
     presence_record(core);
 }
 
-void grader_presence_noted(struct core *core, const struct chore *chore)
+void grader_presence_noted(struct core *core, const struct db_job *db_job)
 {
     struct grader_presence *graders = &core->graders;
     graders->is_under_way = false;
-    if (chore->code != BW_OK)
+    if (db_job->code != BW_OK)
         return; /* the next count tries again */
-    graders->recorded_term = chore->graders.term;
-    memcpy(graders->recorded_ms, chore->graders.since_ms, sizeof graders->recorded_ms);
+    graders->recorded_term = db_job->graders.term;
+    memcpy(graders->recorded_ms, db_job->graders.since_ms, sizeof graders->recorded_ms);
 }

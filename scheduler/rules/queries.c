@@ -1,6 +1,6 @@
 /*
- * questions: what replicas ask for their clients. A question stands in the stream behind everything
- * that its asker has been told, so that what the tables say now is the answer.
+ * scheduler_queries: what replicas ask for their clients. A question stands in the stream behind
+ * everything that its asker has been told, so that what the tables say now is the answer.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,11 +15,11 @@
 struct ended_worker {
     char worker[WORKER_ID_SIZE];
     char replica[WORKER_ID_SIZE], process[33];
-    int64_t question;
+    int64_t query;
     struct ended_worker *next;
 };
 
-void questions_forget(struct core *core)
+void scheduler_queries_forget(struct core *core)
 {
     struct ended_worker *ended, *following;
     LL_FOREACH_SAFE (core->ended, ended, following)
@@ -50,7 +50,7 @@ static json_t *position_answer(const struct core *core, const char *text)
         return json_object();
     if (is_being_handed_out(core, text))
         return json_pack("{s:i}", "position", 0);
-    if (queue_place(&core->queue, run, slot, &ahead))
+    if (queue_position(&core->queue, run, slot, &ahead))
         return json_pack("{s:I}", "position", (json_int_t)ahead);
     bool is_passed = summary_outcome(run->run.summary[slot]) != OUTCOME_NONE ||
                      lease_table_find(&core->leases, text) != NULL || run_phase_is_over(run->phase);
@@ -134,18 +134,18 @@ void sockets_lost(struct core *core, const struct known_replica *replica)
 /* ---- The end of a websocket ---- */
 
 static void hear_end(struct core *core, const struct known_replica *replica,
-                     const struct signal_question *question)
+                     const struct signal_query *query)
 {
-    struct known_worker *worker = worker_table_find(&core->workers, question->subject);
+    struct known_worker *worker = worker_table_find(&core->workers, query->subject);
     struct ended_worker *ended = calloc(1, sizeof *ended);
     if (ended == NULL)
         abort();
-    if (worker != NULL && worker->epoch == question->epoch && worker->is_alive)
+    if (worker != NULL && worker->epoch == query->epoch && worker->is_alive)
         worker_lost(core, worker);
-    snprintf(ended->worker, sizeof ended->worker, "%s", question->subject);
+    snprintf(ended->worker, sizeof ended->worker, "%s", query->subject);
     snprintf(ended->replica, sizeof ended->replica, "%s", replica->id);
     snprintf(ended->process, sizeof ended->process, "%s", replica->process);
-    ended->question = question->number;
+    ended->query = query->number;
     LL_PREPEND(core->ended, ended);
 }
 
@@ -163,7 +163,7 @@ static bool is_on_record(const struct core *core, const struct ended_worker *end
     return true;
 }
 
-void questions_round(struct core *core)
+void scheduler_queries_round(struct core *core)
 {
     struct ended_worker *ended, *following;
     LL_FOREACH_SAFE (core->ended, ended, following) {
@@ -171,7 +171,7 @@ void questions_round(struct core *core)
             continue;
         struct known_replica *replica = replica_table_find(&core->replicas, ended->replica);
         if (replica != NULL && strcmp(replica->process, ended->process) == 0)
-            replica_answer(replica, ended->question, json_object());
+            replica_answer(replica, ended->query, json_object());
         LL_DELETE(core->ended, ended);
         free(ended);
     }
@@ -179,29 +179,29 @@ void questions_round(struct core *core)
 
 /* ---- All ---- */
 
-static json_t *find_answer(const struct core *core, const struct signal_question *question)
+static json_t *find_answer(const struct core *core, const struct signal_query *query)
 {
-    switch (question->kind) {
-    case QUESTION_LENGTH:
-        return length_answer(core, question->subject);
-    case QUESTION_POSITION:
-        return position_answer(core, question->subject);
-    case QUESTION_WORKERS:
+    switch (query->kind) {
+    case QUERY_LENGTH:
+        return length_answer(core, query->subject);
+    case QUERY_POSITION:
+        return position_answer(core, query->subject);
+    case QUERY_WORKERS:
         return workers_answer(core);
-    case QUESTION_ALIVE:
-        return alive_answer(core, question->subject);
+    case QUERY_ALIVE:
+        return alive_answer(core, query->subject);
     default:
         return json_null();
     }
 }
 
-void hear_questions(struct core *core, struct known_replica *replica, const struct signal *signal)
+void hear_queries(struct core *core, struct known_replica *replica, const struct signal *signal)
 {
-    for (size_t i = 0; i < signal->question_count; i++) {
-        const struct signal_question *question = &signal->questions[i];
-        if (question->kind == QUESTION_ENDED)
-            hear_end(core, replica, question);
+    for (size_t i = 0; i < signal->query_count; i++) {
+        const struct signal_query *query = &signal->queries[i];
+        if (query->kind == QUERY_ENDED)
+            hear_end(core, replica, query);
         else
-            replica_answer(replica, question->number, find_answer(core, question));
+            replica_answer(replica, query->number, find_answer(core, query));
     }
 }

@@ -3,7 +3,7 @@
  * that were started or cancelled, results of jobs that are leased, signals of replicas when none
  * come. A lost event costs seconds, never a run. And, more rarely, what is to be removed
  * (retention.h). How many hand-outs each worker has had is recorded by the way. Belongs to the
- * scheduler's core thread; the looking is a chore.
+ * scheduler's core thread; the looking is a database job.
  */
 #ifndef SCHEDULER_RULES_RECONCILE_H
 #define SCHEDULER_RULES_RECONCILE_H
@@ -14,9 +14,9 @@
 #include "common/domain/job.h"
 
 struct core;
-struct chore;
+struct db_job;
 
-struct sweep {
+struct reconcile {
     int64_t begun_ms;
     unsigned under_way;
     size_t first_lease;          /* where the next look at leased jobs begins */
@@ -31,12 +31,12 @@ struct sweep {
 };
 
 /* Begins a look when it is time. */
-void sweep_tick(struct core *core);
+void reconcile_tick(struct core *core);
 
 /* A look is done. */
-void sweep_seen(struct core *core, struct chore *chore);
+void reconcile_seen(struct core *core, struct db_job *db_job);
 
 /* Forgets what was seen. */
-void sweep_reset(struct sweep *sweep);
+void reconcile_reset(struct reconcile *reconcile);
 
 #endif

@@ -80,23 +80,24 @@ void given_up_settled(struct core *core, struct pending_result *pending)
     pending_result_free(pending);
 }
 
-void strikes_add(struct strikes *strikes, enum lease_end end)
+void failed_attempts_add(struct failed_attempts *failed_attempts, enum lease_end end)
 {
-    strikes->lost += end == LEASE_LOST;
-    strikes->expired += end == LEASE_EXPIRED;
-    strikes->undeliverable += end == LEASE_UNDELIVERABLE;
+    failed_attempts->lost += end == LEASE_LOST;
+    failed_attempts->expired += end == LEASE_EXPIRED;
+    failed_attempts->undeliverable += end == LEASE_UNDELIVERABLE;
 }
 
 /* "grader lost 2 times, deadline passed 1 time" */
-static void describe_strikes(const struct strikes *strikes, char *reason, size_t size)
+static void describe_failed_attempts(const struct failed_attempts *failed_attempts, char *reason,
+                                     size_t size)
 {
     const struct {
         const char *text;
         uint32_t count;
     } parts[] = {
-        {"grader lost", strikes->lost},
-        {"deadline passed", strikes->expired},
-        {"could not be delivered", strikes->undeliverable},
+        {"grader lost", failed_attempts->lost},
+        {"deadline passed", failed_attempts->expired},
+        {"could not be delivered", failed_attempts->undeliverable},
     };
     size_t length = 0;
     reason[0] = '\0';
@@ -108,21 +109,21 @@ static void describe_strikes(const struct strikes *strikes, char *reason, size_t
 }
 
 /* The first retry comes at once, the second after 5 s, all further ones after 25 s. */
-static int64_t retry_pause_ms(uint32_t strikes)
+static int64_t retry_pause_ms(uint32_t failed_attempts)
 {
     static const int64_t pauses_ms[] = {0, 0, 5000, 25000};
-    return pauses_ms[strikes < 3 ? strikes : 3];
+    return pauses_ms[failed_attempts < 3 ? failed_attempts : 3];
 }
 
 void job_try_again(struct core *core, struct active_run *run, uint32_t slot, uint32_t attempt,
-                   const struct strikes *strikes, const char *avoid)
+                   const struct failed_attempts *failed_attempts, const char *avoid)
 {
-    uint32_t total = strikes_total(strikes);
+    uint32_t total = failed_attempts_total(failed_attempts);
     if (run->run.cancelled_ms != 0)
         return; /* its result is on the way */
     if (total >= run_max_attempts(core, run)) {
         char reason[REASON_SIZE];
-        describe_strikes(strikes, reason, sizeof reason);
+        describe_failed_attempts(failed_attempts, reason, sizeof reason);
         metric_add(core->metrics, SCHEDULER_JOBS_GIVEN_UP, 1);
         log_warning("job given up", log_text("run_id", run->run.id), log_number("slot", slot),
                     log_text("reason", reason));
@@ -133,7 +134,7 @@ void job_try_again(struct core *core, struct active_run *run, uint32_t slot, uin
     struct retry retry = {
         .slot = slot,
         .attempt = attempt,
-        .strikes = *strikes,
+        .failed_attempts = *failed_attempts,
         .due_ms = core->now_ms + retry_pause_ms(total),
     };
     strncpy(retry.avoid, avoid, sizeof retry.avoid - 1);
@@ -149,36 +150,37 @@ void lease_begin_end(struct core *core, struct live_lease *lease, enum lease_end
     lease_unsend(lease);
     lease_set_state(lease, LEASE_ENDING);
     lease->end = end;
-    struct chore *chore = chore_new(CHORE_END_LEASE, core->generation);
-    snprintf(chore->lease.job, sizeof chore->lease.job, "%s", lease->job);
-    chore->lease.attempt = lease->attempt;
-    chore->lease.term = core->term;
-    chore->lease.end = end;
-    chores_submit(core->chores, chore);
+    struct db_job *db_job = db_job_new(DB_JOB_END_LEASE, core->generation);
+    snprintf(db_job->lease.job, sizeof db_job->lease.job, "%s", lease->job);
+    db_job->lease.attempt = lease->attempt;
+    db_job->lease.term = core->term;
+    db_job->lease.end = end;
+    db_jobs_submit(core->db_jobs, db_job);
 }
 
-void lease_ended(struct core *core, struct chore *chore)
+void lease_ended(struct core *core, struct db_job *db_job)
 {
-    struct live_lease *lease = lease_table_find(&core->leases, chore->lease.job);
-    if (lease == NULL || lease->attempt != chore->lease.attempt || lease->state != LEASE_ENDING)
+    struct live_lease *lease = lease_table_find(&core->leases, db_job->lease.job);
+    if (lease == NULL || lease->attempt != db_job->lease.attempt || lease->state != LEASE_ENDING)
         return; /* its result came first */
-    if (!MUTANT("give_up_unended") && (chore->code != BW_OK || !chore->lease.has_ended)) {
+    if (!MUTANT("give_up_unended") && (db_job->code != BW_OK || !db_job->lease.has_ended)) {
         core->must_recover = true; /* not known, or somebody else's doing */
         return;
     }
     struct active_run *run = lease->run;
-    struct strikes strikes = lease->strikes;
+    struct failed_attempts failed_attempts = lease->failed_attempts;
     uint32_t slot = lease->slot, attempt = lease->attempt;
     char avoid[WORKER_ID_SIZE] = "";
-    strikes_add(&strikes, lease->end);
+    failed_attempts_add(&failed_attempts, lease->end);
     if (lease->end != LEASE_RELEASED)
         snprintf(avoid, sizeof avoid, "%s", lease->worker->id);
     lease_table_remove(&core->leases, lease);
     metric_add(core->metrics, SCHEDULER_REQUEUES, 1);
-    job_try_again(core, run, slot, attempt + (MUTANT("skips_an_attempt") ? 2 : 1), &strikes, avoid);
+    job_try_again(core, run, slot, attempt + (MUTANT("skips_an_attempt") ? 2 : 1), &failed_attempts,
+                  avoid);
 }
 
-/* What the worker had is lost; what it may never have had goes back without a strike. */
+/* What the worker had is lost; what it may never have had goes back without a failed attempt. */
 void worker_lost(struct core *core, struct known_worker *worker)
 {
     struct live_lease *lease, *following;
@@ -203,9 +205,9 @@ static int64_t replica_silence_ms(const struct core *core, const struct known_wo
 
 static void purge_worker(struct core *core, struct known_worker *worker)
 {
-    struct chore *chore = chore_new(CHORE_DELETE_WORKER, core->generation);
-    snprintf(chore->worker.id, sizeof chore->worker.id, "%s", worker->id);
-    chores_submit(core->chores, chore);
+    struct db_job *db_job = db_job_new(DB_JOB_DELETE_WORKER, core->generation);
+    snprintf(db_job->worker.id, sizeof db_job->worker.id, "%s", worker->id);
+    db_jobs_submit(core->db_jobs, db_job);
     worker_table_remove(&core->workers, worker);
 }
 

@@ -76,18 +76,18 @@ static void save_run(struct core *core, struct active_run *run)
 {
     if (run->is_saving)
         return;
-    struct chore *chore = chore_new(CHORE_SAVE_RUN, core->generation);
-    snprintf(chore->run.id, sizeof chore->run.id, "%s", run->run.id);
-    chore->run.phase = run->phase;
-    chore->run.ended_ms = run->last_result_ms;
-    chore->run.summary = malloc(run->slots + 1);
-    if (chore->run.summary == NULL)
+    struct db_job *db_job = db_job_new(DB_JOB_SAVE_RUN, core->generation);
+    snprintf(db_job->run.id, sizeof db_job->run.id, "%s", run->run.id);
+    db_job->run.phase = run->phase;
+    db_job->run.ended_ms = run->last_result_ms;
+    db_job->run.summary = malloc(run->slots + 1);
+    if (db_job->run.summary == NULL)
         abort();
-    memcpy(chore->run.summary, run->run.summary, run->slots);
-    chore->run.summary_length = run->slots;
+    memcpy(db_job->run.summary, run->run.summary, run->slots);
+    db_job->run.summary_length = run->slots;
     run->is_saving = true;
     run->is_dirty = false;
-    chores_submit(core->chores, chore);
+    db_jobs_submit(core->db_jobs, db_job);
 }
 
 /* The phase's jobs get their results from us. */
@@ -212,15 +212,15 @@ static uint32_t drop_attempts(struct core *core, struct active_run *run, uint32_
                               const struct result *result)
 {
     struct live_lease *lease = lease_table_find(&core->leases, result->job);
-    struct strikes strikes = {0};
+    struct failed_attempts failed_attempts = {0};
     if (lease != NULL) {
-        uint32_t counted = strikes_total(&lease->strikes) + 1;
+        uint32_t counted = failed_attempts_total(&lease->failed_attempts) + 1;
         judge_worker(core, lease, result);
         lease_table_remove(&core->leases, lease);
         return counted;
     }
-    if (queue_drop_retry(run, slot, &strikes))
-        return strikes_total(&strikes);
+    if (queue_drop_retry(run, slot, &failed_attempts))
+        return failed_attempts_total(&failed_attempts);
     return result->attempts;
 }
 
@@ -247,19 +247,19 @@ void result_seen(struct core *core, const struct result *result)
     run_advance(core, run);
 }
 
-void run_saved(struct core *core, struct chore *chore)
+void run_saved(struct core *core, struct db_job *db_job)
 {
-    struct active_run *run = queue_find(&core->queue, chore->run.id);
+    struct active_run *run = queue_find(&core->queue, db_job->run.id);
     if (run == NULL)
         return;
     run->is_saving = false;
     run->saved_ms = core->now_ms;
-    if (chore->code != BW_OK) {
+    if (db_job->code != BW_OK) {
         run->is_dirty = true; /* the next tick tries again */
         return;
     }
-    run->run.phase = chore->run.phase;
-    if (run_phase_is_over(chore->run.phase))
+    run->run.phase = db_job->run.phase;
+    if (run_phase_is_over(db_job->run.phase))
         queue_remove(&core->queue, run);
     else
         record_phase(core, run);

@@ -37,16 +37,16 @@ void workers_record_round(struct core *core)
     if (marks->is_under_way || marks->count == 0)
         return;
     size_t count = marks->count < MARKS_AT_ONCE ? marks->count : MARKS_AT_ONCE;
-    struct chore *chore = chore_new(CHORE_MARK_WORKERS, core->generation);
-    chore->marks.list = malloc(count * sizeof *marks->list);
-    if (chore->marks.list == NULL)
+    struct db_job *db_job = db_job_new(DB_JOB_MARK_WORKERS, core->generation);
+    db_job->marks.list = malloc(count * sizeof *marks->list);
+    if (db_job->marks.list == NULL)
         abort();
-    memcpy(chore->marks.list, marks->list, count * sizeof *marks->list);
-    chore->marks.count = count;
+    memcpy(db_job->marks.list, marks->list, count * sizeof *marks->list);
+    db_job->marks.count = count;
     marks->count -= count;
     memmove(marks->list, marks->list + count, marks->count * sizeof *marks->list);
     marks->is_under_way = true;
-    chores_submit(core->chores, chore);
+    db_jobs_submit(core->db_jobs, db_job);
 }
 
 void workers_recorded(struct core *core)
@@ -104,19 +104,19 @@ static void ask_for_worker(struct core *core, const char *id, const struct known
     snprintf(asked->id, sizeof asked->id, "%s", id);
     asked->asked_ms = core->now_ms;
     HASH_ADD_STR(core->asked, id, asked);
-    struct chore *chore = chore_new(CHORE_READ_WORKER, core->generation);
-    snprintf(chore->read.replica, sizeof chore->read.replica, "%s", replica->id);
-    snprintf(chore->read.worker.id, sizeof chore->read.worker.id, "%s", id);
-    chores_submit(core->chores, chore);
+    struct db_job *db_job = db_job_new(DB_JOB_READ_WORKER, core->generation);
+    snprintf(db_job->read.replica, sizeof db_job->read.replica, "%s", replica->id);
+    snprintf(db_job->read.worker.id, sizeof db_job->read.worker.id, "%s", id);
+    db_jobs_submit(core->db_jobs, db_job);
 }
 
-void worker_was_read(struct core *core, const struct chore *chore)
+void worker_was_read(struct core *core, const struct db_job *db_job)
 {
-    if (chore->code != BW_OK)
+    if (db_job->code != BW_OK)
         return; /* there is no such worker, or it is asked for again */
     metric_add(core->metrics, SCHEDULER_MISSED, 1);
-    hear_worker(core, &chore->read.worker);
-    struct known_replica *replica = replica_table_find(&core->replicas, chore->read.replica);
+    hear_worker(core, &db_job->read.worker);
+    struct known_replica *replica = replica_table_find(&core->replicas, db_job->read.replica);
     if (replica != NULL)
         replica->wants_announcement = true;
 }
@@ -276,7 +276,7 @@ bool hear_signal(struct core *core, const struct signal *signal)
         hear_polls(core, replica, signal);
         hear_gone(core, replica, signal);
     }
-    hear_questions(core, replica, signal);
+    hear_queries(core, replica, signal);
     hear_watches(core, replica, signal);
     if (signal->is_leaving)
         replica_drop_polls(&core->replicas, replica, core->now_ms);

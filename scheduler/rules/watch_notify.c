@@ -105,7 +105,7 @@ static int64_t job_standing(const struct core *core, const char *text)
     const struct live_lease *lease = lease_table_find(&core->leases, text);
     if (lease != NULL)
         return lease->state == LEASE_INSERTING ? 0 : WATCH_TOLD_STARTED;
-    return queue_place(&core->queue, run, slot, &ahead) ? (int64_t)ahead : STANDS_NOT_YET;
+    return queue_position(&core->queue, run, slot, &ahead) ? (int64_t)ahead : STANDS_NOT_YET;
 }
 
 static void tell_standing(struct known_replica *replica, const struct watch *watch,

@@ -31,7 +31,7 @@ struct live_lease {
     enum lease_end end; /* in state ending: why */
     struct active_run *run;
     uint32_t slot;
-    struct strikes strikes; /* of earlier attempts */
+    struct failed_attempts failed_attempts; /* of earlier attempts */
     struct known_worker *worker;
     struct known_replica *replica;  /* in state delivering: through which; else NULL */
     int64_t poll;                   /* and for which poll */

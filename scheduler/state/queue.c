@@ -5,9 +5,9 @@
 #include <string.h>
 #include <utlist.h>
 
-uint32_t strikes_total(const struct strikes *strikes)
+uint32_t failed_attempts_total(const struct failed_attempts *failed_attempts)
 {
-    return strikes->lost + strikes->expired + strikes->undeliverable;
+    return failed_attempts->lost + failed_attempts->expired + failed_attempts->undeliverable;
 }
 
 void queue_init(struct queue *queue)
@@ -154,7 +154,7 @@ void queue_close(struct active_run *run)
 
 static enum protocol course_protocol(const struct course *course)
 {
-    return course->name[0] == '\0' ? PROTOCOL_SEED : PROTOCOL_COURSE;
+    return course->name[0] == '\0' ? PROTOCOL_CLASSIC : PROTOCOL_COURSE;
 }
 
 bool queue_peek(const struct queue *queue, enum protocol protocol, struct offer *offer)
@@ -172,7 +172,7 @@ bool queue_peek(const struct queue *queue, enum protocol protocol, struct offer 
     offer->slot = run->due != NULL ? run->due->slot : run->next_slot;
     offer->attempt = run->due != NULL ? run->due->attempt : 1;
     if (run->due != NULL)
-        offer->strikes = run->due->strikes;
+        offer->failed_attempts = run->due->failed_attempts;
     enum job_kind kind;
     uint32_t index;
     run_slot_job(run->run.has_pre, run->run.students, offer->slot, &kind, &index);
@@ -208,22 +208,24 @@ void queue_retry(struct active_run *run, const struct retry *retry, int64_t now_
     update_ready(run);
 }
 
-static bool drop_from(struct retry **list, uint32_t slot, struct strikes *strikes)
+static bool drop_from(struct retry **list, uint32_t slot, struct failed_attempts *failed_attempts)
 {
     struct retry *retry;
     LL_SEARCH_SCALAR(*list, retry, slot, slot);
     if (retry == NULL)
         return false;
-    if (strikes != NULL)
-        *strikes = retry->strikes;
+    if (failed_attempts != NULL)
+        *failed_attempts = retry->failed_attempts;
     LL_DELETE(*list, retry);
     free(retry);
     return true;
 }
 
-bool queue_drop_retry(struct active_run *run, uint32_t slot, struct strikes *strikes)
+bool queue_drop_retry(struct active_run *run, uint32_t slot,
+                      struct failed_attempts *failed_attempts)
 {
-    bool dropped = drop_from(&run->due, slot, strikes) || drop_from(&run->delayed, slot, strikes);
+    bool dropped = drop_from(&run->due, slot, failed_attempts) ||
+                   drop_from(&run->delayed, slot, failed_attempts);
     update_ready(run);
     return dropped;
 }

@@ -19,17 +19,17 @@
 #include "common/store/run_store.h"
 
 /* Why earlier attempts of a job came to nothing. */
-struct strikes {
+struct failed_attempts {
     uint32_t lost, expired, undeliverable;
 };
 
-uint32_t strikes_total(const struct strikes *strikes);
+uint32_t failed_attempts_total(const struct failed_attempts *failed_attempts);
 
 /* An attempt after the first (or a first one that was passed over). */
 struct retry {
     uint32_t slot;
     uint32_t attempt;
-    struct strikes strikes;
+    struct failed_attempts failed_attempts;
     int64_t due_ms;             /* clock_boot_ms from when it may be handed out */
     char avoid[WORKER_ID_SIZE]; /* a worker that has failed it: another is preferred */
     struct retry *next;
@@ -61,7 +61,7 @@ struct active_run {
 };
 
 struct course {
-    char name[WORKER_ID_SIZE]; /* "" for the seed protocol's runs */
+    char name[WORKER_ID_SIZE]; /* "" for the classic protocol's runs */
     struct queue *queue;
     struct active_run *ready; /* runs with something to hand out, best first */
     struct course *prev, *next;
@@ -79,7 +79,7 @@ struct offer {
     struct retry *retry; /* NULL: a first attempt */
     uint32_t slot;
     uint32_t attempt;
-    struct strikes strikes;
+    struct failed_attempts failed_attempts;
     char job[JOB_ID_SIZE];
 };
 
@@ -109,9 +109,10 @@ void queue_retry(struct active_run *run, const struct retry *retry, int64_t now_
 /* Nothing of the run is handed out any more: its range is empty, its retries are dropped. */
 void queue_close(struct active_run *run);
 
-/* Drops the retry of a slot, if there is one; *strikes (may be NULL) receives its strikes. True if
- * there was one. */
-bool queue_drop_retry(struct active_run *run, uint32_t slot, struct strikes *strikes);
+/* Drops the retry of a slot, if there is one; *failed_attempts (may be NULL) receives its failed
+ * attempts. True if there was one. */
+bool queue_drop_retry(struct active_run *run, uint32_t slot,
+                      struct failed_attempts *failed_attempts);
 
 /* Makes retries whose time has come ready. Returns when the next one is due, or INT64_MAX. */
 int64_t queue_wake(struct queue *queue, int64_t now_ms);

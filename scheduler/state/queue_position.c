@@ -55,8 +55,8 @@ static bool own_place(const struct active_run *run, uint32_t slot, uint64_t *pla
     return find_retry(run->delayed, slot, place);
 }
 
-bool queue_place(const struct queue *queue, const struct active_run *run, uint32_t slot,
-                 uint64_t *ahead)
+bool queue_position(const struct queue *queue, const struct active_run *run, uint32_t slot,
+                    uint64_t *ahead)
 {
     uint64_t before = 0;
     bool is_delayed;

@@ -193,10 +193,10 @@ static void append(json_t **list, json_t *item)
     json_array_append_new(*list, item);
 }
 
-void replica_answer(struct known_replica *replica, int64_t question, json_t *value)
+void replica_answer(struct known_replica *replica, int64_t query, json_t *value)
 {
     append(&replica->answers,
-           json_pack("{s:I,s:o}", "question", (json_int_t)question, "value", value));
+           json_pack("{s:I,s:o}", "question", (json_int_t)query, "value", value));
 }
 
 void replica_tell(struct known_replica *replica, int64_t watch, const char *type, json_t *data)

@@ -112,7 +112,7 @@ void replica_forget_watches(struct known_replica *replica);
 
 /* Adds to what the next callback answers (`value` is stolen), or tells watchers (`data` is stolen).
  */
-void replica_answer(struct known_replica *replica, int64_t question, json_t *value);
+void replica_answer(struct known_replica *replica, int64_t query, json_t *value);
 void replica_tell(struct known_replica *replica, int64_t watch, const char *type, json_t *data);
 
 /* Moves both into the body of a callback. */

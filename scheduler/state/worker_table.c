@@ -105,7 +105,7 @@ bool worker_note_result(struct known_worker *worker, bool is_quick_failure, int6
     return true;
 }
 
-int64_t worker_patience_ms(const struct worker_table *table)
+int64_t worker_timeout_ms(const struct worker_table *table)
 {
     int64_t slack_ms = table->heartbeat_ms / 2;
     return 2 * table->heartbeat_ms + (slack_ms > MINIMUM_SLACK_MS ? slack_ms : MINIMUM_SLACK_MS);
@@ -122,7 +122,7 @@ bool worker_is_overdue(const struct worker_table *table, const struct known_work
         return false;
     int64_t most_ms = 2 * table->heartbeat_ms;
     int64_t stretch_ms = silence_ms < most_ms ? silence_ms : most_ms;
-    return now_ms - worker->heard_ms > worker_patience_ms(table) + stretch_ms;
+    return now_ms - worker->heard_ms > worker_timeout_ms(table) + stretch_ms;
 }
 
 void worker_table_count(const struct worker_table *table, uint32_t alive[PROTOCOLS])
@@ -173,7 +173,7 @@ void worker_declare_dead(struct worker_table *table, struct known_worker *worker
     table->alive--;
 }
 
-void worker_table_forgive(struct worker_table *table, int64_t gap_ms, int64_t now_ms)
+void worker_table_extend_deadlines(struct worker_table *table, int64_t gap_ms, int64_t now_ms)
 {
     struct known_worker *worker, *following;
     HASH_ITER (hh, table->workers, worker, following) {

@@ -93,7 +93,7 @@ bool worker_beat(struct known_worker *worker);
 bool worker_note_result(struct known_worker *worker, bool is_quick_failure, int64_t now_ms);
 
 /* How long a worker may be silent. */
-int64_t worker_patience_ms(const struct worker_table *table);
+int64_t worker_timeout_ms(const struct worker_table *table);
 
 /* Has the worker been silent for too long? `silence_ms` is how long its replica has been silent:
  * that stretches it, by two intervals at most. */
@@ -118,6 +118,6 @@ uint32_t worker_table_stuck(const struct worker_table *table, int64_t job_timeou
 void worker_declare_dead(struct worker_table *table, struct known_worker *worker);
 
 /* Nobody could be heard for `gap_ms`: forgives all of them that much. */
-void worker_table_forgive(struct worker_table *table, int64_t gap_ms, int64_t now_ms);
+void worker_table_extend_deadlines(struct worker_table *table, int64_t gap_ms, int64_t now_ms);
 
 #endif

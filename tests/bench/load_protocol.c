@@ -25,9 +25,9 @@ bool answer_field(const char *body, const char *name, char value[JOB_SIZE])
     return true;
 }
 
-/* ---- The seed protocol ---- */
+/* ---- The classic protocol ---- */
 
-static void seed_enroll(struct grader *grader)
+static void classic_enroll(struct grader *grader)
 {
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "/api/v1/worker_register?hostname=bench&token=%s",
@@ -35,12 +35,12 @@ static void seed_enroll(struct grader *grader)
     link_send(&grader->link, "GET", path, NULL, 0);
 }
 
-static bool seed_take_enrolled(struct grader *grader, const struct answer *answer)
+static bool classic_take_enrolled(struct grader *grader, const struct answer *answer)
 {
     return answer->status == 200 && answer_field(answer->body, "worker_id", grader->worker);
 }
 
-static void seed_poll(struct grader *grader)
+static void classic_poll(struct grader *grader)
 {
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "/api/v1/grading_job?worker_id=%s&wait=%d", grader->worker,
@@ -48,7 +48,7 @@ static void seed_poll(struct grader *grader)
     link_send(&grader->link, "GET", path, NULL, 0);
 }
 
-static void seed_report(struct grader *grader)
+static void classic_report(struct grader *grader)
 {
     char path[PATH_SIZE], body[BODY_SIZE];
     int length = snprintf(body, sizeof body,
@@ -133,7 +133,7 @@ static void socket_report(struct grader *grader)
 }
 
 static const struct protocol protocols[] = {
-    {"seed", "job_id", false, seed_enroll, seed_take_enrolled, seed_poll, seed_report},
+    {"seed", "job_id", false, classic_enroll, classic_take_enrolled, classic_poll, classic_report},
     {"course-http", "grading_job_id", false, course_enroll, course_take_enrolled, course_poll,
      course_report},
     {"course-ws", "grading_job_id", true, socket_enroll, socket_take_enrolled, NULL, socket_report},

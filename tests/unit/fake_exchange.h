@@ -45,7 +45,7 @@ static inline struct poll_table_settings fake_poll_table_settings(struct signals
                                         fake_exchange_refuse};
 }
 
-/* The client goes, as the front would tell it. */
+/* The client goes, as the HTTP server would tell it. */
 static inline void fake_exchange_leave(struct exchange *exchange)
 {
     atomic_store(&exchange->is_gone, true);

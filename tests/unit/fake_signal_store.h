@@ -47,8 +47,7 @@ static inline enum bw_code fake_send(struct signal_store *store, const struct si
     kept->polls = fake_copy(signal->polls, signal->poll_count * sizeof *signal->polls);
     kept->gone = fake_copy(signal->gone, signal->gone_count * sizeof *signal->gone);
     kept->heard = fake_copy(signal->heard, signal->heard_count * sizeof *signal->heard);
-    kept->questions = fake_copy(signal->questions,
-                                signal->question_count * sizeof *signal->questions);
+    kept->queries = fake_copy(signal->queries, signal->query_count * sizeof *signal->queries);
     kept->deliveries = fake_copy(signal->deliveries,
                                  signal->delivery_count * sizeof *signal->deliveries);
     if (fake_store.count + 1 < FAKE_SIGNALS)

@@ -38,7 +38,7 @@ static void requests_are_counted_by_status(void **state)
     struct metrics *metrics = api_metrics_new();
     struct request request = request_of(&result, "");
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
-        access_note(metrics, &request, statuses[i]);
+        access_log_write(metrics, &request, statuses[i]);
     assert_int_equal(metric_read(metrics, API_REQUESTS_2XX), 2);
     assert_int_equal(metric_read(metrics, API_REQUESTS_4XX), 1);
     assert_int_equal(metric_read(metrics, API_REQUESTS_498), 1);
@@ -53,8 +53,8 @@ static void polls_do_not_count_as_slow_requests(void **state)
     struct request waited = request_of(&poll, ""), worked = request_of(&result, "");
     waited.received_ms -= 18000;
     worked.received_ms -= 50;
-    access_note(metrics, &waited, 498);
-    access_note(metrics, &worked, 200);
+    access_log_write(metrics, &waited, 498);
+    access_log_write(metrics, &worked, 200);
     assert_in_range(metric_read(metrics, API_REQUEST_SECONDS), 50000, 5000000);
     metrics_free(metrics);
 }
@@ -68,7 +68,7 @@ static const char *line_of(const struct request *request, int status)
     assert_int_equal(pipe(ends), 0);
     dup2(ends[1], STDERR_FILENO);
     log_open("test", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
-    access_note(metrics, request, status);
+    access_log_write(metrics, request, status);
     log_close();
     dup2(kept, STDERR_FILENO);
     close(kept);

@@ -24,7 +24,7 @@ struct gate {
 };
 
 static struct gate gate = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-static struct executor *executor;
+static struct thread_pool *thread_pool;
 
 static int start(void **state)
 {
@@ -33,7 +33,7 @@ static int start(void **state)
     gate.is_open = false;
     gate.waiting = 0;
     atomic_store(&gate.done, 0);
-    return executor_open(THREADS, &executor, &error) == BW_OK ? 0 : -1;
+    return thread_pool_open(THREADS, &thread_pool, &error) == BW_OK ? 0 : -1;
 }
 
 static void wait_at_gate(void *argument)
@@ -73,8 +73,8 @@ static void closing_runs_what_is_queued(void **state)
 {
     (void)state;
     for (int i = 0; i < TASKS; i++)
-        assert_true(executor_submit(executor, i % 2 == 0, count, &gate.done));
-    executor_close(executor);
+        assert_true(thread_pool_submit(thread_pool, i % 2 == 0, count, &gate.done));
+    thread_pool_close(thread_pool);
     assert_int_equal(atomic_load(&gate.done), TASKS);
 }
 
@@ -82,13 +82,13 @@ static void urgent_tasks_find_a_thread_while_others_wait(void **state)
 {
     (void)state;
     for (int i = 0; i < TASKS; i++)
-        assert_true(executor_submit(executor, false, wait_at_gate, NULL));
+        assert_true(thread_pool_submit(thread_pool, false, wait_at_gate, NULL));
     await_waiting(CALM_THREADS);
-    assert_true(executor_submit(executor, true, wait_at_gate, NULL));
+    assert_true(thread_pool_submit(thread_pool, true, wait_at_gate, NULL));
     await_waiting(CALM_THREADS + 1);
     assert_int_equal(gate.waiting, CALM_THREADS + 1);
     open_gate();
-    executor_close(executor);
+    thread_pool_close(thread_pool);
     assert_int_equal(atomic_load(&gate.done), TASKS + 1);
 }
 
@@ -96,15 +96,15 @@ static void a_full_queue_refuses_all_but_urgent_tasks(void **state)
 {
     (void)state;
     for (int i = 0; i < CALM_THREADS; i++)
-        assert_true(executor_submit(executor, false, wait_at_gate, NULL));
+        assert_true(thread_pool_submit(thread_pool, false, wait_at_gate, NULL));
     await_waiting(CALM_THREADS);
-    for (int i = 0; i < EXECUTOR_QUEUE_MAX; i++)
-        assert_true(executor_submit(executor, false, count, &gate.done));
-    assert_false(executor_submit(executor, false, count, &gate.done));
-    assert_true(executor_submit(executor, true, count, &gate.done));
+    for (int i = 0; i < THREAD_POOL_QUEUE_MAX; i++)
+        assert_true(thread_pool_submit(thread_pool, false, count, &gate.done));
+    assert_false(thread_pool_submit(thread_pool, false, count, &gate.done));
+    assert_true(thread_pool_submit(thread_pool, true, count, &gate.done));
     open_gate();
-    executor_close(executor);
-    assert_int_equal(atomic_load(&gate.done), CALM_THREADS + EXECUTOR_QUEUE_MAX + 1);
+    thread_pool_close(thread_pool);
+    assert_int_equal(atomic_load(&gate.done), CALM_THREADS + THREAD_POOL_QUEUE_MAX + 1);
 }
 
 static struct {
@@ -123,30 +123,30 @@ static void tasks_of_one_lane_run_in_their_order(void **state)
 {
     (void)state;
     static int numbers[TASKS];
-    struct executor *single;
+    struct thread_pool *single;
     struct bw_error error;
-    assert_int_equal(executor_open(1, &single, &error), BW_OK);
+    assert_int_equal(thread_pool_open(1, &single, &error), BW_OK);
     for (int i = 0; i < TASKS; i++) {
         numbers[i] = i;
-        executor_submit(single, false, line_up, &numbers[i]);
+        thread_pool_submit(single, false, line_up, &numbers[i]);
     }
-    executor_close(single);
+    thread_pool_close(single);
     for (int i = 0; i < TASKS; i++)
         assert_int_equal(line.order[i], i);
-    executor_close(executor);
+    thread_pool_close(thread_pool);
 }
 
 static void submit_another(void *argument)
 {
-    assert_true(executor_submit(executor, true, count, argument));
+    assert_true(thread_pool_submit(thread_pool, true, count, argument));
 }
 
 static void a_task_may_submit_another_while_it_closes(void **state)
 {
     (void)state;
     for (int i = 0; i < TASKS; i++)
-        executor_submit(executor, false, submit_another, &gate.done);
-    executor_close(executor);
+        thread_pool_submit(thread_pool, false, submit_another, &gate.done);
+    thread_pool_close(thread_pool);
     assert_int_equal(atomic_load(&gate.done), TASKS);
 }
 
@@ -166,39 +166,39 @@ static void a_task_for_later_runs_when_it_is_due_and_holds_no_thread_before(void
     (void)state;
     int64_t begun_ms = clock_boot_ms();
     atomic_store(&noted.runs, 0);
-    assert_true(executor_submit_later(executor, true, 120, note_time, NULL));
-    assert_true(executor_submit_later(executor, true, 40, note_time, NULL));
-    assert_true(executor_submit_later(executor, true, 80, note_time, NULL));
+    assert_true(thread_pool_submit_later(thread_pool, true, 120, note_time, NULL));
+    assert_true(thread_pool_submit_later(thread_pool, true, 40, note_time, NULL));
+    assert_true(thread_pool_submit_later(thread_pool, true, 80, note_time, NULL));
     for (int i = 0; i < THREADS; i++) /* all threads are free */
-        assert_true(executor_submit(executor, true, wait_at_gate, NULL));
+        assert_true(thread_pool_submit(thread_pool, true, wait_at_gate, NULL));
     await_waiting(THREADS);
     open_gate();
     while (atomic_load(&noted.runs) < 3)
         sched_yield();
     for (int i = 0; i < 3; i++)
         assert_true(noted.at_ms[i] - begun_ms >= 40 * (i + 1));
-    executor_close(executor);
+    thread_pool_close(thread_pool);
 }
 
 static void few_heavy_tasks_run_at_a_time_and_the_others_go_on(void **state)
 {
     (void)state;
-    struct executor *wide;
+    struct thread_pool *wide;
     struct bw_error error;
-    enum { WIDE = 4 * EXECUTOR_HEAVY, HEAVY = 10 };
-    executor_close(executor);
-    assert_int_equal(executor_open(WIDE, &wide, &error), BW_OK);
+    enum { WIDE = 4 * THREAD_POOL_HEAVY, HEAVY = 10 };
+    thread_pool_close(thread_pool);
+    assert_int_equal(thread_pool_open(WIDE, &wide, &error), BW_OK);
     for (int i = 0; i < HEAVY; i++)
-        assert_true(executor_submit_heavy(wide, wait_at_gate, NULL));
-    await_waiting(EXECUTOR_HEAVY);
+        assert_true(thread_pool_submit_heavy(wide, wait_at_gate, NULL));
+    await_waiting(THREAD_POOL_HEAVY);
     atomic_int others = 0;
     for (int i = 0; i < 100; i++)
-        assert_true(executor_submit(wide, i % 2 == 0, count, &others));
+        assert_true(thread_pool_submit(wide, i % 2 == 0, count, &others));
     while (atomic_load(&others) < 100)
         sched_yield();
-    assert_int_equal(gate.waiting, EXECUTOR_HEAVY);
+    assert_int_equal(gate.waiting, THREAD_POOL_HEAVY);
     open_gate();
-    executor_close(wide);
+    thread_pool_close(wide);
     assert_int_equal(atomic_load(&gate.done), HEAVY);
 }
 
@@ -206,21 +206,21 @@ static void closing_runs_what_was_for_later_at_once(void **state)
 {
     (void)state;
     int64_t begun_ms = clock_boot_ms();
-    assert_true(executor_submit_later(executor, true, 600000, count, &gate.done));
-    executor_close(executor);
+    assert_true(thread_pool_submit_later(thread_pool, true, 600000, count, &gate.done));
+    thread_pool_close(thread_pool);
     assert_int_equal(atomic_load(&gate.done), 1);
     assert_true(clock_boot_ms() - begun_ms < 60000);
 }
 
 static struct {
-    struct executor *executor;
+    struct thread_pool *thread_pool;
     atomic_int runs, refused;
 } again;
 
 static void submit_itself(void *argument)
 {
     atomic_fetch_add(&again.runs, 1);
-    if (!executor_submit_later(again.executor, true, 1, submit_itself, argument))
+    if (!thread_pool_submit_later(again.thread_pool, true, 1, submit_itself, argument))
         atomic_fetch_add(&again.refused, 1);
 }
 
@@ -229,10 +229,10 @@ static void what_submits_itself_for_later_ends_when_the_executor_closes(void **s
     (void)state;
     atomic_store(&again.runs, 0);
     atomic_store(&again.refused, 0);
-    again.executor = executor;
+    again.thread_pool = thread_pool;
     for (int i = 0; i < THREADS; i++)
-        assert_true(executor_submit_later(executor, true, 600000, submit_itself, NULL));
-    executor_close(executor);
+        assert_true(thread_pool_submit_later(thread_pool, true, 600000, submit_itself, NULL));
+    thread_pool_close(thread_pool);
     assert_int_equal(atomic_load(&again.runs), THREADS);
     assert_int_equal(atomic_load(&again.refused), THREADS);
 }
@@ -241,20 +241,20 @@ static void what_is_not_urgent_and_due_lets_all_others_go_first(void **state)
 {
     (void)state;
     static int numbers[] = {0, 1, 2};
-    struct executor *single;
+    struct thread_pool *single;
     struct bw_error error;
-    assert_int_equal(executor_open(1, &single, &error), BW_OK);
+    assert_int_equal(thread_pool_open(1, &single, &error), BW_OK);
     line.length = 0;
-    assert_true(executor_submit(single, true, wait_at_gate, NULL));
+    assert_true(thread_pool_submit(single, true, wait_at_gate, NULL));
     await_waiting(1);
-    assert_true(executor_submit_later(single, false, 0, line_up, &numbers[2]));
-    assert_true(executor_submit(single, false, line_up, &numbers[1]));
-    assert_true(executor_submit(single, true, line_up, &numbers[0]));
+    assert_true(thread_pool_submit_later(single, false, 0, line_up, &numbers[2]));
+    assert_true(thread_pool_submit(single, false, line_up, &numbers[1]));
+    assert_true(thread_pool_submit(single, true, line_up, &numbers[0]));
     open_gate();
-    executor_close(single);
+    thread_pool_close(single);
     for (int i = 0; i < 3; i++)
         assert_int_equal(line.order[i], i);
-    executor_close(executor);
+    thread_pool_close(thread_pool);
 }
 
 /* CPU time of this thread, in microseconds, for so many that are all due later than those before
@@ -264,7 +264,8 @@ static int64_t submit_many(int many)
     struct timespec begun, ended;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begun);
     for (int i = 0; i < many; i++)
-        assert_true(executor_submit_later(executor, false, 600000 + i / 100, count, &gate.done));
+        assert_true(
+            thread_pool_submit_later(thread_pool, false, 600000 + i / 100, count, &gate.done));
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ended);
     return (ended.tv_sec - begun.tv_sec) * 1000000 + (ended.tv_nsec - begun.tv_nsec) / 1000;
 }
@@ -276,7 +277,7 @@ static void twice_as_many_for_later_cost_no_more_than_twice_as_much_each(void **
     int64_t more_us = submit_many(20000); /* 20,000 behind 20,000 */
     assert_true(more_us < 2 * few_us + 20000);
     assert_true(few_us < 1000000);
-    executor_close(executor);
+    thread_pool_close(thread_pool);
     assert_int_equal(atomic_load(&gate.done), 40000);
 }
 

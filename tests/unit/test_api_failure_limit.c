@@ -9,69 +9,70 @@
 enum { MOST = 100 };
 
 /* Fails `count` times, each time with another token. */
-static void guess(struct failure_limit *limit, const char *address, int count, int64_t now_ms)
+static void guess(struct auth_rate_limit *limit, const char *address, int count, int64_t now_ms)
 {
     char token[32];
     for (int i = 0; i < count; i++) {
         snprintf(token, sizeof token, "%08d-guess", i);
-        failure_limit_note(limit, address, token, now_ms);
+        auth_rate_limit_note(limit, address, token, now_ms);
     }
 }
 
 static void address_that_fails_too_often_is_over_the_limit(void **state)
 {
     (void)state;
-    struct failure_limit *limit = failure_limit_new(MOST);
+    struct auth_rate_limit *limit = auth_rate_limit_new(MOST);
     guess(limit, "192.0.2.1", MOST - 1, 1000);
-    assert_int_equal(failure_limit_left(limit, "192.0.2.1", "another", 1000), 0);
+    assert_int_equal(auth_rate_limit_left(limit, "192.0.2.1", "another", 1000), 0);
     guess(limit, "192.0.2.1", 1, 1000);
-    assert_int_equal(failure_limit_left(limit, "192.0.2.1", "another", 1000), FAILURE_WINDOW_MS);
-    assert_int_equal(failure_limit_left(limit, "192.0.2.1", NULL, 1000), FAILURE_WINDOW_MS);
-    assert_int_equal(failure_limit_left(limit, "192.0.2.2", "another", 1000), 0);
-    failure_limit_free(limit);
+    assert_int_equal(auth_rate_limit_left(limit, "192.0.2.1", "another", 1000), FAILURE_WINDOW_MS);
+    assert_int_equal(auth_rate_limit_left(limit, "192.0.2.1", NULL, 1000), FAILURE_WINDOW_MS);
+    assert_int_equal(auth_rate_limit_left(limit, "192.0.2.2", "another", 1000), 0);
+    auth_rate_limit_free(limit);
 }
 
 static void time_that_is_left_counts_down_and_ends(void **state)
 {
     (void)state;
-    struct failure_limit *limit = failure_limit_new(MOST);
+    struct auth_rate_limit *limit = auth_rate_limit_new(MOST);
     guess(limit, "192.0.2.1", MOST, 1000);
-    assert_int_equal(failure_limit_left(limit, "192.0.2.1", "x", 41000), 20000);
-    assert_int_equal(failure_limit_left(limit, "192.0.2.1", "x", 1000 + FAILURE_WINDOW_MS - 1), 1);
-    assert_int_equal(failure_limit_left(limit, "192.0.2.1", "x", 1000 + FAILURE_WINDOW_MS), 0);
+    assert_int_equal(auth_rate_limit_left(limit, "192.0.2.1", "x", 41000), 20000);
+    assert_int_equal(auth_rate_limit_left(limit, "192.0.2.1", "x", 1000 + FAILURE_WINDOW_MS - 1),
+                     1);
+    assert_int_equal(auth_rate_limit_left(limit, "192.0.2.1", "x", 1000 + FAILURE_WINDOW_MS), 0);
     guess(limit, "192.0.2.1", MOST - 1, 1000 + FAILURE_WINDOW_MS);
-    assert_int_equal(failure_limit_left(limit, "192.0.2.1", "x", 1000 + FAILURE_WINDOW_MS), 0);
-    failure_limit_free(limit);
+    assert_int_equal(auth_rate_limit_left(limit, "192.0.2.1", "x", 1000 + FAILURE_WINDOW_MS), 0);
+    auth_rate_limit_free(limit);
 }
 
 static void one_token_guessed_from_many_addresses_is_limited_too(void **state)
 {
     (void)state;
-    struct failure_limit *limit = failure_limit_new(MOST);
+    struct auth_rate_limit *limit = auth_rate_limit_new(MOST);
     char address[32], token[32];
     for (int i = 0; i < MOST; i++) {
-        assert_int_equal(failure_limit_left(limit, "192.0.2.1", "theprefix-x", 1000), 0);
+        assert_int_equal(auth_rate_limit_left(limit, "192.0.2.1", "theprefix-x", 1000), 0);
         snprintf(address, sizeof address, "198.51.100.%d", i);
         snprintf(token, sizeof token, "theprefix-%d", i);
-        failure_limit_note(limit, address, token, 1000);
+        auth_rate_limit_note(limit, address, token, 1000);
     }
-    assert_true(failure_limit_left(limit, "192.0.2.1", "theprefix-x", 1000) > 0);
-    assert_int_equal(failure_limit_left(limit, "192.0.2.1", "another", 1000), 0);
-    failure_limit_free(limit);
+    assert_true(auth_rate_limit_left(limit, "192.0.2.1", "theprefix-x", 1000) > 0);
+    assert_int_equal(auth_rate_limit_left(limit, "192.0.2.1", "another", 1000), 0);
+    auth_rate_limit_free(limit);
 }
 
 static void flood_of_others_does_not_free_who_failed_often(void **state)
 {
     (void)state;
-    struct failure_limit *limit = failure_limit_new(MOST);
+    struct auth_rate_limit *limit = auth_rate_limit_new(MOST);
     char address[32];
     guess(limit, "192.0.2.1", MOST, 1000);
     for (int i = 0; i < 20000; i++) {
         snprintf(address, sizeof address, "flood-%d", i);
-        failure_limit_note(limit, address, address, 1000);
+        auth_rate_limit_note(limit, address, address, 1000);
     }
-    assert_true(failure_limit_left(limit, "192.0.2.1", "x", 1000) > 0);
-    failure_limit_free(limit);
+    assert_true(auth_rate_limit_left(limit, "192.0.2.1", "x", 1000) > 0);
+    auth_rate_limit_free(limit);
 }
 
 int main(void)

@@ -94,9 +94,9 @@ static void of_a_message_that_is_too_large_the_library_sees_no_whole_head(void *
     add_frame(0x88, "", 2, 2);
     for (size_t step = 1; step < 50; step++) {
         size_t count = feed(&filter, step, passed);
-        assert_true(filter.is_oversized && frame_filter_has_front(&filter));
+        assert_true(filter.is_oversized && frame_filter_has_prefix(&filter));
         assert_true(count >= before && count < before + 8);
-        assert_memory_equal(filter.front, "{\"type\": \"job_result\"xxx", 23);
+        assert_memory_equal(filter.prefix, "{\"type\": \"job_result\"xxx", 23);
         assert_true(filter.skipper.has_closed);
         frame_filter_clear(&filter);
     }
@@ -110,9 +110,9 @@ static void a_claim_without_a_payload_waits_for_its_front(void **state)
     used = 0;
     add_frame(0x81, "abc", LIMIT + 1, 3);
     feed(&filter, 1, passed);
-    assert_true(filter.is_oversized && !frame_filter_has_front(&filter));
-    assert_int_equal(filter.front_length, 3);
-    assert_memory_equal(filter.front, "abc", 3);
+    assert_true(filter.is_oversized && !frame_filter_has_prefix(&filter));
+    assert_int_equal(filter.prefix_length, 3);
+    assert_memory_equal(filter.prefix, "abc", 3);
     assert_false(filter.skipper.has_closed);
     frame_filter_clear(&filter);
 }
@@ -128,8 +128,8 @@ static void fragments_count_together(void **state)
     size_t before = used;
     add_frame(0x80, "", 401, 401);
     assert_true(feed(&filter, ROOM, passed) >= before);
-    assert_true(filter.is_oversized && frame_filter_has_front(&filter));
-    assert_int_equal(filter.front_length, 0);
+    assert_true(filter.is_oversized && frame_filter_has_prefix(&filter));
+    assert_int_equal(filter.prefix_length, 0);
     frame_filter_clear(&filter);
 }
 

@@ -11,10 +11,10 @@
 /* Feeds all of it, `step` bytes at a time. */
 static bool feed(const uint8_t *bytes, size_t length, size_t step)
 {
-    struct frame_skipper skipper = {.head_length = 0};
+    struct frame_discard skipper = {.head_length = 0};
     bool has_closed = false;
     for (size_t at = 0; at < length; at += step)
-        has_closed = frame_skipper_feed(&skipper, bytes + at,
+        has_closed = frame_discard_feed(&skipper, bytes + at,
                                         length - at < step ? length - at : step);
     return has_closed;
 }

@@ -24,7 +24,7 @@
 enum {
     MAX_BODY = 256 * 1024,
     CLOSE_MS = 3000,
-    PATIENCE_S = 10,
+    REQUEST_TIMEOUT_S = 10,
     PARKED_MAX = 256,
     ANSWER_SIZE = 8192
 };
@@ -41,7 +41,7 @@ static struct {
     atomic_int last_status;
 } parked = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-static struct front *front;
+static struct server *server;
 static struct api api;
 
 /* Takes one out: this one, or the oldest. NULL: it is not there. */
@@ -153,12 +153,12 @@ static void note_finished(const struct request *request, int status, void *conte
     atomic_fetch_add(&parked.finished, 1);
 }
 
-static const struct front_settings settings = {.api = &api,
-                                               .routes = routes,
-                                               .address = "127.0.0.1",
-                                               .threads = 4,
-                                               .max_body_bytes = MAX_BODY,
-                                               .finished = note_finished};
+static const struct http_server_settings settings = {.api = &api,
+                                                     .routes = routes,
+                                                     .address = "127.0.0.1",
+                                                     .threads = 4,
+                                                     .max_body_bytes = MAX_BODY,
+                                                     .finished = note_finished};
 
 static int start(void **state)
 {
@@ -167,8 +167,8 @@ static int start(void **state)
     signal(SIGPIPE, SIG_IGN);
     parked.count = parked.gone = 0;
     atomic_store(&parked.finished, 0);
-    if (executor_open(4, &api.executor, &error) != BW_OK ||
-        front_open(&settings, &front, &error) != BW_OK)
+    if (thread_pool_open(4, &api.thread_pool, &error) != BW_OK ||
+        http_server_open(&settings, &server, &error) != BW_OK)
         fail_msg("%s", error.message);
     return 0;
 }
@@ -177,8 +177,8 @@ static int stop(void **state)
 {
     (void)state;
     int64_t begun_ms = clock_boot_ms();
-    front_close(front);
-    executor_close(api.executor);
+    http_server_close(server);
+    thread_pool_close(api.thread_pool);
     return clock_boot_ms() - begun_ms < CLOSE_MS ? 0 : -1;
 }
 
@@ -187,7 +187,7 @@ static void await_parked(int count, int gone)
 {
     struct timespec end;
     clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_sec += PATIENCE_S;
+    end.tv_sec += REQUEST_TIMEOUT_S;
     pthread_mutex_lock(&parked.mutex);
     while (parked.count < count || parked.gone < gone)
         assert_int_equal(pthread_cond_timedwait(&parked.changed, &parked.mutex, &end), 0);
@@ -196,8 +196,8 @@ static void await_parked(int count, int gone)
 
 static void await_in_flight(size_t count)
 {
-    int64_t end_ms = clock_boot_ms() + PATIENCE_S * 1000;
-    while (front_in_flight(front) != count) {
+    int64_t end_ms = clock_boot_ms() + REQUEST_TIMEOUT_S * 1000;
+    while (http_server_in_flight(server) != count) {
         assert_true(clock_boot_ms() < end_ms);
         usleep(1000);
     }
@@ -215,11 +215,11 @@ struct reply {
 static int dial_port(uint16_t port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-    struct timeval patience = {.tv_sec = PATIENCE_S};
+    struct timeval timeout = {.tv_sec = REQUEST_TIMEOUT_S};
     inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
     if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
         return fd;
     close(fd);
@@ -228,7 +228,7 @@ static int dial_port(uint16_t port)
 
 static int dial(void)
 {
-    return dial_port(front_port(front));
+    return dial_port(http_server_port(server));
 }
 
 static bool send_bytes(int fd, const char *bytes, size_t length)
@@ -567,7 +567,7 @@ static void a_parked_request_is_answered_by_another_thread(void **state)
         snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", paths[i % 2]);
         assert_true(send_text(fd, text));
         await_parked(1, 0);
-        assert_int_equal(front_in_flight(front), 1);
+        assert_int_equal(http_server_in_flight(server), 1);
         struct exchange *exchange = take(NULL);
         assert_false(exchange_is_gone(exchange));
         exchange_answer(exchange, 200, strdup("{\"job\":1}"), NULL);
@@ -638,7 +638,7 @@ static void the_connections_of_clients_that_left_are_closed_soon(void **state)
         assert_true(send_text(fd, requests[i % REQUESTS]));
         close(fd);
     }
-    int64_t end_ms = clock_boot_ms() + PATIENCE_S * 1000;
+    int64_t end_ms = clock_boot_ms() + REQUEST_TIMEOUT_S * 1000;
     while (count_descriptors() > before) {
         if (clock_boot_ms() > end_ms)
             fail_msg("%d connections are still open", count_descriptors() - before);
@@ -652,15 +652,15 @@ static void says_why_it_can_not_listen(void **state)
 {
     (void)state;
     struct bw_error error;
-    struct front *other;
-    struct front_settings taken = settings;
-    taken.port = front_port(front);
-    assert_int_equal(front_open(&taken, &other, &error), BW_BAD_REQUEST);
+    struct server *other;
+    struct http_server_settings taken = settings;
+    taken.port = http_server_port(server);
+    assert_int_equal(http_server_open(&taken, &other, &error), BW_BAD_REQUEST);
     assert_non_null(strstr(error.message, "Address already in use"));
     taken.address = "localhost";
-    assert_int_equal(front_open(&taken, &other, &error), BW_INTERNAL);
+    assert_int_equal(http_server_open(&taken, &other, &error), BW_INTERNAL);
     assert_non_null(strstr(error.message, "'localhost' is not a numeric address"));
-    front_close(NULL);
+    http_server_close(NULL);
 }
 
 static void two_fronts_live_side_by_side(void **state)
@@ -668,19 +668,19 @@ static void two_fronts_live_side_by_side(void **state)
     (void)state;
     struct bw_error error;
     struct reply reply;
-    struct front *first = front;
-    struct front_settings six = settings;
+    struct server *first = server;
+    struct http_server_settings six = settings;
     six.address = "::1";
-    if (front_open(&six, &front, &error) == BW_OK) {
-        front_close(front);
+    if (http_server_open(&six, &server, &error) == BW_OK) {
+        http_server_close(server);
         six.address = "127.0.0.1";
-        assert_int_equal(front_open(&six, &front, &error), BW_OK);
+        assert_int_equal(http_server_open(&six, &server, &error), BW_OK);
         int fd = dial();
         assert_true(ask(fd, "GET", "/now", &reply));
         close(fd);
-        front_close(front);
+        http_server_close(server);
     }
-    front = first;
+    server = first;
     assert_int_equal(answer_to("GET /now HTTP/1.1\r\nHost: x\r\n\r\n", false).status, 200);
 }
 
@@ -710,23 +710,23 @@ static void a_front_that_closes_amid_nonsense_ends_well_and_leaves_no_descriptor
 {
     (void)state;
     enum { ROUNDS = 20, CLIENTS = 4 };
-    struct front *first = front;
+    struct server *first = server;
     struct bw_error error;
     pthread_t clients[CLIENTS];
     int before = count_descriptors();
     for (int round = 0; round < ROUNDS; round++) {
         struct mumble how = {.is_over = false};
-        assert_int_equal(front_open(&settings, &front, &error), BW_OK);
-        how.port = front_port(front);
+        assert_int_equal(http_server_open(&settings, &server, &error), BW_OK);
+        how.port = http_server_port(server);
         for (int i = 0; i < CLIENTS; i++)
             assert_int_equal(pthread_create(&clients[i], NULL, mumble, &how), 0);
         usleep(3000);
-        front_close(front);
+        http_server_close(server);
         atomic_store(&how.is_over, true);
         for (int i = 0; i < CLIENTS; i++)
             pthread_join(clients[i], NULL);
     }
-    front = first;
+    server = first;
     assert_int_equal(count_descriptors(), before);
 }
 
@@ -738,8 +738,8 @@ static void when_it_stops_accepting_open_connections_get_one_more_answer(void **
     assert_true(ask(fd, "GET", "/now", &reply));
     assert_true(send_text(waiting, "GET /park HTTP/1.1\r\nHost: x\r\n\r\n"));
     await_parked(1, 0);
-    front_stop_accepting(front);
-    front_stop_accepting(front);
+    http_server_stop_accepting(server);
+    http_server_stop_accepting(server);
     assert_int_equal(dial(), -1);
     assert_true(ask(fd, "GET", "/now", &reply));
     assert_int_equal(reply.status, 200);
@@ -850,8 +850,8 @@ static void a_front_with_a_request_that_waits_is_not_freed(void **state)
     int waiting = dial();
     assert_true(send_text(waiting, "GET /park HTTP/1.1\r\nHost: x\r\n\r\n"));
     await_parked(1, 0);
-    assert_false(front_close(front));
-    assert_int_equal(front_in_flight(front), 1);
+    assert_false(http_server_close(server));
+    assert_int_equal(http_server_in_flight(server), 1);
     exchange_refuse(take(NULL), BW_NO_JOB, NULL);
     assert_true(read_reply(waiting, &reply));
     assert_int_equal(reply.status, 498);
@@ -861,27 +861,27 @@ static void a_front_with_a_request_that_waits_is_not_freed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define FRONT_TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
-        FRONT_TEST(answers_at_once_and_keeps_the_connection),
-        FRONT_TEST(refusals_have_their_form_and_headers),
-        FRONT_TEST(a_request_whose_end_is_in_doubt_is_refused_and_its_connection_closed),
-        FRONT_TEST(what_the_server_can_not_read_is_refused_in_the_same_form),
-        FRONT_TEST(a_path_with_doubtful_escapes_is_refused),
-        FRONT_TEST(bodies_are_gathered_however_they_come),
-        FRONT_TEST(a_body_of_just_the_limit_is_taken),
-        FRONT_TEST(a_length_over_the_limit_is_refused_before_the_body_is_sent),
-        FRONT_TEST(a_client_that_is_still_sending_sees_the_refusal),
-        FRONT_TEST(chunks_without_end_are_refused),
-        FRONT_TEST(a_parked_request_is_answered_by_another_thread),
-        FRONT_TEST(a_client_that_goes_is_noticed),
-        FRONT_TEST(a_client_that_is_gone_already_is_noticed_too),
-        FRONT_TEST(the_connections_of_clients_that_left_are_closed_soon),
-        FRONT_TEST(says_why_it_can_not_listen),
-        FRONT_TEST(two_fronts_live_side_by_side),
-        FRONT_TEST(a_front_that_closes_amid_nonsense_ends_well_and_leaves_no_descriptor),
-        FRONT_TEST(when_it_stops_accepting_open_connections_get_one_more_answer),
-        FRONT_TEST(a_front_with_a_request_that_waits_is_not_freed),
-        FRONT_TEST(a_storm_of_clients_that_come_wait_and_leave),
+#define HTTP_SERVER_TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+        HTTP_SERVER_TEST(answers_at_once_and_keeps_the_connection),
+        HTTP_SERVER_TEST(refusals_have_their_form_and_headers),
+        HTTP_SERVER_TEST(a_request_whose_end_is_in_doubt_is_refused_and_its_connection_closed),
+        HTTP_SERVER_TEST(what_the_server_can_not_read_is_refused_in_the_same_form),
+        HTTP_SERVER_TEST(a_path_with_doubtful_escapes_is_refused),
+        HTTP_SERVER_TEST(bodies_are_gathered_however_they_come),
+        HTTP_SERVER_TEST(a_body_of_just_the_limit_is_taken),
+        HTTP_SERVER_TEST(a_length_over_the_limit_is_refused_before_the_body_is_sent),
+        HTTP_SERVER_TEST(a_client_that_is_still_sending_sees_the_refusal),
+        HTTP_SERVER_TEST(chunks_without_end_are_refused),
+        HTTP_SERVER_TEST(a_parked_request_is_answered_by_another_thread),
+        HTTP_SERVER_TEST(a_client_that_goes_is_noticed),
+        HTTP_SERVER_TEST(a_client_that_is_gone_already_is_noticed_too),
+        HTTP_SERVER_TEST(the_connections_of_clients_that_left_are_closed_soon),
+        HTTP_SERVER_TEST(says_why_it_can_not_listen),
+        HTTP_SERVER_TEST(two_fronts_live_side_by_side),
+        HTTP_SERVER_TEST(a_front_that_closes_amid_nonsense_ends_well_and_leaves_no_descriptor),
+        HTTP_SERVER_TEST(when_it_stops_accepting_open_connections_get_one_more_answer),
+        HTTP_SERVER_TEST(a_front_with_a_request_that_waits_is_not_freed),
+        HTTP_SERVER_TEST(a_storm_of_clients_that_come_wait_and_leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

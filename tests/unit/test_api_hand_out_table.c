@@ -17,120 +17,120 @@ static const struct hand_out first = {
 
 static int setup(void **state)
 {
-    *state = hand_out_table_new();
+    *state = delivery_table_new();
     return 0;
 }
 
 static int teardown(void **state)
 {
-    hand_out_table_free(*state);
+    delivery_table_free(*state);
     return 0;
 }
 
-static size_t list_count(struct hand_out_table *table)
+static size_t list_count(struct delivery_table *table)
 {
     size_t count;
-    free(hand_out_table_list(table, 100, &count));
+    free(delivery_table_list(table, 100, &count));
     return count;
 }
 
 static void repeated_hand_out_was_delivered_before(void **state)
 {
-    struct hand_out_table *table = *state;
-    assert_false(hand_out_table_delivered(table, &first));
-    assert_true(hand_out_table_begin(table, &first));
-    hand_out_table_settle(table, &first, true);
-    assert_true(hand_out_table_delivered(table, &first));
-    assert_false(hand_out_table_begin(table, &first));
-    assert_true(hand_out_table_has(table, JOB, "w1"));
-    assert_false(hand_out_table_has(table, JOB, "w2"));
-    assert_false(hand_out_table_has(table, OTHER_JOB, "w1"));
+    struct delivery_table *table = *state;
+    assert_false(delivery_table_delivered(table, &first));
+    assert_true(delivery_table_begin(table, &first));
+    delivery_table_settle(table, &first, true);
+    assert_true(delivery_table_delivered(table, &first));
+    assert_false(delivery_table_begin(table, &first));
+    assert_true(delivery_table_has(table, JOB, "w1"));
+    assert_false(delivery_table_has(table, JOB, "w2"));
+    assert_false(delivery_table_has(table, OTHER_JOB, "w1"));
 }
 
 static void hand_out_that_was_gone_leaves_nothing(void **state)
 {
-    struct hand_out_table *table = *state;
-    assert_true(hand_out_table_begin(table, &first));
-    hand_out_table_settle(table, &first, false);
-    assert_false(hand_out_table_delivered(table, &first));
-    assert_false(hand_out_table_has(table, JOB, "w1"));
-    assert_int_equal(hand_out_table_count(table), 0);
+    struct delivery_table *table = *state;
+    assert_true(delivery_table_begin(table, &first));
+    delivery_table_settle(table, &first, false);
+    assert_false(delivery_table_delivered(table, &first));
+    assert_false(delivery_table_has(table, JOB, "w1"));
+    assert_int_equal(delivery_table_count(table), 0);
 }
 
 static void lost_answer_is_delivered_again_to_a_later_poll(void **state)
 {
-    struct hand_out_table *table = *state;
+    struct delivery_table *table = *state;
     struct hand_out again = first;
     again.poll = 2;
-    assert_true(hand_out_table_begin(table, &first));
-    hand_out_table_settle(table, &first, true);
-    assert_false(hand_out_table_delivered(table, &again));
-    assert_true(hand_out_table_begin(table, &again));
-    hand_out_table_settle(table, &again, false); /* gone: the first delivery still stands */
-    assert_true(hand_out_table_delivered(table, &first));
-    assert_true(hand_out_table_begin(table, &again));
-    hand_out_table_settle(table, &again, true);
-    assert_true(hand_out_table_delivered(table, &again));
+    assert_true(delivery_table_begin(table, &first));
+    delivery_table_settle(table, &first, true);
+    assert_false(delivery_table_delivered(table, &again));
+    assert_true(delivery_table_begin(table, &again));
+    delivery_table_settle(table, &again, false); /* gone: the first delivery still stands */
+    assert_true(delivery_table_delivered(table, &first));
+    assert_true(delivery_table_begin(table, &again));
+    delivery_table_settle(table, &again, true);
+    assert_true(delivery_table_delivered(table, &again));
     assert_int_equal(list_count(table), 1);
 }
 
 static void attempt_belongs_to_one_worker(void **state)
 {
-    struct hand_out_table *table = *state;
+    struct delivery_table *table = *state;
     struct hand_out stranger = {
         .poll = 2, .worker = "w2", .job = JOB, .attempt = 1, .expires_in_ms = 60000};
-    assert_true(hand_out_table_begin(table, &first));
-    hand_out_table_settle(table, &first, true);
-    assert_false(hand_out_table_begin(table, &stranger));
-    assert_false(hand_out_table_delivered(table, &stranger));
+    assert_true(delivery_table_begin(table, &first));
+    delivery_table_settle(table, &first, true);
+    assert_false(delivery_table_begin(table, &stranger));
+    assert_false(delivery_table_delivered(table, &stranger));
     stranger.attempt = 2;
-    assert_true(hand_out_table_begin(table, &stranger));
-    hand_out_table_settle(table, &stranger, true);
-    assert_true(hand_out_table_has(table, JOB, "w1"));
-    assert_true(hand_out_table_has(table, JOB, "w2"));
+    assert_true(delivery_table_begin(table, &stranger));
+    delivery_table_settle(table, &stranger, true);
+    assert_true(delivery_table_has(table, JOB, "w1"));
+    assert_true(delivery_table_has(table, JOB, "w2"));
     assert_int_equal(list_count(table), 2);
 }
 
 static void finished_job_is_listed_no_more_but_remembered(void **state)
 {
-    struct hand_out_table *table = *state;
+    struct delivery_table *table = *state;
     struct hand_out again = first;
     again.poll = 2;
-    assert_true(hand_out_table_begin(table, &first));
-    hand_out_table_settle(table, &first, true);
+    assert_true(delivery_table_begin(table, &first));
+    delivery_table_settle(table, &first, true);
     assert_int_equal(list_count(table), 1);
-    hand_out_table_finish(table, JOB);
+    delivery_table_finish(table, JOB);
     assert_int_equal(list_count(table), 0);
-    assert_true(hand_out_table_delivered(table, &first));
-    assert_true(hand_out_table_has(table, JOB, "w1"));
-    assert_false(hand_out_table_begin(table, &again));
+    assert_true(delivery_table_delivered(table, &first));
+    assert_true(delivery_table_has(table, JOB, "w1"));
+    assert_false(delivery_table_begin(table, &again));
 }
 
 static void expired_hand_out_is_not_listed(void **state)
 {
-    struct hand_out_table *table = *state;
+    struct delivery_table *table = *state;
     struct hand_out late = first;
     late.expires_in_ms = -60001;
-    assert_true(hand_out_table_begin(table, &late));
-    hand_out_table_settle(table, &late, true);
+    assert_true(delivery_table_begin(table, &late));
+    delivery_table_settle(table, &late, true);
     assert_int_equal(list_count(table), 0);
 }
 
 static void list_is_cut_at_its_limit(void **state)
 {
-    struct hand_out_table *table = *state;
+    struct delivery_table *table = *state;
     struct hand_out hand_out = first;
     size_t count;
     for (hand_out.attempt = 1; hand_out.attempt <= 10; hand_out.attempt++) {
-        assert_true(hand_out_table_begin(table, &hand_out));
-        hand_out_table_settle(table, &hand_out, true);
+        assert_true(delivery_table_begin(table, &hand_out));
+        delivery_table_settle(table, &hand_out, true);
     }
-    free(hand_out_table_list(table, 4, &count));
+    free(delivery_table_list(table, 4, &count));
     assert_int_equal(count, 4);
 }
 
 struct lister {
-    struct hand_out_table *table;
+    struct delivery_table *table;
     atomic_bool is_done;
     size_t count;
 };
@@ -147,11 +147,11 @@ static void listing_waits_for_what_is_under_way(void **state)
 {
     struct lister lister = {.table = *state};
     pthread_t thread;
-    assert_true(hand_out_table_begin(lister.table, &first));
+    assert_true(delivery_table_begin(lister.table, &first));
     assert_int_equal(pthread_create(&thread, NULL, list_once, &lister), 0);
     nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     assert_false(atomic_load(&lister.is_done));
-    hand_out_table_settle(lister.table, &first, true);
+    delivery_table_settle(lister.table, &first, true);
     pthread_join(thread, NULL);
     assert_int_equal(lister.count, 1);
 }

@@ -12,7 +12,7 @@
 
 struct fixture {
     struct signals *signals;
-    struct hand_out_table *hand_outs;
+    struct delivery_table *hand_outs;
     struct poll_table *polls;
     struct exchange exchange;
 };
@@ -20,11 +20,11 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
-    struct signals_settings settings = {.life_every_ms = 60000, .send = fake_send};
+    struct signals_settings settings = {.heartbeat_every_ms = 60000, .send = fake_send};
     struct bw_error error;
     fake_store_clear();
     fixture->signals = signals_new(&settings);
-    fixture->hand_outs = hand_out_table_new();
+    fixture->hand_outs = delivery_table_new();
     struct poll_table_settings poll_settings = fake_poll_table_settings(fixture->signals);
     if (poll_table_open(&poll_settings, &fixture->polls, &error) != BW_OK ||
         signals_start(fixture->signals, fixture->polls, fixture->hand_outs, &error) != BW_OK)
@@ -39,7 +39,7 @@ static int teardown(void **state)
     poll_table_close(fixture->polls);
     signals_stop(fixture->signals);
     signals_free(fixture->signals);
-    hand_out_table_free(fixture->hand_outs);
+    delivery_table_free(fixture->hand_outs);
     free(fixture);
     fake_store_clear();
     return 0;

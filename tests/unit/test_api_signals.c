@@ -14,21 +14,22 @@ enum { PARKED_MAX = 25000 };
 
 struct fixture {
     struct signals *signals;
-    struct hand_out_table *hand_outs;
+    struct delivery_table *hand_outs;
     struct poll_table *polls;
     struct exchange *exchanges;
     size_t parked;
 };
 
-static struct fixture *fixture_new(int64_t life_every_ms)
+static struct fixture *fixture_new(int64_t heartbeat_every_ms)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
-    struct signals_settings settings = {.life_every_ms = life_every_ms, .send = fake_send};
+    struct signals_settings settings = {.heartbeat_every_ms = heartbeat_every_ms,
+                                        .send = fake_send};
     struct bw_error error;
     fake_store_clear();
     fixture->exchanges = calloc(PARKED_MAX, sizeof *fixture->exchanges);
     fixture->signals = signals_new(&settings);
-    fixture->hand_outs = hand_out_table_new();
+    fixture->hand_outs = delivery_table_new();
     struct poll_table_settings poll_settings = fake_poll_table_settings(fixture->signals);
     assert_int_equal(poll_table_open(&poll_settings, &fixture->polls, &error), BW_OK);
     return fixture;
@@ -71,7 +72,7 @@ static int teardown(void **state)
     poll_table_close(fixture->polls);
     signals_stop(fixture->signals);
     signals_free(fixture->signals);
-    hand_out_table_free(fixture->hand_outs);
+    delivery_table_free(fixture->hand_outs);
     free(fixture->exchanges);
     free(fixture);
     fake_store_clear();
@@ -175,8 +176,8 @@ static void failed_batch_is_followed_by_an_announcement_of_all(void **state)
     struct fixture *fixture = *state;
     struct hand_out hand_out = {
         .poll = 99, .worker = "w", .job = "j", .attempt = 2, .expires_in_ms = 60000};
-    assert_true(hand_out_table_begin(fixture->hand_outs, &hand_out));
-    hand_out_table_settle(fixture->hand_outs, &hand_out, true);
+    assert_true(delivery_table_begin(fixture->hand_outs, &hand_out));
+    delivery_table_settle(fixture->hand_outs, &hand_out, true);
     park(fixture, 3);
     assert_true(fake_store_wait(has_poll, 3));
     fake_store_set(true, false);
@@ -202,12 +203,12 @@ static void signs_of_life_carry_count_and_checksum(void **state)
     assert_true(fake_store_wait(has_poll, 2));
     size_t before = fake_store_count();
     assert_true(fake_store_wait(has_count, (int64_t)before + 3));
-    const struct signal *life = last_sent();
+    const struct signal *heartbeat = last_sent();
     uint64_t sum = (uint64_t)signal_poll_checksum(1) + (uint64_t)signal_poll_checksum(2);
-    assert_true(life->is_life);
-    assert_int_equal(life->parked_count, 2);
-    assert_int_equal(life->parked_checksum, (int64_t)(sum & INT64_MAX));
-    assert_int_equal(life->poll_count, 0);
+    assert_true(heartbeat->is_life);
+    assert_int_equal(heartbeat->parked_count, 2);
+    assert_int_equal(heartbeat->parked_checksum, (int64_t)(sum & INT64_MAX));
+    assert_int_equal(heartbeat->poll_count, 0);
 }
 
 /* Replays all that was sent as a scheduler would: at each sign of life both sides agree. */
@@ -244,7 +245,7 @@ static void replayed_signals_agree_with_every_sign_of_life(void **state)
         for (size_t i = 0; i < 4; i++)
             fake_exchange_leave(&fixture->exchanges[fixture->parked - 1 - i]);
         if (round % 40 == 20)
-            signals_announce(fixture->signals);
+            signals_resync(fixture->signals);
         if (round % 60 == 30)
             fake_store_set(round % 120 == 30, false);
         fake_pause();
@@ -327,12 +328,12 @@ static void telling_never_needs_the_thread(void **state)
 static void what_was_heard_of_a_worker_is_not_told_behind_its_sockets_end(void **state)
 {
     struct fixture *fixture = *state;
-    const struct signal_question ended = {.kind = QUESTION_ENDED, .subject = "w", .epoch = 1};
-    const struct signal_question alive = {.kind = QUESTION_ALIVE, .subject = "other"};
+    const struct signal_query ended = {.kind = QUERY_ENDED, .subject = "w", .epoch = 1};
+    const struct signal_query alive = {.kind = QUERY_ALIVE, .subject = "other"};
     signals_heard(fixture->signals, "w", HEARD_RESULT);
     signals_heard(fixture->signals, "other", HEARD_RESULT);
-    signals_question(fixture->signals, &ended);
-    signals_question(fixture->signals, &alive);
+    signals_query(fixture->signals, &ended);
+    signals_query(fixture->signals, &alive);
     assert_true(fake_store_wait(has_heard, 1));
     assert_string_equal(last_sent()->heard[0].worker, "other");
 }

@@ -68,37 +68,37 @@ static void wait_ends_with_what_had_begun_before_it_whatever_begins_meanwhile(vo
     under_way_free(racer.under_way);
 }
 
-static void asides_go_along_once(void **state)
+static void extras_go_along_once(void **state)
 {
     (void)state;
-    struct asides asides = {0};
+    struct extras extras = {0};
     struct signal signal = {.number = 1}, again = {.number = 2};
-    asides_question(&asides, &(struct signal_question){.number = 7, .kind = QUESTION_WORKERS});
-    assert_true(asides_watch(&asides, &(struct signal_watch){.number = 8, .last = -1}));
-    assert_true(asides_unwatch(&asides, 9));
-    assert_true(asides_has_any(&asides));
-    asides_cut(&asides, &signal);
-    assert_false(asides_has_any(&asides));
-    assert_int_equal(signal.question_count + signal.watch_count + signal.unwatched_count, 3);
-    assert_int_equal(signal.questions[0].number, 7);
+    extras_question(&extras, &(struct signal_query){.number = 7, .kind = QUERY_WORKERS});
+    assert_true(extras_watch(&extras, &(struct signal_watch){.number = 8, .last = -1}));
+    assert_true(extras_unwatch(&extras, 9));
+    assert_true(extras_has_any(&extras));
+    extras_cut(&extras, &signal);
+    assert_false(extras_has_any(&extras));
+    assert_int_equal(signal.query_count + signal.watch_count + signal.unwatched_count, 3);
+    assert_int_equal(signal.queries[0].number, 7);
     assert_int_equal(signal.watches[0].number, 8);
     assert_int_equal(signal.unwatched[0], 9);
-    asides_cut(&asides, &again);
-    assert_int_equal(again.question_count + again.watch_count + again.unwatched_count, 0);
+    extras_cut(&extras, &again);
+    assert_int_equal(again.query_count + again.watch_count + again.unwatched_count, 0);
     signal_clear(&signal);
     signal_clear(&again);
 }
 
-static void asides_are_bounded(void **state)
+static void extras_are_bounded(void **state)
 {
     (void)state;
-    struct asides asides = {0};
+    struct extras extras = {0};
     for (int i = 0; i < 20000; i++)
-        assert_true(asides_watch(&asides, &(struct signal_watch){.number = i}));
-    assert_false(asides_watch(&asides, &(struct signal_watch){.number = 0}));
-    asides_clear(&asides);
-    assert_true(asides_watch(&asides, &(struct signal_watch){.number = 0}));
-    asides_clear(&asides);
+        assert_true(extras_watch(&extras, &(struct signal_watch){.number = i}));
+    assert_false(extras_watch(&extras, &(struct signal_watch){.number = 0}));
+    extras_clear(&extras);
+    assert_true(extras_watch(&extras, &(struct signal_watch){.number = 0}));
+    extras_clear(&extras);
 }
 
 int main(void)
@@ -107,8 +107,8 @@ int main(void)
         cmocka_unit_test(nothing_under_way_is_not_waited_for),
         cmocka_unit_test(what_does_not_end_is_waited_for_only_so_long),
         cmocka_unit_test(wait_ends_with_what_had_begun_before_it_whatever_begins_meanwhile),
-        cmocka_unit_test(asides_go_along_once),
-        cmocka_unit_test(asides_are_bounded),
+        cmocka_unit_test(extras_go_along_once),
+        cmocka_unit_test(extras_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

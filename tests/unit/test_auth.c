@@ -237,7 +237,7 @@ static void only_the_cluster_token_registers(void **state)
 static void guess_from(struct auth_keys *keys, const char *address)
 {
     char token[32];
-    for (int i = 0; i < FAILURE_LIMIT; i++) {
+    for (int i = 0; i < AUTH_RATE_LIMIT; i++) {
         snprintf(token, sizeof token, "%d-guess", 1000 + i);
         assert_int_equal(register_from(keys, token, address), BW_BAD_REQUEST);
     }
@@ -250,7 +250,7 @@ static void after_too_many_wrong_tokens_none_is_judged(void **state)
     struct exchange course = from("192.0.2.1", NULL), callback = from("192.0.2.1", "Bearer wrong"),
                     guess = from("192.0.2.1", NULL);
     guess_from(keys, "192.0.2.1");
-    assert_int_equal(judged(), FAILURE_LIMIT);
+    assert_int_equal(judged(), AUTH_RATE_LIMIT);
     now_ms += 18500;
     assert_int_equal(auth_cluster(keys, &guess, "yet-another", &error), BW_TOO_MANY);
     assert_string_equal(error.message, "too many wrong tokens: try again in 42 seconds");
@@ -259,7 +259,7 @@ static void after_too_many_wrong_tokens_none_is_judged(void **state)
     assert_int_equal(auth_course_cluster(keys, &course, "wrong", &error), BW_TOO_MANY);
     assert_int_equal(auth_admit_token(keys, &course, "wrong", &error), BW_TOO_MANY);
     assert_int_equal(auth_internal(keys, &callback, &error), BW_TOO_MANY);
-    assert_int_equal(judged(), FAILURE_LIMIT);
+    assert_int_equal(judged(), AUTH_RATE_LIMIT);
     assert_int_equal(metric_read(api.metrics, API_CREDENTIALS_UNJUDGED), 5);
     assert_int_equal(register_from(keys, "wrong", "192.0.2.2"), BW_BAD_REQUEST);
     auth_close(keys);

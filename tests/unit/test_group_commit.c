@@ -38,7 +38,7 @@ static int setup(void **state)
                                                        .max_documents = 100,
                                                        .max_bytes = 1000000,
                                                        .fetches_duplicates = true,
-                                                       .heavy_fields = {"text"}};
+                                                       .excluded_fields = {"text"}};
     fake_open();
     fixture_now = fixture;
     *state = fixture;
@@ -520,7 +520,7 @@ static void object_id_finds_itself_like_any_other(void **state)
 static void hasty_instance_keeps_nothing_while_the_database_is_away(void **state)
 {
     struct fixture *fixture = *state;
-    fixture->settings.is_hasty = true;
+    fixture->settings.fails_fast = true;
     fake.is_away = true;
     fake.clientless = SIZE_MAX;
     open_commits(fixture);

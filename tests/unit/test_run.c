@@ -203,9 +203,9 @@ static void phases_are_read_back_by_name(void **state)
         assert_int_equal(phase, i);
         assert_int_equal(run_phase_is_over(phase), i >= RUN_FINISHED);
     }
-    enum run_phase untouched = RUN_POST;
-    assert_false(run_phase_parse("done", &untouched));
-    assert_int_equal(untouched, RUN_POST);
+    enum run_phase recovery_probe = RUN_POST;
+    assert_false(run_phase_parse("done", &recovery_probe));
+    assert_int_equal(recovery_probe, RUN_POST);
 }
 
 static void every_job_has_its_own_place_in_the_row(void **state)

@@ -47,7 +47,7 @@ static struct active_run *add_ranked(struct queue *queue, char letter, uint32_t 
 /* The next job of either protocol. */
 static bool peek(const struct queue *queue, struct offer *offer)
 {
-    return queue_peek(queue, PROTOCOL_SEED, offer) || queue_peek(queue, PROTOCOL_COURSE, offer);
+    return queue_peek(queue, PROTOCOL_CLASSIC, offer) || queue_peek(queue, PROTOCOL_COURSE, offer);
 }
 
 /* A run of which every job may be handed out. */
@@ -159,7 +159,7 @@ static void offer_names_the_job_of_its_slot(void **state)
         assert_true(peek(queue, &offer));
         assert_string_equal(offer.job, jobs[slot]);
         assert_int_equal(offer.attempt, 1);
-        assert_int_equal(strikes_total(&offer.strikes), 0);
+        assert_int_equal(failed_attempts_total(&offer.failed_attempts), 0);
         assert_ptr_equal(offer.run, added);
         assert_null(offer.retry);
         queue_take(queue, &offer);
@@ -171,8 +171,8 @@ static void offer_stays_until_it_is_taken(void **state)
     struct queue *queue = *state;
     struct offer first, second;
     add(queue, 'a', 2);
-    assert_true(queue_peek(queue, PROTOCOL_SEED, &first));
-    assert_true(queue_peek(queue, PROTOCOL_SEED, &second));
+    assert_true(queue_peek(queue, PROTOCOL_CLASSIC, &first));
+    assert_true(queue_peek(queue, PROTOCOL_CLASSIC, &second));
     assert_string_equal(first.job, second.job);
     assert_int_equal(queue_length(queue), 2);
     queue_take(queue, &second);
@@ -266,10 +266,10 @@ static void each_protocol_has_its_own_next_job(void **state)
     struct offer offer;
     assert_false(queue_peek(queue, PROTOCOL_COURSE, &offer));
     add_to_course(queue, 'a', 1);
-    assert_false(queue_peek(queue, PROTOCOL_SEED, &offer));
+    assert_false(queue_peek(queue, PROTOCOL_CLASSIC, &offer));
     assert_true(queue_peek(queue, PROTOCOL_COURSE, &offer));
     add(queue, 'b', 1);
-    assert_true(queue_peek(queue, PROTOCOL_SEED, &offer));
+    assert_true(queue_peek(queue, PROTOCOL_CLASSIC, &offer));
     assert_string_equal(offer.run->course->name, "");
 }
 
@@ -279,19 +279,19 @@ static void places_count_the_jobs_of_the_course_that_go_before(void **state)
     uint64_t ahead;
     add_to_course(queue, 'a', 3);
     struct active_run *run = queue_find(queue, "00000000000000000000000a");
-    assert_true(queue_place(queue, run, 0, &ahead));
+    assert_true(queue_position(queue, run, 0, &ahead));
     assert_int_equal(ahead, 0);
     assert_next(queue, "a0");
-    assert_false(queue_place(queue, run, 0, &ahead));
-    assert_true(queue_place(queue, run, 2, &ahead));
+    assert_false(queue_position(queue, run, 0, &ahead));
+    assert_true(queue_position(queue, run, 2, &ahead));
     assert_int_equal(ahead, 1);
     retry_at(run, 0, 2, NOW_MS); /* due: goes before the others */
-    assert_true(queue_place(queue, run, 0, &ahead));
+    assert_true(queue_position(queue, run, 0, &ahead));
     assert_int_equal(ahead, 0);
-    assert_true(queue_place(queue, run, 2, &ahead));
+    assert_true(queue_position(queue, run, 2, &ahead));
     assert_int_equal(ahead, 2);
     run->inserting = 1; /* just being handed out: counts as waiting, before all */
-    assert_true(queue_place(queue, run, 2, &ahead));
+    assert_true(queue_position(queue, run, 2, &ahead));
     assert_int_equal(ahead, 3);
     assert_int_equal(queue_course_length(queue, "a"), 4);
     assert_int_equal(queue_course_length(queue, "b"), 0);
@@ -305,7 +305,7 @@ static void job_that_pauses_comes_behind_those_that_could_go(void **state)
     struct active_run *run = queue_find(queue, "00000000000000000000000a");
     assert_next(queue, "a0");
     retry_at(run, 0, 2, NOW_MS + 5000);
-    assert_true(queue_place(queue, run, 0, &ahead));
+    assert_true(queue_position(queue, run, 0, &ahead));
     assert_int_equal(ahead, 2);
     assert_int_equal(queue_course_length(queue, "a"), 3);
 }
@@ -354,7 +354,7 @@ static void offer_of_a_retry_carries_what_is_known_of_it(void **state)
 {
     struct queue *queue = *state;
     struct active_run *run = add(queue, 'a', 0);
-    struct retry retry = {.slot = 7, .attempt = 4, .strikes = {1, 2, 3}, .avoid = "w1"};
+    struct retry retry = {.slot = 7, .attempt = 4, .failed_attempts = {1, 2, 3}, .avoid = "w1"};
     struct offer offer;
     run->run.students = 8;
     queue_retry(run, &retry, NOW_MS);
@@ -363,17 +363,17 @@ static void offer_of_a_retry_carries_what_is_known_of_it(void **state)
     assert_string_equal(offer.job, "00000000000000000000000a10000007");
     assert_int_equal(offer.slot, 7);
     assert_int_equal(offer.attempt, 4);
-    assert_int_equal(offer.strikes.lost, 1);
-    assert_int_equal(offer.strikes.expired, 2);
-    assert_int_equal(offer.strikes.undeliverable, 3);
+    assert_int_equal(offer.failed_attempts.lost, 1);
+    assert_int_equal(offer.failed_attempts.expired, 2);
+    assert_int_equal(offer.failed_attempts.undeliverable, 3);
     assert_string_equal(offer.retry->avoid, "w1");
 }
 
-static void strikes_of_every_kind_count(void **state)
+static void failed_attempts_of_every_kind_count(void **state)
 {
-    struct strikes strikes = {.lost = 1, .expired = 10, .undeliverable = 100};
+    struct failed_attempts failed_attempts = {.lost = 1, .expired = 10, .undeliverable = 100};
     (void)state;
-    assert_int_equal(strikes_total(&strikes), 111);
+    assert_int_equal(failed_attempts_total(&failed_attempts), 111);
 }
 
 static void retry_waits_for_its_time(void **state)
@@ -433,13 +433,13 @@ static void retry_that_is_dropped_leaves_its_strikes(void **state)
 {
     struct queue *queue = *state;
     struct active_run *run = add(queue, 'a', 2);
-    struct retry retry = {.slot = 1, .attempt = 3, .strikes = {2, 0, 1}};
-    struct strikes strikes = {0};
+    struct retry retry = {.slot = 1, .attempt = 3, .failed_attempts = {2, 0, 1}};
+    struct failed_attempts failed_attempts = {0};
     assert_all(queue, "a0 a1");
     queue_retry(run, &retry, NOW_MS);
-    assert_true(queue_drop_retry(run, 1, &strikes));
-    assert_int_equal(strikes.lost, 2);
-    assert_int_equal(strikes.undeliverable, 1);
+    assert_true(queue_drop_retry(run, 1, &failed_attempts));
+    assert_int_equal(failed_attempts.lost, 2);
+    assert_int_equal(failed_attempts.undeliverable, 1);
     assert_all(queue, "");
 }
 
@@ -459,10 +459,10 @@ static void dropping_a_retry_that_is_not_there_changes_nothing(void **state)
 {
     struct queue *queue = *state;
     struct active_run *run = add(queue, 'a', 2);
-    struct strikes strikes = {.lost = 9};
+    struct failed_attempts failed_attempts = {.lost = 9};
     retry_at(run, 0, 2, NOW_MS);
-    assert_false(queue_drop_retry(run, 1, &strikes));
-    assert_int_equal(strikes.lost, 9);
+    assert_false(queue_drop_retry(run, 1, &failed_attempts));
+    assert_int_equal(failed_attempts.lost, 9);
     assert_all(queue, "a0/2 a0 a1");
 }
 
@@ -569,7 +569,7 @@ int main(void)
         CASE(retries_come_oldest_first),
         CASE(retry_does_not_go_before_a_better_run),
         CASE(offer_of_a_retry_carries_what_is_known_of_it),
-        CASE(strikes_of_every_kind_count),
+        CASE(failed_attempts_of_every_kind_count),
         CASE(retry_waits_for_its_time),
         CASE(retry_that_waits_does_not_hold_up_its_run),
         CASE(waking_tells_when_the_next_retry_of_any_run_is_due),

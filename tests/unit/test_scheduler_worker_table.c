@@ -150,7 +150,7 @@ static void patience_is_two_intervals_and_a_half_but_never_less_than_two_and_a_s
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         worker_table_init(&table, cases[i][0]);
-        assert_int_equal(worker_patience_ms(&table), cases[i][1]);
+        assert_int_equal(worker_timeout_ms(&table), cases[i][1]);
     }
 }
 
@@ -340,7 +340,7 @@ static void gap_in_hearing_is_forgiven_to_all(void **state)
     struct known_worker *first = worker_table_add(table, "w1", 1, true, NOW_MS - 5000);
     struct known_worker *second = worker_table_add(table, "w2", 1, true, NOW_MS - 9000);
     int64_t now_ms = NOW_MS + 60000;
-    worker_table_forgive(table, 60000, now_ms);
+    worker_table_extend_deadlines(table, 60000, now_ms);
     assert_int_equal(first->heard_ms, now_ms - 5000);
     assert_int_equal(second->heard_ms, now_ms - 9000);
     assert_false(worker_is_overdue(table, first, now_ms, 0));
@@ -350,7 +350,7 @@ static void forgiveness_never_reaches_into_the_future(void **state)
 {
     struct worker_table *table = *state;
     struct known_worker *worker = add(table, "w1");
-    worker_table_forgive(table, 60000, NOW_MS + 100); /* it was heard within the gap */
+    worker_table_extend_deadlines(table, 60000, NOW_MS + 100); /* it was heard within the gap */
     assert_int_equal(worker->heard_ms, NOW_MS + 100);
     assert_true(worker_is_overdue(table, worker, NOW_MS + 100 + PATIENCE_MS + 1, 0));
 }
