@@ -126,7 +126,7 @@ static void refuse_new_work(struct api *api)
 /* 1. No new work. 2. What is under way is settled, within the grace. 3. The parts are stopped
  * (service.c). What could not be settled uses what would be freed, and nothing durable lives in a
  * process: so then it ends as it stands. */
-static void leave(struct service *service, int status)
+static void api_main_leave(struct service *service, int status)
 {
     struct api *api = &service->api;
     int64_t end_ms = clock_boot_ms() + service->options.grace_ms;
@@ -151,7 +151,7 @@ static void leave(struct service *service, int status)
 
 /* ---- The process ---- */
 
-static void prepare(struct service *service)
+static void api_main_prepare(struct service *service)
 {
     const struct api_options *options = &service->options;
     struct api *api = &service->api;
@@ -180,7 +180,7 @@ static void log_started(const struct service *service)
              log_text("process", service->api.process_id));
 }
 
-static void finish(struct service *service)
+static void api_main_finish(struct service *service)
 {
     metrics_free(service->api.metrics);
     known_tokens_free(service->api.known_tokens);
@@ -189,7 +189,7 @@ static void finish(struct service *service)
 }
 
 /* Serves until it is time to leave. The process's exit status. */
-static int serve(struct service *service)
+static int api_main_serve(struct service *service)
 {
     struct bw_error error;
     int status = EXIT_SUCCESS;
@@ -202,7 +202,7 @@ static int serve(struct service *service)
         fprintf(stderr, "broadway-api: %s\n", error.message);
         status = EXIT_FAILURE;
     }
-    leave(service, status);
+    api_main_leave(service, status);
     return status;
 }
 
@@ -214,15 +214,15 @@ int main(int count, char **arguments)
         fprintf(stderr, "broadway-api: %s\n", error.message);
         return EXIT_USAGE;
     }
-    prepare(&service);
+    api_main_prepare(&service);
     int status;
     enum bw_code code = service_start(&service, &error);
     if (code == BW_OK) {
-        status = serve(&service);
+        status = api_main_serve(&service);
     } else {
         fprintf(stderr, "broadway-api: %s\n", error.message);
         status = code == BW_BAD_REQUEST ? EXIT_USAGE : EXIT_FAILURE;
     }
-    finish(&service);
+    api_main_finish(&service);
     return status;
 }

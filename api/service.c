@@ -277,7 +277,7 @@ static void stop_heartbeat(struct service *service)
     replica_heartbeat_close(service->heartbeat);
 }
 
-static struct signal_watch *list_watches(void *context, size_t *count)
+static struct signal_watch *service_list_watches(void *context, size_t *count)
 {
     const struct api *api = context;
     return event_streams_list(api->streams, count);
@@ -291,7 +291,7 @@ static enum bw_code start_polls(struct service *service, struct bw_error *error)
                                    .replica = make_replica(api),
                                    .heartbeat_every_ms = heartbeat_every_ms(api->options),
                                    .heartbeat = service->heartbeat,
-                                   .list_watches = list_watches,
+                                   .list_watches = service_list_watches,
                                    .context = api});
     return poll_table_open(&(struct poll_table_settings){.signals = api->signals}, &api->polls,
                            error);
@@ -333,7 +333,7 @@ static void stop_signals_thread(struct service *service)
     signals_stop(service->api.signals);
 }
 
-static void note_finished(const struct request *request, int status, void *context)
+static void service_note_finished(const struct request *request, int status, void *context)
 {
     const struct api *api = context;
     access_log_write(api->metrics, request, status);
@@ -360,7 +360,7 @@ static enum bw_code start_internal_server(struct service *service, struct bw_err
                                             .max_body_bytes = CALLBACK_MAX_BYTES,
                                             .max_connections = DESCRIPTORS_INTERNAL,
                                             .name = "internal",
-                                            .finished = note_finished,
+                                            .finished = service_note_finished,
                                             .context = api};
     return open_server(&settings, "internal-port", &api->internal_server, error);
 }
@@ -382,7 +382,7 @@ static enum bw_code start_public_server(struct service *service, struct bw_error
         .max_connections_per_address = (unsigned)api->options->max_connections_per_address,
         .name = "public",
         .request_timeout_ms = api->options->request_timeout_ms,
-        .finished = note_finished,
+        .finished = service_note_finished,
         .context = api};
     return open_server(&settings, "port", &api->public_server, error);
 }

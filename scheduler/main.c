@@ -155,7 +155,7 @@ static enum bw_code try_to_prepare(struct scheduler *scheduler, struct bw_error 
 }
 
 /* Waits for the database and learns the token. BW_PENDING: stopped. */
-static enum bw_code prepare(struct scheduler *scheduler, struct bw_error *error)
+static enum bw_code scheduler_main_prepare(struct scheduler *scheduler, struct bw_error *error)
 {
     int64_t begun_ms = clock_boot_ms();
     bool was_told = false, is_explained = false;
@@ -189,7 +189,7 @@ static void publish_standby(struct core *core, const char *state, const struct l
 }
 
 /* Each change of the term that this process sees is a hand-over. */
-static void note_leader(struct core *core, const struct leader *leader)
+static void scheduler_main_note_leader(struct core *core, const struct leader *leader)
 {
     int64_t former = metric_read(core->metrics, SCHEDULER_TERM);
     if (former > 0 && leader->term > former)
@@ -198,7 +198,7 @@ static void note_leader(struct core *core, const struct leader *leader)
 }
 
 /* Stands by and leads in turn, until stopped. */
-static void serve(struct core *core)
+static void scheduler_main_serve(struct core *core)
 {
     int64_t pause_ms = core->options->leader_lease_ms / 10;
     while (!core->is_stopping) {
@@ -207,7 +207,7 @@ static void serve(struct core *core)
         bool is_taken = false;
         enum bw_code code = leadership_take(core->leadership, &leader, &is_taken, &error);
         if (code == BW_OK)
-            note_leader(core, &leader);
+            scheduler_main_note_leader(core, &leader);
         publish_standby(core, code == BW_OK ? "ready" : "database unreachable", &leader);
         if (code == BW_OK && is_taken) {
             log_info("leading", log_number("term", leader.term));
@@ -239,7 +239,7 @@ static void close_stores(struct scheduler *scheduler)
     log_store_close(scheduler->logs);
 }
 
-static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
+static enum bw_code scheduler_main_run(struct scheduler *scheduler, struct bw_error *error)
 {
     struct core *core = &scheduler->core;
     const struct scheduler_options *options = core->options;
@@ -248,7 +248,7 @@ static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
     if (code != BW_OK)
         return code;
     publish_standby(core, "starting", NULL);
-    code = prepare(scheduler, error);
+    code = scheduler_main_prepare(scheduler, error);
     if (code == BW_PENDING)
         return BW_OK;
     if (code == BW_OK)
@@ -266,7 +266,7 @@ static enum bw_code run(struct scheduler *scheduler, struct bw_error *error)
                                    .inbox = core->inbox,
                                    .fence = leadership_fence(core->leadership)});
     core_reset(core);
-    serve(core);
+    scheduler_main_serve(core);
     db_jobs_close(core->db_jobs);
     callbacks_close(core->callbacks);
     return BW_OK;
@@ -309,7 +309,7 @@ int main(int count, char **arguments)
         pthread_create(&scheduler.signal_thread, NULL, wait_for_signals, core) != 0)
         code = bw_fail(&error, BW_INTERNAL, "no thread could be started for signals");
     if (code == BW_OK)
-        code = run(&scheduler, &error);
+        code = scheduler_main_run(&scheduler, &error);
     if (code != BW_OK)
         fprintf(stderr, "broadway-scheduler: %s\n", error.message);
     status_close(core->status);

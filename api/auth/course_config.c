@@ -42,7 +42,7 @@ static const struct json_field course_fields[] = {
 };
 
 /* 24 hex digits are a run of the classic protocol: its paths would be in doubt. */
-static enum bw_code check_name(const char *name, struct bw_error *error)
+static enum bw_code course_config_check_name(const char *name, struct bw_error *error)
 {
     char shown[80];
     static const char allowed[] =
@@ -79,7 +79,7 @@ static void take_tokens(const char *course, const json_t *tokens, struct known_t
 static enum bw_code take_course(const char *name, const json_t *value, struct known_tokens *known,
                                 struct course_list *list, struct bw_error *error)
 {
-    enum bw_code code = check_name(name, error);
+    enum bw_code code = course_config_check_name(name, error);
     if (code == BW_OK)
         code = json_check(value, course_fields, name, NULL, error);
     if (code != BW_OK)

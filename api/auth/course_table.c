@@ -71,7 +71,7 @@ void course_table_reread(struct course_table *table, const char *path)
 }
 
 /* Reads the courses if others are stored than those that are known. */
-static void look(struct course_table *table)
+static void course_table_look(struct course_table *table)
 {
     struct bw_error unused; /* whether the database is reachable is life's to say */
     int64_t version;
@@ -84,7 +84,7 @@ static void look(struct course_table *table)
         return;
 }
 
-static void *run(void *context)
+static void *course_table_run(void *context)
 {
     struct course_table *table = context;
     pthread_mutex_lock(&table->mutex);
@@ -96,7 +96,7 @@ static void *run(void *context)
         if (table->is_closing)
             break;
         pthread_mutex_unlock(&table->mutex);
-        look(table);
+        course_table_look(table);
         pthread_mutex_lock(&table->mutex);
     }
     pthread_mutex_unlock(&table->mutex);
@@ -114,7 +114,7 @@ enum bw_code course_table_open(struct course_store *store, struct known_tokens *
     token_hash_make("", &opened->nobody);
     pthread_mutex_init(&opened->mutex, NULL);
     clock_condition_init(&opened->wake);
-    if (pthread_create(&opened->thread, NULL, run, opened) != 0) {
+    if (pthread_create(&opened->thread, NULL, course_table_run, opened) != 0) {
         pthread_cond_destroy(&opened->wake);
         pthread_mutex_destroy(&opened->mutex);
         free(opened);
@@ -148,8 +148,9 @@ static bool holds(const struct token_list *tokens, const char *token)
     return is_held;
 }
 
-static enum course_standing judge(const struct course_table *table,
-                                  const struct course_entry *course, const char *token)
+static enum course_standing course_table_judge_entry(const struct course_table *table,
+                                                     const struct course_entry *course,
+                                                     const char *token)
 {
     if (course == NULL) {
         (void)token_hash_matches(&table->nobody, token);
@@ -171,7 +172,7 @@ enum course_standing course_table_judge(struct course_table *table, const char *
     for (size_t i = 0; i < table->courses.count; i++)
         if (strcmp(table->courses.items[i].name, course) == 0)
             found = &table->courses.items[i];
-    enum course_standing standing = judge(table, found, token);
+    enum course_standing standing = course_table_judge_entry(table, found, token);
     pthread_mutex_unlock(&table->mutex);
     return standing;
 }

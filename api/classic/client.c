@@ -34,8 +34,8 @@ const struct json_field classic_show_fields[] = {
 
 /* ---- Create ---- */
 
-static void created(struct api *api, struct exchange *exchange, enum bw_code code,
-                    const struct run *run, const struct bw_error *error)
+static void classic_client_created(struct api *api, struct exchange *exchange, enum bw_code code,
+                                   const struct run *run, const struct bw_error *error)
 {
     (void)api;
     if (code == BW_OK)
@@ -55,7 +55,7 @@ enum bw_code classic_client_create(struct api *api, struct exchange *exchange,
     if (code != BW_OK)
         return code;
     run_describe(definition, &run);
-    return run_create(api, exchange, "seed", definition, &run, created, error);
+    return run_create(api, exchange, "seed", definition, &run, classic_client_created, error);
 }
 
 /* ---- A run by its id ---- */
@@ -67,8 +67,8 @@ static enum bw_code refuse_run(const char *id, struct bw_error *error)
 }
 
 /* On BW_OK run_clear is owed. `id`: at least as long as an id. */
-static enum bw_code read_run(struct api *api, const char *id, struct run *run,
-                             struct bw_error *error)
+static enum bw_code classic_client_read_run(struct api *api, const char *id, struct run *run,
+                                            struct bw_error *error)
 {
     if (!is_hex_id(id, RUN_ID_LENGTH)) {
         char shown[80];
@@ -102,9 +102,10 @@ static struct run_view read_view(const json_t *arguments)
 }
 
 /* The definition is needed for what students show. NULL otherwise. */
-static enum bw_code read_definition(struct api *api, const struct run *run,
-                                    const struct run_view *view, struct definition **definition,
-                                    struct bw_error *error)
+static enum bw_code classic_client_read_definition(struct api *api, const struct run *run,
+                                                   const struct run_view *view,
+                                                   struct definition **definition,
+                                                   struct bw_error *error)
 {
     *definition = NULL;
     if (!view->with_students)
@@ -123,10 +124,11 @@ enum bw_code classic_client_show(struct api *api, struct exchange *exchange, str
     struct definition *definition = NULL;
     struct run_facts_found found;
     struct run_view view = read_view(exchange_request(exchange)->arguments);
-    enum bw_code code = read_run(api, exchange_request(exchange)->path_id, &run, error);
+    enum bw_code code = classic_client_read_run(api, exchange_request(exchange)->path_id, &run,
+                                                error);
     if (code != BW_OK)
         return code;
-    code = read_definition(api, &run, &view, &definition, error);
+    code = classic_client_read_definition(api, &run, &view, &definition, error);
     if (code == BW_OK)
         code = run_facts_read(&sources, &run, &found, error);
     if (code == BW_OK) {
@@ -157,7 +159,7 @@ static enum bw_code find_first_phase(struct api *api, const struct exchange *exc
         run_describe(definition, &run);
         definition_release(definition);
     } else {
-        enum bw_code code = read_run(api, id, &run, error);
+        enum bw_code code = classic_client_read_run(api, id, &run, error);
         if (code != BW_OK)
             return code;
         run_clear(&run);
@@ -189,7 +191,7 @@ enum bw_code classic_client_cancel(struct api *api, struct exchange *exchange,
     struct run run;
     enum run_phase phase = RUN_CANCELLED;
     snprintf(id, sizeof id, "%.24s", exchange_request(exchange)->path_id);
-    enum bw_code code = read_run(api, id, &run, error);
+    enum bw_code code = classic_client_read_run(api, id, &run, error);
     if (code != BW_OK)
         return code;
     run_clear(&run);

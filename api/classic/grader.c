@@ -65,7 +65,7 @@ struct registration {
     struct exchange *exchange;
 };
 
-static void registered(struct worker_commit *commit, enum commit_outcome outcome)
+static void classic_grader_registered(struct worker_commit *commit, enum commit_outcome outcome)
 {
     struct registration *registration = commit->context;
     struct api *api = registration->api;
@@ -103,7 +103,7 @@ enum bw_code classic_grader_register(struct api *api, struct exchange *exchange,
                                json_object_get(exchange_request(exchange)->arguments, "hostname") !=
                                    NULL;
     worker->is_alive = true;
-    registration->commit.settled = registered;
+    registration->commit.settled = classic_grader_registered;
     registration->commit.context = registration;
     worker_store_insert(api->worker_store, &registration->commit, REGISTER_TRY_MS);
     return BW_PENDING;

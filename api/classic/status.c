@@ -87,8 +87,8 @@ static enum bw_code write_result(const struct run_status *status, uint32_t slot,
 
 /* {"job_id"[, "stages"], "status", "outcome", "attempts"[, "result"[, "note"]]}; students show
  * their stages. */
-static enum bw_code write_job(const struct run_status *status, uint32_t slot,
-                              struct text_buffer *text, struct bw_error *error)
+static enum bw_code run_status_write_job(const struct run_status *status, uint32_t slot,
+                                         struct text_buffer *text, struct bw_error *error)
 {
     const struct job_fact *fact = &status->facts[slot];
     enum job_kind kind;
@@ -165,7 +165,7 @@ static enum bw_code write_step(const struct run_status *status, const char *key,
     text_buffer_add_text(text, "\"");
     text_buffer_add_text(text, key);
     text_buffer_add_text(text, "\":");
-    enum bw_code code = write_job(status, slot, text, error);
+    enum bw_code code = run_status_write_job(status, slot, text, error);
     text_buffer_add_text(text, ",");
     return code;
 }
@@ -178,8 +178,8 @@ static void write_member(struct text_buffer *text, const char *key, json_t *valu
     text_buffer_add_new(text, value);
 }
 
-static enum bw_code write_end(const struct run_status *status, struct text_buffer *text,
-                              struct bw_error *error)
+static enum bw_code run_status_write_end(const struct run_status *status, struct text_buffer *text,
+                                         struct bw_error *error)
 {
     const struct run *run = status->run;
     enum bw_code code = BW_OK;
@@ -202,7 +202,7 @@ static enum bw_code write_end(const struct run_status *status, struct text_buffe
     return code;
 }
 
-static void write_begin(struct run_status *status, struct text_buffer *text)
+static void run_status_write_begin(struct run_status *status, struct text_buffer *text)
 {
     const struct run_view *view = &status->view;
     uint32_t count = status->run->students;
@@ -219,13 +219,13 @@ enum bw_code run_status_write(struct run_status *status, struct text_buffer *tex
 {
     *is_last = false;
     if (!status->is_begun) {
-        write_begin(status, text);
+        run_status_write_begin(status, text);
         return BW_OK;
     }
     *is_last = status->next >= status->end;
     if (*is_last)
-        return write_end(status, text, error);
+        return run_status_write_end(status, text, error);
     if (status->next != first_student(status->run) + status->view.offset)
         text_buffer_add_text(text, ",");
-    return write_job(status, status->next++, text, error);
+    return run_status_write_job(status, status->next++, text, error);
 }

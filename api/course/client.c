@@ -127,8 +127,8 @@ static void start_run(void *argument)
         exchange_refuse(exchange, code, &error);
 }
 
-static void created(struct api *api, struct exchange *exchange, enum bw_code code,
-                    const struct run *run, const struct bw_error *error)
+static void course_client_created(struct api *api, struct exchange *exchange, enum bw_code code,
+                                  const struct run *run, const struct bw_error *error)
 {
     struct start *start = code == BW_OK ? calloc(1, sizeof *start) : NULL;
     if (start == NULL) {
@@ -154,7 +154,7 @@ enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct
     run_describe(definition, &run);
     snprintf(run.course, sizeof run.course, "%s", request->parts[0]);
     snprintf(run.assignment, sizeof run.assignment, "%s", request->parts[1]);
-    return run_create(api, exchange, run.course, definition, &run, created, error);
+    return run_create(api, exchange, run.course, definition, &run, course_client_created, error);
 }
 
 enum bw_code course_run_cancel(struct api *api, struct exchange *exchange, struct bw_error *error)
@@ -300,7 +300,7 @@ enum bw_code course_run_env(struct api *api, struct exchange *exchange, struct b
 
 /* ---- Logs ---- */
 
-static void take_result(const struct result *result, void *context)
+static void course_client_take_result(const struct result *result, void *context)
 {
     *(struct result *)context = *result;
 }
@@ -354,7 +354,7 @@ enum bw_code course_job_log(struct api *api, struct exchange *exchange, struct b
     run_clear(&run);
     snprintf(jobs[0], sizeof jobs[0], "%s", request->parts[1]);
     code = result_store_read(api->result_store, (const char(*)[JOB_ID_SIZE])jobs, 1, false,
-                             take_result, &result, error);
+                             course_client_take_result, &result, error);
     if (code == BW_OK && result.job[0] == '\0')
         return bw_fail(error, BW_BAD_REQUEST, "grading job has not finished yet");
     if (code == BW_OK)

@@ -62,8 +62,8 @@ struct registering {
     struct exchange *exchange;
 };
 
-static void registered(enum bw_code code, int64_t epoch, const struct bw_error *error,
-                       void *context)
+static void course_grader_registered(enum bw_code code, int64_t epoch, const struct bw_error *error,
+                                     void *context)
 {
     struct registering *registering = context;
     struct exchange *exchange = registering->exchange;
@@ -85,7 +85,8 @@ enum bw_code course_grader_register(struct api *api, struct exchange *exchange,
     if (registering == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     *registering = (struct registering){api, exchange};
-    struct registration registration = {.settled = registered, .context = registering};
+    struct registration registration = {.settled = course_grader_registered,
+                                        .context = registering};
     struct worker *worker = &registration.worker;
     snprintf(worker->id, sizeof worker->id, "%s", request->parts[0]);
     snprintf(worker->hostname, sizeof worker->hostname, "%s",
@@ -126,7 +127,8 @@ enum bw_code course_result_refusal(enum bw_code code, struct bw_error *error)
     return code;
 }
 
-static void result_settled(enum bw_code code, const struct bw_error *error, void *context)
+static void course_grader_result_settled(enum bw_code code, const struct bw_error *error,
+                                         void *context)
 {
     struct bw_error own = {""};
     if (code == BW_OK || code == BW_TOO_LARGE) { /* on record, as far as it could be */
@@ -151,7 +153,7 @@ enum bw_code course_grader_result(struct api *api, struct exchange *exchange,
         .logs = json_object_get(request->arguments, "logs"),
         .mended = request->mended,
         .protocol = PROTOCOL_COURSE,
-        .settled = result_settled,
+        .settled = course_grader_result_settled,
         .context = exchange,
     };
     enum bw_code code = result_submission_begin(api, &submitted, error);

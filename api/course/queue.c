@@ -10,8 +10,9 @@
 static const struct bw_error nobody = {"no scheduler answers: ask again"};
 
 /* Asks for the exchange, which `answered` answers. */
-static enum bw_code ask(struct api *api, struct exchange *exchange, enum query_kind kind,
-                        const char *subject, void (*answered)(enum bw_code, const json_t *, void *))
+static enum bw_code course_queue_ask(struct api *api, struct exchange *exchange,
+                                     enum query_kind kind, const char *subject,
+                                     void (*answered)(enum bw_code, const json_t *, void *))
 {
     struct query query = {.kind = kind,
                           .request_timeout_ms = QUERY_TIMEOUT_MS,
@@ -51,7 +52,8 @@ static void answer_position(enum bw_code code, const json_t *answer, void *conte
 enum bw_code course_queue_length(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     (void)error;
-    return ask(api, exchange, QUERY_LENGTH, exchange_request(exchange)->parts[0], pass_on);
+    return course_queue_ask(api, exchange, QUERY_LENGTH, exchange_request(exchange)->parts[0],
+                            pass_on);
 }
 
 enum bw_code course_queue_position(struct api *api, struct exchange *exchange,
@@ -65,7 +67,7 @@ enum bw_code course_queue_position(struct api *api, struct exchange *exchange,
     if (code != BW_OK)
         return code;
     run_clear(&run);
-    return ask(api, exchange, QUERY_POSITION, request->parts[1], answer_position);
+    return course_queue_ask(api, exchange, QUERY_POSITION, request->parts[1], answer_position);
 }
 
 enum bw_code course_worker_list(struct api *api, struct exchange *exchange, struct bw_error *error)
@@ -73,5 +75,5 @@ enum bw_code course_worker_list(struct api *api, struct exchange *exchange, stru
     const char *scope = exchange_request(exchange)->parts[1];
     if (strcmp(scope, "all") != 0)
         return bw_fail(error, BW_NOT_FOUND, "scope %s has not been implemented yet", scope);
-    return ask(api, exchange, QUERY_WORKERS, "", pass_on);
+    return course_queue_ask(api, exchange, QUERY_WORKERS, "", pass_on);
 }

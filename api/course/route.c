@@ -50,7 +50,7 @@ static bool match(const char *pattern, char *copy, const char **parts)
     return true;
 }
 
-static void allow(char allowed[ROUTE_ALLOWED_SIZE], const char *method)
+static void course_route_allow(char allowed[ROUTE_ALLOWED_SIZE], const char *method)
 {
     size_t length = strlen(allowed);
     if (strstr(allowed, method) == NULL)
@@ -96,8 +96,8 @@ static void allow_all(char allowed[ROUTE_ALLOWED_SIZE], const char *of_course)
     static const char *const methods[] = {"GET", "HEAD", "POST"};
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
         if (strstr(of_course, methods[i]) != NULL)
-            allow(allowed, methods[i]);
-    allow(allowed, "OPTIONS");
+            course_route_allow(allowed, methods[i]);
+    course_route_allow(allowed, "OPTIONS");
 }
 
 /* No route: why, and in whose form. */
@@ -224,7 +224,8 @@ enum bw_code course_route_judge_body(struct exchange *exchange, struct bw_error 
 }
 
 /* Only what belongs to a result is mended. */
-static enum bw_code parse_body(struct exchange *exchange, json_t **body, struct bw_error *error)
+static enum bw_code course_route_parse_body(struct exchange *exchange, json_t **body,
+                                            struct bw_error *error)
 {
     static const struct json_mend_limits mending = {.envelope = 1,
                                                     .max_values = JSON_MEND_MAX_VALUES};
@@ -245,7 +246,7 @@ enum bw_code course_route_read(struct exchange *exchange, struct bw_error *error
     const struct definition_limits limits = {
         .allow_privileged = exchange->host->api->options->allow_privileged};
     json_t *body = NULL;
-    enum bw_code code = parse_body(exchange, &body, error);
+    enum bw_code code = course_route_parse_body(exchange, &body, error);
     if (code == BW_OK)
         code = json_check(body, request->route->fields, "", &limits, error);
     if (code != BW_OK) {

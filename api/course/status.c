@@ -86,7 +86,8 @@ static void write_key(struct text_buffer *text, const char *key, const char *mor
     text_buffer_add_text(text, more);
 }
 
-static void write_job(struct course_answer *answer, enum job_kind kind, struct text_buffer *text)
+static void course_status_write_job(struct course_answer *answer, enum job_kind kind,
+                                    struct text_buffer *text)
 {
     struct job_id id = {.kind = kind, .index = answer->index};
     char shown[JOB_ID_SIZE];
@@ -110,7 +111,7 @@ static void begin_step(struct course_answer *answer)
     answer->index = 0;
 }
 
-static void write_begin(struct course_answer *answer, struct text_buffer *text)
+static void course_status_write_begin(struct course_answer *answer, struct text_buffer *text)
 {
     answer->is_begun = true;
     answer->phase = run_status_phase(answer->run, answer->facts);
@@ -129,7 +130,7 @@ static void write_nothing(enum job_kind kind, const char *key, struct text_buffe
     write_key(text, key, kind == JOB_STUDENT ? "{}" : "null");
 }
 
-static void write_end(const struct course_answer *answer, struct text_buffer *text)
+static void course_status_write_end(const struct course_answer *answer, struct text_buffer *text)
 {
     if (answer->waiting_for != NULL) {
         text_buffer_add_text(text, ",");
@@ -142,7 +143,7 @@ static void write_end(const struct course_answer *answer, struct text_buffer *te
 bool course_answer_write(struct course_answer *answer, struct text_buffer *text)
 {
     if (!answer->is_begun)
-        write_begin(answer, text);
+        course_status_write_begin(answer, text);
     const struct step *step = &steps[answer->step];
     const char *key = step->keys[answer->kind];
     if (answer->count == 0)
@@ -150,13 +151,13 @@ bool course_answer_write(struct course_answer *answer, struct text_buffer *text)
     else if (answer->index == 0)
         write_key(text, key, "{");
     if (answer->index < answer->count)
-        write_job(answer, step->kind, text);
+        course_status_write_job(answer, step->kind, text);
     if (answer->index < answer->count)
         return false;
     if (answer->count > 0)
         text_buffer_add_text(text, "}");
     if (++answer->step == STEPS) {
-        write_end(answer, text);
+        course_status_write_end(answer, text);
         return true;
     }
     text_buffer_add_text(text, ",");

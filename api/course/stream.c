@@ -16,8 +16,8 @@
 
 static const char finished[] = "FINISHED", failed[] = "FAILED";
 
-static enum bw_code take_argument(const char *name, const char *value, void *context,
-                                  struct bw_error *error)
+static enum bw_code course_stream_take_argument(const char *name, const char *value, void *context,
+                                                struct bw_error *error)
 {
     (void)error;
     bool *wants_snapshot = context;
@@ -34,7 +34,8 @@ static bool wants_snapshot(const struct request *request)
     struct json_mend_report ignored = {
         {0}}; /* other arguments mean nothing here, so they may be broken */
     enum bw_code code = form_read_urlencoded(request->query, strlen(request->query), "the query",
-                                             take_argument, &is_wanted, &ignored, &unused);
+                                             course_stream_take_argument, &is_wanted, &ignored,
+                                             &unused);
     return code == BW_OK && is_wanted;
 }
 
@@ -58,8 +59,9 @@ static enum bw_code read_end(struct api *api, const char *job, bool is_run_over,
     return code;
 }
 
-static enum bw_code begin(struct api *api, struct exchange *exchange, const char *subject,
-                          const char *last, struct bw_error *error)
+static enum bw_code course_stream_begin(struct api *api, struct exchange *exchange,
+                                        const char *subject, const char *last,
+                                        struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
     struct event_stream *stream = event_stream_new(api->streams, request->parts[0], subject,
@@ -84,7 +86,8 @@ enum bw_code course_stream_job(struct api *api, struct exchange *exchange, struc
         return code;
     code = read_end(api, request->parts[1], run_phase_is_over(run.phase), &last, error);
     run_clear(&run);
-    return code == BW_OK ? begin(api, exchange, request->parts[1], last, error) : code;
+    return code == BW_OK ? course_stream_begin(api, exchange, request->parts[1], last, error)
+                         : code;
 }
 
 enum bw_code course_stream_run(struct api *api, struct exchange *exchange, struct bw_error *error)
@@ -96,8 +99,8 @@ enum bw_code course_stream_run(struct api *api, struct exchange *exchange, struc
         return code;
     bool is_over = run_phase_is_over(run.phase);
     run_clear(&run);
-    return begin(api, exchange, request->parts[1], is_over ? course_run_state(run.phase) : NULL,
-                 error);
+    return course_stream_begin(api, exchange, request->parts[1],
+                               is_over ? course_run_state(run.phase) : NULL, error);
 }
 
 /* ---- A watch whose run the scheduler has no longer ---- */
@@ -108,7 +111,7 @@ struct ending {
     int64_t number;
 };
 
-static void tell_end(void *context)
+static void course_stream_tell_end(void *context)
 {
     struct ending *ending = context;
     struct api *api = ending->api;
@@ -138,7 +141,7 @@ static void over(const char *subject, int64_t number, void *context)
     inflight_begin(ending->api);
     ending->number = number;
     snprintf(ending->subject, sizeof ending->subject, "%s", subject);
-    thread_pool_submit(ending->api->thread_pool, true, tell_end, ending);
+    thread_pool_submit(ending->api->thread_pool, true, course_stream_tell_end, ending);
 }
 
 enum bw_code course_stream_open(struct api *api, struct bw_error *error)

@@ -94,7 +94,7 @@ static void come_back(struct errand *errand, void (*function)(void *argument))
 /* ---- Waiting for work ---- */
 
 /* It waits unless it waits already, or has a job. */
-static void wait_for_work(struct socket *socket, struct grader *grader)
+static void course_websocket_wait_for_work(struct socket *socket, struct grader *grader)
 {
     if (grader->poll == 0 && grader->job[0] == '\0')
         grader->poll = poll_table_park_socket(grader->api->polls, socket_number(socket),
@@ -134,7 +134,8 @@ static void end_is_on_record(enum bw_code code, const json_t *answer, void *cont
 }
 
 /* Tells the scheduler, which answers when what the worker held is on record as lost. */
-static void tell_end(struct api *api, const char *worker, int64_t epoch, int64_t ticket)
+static void course_websocket_tell_end(struct api *api, const char *worker, int64_t epoch,
+                                      int64_t ticket)
 {
     struct errand *errand = errand_new(api, NULL);
     struct query query = {.kind = QUERY_ENDED,
@@ -155,7 +156,7 @@ static void grader_leave(struct grader *grader, const char *worker)
     if (!grader->has_ended || grader->pending > 0)
         return;
     if (grader->state == GRADER_REGISTERED)
-        tell_end(grader->api, worker, grader->epoch, grader->end_ticket);
+        course_websocket_tell_end(grader->api, worker, grader->epoch, grader->end_ticket);
     else
         under_way_end(grader->api->under_way, grader->end_ticket);
     free(grader);
@@ -188,7 +189,8 @@ static void welcome(struct socket *socket, struct grader *grader, int64_t epoch)
     grader->state = GRADER_REGISTERED;
     grader->epoch = epoch;
     socket_trust(socket);
-    wait_for_work(socket, grader); /* before it can tell anybody that it is there */
+    course_websocket_wait_for_work(socket,
+                                   grader); /* before it can tell anybody that it is there */
     socket_send(socket, success, sizeof success - 1);
 }
 
@@ -210,8 +212,8 @@ static void finish_registration(void *argument)
     struct errand *errand = argument;
     struct socket *socket = sockets_find(errand->api->sockets, errand->socket);
     if (socket == NULL && errand->code == BW_OK)
-        tell_end(errand->api, errand->worker, errand->epoch,
-                 under_way_begin(errand->api->under_way));
+        course_websocket_tell_end(errand->api, errand->worker, errand->epoch,
+                                  under_way_begin(errand->api->under_way));
     else if (socket != NULL && errand->code == BW_OK)
         welcome(socket, socket_data(socket), errand->epoch);
     else if (socket != NULL)
@@ -220,8 +222,8 @@ static void finish_registration(void *argument)
     errand_free(errand);
 }
 
-static void registered(enum bw_code code, int64_t epoch, const struct bw_error *error,
-                       void *context)
+static void course_websocket_registered(enum bw_code code, int64_t epoch,
+                                        const struct bw_error *error, void *context)
 {
     struct errand *errand = context;
     (void)error;
@@ -234,7 +236,7 @@ static void begin_registration(struct socket *socket, struct grader *grader,
                                const json_t *arguments)
 {
     struct errand *errand = errand_new(grader->api, socket);
-    struct registration registration = {.settled = registered, .context = errand};
+    struct registration registration = {.settled = course_websocket_registered, .context = errand};
     struct worker *worker = &registration.worker;
     grader->state = GRADER_REGISTERING;
     errand->ticket = under_way_begin(grader->api->under_way);
@@ -276,7 +278,7 @@ static void finish_result(void *argument)
         if (errand->refused != BW_OK)
             close_refused(socket, errand);
         else if (is_answered(errand->code))
-            wait_for_work(socket, grader);
+            course_websocket_wait_for_work(socket, grader);
         else if (errand->code == BW_NOT_FOUND)
             socket_close(socket, SOCKET_PROTOCOL_ERROR, "job with the given ID not found");
         else
@@ -285,7 +287,8 @@ static void finish_result(void *argument)
     finish_message(errand);
 }
 
-static void result_settled(enum bw_code code, const struct bw_error *error, void *context)
+static void course_websocket_result_settled(enum bw_code code, const struct bw_error *error,
+                                            void *context)
 {
     struct errand *errand = context;
     (void)error;
@@ -294,7 +297,7 @@ static void result_settled(enum bw_code code, const struct bw_error *error, void
     come_back(errand, finish_result);
 }
 
-static void submit(struct errand *errand)
+static void course_websocket_submit(struct errand *errand)
 {
     struct bw_error error;
     struct result_submission_request submitted = {
@@ -305,12 +308,12 @@ static void submit(struct errand *errand)
         .logs = json_object_get(errand->body, "logs"),
         .mended = &errand->mended,
         .protocol = PROTOCOL_COURSE,
-        .settled = result_settled,
+        .settled = course_websocket_result_settled,
         .context = errand,
     };
     enum bw_code code = result_submission_begin(errand->api, &submitted, &error);
     if (code != BW_OK)
-        result_settled(code, &error, errand);
+        course_websocket_result_settled(code, &error, errand);
 }
 
 /* ---- Messages ---- */
@@ -372,7 +375,7 @@ static void submit_message(struct errand *errand, json_t *arguments)
     errand->body = json_incref(arguments);
     snprintf(errand->job, sizeof errand->job, "%s",
              json_string_value(json_object_get(arguments, "grading_job_id")));
-    submit(errand);
+    course_websocket_submit(errand);
 }
 
 /* What can't be taken fails the job that it is for: the one that it names, else the one that the
@@ -390,11 +393,11 @@ static bool submit_refusal(struct errand *errand)
                                                         .worker = errand->worker,
                                                         .refused = errand->refused,
                                                         .refusal = &errand->refusal,
-                                                        .settled = result_settled,
+                                                        .settled = course_websocket_result_settled,
                                                         .context = errand};
     enum bw_code code = result_submission_begin(errand->api, &submitted, &unused);
     if (code != BW_OK)
-        result_settled(code, &unused, errand);
+        course_websocket_result_settled(code, &unused, errand);
     return true;
 }
 
@@ -472,7 +475,8 @@ static void take_oversized(struct socket *socket, const char *prefix, size_t len
 }
 
 /* A large message is read elsewhere, so that the others need not wait. */
-static void take_message(struct socket *socket, struct body *message, void *context)
+static void course_websocket_take_message(struct socket *socket, struct body *message,
+                                          void *context)
 {
     struct api *api = context;
     struct errand *errand = message_new(api, socket);
@@ -512,7 +516,7 @@ enum bw_code course_socket_open(struct api *api, struct bw_error *error)
         .request_timeout_ms = api->options->request_timeout_ms,
         .ping_every_ms = api->options->heartbeat_interval_ms,
         .opened = opened,
-        .message = take_message,
+        .message = course_websocket_take_message,
         .oversized = take_oversized,
         .heard = heard,
         .ended = ended,

@@ -107,8 +107,8 @@ static struct definition *recall(struct definition_cache *cache, const char *run
 
 /* A short one stands in the run's own document. That one counts: what else stands under the run's
  * id may have been left by a request that came to nothing. */
-static enum bw_code read_text(struct definition_cache *cache, const char *run_id, char **text,
-                              size_t *length, struct bw_error *error)
+static enum bw_code definition_cache_read_text(struct definition_cache *cache, const char *run_id,
+                                               char **text, size_t *length, struct bw_error *error)
 {
     enum bw_code code = run_store_read_definition(cache->runs, run_id, text, length, error);
     if (code != BW_NOT_FOUND)
@@ -116,12 +116,14 @@ static enum bw_code read_text(struct definition_cache *cache, const char *run_id
     return definition_store_read(cache->store, run_id, text, length, error);
 }
 
-static enum bw_code read_definition(struct definition_cache *cache, const char *run_id,
-                                    struct definition **definition, struct bw_error *error)
+static enum bw_code definition_cache_read_definition(struct definition_cache *cache,
+                                                     const char *run_id,
+                                                     struct definition **definition,
+                                                     struct bw_error *error)
 {
     char *text;
     size_t length;
-    enum bw_code code = read_text(cache, run_id, &text, &length, error);
+    enum bw_code code = definition_cache_read_text(cache, run_id, &text, &length, error);
     if (code != BW_OK)
         return code;
     struct bw_error reason;
@@ -155,7 +157,8 @@ static void load_run(struct definition_cache *cache, struct load *load)
 {
     struct definition *definition = NULL;
     pthread_mutex_unlock(&cache->mutex);
-    enum bw_code code = read_definition(cache, load->run_id, &definition, &load->error);
+    enum bw_code code = definition_cache_read_definition(cache, load->run_id, &definition,
+                                                         &load->error);
     pthread_mutex_lock(&cache->mutex);
     load->code = code;
     load->definition = definition;

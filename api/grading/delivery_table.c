@@ -99,7 +99,7 @@ static bool is_attempt(const struct entry *entry, const void *attempt)
     return entry->hand_out.attempt == *(const uint32_t *)attempt;
 }
 
-static void sweep(struct delivery_table *table, int64_t now_ms)
+static void delivery_table_sweep(struct delivery_table *table, int64_t now_ms)
 {
     if (now_ms < table->next_sweep_ms)
         return;
@@ -177,7 +177,7 @@ bool delivery_table_begin(struct delivery_table *table, const struct hand_out *h
 {
     int64_t now_ms = clock_boot_ms();
     pthread_mutex_lock(&table->mutex);
-    sweep(table, now_ms);
+    delivery_table_sweep(table, now_ms);
     struct entry *entry = wait_settled(table, hand_out);
     bool is_refused = entry != NULL && (entry->is_finished || is_same(entry, hand_out) ||
                                         strcmp(entry->hand_out.worker, hand_out->worker) != 0);

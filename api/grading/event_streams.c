@@ -70,7 +70,7 @@ static void resume(struct event_stream *stream)
 }
 
 /* Adds a piece; `text` is stolen. */
-static void append(struct event_stream *stream, char *text)
+static void event_streams_append(struct event_stream *stream, char *text)
 {
     struct piece *piece = calloc(1, sizeof *piece);
     if (piece == NULL || text == NULL)
@@ -91,7 +91,7 @@ static void append_event(struct event_stream *stream, const char *type, json_t *
     if (json == NULL || asprintf(&text, "event: status_update\ndata: %s\n\n", json) < 0)
         abort();
     free(json);
-    append(stream, text);
+    event_streams_append(stream, text);
 }
 
 static void append_state(struct event_stream *stream, const char *state)
@@ -99,13 +99,13 @@ static void append_state(struct event_stream *stream, const char *state)
     append_event(stream, "state", json_string(state));
 }
 
-static void finish(struct event_stream *stream)
+static void event_stream_finish(struct event_stream *stream)
 {
     stream->is_over = true;
     resume(stream);
 }
 
-static struct event_stream *find(struct event_streams *streams, int64_t number)
+static struct event_stream *event_streams_find(struct event_streams *streams, int64_t number)
 {
     struct event_stream *stream;
     HASH_FIND(hh, streams->streams, &number, sizeof number, stream);
@@ -222,7 +222,7 @@ static ssize_t take_piece(struct event_stream *stream, char *bytes, size_t room)
     return (ssize_t)length;
 }
 
-static ssize_t read_stream(void *context, uint64_t position, char *bytes, size_t room)
+static ssize_t event_streams_read_stream(void *context, uint64_t position, char *bytes, size_t room)
 {
     struct event_stream *stream = context;
     ssize_t length = 0;
@@ -240,7 +240,7 @@ static ssize_t read_stream(void *context, uint64_t position, char *bytes, size_t
     return length;
 }
 
-static void drop_stream(void *context)
+static void event_streams_drop_stream(void *context)
 {
     event_stream_drop(context);
 }
@@ -250,7 +250,8 @@ struct MHD_Response *event_stream_response(struct event_stream *stream,
 {
     stream->connection = connection;
     struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_stream, stream, drop_stream);
+        MHD_SIZE_UNKNOWN, BLOCK_BYTES, event_streams_read_stream, stream,
+        event_streams_drop_stream);
     if (response == NULL) {
         event_stream_drop(stream);
         return NULL;
@@ -284,7 +285,7 @@ static void take_started(struct event_stream *stream, const json_t *data)
 static void take_finished(struct event_stream *stream, const json_t *data)
 {
     append_state(stream, json_is_true(data) ? "FINISHED" : "FAILED");
-    finish(stream);
+    event_stream_finish(stream);
 }
 
 static void take_progress(struct event_stream *stream, const json_t *data)
@@ -300,7 +301,7 @@ static void take_phase(struct event_stream *stream, const json_t *data)
         return;
     append_state(stream, course_run_state(phase));
     if (run_phase_is_over(phase))
-        finish(stream);
+        event_stream_finish(stream);
 }
 
 static const struct event_kind {
@@ -317,7 +318,7 @@ void event_streams_take(struct event_streams *streams, int64_t number, const cha
     char subject[JOB_ID_SIZE] = "";
     bool is_over = type != NULL && strcmp(type, "over") == 0;
     pthread_mutex_lock(&streams->mutex);
-    struct event_stream *stream = find(streams, number);
+    struct event_stream *stream = event_streams_find(streams, number);
     if (stream != NULL && !stream->is_over && type != NULL) {
         snprintf(subject, sizeof subject, "%s", stream->subject);
         for (size_t i = 0; i < sizeof event_kinds / sizeof *event_kinds; i++)
@@ -332,10 +333,10 @@ void event_streams_take(struct event_streams *streams, int64_t number, const cha
 void event_streams_finish(struct event_streams *streams, int64_t number, const char *state)
 {
     pthread_mutex_lock(&streams->mutex);
-    struct event_stream *stream = find(streams, number);
+    struct event_stream *stream = event_streams_find(streams, number);
     if (stream != NULL && !stream->is_over) {
         append_state(stream, state);
-        finish(stream);
+        event_stream_finish(stream);
     }
     pthread_mutex_unlock(&streams->mutex);
 }
@@ -348,9 +349,9 @@ int64_t event_stream_number(const struct event_stream *stream)
 void event_streams_end(struct event_streams *streams, int64_t number)
 {
     pthread_mutex_lock(&streams->mutex);
-    struct event_stream *stream = find(streams, number);
+    struct event_stream *stream = event_streams_find(streams, number);
     if (stream != NULL)
-        finish(stream);
+        event_stream_finish(stream);
     pthread_mutex_unlock(&streams->mutex);
 }
 
@@ -382,7 +383,7 @@ void event_streams_drain(struct event_streams *streams)
     pthread_mutex_lock(&streams->mutex);
     streams->is_draining = true;
     HASH_ITER (hh, streams->streams, stream, following)
-        finish(stream);
+        event_stream_finish(stream);
     pthread_mutex_unlock(&streams->mutex);
 }
 
@@ -400,10 +401,10 @@ static void keep_alive(struct event_streams *streams, int64_t now_ms)
     struct event_stream *stream, *following;
     HASH_ITER (hh, streams->streams, stream, following)
         if (!stream->is_over && now_ms - stream->sent_ms >= KEEP_ALIVE_MS)
-            append(stream, strdup(":\n\n"));
+            event_streams_append(stream, strdup(":\n\n"));
 }
 
-static void *run_timer(void *context)
+static void *event_streams_run_timer(void *context)
 {
     struct event_streams *streams = context;
     pthread_mutex_lock(&streams->mutex);
@@ -425,7 +426,7 @@ enum bw_code event_streams_open(const struct event_streams_settings *settings,
     opened->settings = *settings;
     pthread_mutex_init(&opened->mutex, NULL);
     clock_condition_init(&opened->wake);
-    if (pthread_create(&opened->timer, NULL, run_timer, opened) != 0) {
+    if (pthread_create(&opened->timer, NULL, event_streams_run_timer, opened) != 0) {
         pthread_cond_destroy(&opened->wake);
         pthread_mutex_destroy(&opened->mutex);
         free(opened);

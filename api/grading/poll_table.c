@@ -76,7 +76,7 @@ static void heap_sink(struct poll_table *table, struct poll *poll)
     heap_put(table, place, poll);
 }
 
-static void heap_add(struct poll_table *table, struct poll *poll)
+static void poll_table_heap_add(struct poll_table *table, struct poll *poll)
 {
     if (table->count == table->room) {
         table->room = table->room == 0 ? 256 : table->room * 2;
@@ -105,7 +105,7 @@ static void add(struct poll_table *table, struct poll *poll)
     HASH_ADD(by_number, table->numbers, number, sizeof poll->number, poll);
     if (poll->exchange != NULL)
         HASH_ADD(by_exchange, table->exchanges, exchange, sizeof(struct exchange *), poll);
-    heap_add(table, poll);
+    poll_table_heap_add(table, poll);
     table->checksum += (uint64_t)signal_poll_checksum(poll->number);
     if (poll->place == 0)
         pthread_cond_signal(&table->earlier);
@@ -120,7 +120,7 @@ static void take_out(struct poll_table *table, struct poll *poll)
     table->checksum -= (uint64_t)signal_poll_checksum(poll->number);
 }
 
-static struct poll *find(struct poll_table *table, int64_t number)
+static struct poll *poll_table_find(struct poll_table *table, int64_t number)
 {
     struct poll *poll;
     HASH_FIND(by_number, table->numbers, &number, sizeof number, poll);
@@ -129,7 +129,7 @@ static struct poll *find(struct poll_table *table, int64_t number)
 
 /* ---- Answers, outside the mutex ---- */
 
-static void answer_empty(const struct poll_table *table, struct poll *poll)
+static void poll_table_answer_empty(const struct poll_table *table, struct poll *poll)
 {
     if (poll->exchange != NULL)
         table->settings.refuse(poll->exchange, BW_NO_JOB, NULL);
@@ -141,7 +141,7 @@ static void answer_all_empty(const struct poll_table *table, struct poll *list)
     while (list != NULL) {
         struct poll *poll = list;
         list = poll->next;
-        answer_empty(table, poll);
+        poll_table_answer_empty(table, poll);
     }
 }
 
@@ -183,7 +183,7 @@ static void sleep_until_due(struct poll_table *table)
     pthread_cond_timedwait(&table->earlier, &table->mutex, &until);
 }
 
-static void *run_timer(void *context)
+static void *poll_table_run_timer(void *context)
 {
     struct poll_table *table = context;
     pthread_mutex_lock(&table->mutex);
@@ -223,7 +223,7 @@ enum bw_code poll_table_open(const struct poll_table_settings *settings, struct 
     self->settings = complete(*settings);
     pthread_mutex_init(&self->mutex, NULL);
     clock_condition_init(&self->earlier);
-    if (pthread_create(&self->timer, NULL, run_timer, self) != 0) {
+    if (pthread_create(&self->timer, NULL, poll_table_run_timer, self) != 0) {
         pthread_cond_destroy(&self->earlier);
         pthread_mutex_destroy(&self->mutex);
         free(self);
@@ -263,7 +263,7 @@ static void client_gone(struct exchange *exchange, void *context)
     }
     pthread_mutex_unlock(&table->mutex);
     if (poll != NULL)
-        answer_empty(table, poll);
+        poll_table_answer_empty(table, poll);
 }
 
 static struct poll *poll_new(struct exchange *exchange, const char *worker, int64_t wait_ms)
@@ -297,7 +297,7 @@ void poll_table_park(struct poll_table *table, struct exchange *exchange, const 
     }
     pthread_mutex_unlock(&table->mutex);
     if (is_refused)
-        answer_empty(table, poll);
+        poll_table_answer_empty(table, poll);
 }
 
 int64_t poll_table_park_socket(struct poll_table *table, uint64_t socket, const char *worker)
@@ -321,7 +321,7 @@ int64_t poll_table_park_socket(struct poll_table *table, uint64_t socket, const 
 void poll_table_leave(struct poll_table *table, int64_t number)
 {
     pthread_mutex_lock(&table->mutex);
-    struct poll *poll = find(table, number);
+    struct poll *poll = poll_table_find(table, number);
     if (poll != NULL) {
         take_out(table, poll);
         signals_gone(table->settings.signals, number);
@@ -333,7 +333,7 @@ void poll_table_leave(struct poll_table *table, int64_t number)
 bool poll_table_is_socket(struct poll_table *table, int64_t number)
 {
     pthread_mutex_lock(&table->mutex);
-    const struct poll *poll = find(table, number);
+    const struct poll *poll = poll_table_find(table, number);
     bool is_socket = poll != NULL && poll->exchange == NULL;
     pthread_mutex_unlock(&table->mutex);
     return is_socket;
@@ -342,17 +342,18 @@ bool poll_table_is_socket(struct poll_table *table, int64_t number)
 bool poll_table_has(struct poll_table *table, int64_t number, const char *worker)
 {
     pthread_mutex_lock(&table->mutex);
-    const struct poll *poll = find(table, number);
+    const struct poll *poll = poll_table_find(table, number);
     bool has = poll != NULL && strcmp(poll->worker, worker) == 0;
     pthread_mutex_unlock(&table->mutex);
     return has;
 }
 
 /* Takes the worker's poll out; NULL: it is not there. */
-static struct poll *take(struct poll_table *table, int64_t number, const char *worker)
+static struct poll *poll_table_take_out(struct poll_table *table, int64_t number,
+                                        const char *worker)
 {
     pthread_mutex_lock(&table->mutex);
-    struct poll *poll = find(table, number);
+    struct poll *poll = poll_table_find(table, number);
     if (poll != NULL && strcmp(poll->worker, worker) != 0)
         poll = NULL;
     if (poll != NULL)
@@ -363,7 +364,7 @@ static struct poll *take(struct poll_table *table, int64_t number, const char *w
 
 struct exchange *poll_table_take(struct poll_table *table, int64_t number, const char *worker)
 {
-    struct poll *poll = take(table, number, worker);
+    struct poll *poll = poll_table_take_out(table, number, worker);
     struct exchange *exchange = poll == NULL ? NULL : poll->exchange;
     free(poll);
     return exchange;
@@ -371,7 +372,7 @@ struct exchange *poll_table_take(struct poll_table *table, int64_t number, const
 
 uint64_t poll_table_take_socket(struct poll_table *table, int64_t number, const char *worker)
 {
-    struct poll *poll = take(table, number, worker);
+    struct poll *poll = poll_table_take_out(table, number, worker);
     uint64_t socket = poll == NULL ? 0 : poll->socket;
     free(poll);
     return socket;
@@ -380,14 +381,14 @@ uint64_t poll_table_take_socket(struct poll_table *table, int64_t number, const 
 void poll_table_empty(struct poll_table *table, int64_t number)
 {
     pthread_mutex_lock(&table->mutex);
-    struct poll *poll = find(table, number);
+    struct poll *poll = poll_table_find(table, number);
     if (poll != NULL && poll->state != POLL_ENDING)
         poll = NULL;
     if (poll != NULL)
         take_out(table, poll);
     pthread_mutex_unlock(&table->mutex);
     if (poll != NULL)
-        answer_empty(table, poll);
+        poll_table_answer_empty(table, poll);
 }
 
 void poll_table_drain(struct poll_table *table)

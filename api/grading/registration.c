@@ -24,7 +24,8 @@ struct attempt {
     int64_t former_epoch;
 };
 
-static void finish(struct attempt *attempt, enum bw_code code, const struct bw_error *error)
+static void registration_finish(struct attempt *attempt, enum bw_code code,
+                                const struct bw_error *error)
 {
     struct api *api = attempt->api;
     struct registration registration = attempt->registration;
@@ -36,29 +37,30 @@ static void finish(struct attempt *attempt, enum bw_code code, const struct bw_e
     inflight_end(api);
 }
 
-static void refuse(struct attempt *attempt, enum bw_code code)
+static void registration_refuse(struct attempt *attempt, enum bw_code code)
 {
     struct bw_error error;
     if (code == BW_CONFLICT)
         bw_fail(&error, code, "worker id '%s' already exists", attempt->registration.worker.id);
     else
         bw_fail(&error, code, "the registration could not be judged or stored: try again");
-    finish(attempt, code, &error);
+    registration_finish(attempt, code, &error);
 }
 
-static void ask(struct attempt *attempt);
+static void registration_ask(struct attempt *attempt);
 
-static void renew(void *context);
+static void registration_renew(void *context);
 
 /* While the database is away it waits, without a thread. False: there is no time for it. */
 static bool renew_again(struct attempt *attempt)
 {
     return clock_boot_ms() - attempt->began_ms < INSERT_TRY_MS &&
-           thread_pool_submit_later(attempt->api->thread_pool, true, END_LOOK_MS, renew, attempt);
+           thread_pool_submit_later(attempt->api->thread_pool, true, END_LOOK_MS,
+                                    registration_renew, attempt);
 }
 
 /* On the thread pool. */
-static void renew(void *context)
+static void registration_renew(void *context)
 {
     struct attempt *attempt = context;
     bool done;
@@ -68,19 +70,19 @@ static void renew(void *context)
                                            attempt->former_epoch, &done, &unused);
     if (code != BW_OK) {
         if (!renew_again(attempt)) /* from there on another thread may have it */
-            refuse(attempt, BW_UNAVAILABLE);
+            registration_refuse(attempt, BW_UNAVAILABLE);
         return;
     }
     if (!done)
-        refuse(attempt, BW_CONFLICT);
+        registration_refuse(attempt, BW_CONFLICT);
     else
-        finish(attempt, BW_OK, NULL);
+        registration_finish(attempt, BW_OK, NULL);
 }
 
 /* On the thread_pool: looks again whether a websocket elsewhere has ended. */
 static void ask_again(void *context)
 {
-    ask(context);
+    registration_ask(context);
 }
 
 /* Could it be that the id's websocket has ended at another replica, which has yet to say so? */
@@ -99,22 +101,22 @@ static void judged(enum bw_code code, const json_t *answer, void *context)
     bool goes_on;
     attempt->former_epoch = json_integer_value(json_object_get(answer, "epoch"));
     if (code != BW_OK || attempt->former_epoch == 0) {
-        refuse(attempt, BW_UNAVAILABLE);
+        registration_refuse(attempt, BW_UNAVAILABLE);
         return;
     }
     if (!json_is_true(json_object_get(answer, "taken"))) {
-        goes_on = thread_pool_submit(thread_pool, true, renew, attempt);
+        goes_on = thread_pool_submit(thread_pool, true, registration_renew, attempt);
     } else if (may_have_ended(attempt, answer)) {
         goes_on = thread_pool_submit_later(thread_pool, true, END_LOOK_MS, ask_again, attempt);
     } else {
-        refuse(attempt, BW_CONFLICT);
+        registration_refuse(attempt, BW_CONFLICT);
         return;
     }
     if (!goes_on)
-        refuse(attempt, BW_UNAVAILABLE);
+        registration_refuse(attempt, BW_UNAVAILABLE);
 }
 
-static void ask(struct attempt *attempt)
+static void registration_ask(struct attempt *attempt)
 {
     struct query query = {.kind = QUERY_ALIVE,
                           .request_timeout_ms = QUERY_TIMEOUT_MS,
@@ -128,11 +130,11 @@ static void inserted(struct worker_commit *commit, enum commit_outcome outcome)
 {
     struct attempt *attempt = (struct attempt *)commit;
     if (outcome == COMMIT_DONE)
-        finish(attempt, BW_OK, NULL);
+        registration_finish(attempt, BW_OK, NULL);
     else if (outcome == COMMIT_DUPLICATE)
-        ask(attempt);
+        registration_ask(attempt);
     else
-        refuse(attempt, BW_UNAVAILABLE);
+        registration_refuse(attempt, BW_UNAVAILABLE);
 }
 
 void registration_begin(struct api *api, const struct registration *registration)

@@ -76,7 +76,8 @@ static void result_submission_free(struct submission *submission)
 
 /* Frees before it tells: what is left of the request may be freed by the HTTP server at once, in
  * another thread. */
-static void settle(struct submission *submission, enum bw_code code, const struct bw_error *error)
+static void submission_settle(struct submission *submission, enum bw_code code,
+                              const struct bw_error *error)
 {
     void (*settled)(enum bw_code, const struct bw_error *, void *) = submission->settled;
     void *context = submission->context;
@@ -84,11 +85,12 @@ static void settle(struct submission *submission, enum bw_code code, const struc
     settled(code, error, context);
 }
 
-static void refuse(struct submission *submission, enum bw_code code, const struct bw_error *error)
+static void submission_refuse(struct submission *submission, enum bw_code code,
+                              const struct bw_error *error)
 {
     metric_add(submission->api->metrics,
                code == BW_UNAVAILABLE ? API_RESULTS_UNSTORED : API_RESULTS_REFUSED, 1);
-    settle(submission, code, error);
+    submission_settle(submission, code, error);
 }
 
 /* What people should know of a result that is on record. */
@@ -111,11 +113,11 @@ static void accept_result(struct submission *submission, enum api_metric as)
     delivery_table_finish(submission->api->hand_outs, submission->result.result.job);
     log_stored(submission);
     if (submission->refused == BW_OK || submission->is_callers_refusal) {
-        settle(submission, BW_OK, NULL);
+        submission_settle(submission, BW_OK, NULL);
         return;
     }
     struct bw_error refusal = submission->refusal;
-    settle(submission, submission->refused, &refusal);
+    submission_settle(submission, submission->refused, &refusal);
 }
 
 static int64_t time_left(const struct submission *submission)
@@ -154,7 +156,7 @@ static void settle_duplicate(struct submission *submission, const struct result 
     if (first == NULL) {
         enum bw_code code = bw_fail(&error, BW_UNAVAILABLE,
                                     "the result that job '%s' has could not be read", mine->job);
-        refuse(submission, code, &error);
+        submission_refuse(submission, code, &error);
         return;
     }
     if (is_repeated(mine, first) || MUTANT("duplicate_is_success")) {
@@ -162,7 +164,7 @@ static void settle_duplicate(struct submission *submission, const struct result 
         return;
     }
     delivery_table_finish(submission->api->hand_outs, mine->job);
-    refuse(submission, refuse_second(mine, first, &error), &error);
+    submission_refuse(submission, refuse_second(mine, first, &error), &error);
 }
 
 static enum bw_code become_refusal(struct submission *submission, enum bw_code code,
@@ -184,7 +186,7 @@ static void store_refusal(struct submission *submission)
     if (code == BW_OK)
         store_result(submission);
     else
-        refuse(submission, code, &error);
+        submission_refuse(submission, code, &error);
 }
 
 static void refuse_unstored(struct submission *submission, enum commit_outcome outcome)
@@ -197,11 +199,11 @@ static void refuse_unstored(struct submission *submission, enum commit_outcome o
     enum bw_code code = bw_fail(&error, BW_UNAVAILABLE,
                                 "the result of job '%s' could not be stored in time: send it again",
                                 submission->result.result.job);
-    refuse(submission, code, &error);
+    submission_refuse(submission, code, &error);
 }
 
-static void result_settled(struct result_commit *commit, enum commit_outcome outcome,
-                           const struct result *first)
+static void submission_result_settled(struct result_commit *commit, enum commit_outcome outcome,
+                                      const struct result *first)
 {
     struct submission *submission = commit->context;
     if (outcome == COMMIT_DONE)
@@ -214,7 +216,7 @@ static void result_settled(struct result_commit *commit, enum commit_outcome out
 
 static void store_result(struct submission *submission)
 {
-    submission->result.settled = result_settled;
+    submission->result.settled = submission_result_settled;
     submission->result.context = submission;
     result_store_insert(submission->api->result_store, &submission->result, time_left(submission));
 }
@@ -230,7 +232,7 @@ static void log_settled(struct log_commit *commit, enum commit_outcome outcome)
         refuse_unstored(submission, outcome);
 }
 
-static void store(struct submission *submission)
+static void submission_store(struct submission *submission)
 {
     if (submission->logs == NULL) {
         store_result(submission);
@@ -258,7 +260,7 @@ struct search {
     bool is_handed;
 };
 
-static void take_lease(const struct lease *lease, void *context)
+static void submission_take_lease(const struct lease *lease, void *context)
 {
     struct search *search = context;
     search->found++;
@@ -278,7 +280,7 @@ static enum bw_code search_leases(struct submission *submission, bool *is_handed
         search.found = 0;
         enum bw_code code = lease_store_read(submission->api->lease_store,
                                              (const char(*)[JOB_ID_SIZE])ids, 1, first,
-                                             LEASE_WINDOW, take_lease, &search, error);
+                                             LEASE_WINDOW, submission_take_lease, &search, error);
         if (code != BW_OK)
             return code;
         first += LEASE_WINDOW;
@@ -287,7 +289,7 @@ static enum bw_code search_leases(struct submission *submission, bool *is_handed
     return BW_OK;
 }
 
-static enum bw_code refuse_unknown(const char *job, struct bw_error *error)
+static enum bw_code submission_refuse_unknown(const char *job, struct bw_error *error)
 {
     char shown[80];
     return bw_fail(error, BW_NOT_FOUND, "job '%s' is not known",
@@ -303,7 +305,7 @@ static enum bw_code refuse_stranger(struct submission *submission, struct bw_err
     uint32_t slot;
     enum bw_code code = run_store_read(submission->api->run_store, job->run, &run, error);
     if (code == BW_NOT_FOUND)
-        return refuse_unknown(id, error);
+        return submission_refuse_unknown(id, error);
     if (code != BW_OK)
         return code;
     bool is_course = submission->protocol == PROTOCOL_COURSE;
@@ -312,7 +314,7 @@ static enum bw_code refuse_stranger(struct submission *submission, struct bw_err
                                  &slot);
     run_clear(&run);
     if (!is_known)
-        return refuse_unknown(id, error);
+        return submission_refuse_unknown(id, error);
     return bw_fail(error, BW_CONFLICT, "job '%s' was never handed to worker '%s'", id,
                    submission->result.result.worker);
 }
@@ -337,9 +339,9 @@ static void judge_by_leases(void *context)
     if (code == BW_OK && !is_handed)
         code = refuse_stranger(submission, &error);
     if (code == BW_OK)
-        store(submission);
+        submission_store(submission);
     else if (code != BW_UNAVAILABLE || !judge_again(submission))
-        refuse(submission, code, &error);
+        submission_refuse(submission, code, &error);
 }
 
 /* ---- First: what was sent ---- */
@@ -380,9 +382,9 @@ static bool is_silent(const json_t *logs)
 }
 
 /* The value as it is stored: compact JSON within the limit. */
-static enum bw_code read_result(const struct api *api, const json_t *value,
-                                struct json_mend_report *mended, struct result *result,
-                                struct bw_error *error)
+static enum bw_code submission_read_result(const struct api *api, const json_t *value,
+                                           struct json_mend_report *mended, struct result *result,
+                                           struct bw_error *error)
 {
     bool is_cut;
     enum bw_code code = result_text_make(value, (size_t)api->options->max_result_bytes,
@@ -443,7 +445,8 @@ static enum bw_code fill_result(struct submission *submission,
     result->outcome = request->is_success ? OUTCOME_SUCCEEDED : OUTCOME_FAILED;
     submission->logs = json_incref(request->logs);
     result->is_silent = !request->is_success && is_silent(request->logs);
-    enum bw_code code = read_result(submission->api, request->result, &mended, result, error);
+    enum bw_code code = submission_read_result(submission->api, request->result, &mended, result,
+                                               error);
     if (code != BW_OK)
         return code;
     json_mend_note(&mended, result->note);
@@ -457,7 +460,7 @@ static enum bw_code result_submission_fill(struct submission *submission,
     struct result *result = &submission->result.result;
     struct bw_error refusal;
     if (!job_id_parse(request->job, &submission->job))
-        return refuse_unknown(request->job, error);
+        return submission_refuse_unknown(request->job, error);
     job_id_format(&submission->job, result->job);
     snprintf(result->worker, sizeof result->worker, "%s", request->worker);
     submission->is_callers_refusal = request->refused != BW_OK;
@@ -491,7 +494,7 @@ enum bw_code result_submission_begin(struct api *api,
     if (is_handed || request->refused == BW_OK) /* else anybody may have sent it */
         signals_heard(api->signals, result->worker, HEARD_RESULT);
     if (is_handed)
-        store(submission);
+        submission_store(submission);
     else
         thread_pool_submit(api->thread_pool, true, judge_by_leases, submission);
     return BW_OK;

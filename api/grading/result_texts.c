@@ -54,7 +54,7 @@ static uint32_t find_slot(const struct result_texts *texts, uint32_t slot)
 }
 
 /* Keeps the first of the page, and others while there is room. */
-static void take_text(const struct result *result, void *context)
+static void result_texts_take_text(const struct result *result, void *context)
 {
     struct result_texts *texts = context;
     const struct run *run = texts->run;
@@ -110,7 +110,7 @@ static enum bw_code read_page(struct result_texts *texts, uint32_t slot, uint32_
         texts->slots[texts->count++] = slot;
     }
     enum bw_code code = result_store_read(texts->store, (const char(*)[JOB_ID_SIZE])ids,
-                                          texts->count, true, take_text, texts, error);
+                                          texts->count, true, result_texts_take_text, texts, error);
     adapt(texts);
     return code;
 }

@@ -65,7 +65,8 @@ static void creation_free(struct creation *creation)
 
 /* Frees before it tells: the HTTP server may then free what is left of the request, in another
  * thread, and the definition is a part of that. */
-static void settle(struct creation *creation, enum bw_code code, const struct bw_error *error)
+static void run_creation_settle(struct creation *creation, enum bw_code code,
+                                const struct bw_error *error)
 {
     struct api *api = creation->api;
     struct exchange *exchange = creation->exchange;
@@ -108,8 +109,8 @@ static enum bw_code judge_duplicate(const struct creation *creation, const char 
     return BW_OK;
 }
 
-static enum bw_code judge(struct creation *creation, enum commit_outcome outcome, const char *first,
-                          struct bw_error *error)
+static enum bw_code run_creation_judge(struct creation *creation, enum commit_outcome outcome,
+                                       const char *first, struct bw_error *error)
 {
     creation->is_repeated = creation->is_repeated || outcome == COMMIT_DUPLICATE;
     if (outcome == COMMIT_DONE)
@@ -141,7 +142,7 @@ static void definition_restored(struct definition_commit *commit, enum commit_ou
 {
     struct creation *creation = creation_of(commit);
     struct bw_error error;
-    settle(creation, judge(creation, outcome, first, &error), &error);
+    run_creation_settle(creation, run_creation_judge(creation, outcome, first, &error), &error);
 }
 
 static void run_settled(struct run_commit *commit, enum commit_outcome outcome, const char *first)
@@ -149,11 +150,11 @@ static void run_settled(struct run_commit *commit, enum commit_outcome outcome, 
     struct creation *creation = (struct creation *)((char *)commit -
                                                     offsetof(struct creation, run));
     struct bw_error error;
-    enum bw_code code = judge(creation, outcome, first, &error);
+    enum bw_code code = run_creation_judge(creation, outcome, first, &error);
     if (code == BW_OK && creation->was_there)
         insert_definition(creation, definition_restored); /* if it was swept just now */
     else
-        settle(creation, code, &error);
+        run_creation_settle(creation, code, &error);
 }
 
 static void insert_run(struct creation *creation)
@@ -169,7 +170,7 @@ static void definition_settled(struct definition_commit *commit, enum commit_out
 {
     struct creation *creation = creation_of(commit);
     struct bw_error error;
-    enum bw_code code = judge(creation, outcome, first, &error);
+    enum bw_code code = run_creation_judge(creation, outcome, first, &error);
     creation->was_there = outcome == COMMIT_DUPLICATE;
     if (code == BW_OK && clock_boot_ms() - creation->begun_ms > GIVE_UP_MS)
         code = bw_fail(&error, BW_UNAVAILABLE,
@@ -177,10 +178,10 @@ static void definition_settled(struct definition_commit *commit, enum commit_out
     if (code == BW_OK)
         insert_run(creation);
     else
-        settle(creation, code, &error);
+        run_creation_settle(creation, code, &error);
 }
 
-static void store(struct creation *creation)
+static void run_creation_store(struct creation *creation)
 {
     size_t length = strlen(creation->text);
     creation->begun_ms = clock_boot_ms();
@@ -205,9 +206,9 @@ static void look_for_plain(void *context)
         memcpy(creation->run.run.id, creation->plain_id, sizeof creation->plain_id);
     }
     if (code == BW_OK || code == BW_NOT_FOUND)
-        store(creation);
+        run_creation_store(creation);
     else
-        settle(creation, code, &error);
+        run_creation_settle(creation, code, &error);
 }
 
 static enum bw_code make_text(struct creation *creation, struct bw_error *error)
@@ -287,7 +288,7 @@ enum bw_code run_create(struct api *api, struct exchange *exchange, const char *
         return code;
     }
     if (!has_plain)
-        store(creation);
+        run_creation_store(creation);
     return BW_PENDING;
 }
 

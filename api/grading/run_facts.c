@@ -25,7 +25,7 @@ struct slots {
     uint32_t count;
 };
 
-static void *allocate(size_t count, size_t size)
+static void *run_facts_allocate(size_t count, size_t size)
 {
     void *memory = calloc(count + 1, size);
     if (memory == NULL)
@@ -53,7 +53,7 @@ static void make_ids(const struct run *run, const uint32_t *slots, uint32_t coun
 
 /* ---- Leases ---- */
 
-static void take_lease(const struct lease *lease, void *context)
+static void run_facts_take_lease(const struct lease *lease, void *context)
 {
     struct reading *reading = context;
     uint32_t slot;
@@ -67,8 +67,8 @@ static void take_lease(const struct lease *lease, void *context)
 }
 
 /* Reads attempts first..first+window-1 of at most LEASE_CHUNK jobs. */
-static enum bw_code read_leases(struct reading *reading, const uint32_t *slots, uint32_t count,
-                                uint32_t first, uint32_t window)
+static enum bw_code run_facts_read_leases(struct reading *reading, const uint32_t *slots,
+                                          uint32_t count, uint32_t first, uint32_t window)
 {
     char ids[LEASE_CHUNK][JOB_ID_SIZE];
     make_ids(reading->run, slots, count, ids);
@@ -76,7 +76,7 @@ static enum bw_code read_leases(struct reading *reading, const uint32_t *slots, 
         reading->seen[slots[i]] = 0;
     reading->found = 0;
     return lease_store_read(reading->sources->leases, (const char(*)[JOB_ID_SIZE])ids, count, first,
-                            window, take_lease, reading, reading->error);
+                            window, run_facts_take_lease, reading, reading->error);
 }
 
 static uint32_t chunk_of(uint32_t rest, uint32_t limit)
@@ -90,7 +90,7 @@ static enum bw_code read_first_leases(struct reading *reading, struct slots *slo
     uint32_t kept = 0;
     for (uint32_t at = 0; at < slots->count; at += LEASE_CHUNK) {
         uint32_t count = chunk_of(slots->count - at, LEASE_CHUNK);
-        enum bw_code code = read_leases(reading, slots->items + at, count, 1, 1);
+        enum bw_code code = run_facts_read_leases(reading, slots->items + at, count, 1, 1);
         if (code != BW_OK)
             return code;
         if (reading->found == 0)
@@ -123,7 +123,7 @@ static enum bw_code read_later_leases(struct reading *reading, struct slots *slo
         uint32_t *chunk = slots->items + at;
         uint32_t count = chunk_of(total - at, LEASE_CHUNK);
         for (uint32_t first = 2; count > 0; first += LATER_WINDOW) {
-            enum bw_code code = read_leases(reading, chunk, count, first, LATER_WINDOW);
+            enum bw_code code = run_facts_read_leases(reading, chunk, count, first, LATER_WINDOW);
             if (code != BW_OK)
                 return code;
             count = keep_unfinished(reading, chunk, count, LATER_WINDOW);
@@ -134,7 +134,7 @@ static enum bw_code read_later_leases(struct reading *reading, struct slots *slo
 
 /* ---- Results ---- */
 
-static void take_result(const struct result *result, void *context)
+static void run_facts_take_result(const struct result *result, void *context)
 {
     struct reading *reading = context;
     uint32_t slot;
@@ -145,15 +145,15 @@ static void take_result(const struct result *result, void *context)
         reading->last_result_ms = result->finished_ms;
 }
 
-static enum bw_code read_results(struct reading *reading, const struct slots *slots)
+static enum bw_code run_facts_read_results(struct reading *reading, const struct slots *slots)
 {
-    char(*ids)[JOB_ID_SIZE] = allocate(RESULT_CHUNK, sizeof *ids);
+    char(*ids)[JOB_ID_SIZE] = run_facts_allocate(RESULT_CHUNK, sizeof *ids);
     enum bw_code code = BW_OK;
     for (uint32_t at = 0; at < slots->count && code == BW_OK; at += RESULT_CHUNK) {
         uint32_t count = chunk_of(slots->count - at, RESULT_CHUNK);
         make_ids(reading->run, slots->items + at, count, ids);
         code = result_store_read(reading->sources->results, (const char(*)[JOB_ID_SIZE])ids, count,
-                                 false, take_result, reading, reading->error);
+                                 false, run_facts_take_result, reading, reading->error);
     }
     free(ids);
     return code;
@@ -166,11 +166,11 @@ static enum bw_code read_kind(struct reading *reading, enum job_kind kind, uint3
                               uint32_t count)
 {
     const struct run *run = reading->run;
-    struct slots slots = {allocate(count, sizeof *slots.items), 0};
+    struct slots slots = {run_facts_allocate(count, sizeof *slots.items), 0};
     for (uint32_t slot = from; slot < from + count; slot++)
         if (reading->facts[slot].outcome == OUTCOME_NONE)
             slots.items[slots.count++] = slot;
-    struct slots handed_out = {allocate(slots.count, sizeof *slots.items), slots.count};
+    struct slots handed_out = {run_facts_allocate(slots.count, sizeof *slots.items), slots.count};
     memcpy(handed_out.items, slots.items, slots.count * sizeof *slots.items);
     enum bw_code code = BW_OK;
     if (run->has_stages[kind])
@@ -180,7 +180,7 @@ static enum bw_code read_kind(struct reading *reading, enum job_kind kind, uint3
     /* Without stages or by a cancellation a job may end that was never handed out. */
     bool may_end_so = !run->has_stages[kind] || run->cancelled_ms != 0;
     if (code == BW_OK)
-        code = read_results(reading, may_end_so ? &slots : &handed_out);
+        code = run_facts_read_results(reading, may_end_so ? &slots : &handed_out);
     if (code == BW_OK)
         code = read_later_leases(reading, &handed_out);
     free(handed_out.items);
@@ -231,9 +231,9 @@ enum bw_code run_facts_read(const struct run_facts_sources *sources, const struc
 {
     struct run_facts_found result = {
         .count = run_job_count(run->has_pre, run->students, run->has_post)};
-    result.jobs = allocate(result.count, sizeof *result.jobs);
+    result.jobs = run_facts_allocate(result.count, sizeof *result.jobs);
     struct reading reading = {.sources = sources, .run = run, .facts = result.jobs, .error = error};
-    reading.seen = allocate(result.count, sizeof *reading.seen);
+    reading.seen = run_facts_allocate(result.count, sizeof *reading.seen);
     take_summary(run, result.jobs, result.count);
     enum bw_code code = read_kinds(&reading);
     free(reading.seen);

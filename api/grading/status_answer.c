@@ -33,7 +33,7 @@ static enum bw_code produce(void *context, struct text_buffer *part, bool *is_la
     return run_status_write(&answer->status, part, is_last, error);
 }
 
-static void release(void *context)
+static void status_answer_release(void *context)
 {
     struct status_answer *answer = context;
     result_texts_free(answer->texts);
@@ -72,7 +72,7 @@ void status_answer_send(struct api *api, struct exchange *exchange, const struct
                                          .context = answer};
     answer_stream_send(api->answer_streams, exchange,
                        &(struct answer_source){.produce = produce,
-                                               .release = release,
+                                               .release = status_answer_release,
                                                .context = answer,
                                                .held_bytes = found->count * sizeof *found->jobs});
 }

@@ -69,7 +69,7 @@ bool worker_cache_has(struct worker_cache *cache, const char *id)
     return has;
 }
 
-static enum bw_code refuse_unknown(const char *id, struct bw_error *error)
+static enum bw_code worker_cache_refuse_unknown(const char *id, struct bw_error *error)
 {
     char shown[WORKER_ID_SIZE];
     return bw_fail(error, BW_BAD_REQUEST, "worker '%s' is not known: register first",
@@ -80,18 +80,18 @@ enum bw_code worker_cache_check(struct worker_cache *cache, const char *id, stru
 {
     struct worker worker = {.protocol = cache->settings.protocol};
     if (cache->settings.protocol == PROTOCOL_CLASSIC && !is_hex_id(id, WORKER_ID_LENGTH))
-        return refuse_unknown(id, error);
+        return worker_cache_refuse_unknown(id, error);
     if (worker_cache_has(cache, id))
         return BW_OK;
     enum bw_code code = cache->settings.read(cache->settings.store, id, &worker, error);
     if (code == BW_NOT_FOUND || (code == BW_OK && worker.protocol != cache->settings.protocol))
-        return refuse_unknown(id, error);
+        return worker_cache_refuse_unknown(id, error);
     if (code == BW_OK)
         worker_cache_add(cache, id);
     return code;
 }
 
-static void sweep(struct worker_cache *cache, int64_t now_ms)
+static void worker_cache_sweep(struct worker_cache *cache, int64_t now_ms)
 {
     if (now_ms < cache->next_sweep_ms)
         return;
@@ -104,7 +104,7 @@ void worker_cache_add(struct worker_cache *cache, const char *id)
     struct entry *entry;
     int64_t now_ms = clock_boot_ms();
     pthread_mutex_lock(&cache->mutex);
-    sweep(cache, now_ms);
+    worker_cache_sweep(cache, now_ms);
     HASH_FIND_STR(cache->entries, id, entry);
     if (entry == NULL) {
         entry = calloc(1, sizeof *entry);

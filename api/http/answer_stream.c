@@ -197,7 +197,7 @@ static ssize_t stream_read(struct answer_stream *stream, char *bytes, size_t roo
     return (ssize_t)length;
 }
 
-static ssize_t read_stream(void *context, uint64_t position, char *bytes, size_t room)
+static ssize_t answer_stream_read_stream(void *context, uint64_t position, char *bytes, size_t room)
 {
     struct answer_stream *stream = context;
     (void)position;
@@ -207,7 +207,7 @@ static ssize_t read_stream(void *context, uint64_t position, char *bytes, size_t
     return length;
 }
 
-static void drop_stream(void *context)
+static void answer_stream_drop_stream(void *context)
 {
     answer_stream_drop(context);
 }
@@ -217,7 +217,8 @@ struct MHD_Response *answer_stream_response(struct answer_stream *stream,
 {
     struct answer_streams *streams = stream->streams;
     struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_stream, stream, drop_stream);
+        MHD_SIZE_UNKNOWN, BLOCK_BYTES, answer_stream_read_stream, stream,
+        answer_stream_drop_stream);
     if (response == NULL) {
         answer_stream_drop(stream);
         return NULL;

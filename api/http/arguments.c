@@ -97,8 +97,8 @@ static enum bw_code read_string(const char *name, const char *text, struct json_
                           : bw_fail(error, BW_BAD_REQUEST, "argument '%s' is not UTF-8", name);
 }
 
-static enum bw_code read_text(const struct reader *reader, const struct json_field *field,
-                              const char *text, json_t **value, struct bw_error *error)
+static enum bw_code arguments_read_text(const struct reader *reader, const struct json_field *field,
+                                        const char *text, json_t **value, struct bw_error *error)
 {
     switch (field->kind) {
     case FIELD_INTEGER:
@@ -127,7 +127,7 @@ static const struct json_field *find_row(const struct json_field *fields, const 
 
 /* The field of an argument; that of json_payload is implied, and "document" is what becomes of it.
  */
-static const struct json_field *find_field(const struct reader *reader, const char *name)
+static const struct json_field *arguments_find_field(const struct reader *reader, const char *name)
 {
     static const struct json_field payload = {.name = payload_name, .kind = FIELD_STRING};
     bool takes_document = reader->route->body == BODY_DOCUMENT;
@@ -145,7 +145,7 @@ static enum bw_code meet(struct reader *reader, const char *name, const struct j
     char shown[SHOWN_SIZE];
     if (++reader->count > ARGUMENT_MAX)
         return bw_fail(error, BW_BAD_REQUEST, "there are more than %d arguments", ARGUMENT_MAX);
-    *field = find_field(reader, name);
+    *field = arguments_find_field(reader, name);
     if (*field == NULL)
         return bw_fail(error, BW_BAD_REQUEST, "unknown argument '%s'",
                        text_show(name, shown, sizeof shown));
@@ -156,8 +156,8 @@ static enum bw_code meet(struct reader *reader, const char *name, const struct j
 }
 
 /* The same value in query and body is no harm. Borrows `value`. */
-static enum bw_code put(struct reader *reader, const char *name, json_t *value,
-                        struct bw_error *error)
+static enum bw_code arguments_put(struct reader *reader, const char *name, json_t *value,
+                                  struct bw_error *error)
 {
     const json_t *other = json_object_get(reader->arguments, name);
     if (other != NULL && !json_equal(other, value))
@@ -167,20 +167,21 @@ static enum bw_code put(struct reader *reader, const char *name, json_t *value,
                : bw_fail(error, BW_INTERNAL, "memory is short");
 }
 
-static enum bw_code take_text(const char *name, const char *text, void *context,
-                              struct bw_error *error)
+static enum bw_code arguments_take_text(const char *name, const char *text, void *context,
+                                        struct bw_error *error)
 {
     struct reader *reader = context;
     const struct json_field *field;
     json_auto_t *value = NULL;
     enum bw_code code = meet(reader, name, &field, error);
     if (code == BW_OK)
-        code = read_text(reader, field, text, &value, error);
-    return code == BW_OK ? put(reader, field->name, value, error) : code;
+        code = arguments_read_text(reader, field, text, &value, error);
+    return code == BW_OK ? arguments_put(reader, field->name, value, error) : code;
 }
 
-static enum bw_code parse_body(const struct reader *reader, const struct arguments_source *source,
-                               json_t **body, struct bw_error *error)
+static enum bw_code arguments_parse_body(const struct reader *reader,
+                                         const struct arguments_source *source, json_t **body,
+                                         struct bw_error *error)
 {
     static const struct json_mend_limits mending = {.envelope = 1,
                                                     .max_values = JSON_MEND_MAX_VALUES};
@@ -197,19 +198,19 @@ static enum bw_code read_json_body(struct reader *reader, const struct arguments
     json_auto_t *body = NULL;
     const char *name;
     json_t *value;
-    enum bw_code code = parse_body(reader, source, &body, error);
+    enum bw_code code = arguments_parse_body(reader, source, &body, error);
     if (code != BW_OK)
         return code;
     if (!json_is_object(body))
         return bw_fail(error, BW_BAD_REQUEST, "the body must be a JSON object, not %s",
                        json_kind_of(body));
     if (reader->route->body == BODY_DOCUMENT)
-        return put(reader, document_name, body, error);
+        return arguments_put(reader, document_name, body, error);
     json_object_foreach (body, name, value) {
         const struct json_field *field;
         code = meet(reader, name, &field, error);
         if (code == BW_OK)
-            code = put(reader, name, value, error);
+            code = arguments_put(reader, name, value, error);
         if (code != BW_OK)
             return code;
     }
@@ -251,9 +252,9 @@ static enum bw_code read_body(struct reader *reader, const struct arguments_sour
         return code;
     if (is_multipart(source->content_type))
         return form_read_multipart(source->content_type, source->body, source->body_length,
-                                   take_text, reader, source->mended, error);
-    return form_read_urlencoded(source->body, source->body_length, "the body", take_text, reader,
-                                source->mended, error);
+                                   arguments_take_text, reader, source->mended, error);
+    return form_read_urlencoded(source->body, source->body_length, "the body", arguments_take_text,
+                                reader, source->mended, error);
 }
 
 /* ---- All together ---- */
@@ -297,11 +298,11 @@ static enum bw_code check(const struct reader *reader, struct bw_error *error)
     return json_check(named, reader->fields, "", NULL, error);
 }
 
-static enum bw_code read_all(struct reader *reader, const struct arguments_source *source,
-                             struct bw_error *error)
+static enum bw_code arguments_read_all(struct reader *reader, const struct arguments_source *source,
+                                       struct bw_error *error)
 {
     enum bw_code code = form_read_urlencoded(source->query, strlen(source->query), "the query",
-                                             take_text, reader, source->mended, error);
+                                             arguments_take_text, reader, source->mended, error);
     if (code == BW_OK)
         code = read_body(reader, source, error);
     if (code == BW_OK)
@@ -318,7 +319,7 @@ enum bw_code arguments_read(const struct route *route, const struct arguments_so
                             .arguments = json_object(),
                             .place = json_object(),
                             .mended = source->mended};
-    enum bw_code code = read_all(&reader, source, error);
+    enum bw_code code = arguments_read_all(&reader, source, error);
     json_decref(reader.place);
     if (code == BW_OK)
         *arguments = reader.arguments;

@@ -109,7 +109,7 @@ int http_server_write_answer(const struct _u_request *request, struct _u_respons
     return U_CALLBACK_COMPLETE;
 }
 
-static void note_finished(struct server *server, const struct exchange *exchange)
+static void http_connection_note_finished(struct server *server, const struct exchange *exchange)
 {
     if (server->settings.finished != NULL)
         server->settings.finished(&exchange->request, exchange->answer.status,
@@ -168,7 +168,7 @@ static enum MHD_Result send_stream(struct server *server, struct exchange *excha
     struct event_stream *stream = answer->stream;
     answer->stream = NULL;
     take_back(server, exchange);
-    note_finished(server, exchange);
+    http_connection_note_finished(server, exchange);
     watch_stream(server, exchange, stream);
     struct MHD_Response *response = event_stream_response(stream, exchange->connection);
     if (response == NULL)
@@ -184,7 +184,7 @@ static enum MHD_Result send_long(struct server *server, struct exchange *exchang
     struct answer_stream *parts = answer->parts;
     answer->parts = NULL;
     take_back(server, exchange);
-    note_finished(server, exchange);
+    http_connection_note_finished(server, exchange);
     struct MHD_Response *response = answer_stream_response(parts, exchange->connection,
                                                            exchange->fd);
     if (response == NULL)
@@ -214,7 +214,7 @@ static enum MHD_Result send_answer(struct server *server, struct exchange *excha
         exchange->answer.closes = true;
     connection_release(exchange->peer);
     take_back(server, exchange);
-    note_finished(server, exchange);
+    http_connection_note_finished(server, exchange);
     exchange->ulfius = ulfius_uri_logger(NULL, "/");
     answering = exchange;
     enum MHD_Result result = server->ulfius_handler(server->ulfius_context, connection, "/", method,
@@ -254,7 +254,7 @@ static enum MHD_Result refuse_midway(struct server *server, struct exchange *exc
 {
     dispatch_note_refusal(exchange, code);
     exchange_refuse(exchange, code, error);
-    note_finished(server, exchange);
+    http_connection_note_finished(server, exchange);
     lingering_close_take(server->lingering_close, exchange->fd, exchange->body.expected);
     const struct answer *answer = &exchange->answer;
     const char *body = answer->body != NULL ? answer->body : "";
@@ -330,11 +330,11 @@ static enum MHD_Result take_body(struct server *server, struct exchange *exchang
 /* On a server's thread, once the answer is out: the connection is ours until it is given back. */
 static void hand_over(void *context, struct MHD_Connection *connection, void *con_cls,
                       const char *extra, size_t extra_length, MHD_socket fd,
-                      struct MHD_UpgradeResponseHandle *handle)
+                      struct MHD_UpgradeResponseHandle *http_connection_handle)
 {
     struct server *server = context;
     struct exchange *exchange = con_cls;
-    const struct socket_offer offer = {.handle = handle,
+    const struct socket_offer offer = {.handle = http_connection_handle,
                                        .fd = fd,
                                        .name = exchange->request.parts[0],
                                        .extra = extra,
@@ -382,7 +382,7 @@ static enum bw_code open_socket(struct server *server, struct exchange *exchange
         return bw_fail(error, BW_INTERNAL, "memory is short");
     add_common_headers(exchange, response);
     exchange->answer.status = MHD_HTTP_SWITCHING_PROTOCOLS;
-    note_finished(server, exchange);
+    http_connection_note_finished(server, exchange);
     enum MHD_Result result = queue_once(exchange, MHD_HTTP_SWITCHING_PROTOCOLS, response);
     return result == MHD_YES ? BW_OK : bw_fail(error, BW_INTERNAL, "the upgrade is not possible");
 }
@@ -487,7 +487,7 @@ static enum bw_code admit(struct server *server, struct exchange *exchange, cons
 static enum MHD_Result refuse_large_head(struct server *server, struct exchange *exchange)
 {
     exchange->answer.status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
-    note_finished(server, exchange);
+    http_connection_note_finished(server, exchange);
     lingering_close_take(server->lingering_close, exchange->fd, 0);
     http_server_refuse_raw(exchange->fd, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
                            "this request can't be read: its path, query and headers are too long");
@@ -511,8 +511,9 @@ static void note_sender(struct server *server, struct exchange *exchange, const 
 /* A refusal without a body behind it waits for the second call: an answer to the first one ends the
  * connection. With one, or when it is in doubt where the request ends, that is just what is wanted.
  */
-static enum MHD_Result begin(struct server *server, struct exchange *exchange, const char *path,
-                             const char *method, const char *version)
+static enum MHD_Result http_connection_begin(struct server *server, struct exchange *exchange,
+                                             const char *path, const char *method,
+                                             const char *version)
 {
     struct bw_error error = {""};
     struct framing framing = {.length = 0};
@@ -554,7 +555,7 @@ static enum MHD_Result begin(struct server *server, struct exchange *exchange, c
 
 /* Gives the request away. It may be answered at any moment from here on, but not freed before its
  * connection sleeps. */
-static enum MHD_Result handle(struct server *server, struct exchange *exchange)
+static enum MHD_Result http_connection_handle(struct server *server, struct exchange *exchange)
 {
     enum exchange_state handled = EXCHANGE_HANDLED;
     timed_request_finish(timed_request_of(exchange->connection));
@@ -585,12 +586,12 @@ enum MHD_Result http_server_access(void *context, struct MHD_Connection *connect
     if (exchange == NULL)
         return MHD_NO; /* memory was short */
     if (!exchange->is_begun)
-        return begin(server, exchange, url, method, version);
+        return http_connection_begin(server, exchange, url, method, version);
     if (*upload_data_size > 0)
         return take_body(server, exchange, upload_data, upload_data_size);
     switch (atomic_load(&exchange->state)) {
     case EXCHANGE_READING:
-        return handle(server, exchange);
+        return http_connection_handle(server, exchange);
     case EXCHANGE_ANSWERED:
         return send_answer(server, exchange);
     default:

@@ -32,7 +32,7 @@ struct disconnect_watch {
 };
 
 /* Takes the exchange out; the caller frees it. Locked. */
-static struct watched *take(struct disconnect_watch *watch, uint64_t number)
+static struct watched *disconnect_watch_take(struct disconnect_watch *watch, uint64_t number)
 {
     struct watched *watched;
     HASH_FIND(hh, watch->exchanges, &number, sizeof number, watched);
@@ -46,7 +46,7 @@ static struct watched *take(struct disconnect_watch *watch, uint64_t number)
 static void call(struct disconnect_watch *watch, uint64_t number)
 {
     pthread_mutex_lock(&watch->mutex);
-    struct watched *watched = take(watch, number);
+    struct watched *watched = disconnect_watch_take(watch, number);
     if (watched != NULL)
         watch->calling = number;
     pthread_mutex_unlock(&watch->mutex);
@@ -60,7 +60,7 @@ static void call(struct disconnect_watch *watch, uint64_t number)
     pthread_mutex_unlock(&watch->mutex);
 }
 
-static void *run(void *context)
+static void *disconnect_watch_run(void *context)
 {
     struct disconnect_watch *watch = context;
     struct epoll_event events[EVENTS_AT_ONCE];
@@ -74,7 +74,7 @@ static void *run(void *context)
     }
 }
 
-static bool start(struct disconnect_watch *watch)
+static bool disconnect_watch_start(struct disconnect_watch *watch)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = NUMBER_OF_STOP};
     watch->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -82,12 +82,12 @@ static bool start(struct disconnect_watch *watch)
     if (watch->epoll < 0 || watch->stop < 0 ||
         epoll_ctl(watch->epoll, EPOLL_CTL_ADD, watch->stop, &event) != 0)
         return false;
-    int reason = pthread_create(&watch->thread, NULL, run, watch);
+    int reason = pthread_create(&watch->thread, NULL, disconnect_watch_run, watch);
     errno = reason;
     return reason == 0;
 }
 
-static void release(struct disconnect_watch *watch)
+static void disconnect_watch_release(struct disconnect_watch *watch)
 {
     if (watch->epoll >= 0)
         close(watch->epoll);
@@ -106,10 +106,10 @@ enum bw_code disconnect_watch_open(struct disconnect_watch **watch, struct bw_er
     pthread_mutex_init(&self->mutex, NULL);
     pthread_cond_init(&self->called, NULL);
     self->epoll = self->stop = -1;
-    if (!start(self)) {
+    if (!disconnect_watch_start(self)) {
         enum bw_code code = bw_fail(error, BW_INTERNAL, "can't watch connections: %s",
                                     strerror(errno));
-        release(self);
+        disconnect_watch_release(self);
         return code;
     }
     *watch = self;
@@ -122,7 +122,7 @@ void disconnect_watch_close(struct disconnect_watch *watch)
         return;
     eventfd_write(watch->stop, 1);
     pthread_join(watch->thread, NULL);
-    release(watch);
+    disconnect_watch_release(watch);
 }
 
 void disconnect_watch_add(struct disconnect_watch *watch, uint64_t number, int fd,
@@ -148,7 +148,7 @@ void disconnect_watch_remove(struct disconnect_watch *watch, uint64_t number)
     pthread_mutex_lock(&watch->mutex);
     while (watch->calling == number && !pthread_equal(pthread_self(), watch->thread))
         pthread_cond_wait(&watch->called, &watch->mutex);
-    struct watched *watched = take(watch, number);
+    struct watched *watched = disconnect_watch_take(watch, number);
     pthread_mutex_unlock(&watch->mutex);
     free(watched);
 }

@@ -136,7 +136,8 @@ void dispatch_note_refusal(struct exchange *exchange, enum bw_code code)
 }
 
 /* A result that can't be taken has consequences for its job; anything else is refused. */
-static void refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error)
+static void dispatch_refuse(struct exchange *exchange, enum bw_code code,
+                            const struct bw_error *error)
 {
     dispatch_note_refusal(exchange, code);
     if ((exchange->request.route->flags & ROUTE_LIFE) != 0)
@@ -153,7 +154,7 @@ static const char *argument(const struct exchange *exchange, const char *name)
 }
 
 /* Calls the handler. */
-static void handle(void *context)
+static void dispatch_handle(void *context)
 {
     struct exchange *exchange = context;
     struct bw_error error = {""};
@@ -178,7 +179,7 @@ static void check_and_handle(void *context)
     if (code == BW_OK)
         exchange_prove(exchange, CONNECTION_WORKER);
     if (code == BW_OK || code == BW_UNAVAILABLE)
-        handle(exchange);
+        dispatch_handle(exchange);
     else
         exchange_refuse(exchange, code, &error);
 }
@@ -200,7 +201,7 @@ static void run_on_thread_pool(struct exchange *exchange, void (*function)(void 
 {
     bool is_urgent = (exchange->request.route->flags & ROUTE_URGENT) != 0;
     if (!thread_pool_submit(exchange->host->api->thread_pool, is_urgent, function, exchange))
-        refuse(exchange, BW_UNAVAILABLE, &busy);
+        dispatch_refuse(exchange, BW_UNAVAILABLE, &busy);
 }
 
 /* What a result's bytes lack is mended, and counted in the request. */
@@ -257,9 +258,9 @@ static void read_and_handle_course(void *context)
     if (code == BW_OK && (exchange->request.route->flags & ROUTE_CURRENT) != 0)
         course_socket_settle(exchange->host->api);
     if (code == BW_OK)
-        handle(exchange);
+        dispatch_handle(exchange);
     else
-        refuse(exchange, code, &error);
+        dispatch_refuse(exchange, code, &error);
 }
 
 static void check_and_handle_course(void *context)
@@ -306,7 +307,7 @@ static void advance(struct exchange *exchange, bool may_wait)
     }
     enum bw_code code = course_route_judge_body(exchange, &error);
     if (code != BW_OK) {
-        refuse(exchange, code, &error);
+        dispatch_refuse(exchange, code, &error);
         return;
     }
     code = read_arguments(exchange, &error);
@@ -316,11 +317,11 @@ static void advance(struct exchange *exchange, bool may_wait)
     if (is_unknown)
         code = auth_admit_worker(exchange->host->api->auth, exchange, &error);
     if (code != BW_OK) {
-        refuse(exchange, code, &error);
+        dispatch_refuse(exchange, code, &error);
         return;
     }
     prove_by_arguments(exchange);
-    void (*function)(void *) = is_unknown ? check_and_handle : handle;
+    void (*function)(void *) = is_unknown ? check_and_handle : dispatch_handle;
     if (may_wait || (!is_unknown && (route->flags & ROUTE_BLOCKING) == 0))
         function(exchange);
     else
@@ -366,7 +367,7 @@ static void advance_heavy(struct exchange *exchange)
         run_on_thread_pool(exchange, advance_on_thread_pool);
     else if (!thread_pool_submit_heavy(exchange->host->api->thread_pool, advance_on_thread_pool,
                                        exchange))
-        refuse(exchange, BW_UNAVAILABLE, &busy);
+        dispatch_refuse(exchange, BW_UNAVAILABLE, &busy);
 }
 
 void dispatch_request(struct exchange *exchange)

@@ -122,7 +122,7 @@ void exchange_watch(struct exchange *exchange,
 /* The answer is written: the connection may go on. Once the state is ANSWERED, only a connection
  * that was SUSPENDED before can still be relied on to be there, since it sleeps until it is resumed
  * here. */
-static void finish(struct exchange *exchange)
+static void exchange_finish(struct exchange *exchange)
 {
     struct exchange_host *host = exchange->host;
     struct MHD_Connection *connection = exchange->connection;
@@ -145,7 +145,7 @@ void exchange_answer(struct exchange *exchange, int status, char *body, const ch
     exchange->answer.status = status;
     exchange->answer.body = body;
     exchange->answer.type = type != NULL ? type : usual_type(exchange);
-    finish(exchange);
+    exchange_finish(exchange);
 }
 
 void exchange_answer_json(struct exchange *exchange, json_t *value)
@@ -175,7 +175,7 @@ void exchange_answer_stream(struct exchange *exchange, struct event_stream *stre
 {
     exchange->answer.status = 200;
     exchange->answer.stream = stream;
-    finish(exchange);
+    exchange_finish(exchange);
 }
 
 void exchange_answer_long(struct exchange *exchange, struct answer_stream *stream)
@@ -183,7 +183,7 @@ void exchange_answer_long(struct exchange *exchange, struct answer_stream *strea
     exchange->answer.status = 200;
     exchange->answer.type = usual_type(exchange);
     exchange->answer.parts = stream;
-    finish(exchange);
+    exchange_finish(exchange);
 }
 
 /* A sentence as JSON text. It is UTF-8, unless a client got bytes into it that are not: those are

@@ -244,8 +244,8 @@ static char *copy_value(struct piece value, struct json_mend_report *mended)
     return text;
 }
 
-static enum bw_code take_part(const struct form *form, struct piece name, struct piece value,
-                              struct bw_error *error)
+static enum bw_code form_take_part(const struct form *form, struct piece name, struct piece value,
+                                   struct bw_error *error)
 {
     if (name.length > NAME_MAX_LENGTH)
         return bw_fail(error, BW_BAD_REQUEST, "a part of the form has a name that is too long");
@@ -299,7 +299,7 @@ enum bw_code form_read_multipart(const char *content_type, const char *body, siz
     bool is_whole = skip_preamble(&rest, delimiter);
     while (is_whole && (rest.length < 2 || memcmp(rest.at, "--", 2) != 0)) {
         is_whole = read_part(&rest, delimiter, &name, &value);
-        enum bw_code code = is_whole ? take_part(&form, name, value, error) : BW_OK;
+        enum bw_code code = is_whole ? form_take_part(&form, name, value, error) : BW_OK;
         if (code != BW_OK)
             return code;
     }

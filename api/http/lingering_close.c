@@ -46,7 +46,7 @@ struct lingering_close {
 
 /* Only the thread ends one, so that it never meets one that is freed. It is taken out of the epoll
  * set by hand: closing does that only for the last of all duplicates. */
-static void end(struct lingering_close *lingering_close, struct kept *kept)
+static void lingering_close_end(struct lingering_close *lingering_close, struct kept *kept)
 {
     epoll_ctl(lingering_close->epoll, EPOLL_CTL_DEL, kept->fd, NULL);
     pthread_mutex_lock(&lingering_close->mutex);
@@ -72,7 +72,7 @@ static void read_away(struct lingering_close *lingering_close, struct kept *kept
         if (length < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (length <= 0) {
-            end(lingering_close, kept);
+            lingering_close_end(lingering_close, kept);
             return;
         }
         kept->left -= (size_t)length;
@@ -87,7 +87,7 @@ static void handle_event(struct lingering_close *lingering_close, struct kept *k
     if (kept->left > 0)
         read_away(lingering_close, kept);
     else
-        end(lingering_close, kept);
+        lingering_close_end(lingering_close, kept);
 }
 
 /* Ends those whose time is over. Returns how long to wait for the next one; negative: there is
@@ -104,7 +104,7 @@ static int end_due(struct lingering_close *lingering_close)
         int64_t left_ms = first->deadline_ms - clock_boot_ms();
         if (left_ms > 0 && !is_stopping)
             return (int)left_ms;
-        end(lingering_close, first);
+        lingering_close_end(lingering_close, first);
     }
 }
 
@@ -118,7 +118,7 @@ static bool is_stopping(struct lingering_close *lingering_close)
     return stops;
 }
 
-static void *run(void *context)
+static void *lingering_close_run(void *context)
 {
     struct lingering_close *lingering_close = context;
     struct epoll_event events[EVENTS_AT_ONCE];
@@ -137,7 +137,7 @@ static void *run(void *context)
     return NULL;
 }
 
-static bool start(struct lingering_close *lingering_close)
+static bool lingering_close_start(struct lingering_close *lingering_close)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     lingering_close->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -146,12 +146,13 @@ static bool start(struct lingering_close *lingering_close)
     if (lingering_close->epoll < 0 || lingering_close->wake < 0 || lingering_close->sink == NULL ||
         epoll_ctl(lingering_close->epoll, EPOLL_CTL_ADD, lingering_close->wake, &event) != 0)
         return false;
-    int reason = pthread_create(&lingering_close->thread, NULL, run, lingering_close);
+    int reason = pthread_create(&lingering_close->thread, NULL, lingering_close_run,
+                                lingering_close);
     errno = reason;
     return reason == 0;
 }
 
-static void release(struct lingering_close *lingering_close)
+static void lingering_close_release(struct lingering_close *lingering_close)
 {
     if (lingering_close->epoll >= 0)
         close(lingering_close->epoll);
@@ -171,10 +172,10 @@ enum bw_code lingering_close_open(size_t most, struct lingering_close **lingerin
     pthread_mutex_init(&self->mutex, NULL);
     self->epoll = self->wake = -1;
     self->most = most;
-    if (!start(self)) {
+    if (!lingering_close_start(self)) {
         enum bw_code code = bw_fail(error, BW_INTERNAL, "can't keep refused connections: %s",
                                     strerror(errno));
-        release(self);
+        lingering_close_release(self);
         return code;
     }
     *lingering_close = self;
@@ -190,11 +191,12 @@ void lingering_close_close(struct lingering_close *lingering_close)
     pthread_mutex_unlock(&lingering_close->mutex);
     eventfd_write(lingering_close->wake, 1);
     pthread_join(lingering_close->thread, NULL);
-    release(lingering_close);
+    lingering_close_release(lingering_close);
 }
 
 /* Under the mutex as a whole: the thread can't end one that is not in the list yet. */
-static void keep(struct lingering_close *lingering_close, int fd, uint64_t announced)
+static void lingering_close_keep(struct lingering_close *lingering_close, int fd,
+                                 uint64_t announced)
 {
     struct kept *kept = lingering_close->count < lingering_close->most &&
                                 !lingering_close->is_stopping
@@ -220,7 +222,7 @@ static void keep(struct lingering_close *lingering_close, int fd, uint64_t annou
 void lingering_close_take(struct lingering_close *lingering_close, int fd, uint64_t announced)
 {
     pthread_mutex_lock(&lingering_close->mutex);
-    keep(lingering_close, fd, announced);
+    lingering_close_keep(lingering_close, fd, announced);
     bool is_first = lingering_close->count == 1;
     pthread_mutex_unlock(&lingering_close->mutex);
     if (is_first)

@@ -94,8 +94,8 @@ static bool is_unfinished(struct timed_request *timed_request)
 }
 
 /* False: its request became whole just now. */
-static bool end(const struct timeout *timeout, struct timed_request *timed_request,
-                int64_t deadline_ms)
+static bool request_timeout_end(const struct timeout *timeout, struct timed_request *timed_request,
+                                int64_t deadline_ms)
 {
     if (!atomic_compare_exchange_strong(&timed_request->deadline_ms, &deadline_ms, never))
         return false;
@@ -128,7 +128,7 @@ size_t request_timeout_sweep(struct timeout *timeout, int64_t now_ms)
     DL_FOREACH (timeout->timed_requests, timed_request) {
         int64_t deadline_ms = atomic_load(&timed_request->deadline_ms);
         if (is_due(timed_request, deadline_ms, is_short, now_ms))
-            ended += end(timeout, timed_request, deadline_ms);
+            ended += request_timeout_end(timeout, timed_request, deadline_ms);
     }
     pthread_mutex_unlock(&timeout->mutex);
     return ended;
@@ -171,7 +171,7 @@ static bool sleep_a_round(struct timeout *timeout)
     return stops;
 }
 
-static void *run(void *context)
+static void *request_timeout_run(void *context)
 {
     struct timeout *timeout = context;
     while (!sleep_a_round(timeout)) {
@@ -200,7 +200,7 @@ enum bw_code request_timeout_open(const struct request_timeout_settings *setting
     self->settings = *settings;
     pthread_mutex_init(&self->mutex, NULL);
     clock_condition_init(&self->stop);
-    if (pthread_create(&self->thread, NULL, run, self) != 0) {
+    if (pthread_create(&self->thread, NULL, request_timeout_run, self) != 0) {
         request_timeout_free(self);
         return bw_fail(error, BW_INTERNAL, "a thread can't be started");
     }

@@ -29,7 +29,7 @@ struct headers {
     bool has_strange_name;
 };
 
-static bool is_token(const char *name)
+static bool request_validation_is_token(const char *name)
 {
     static const char characters[] =
         "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -42,7 +42,7 @@ static enum MHD_Result note_header(void *context, enum MHD_ValueKind kind, const
 {
     struct headers *headers = context;
     (void)kind;
-    headers->has_strange_name |= !is_token(name);
+    headers->has_strange_name |= !request_validation_is_token(name);
     for (int i = 0; i < SEEN_COUNT; i++) {
         if (strcasecmp(name, seen_names[i]) != 0)
             continue;

@@ -44,7 +44,7 @@ bool route_takes(const struct route *route, const char *method)
     return strcmp(route->method, method) == 0 || (has_head(route) && strcmp(method, "HEAD") == 0);
 }
 
-static void allow(char allowed[ROUTE_ALLOWED_SIZE], const char *method)
+static void route_allow_method(char allowed[ROUTE_ALLOWED_SIZE], const char *method)
 {
     size_t length = strlen(allowed);
     if (strstr(allowed, method) == NULL)
@@ -54,9 +54,9 @@ static void allow(char allowed[ROUTE_ALLOWED_SIZE], const char *method)
 
 void route_allow(const struct route *route, char allowed[ROUTE_ALLOWED_SIZE])
 {
-    allow(allowed, route->method);
+    route_allow_method(allowed, route->method);
     if (has_head(route))
-        allow(allowed, "HEAD");
+        route_allow_method(allowed, "HEAD");
 }
 
 const struct route *route_find(const struct route *routes, const char *method, const char *path,

@@ -276,7 +276,7 @@ static enum bw_code open_acceptor(struct server *server, struct bw_error *error)
     return code;
 }
 
-static enum bw_code start(struct server *server, struct bw_error *error)
+static enum bw_code http_server_start(struct server *server, struct bw_error *error)
 {
     const struct http_server_settings *settings = &server->settings;
     enum bw_code code = open_memory(server, error);
@@ -298,7 +298,7 @@ static enum bw_code start(struct server *server, struct bw_error *error)
     return code == BW_OK ? open_acceptor(server, error) : code;
 }
 
-static void release(struct server *server)
+static void http_server_release(struct server *server)
 {
     acceptor_close(server->acceptor);
     if (server->listener >= 0)
@@ -333,9 +333,9 @@ enum bw_code http_server_open(const struct http_server_settings *settings, struc
         self->settings.request_timeout_ms = HTTP_SERVER_REQUEST_MS;
     if (self->settings.name == NULL)
         self->settings.name = "front";
-    enum bw_code code = start(self, error);
+    enum bw_code code = http_server_start(self, error);
     if (code != BW_OK) {
-        release(self);
+        http_server_release(self);
         return code;
     }
     *server = self;
@@ -373,7 +373,7 @@ void http_server_stop_accepting(struct server *server)
 }
 
 /* Waits until `counter` is 0. False: it did not become so in time. */
-static bool wait_for_none(const atomic_size_t *counter, int64_t end_ms)
+static bool http_server_wait_for_none(const atomic_size_t *counter, int64_t end_ms)
 {
     const struct timespec look = {.tv_nsec = CLOSE_LOOK_MS * 1000000};
     while (atomic_load(counter) > 0) {
@@ -404,23 +404,23 @@ bool http_server_close(struct server *server)
     int64_t end_ms = clock_boot_ms() + CLOSE_WAIT_MS;
     http_server_stop_accepting(server);
     atomic_store(&server->is_closing, true);
-    if (!wait_for_none(&server->unanswered, end_ms) ||
-        !wait_for_none(&server->host.answering, end_ms) ||
-        !wait_for_none(&server->upgraded,
-                       end_ms)) { /* they were closed before: api/websocket/server.h */
+    if (!http_server_wait_for_none(&server->unanswered, end_ms) ||
+        !http_server_wait_for_none(&server->host.answering, end_ms) ||
+        !http_server_wait_for_none(&server->upgraded,
+                                   end_ms)) { /* they were closed before: api/websocket/server.h */
         log_error("requests or websockets are left: their connections can't be closed",
                   log_text("front", server->settings.name),
                   log_number("requests", (int64_t)atomic_load(&server->unanswered)),
                   log_number("websockets", (int64_t)atomic_load(&server->upgraded)));
         return false;
     }
-    wait_for_none(&server->in_flight,
-                  end_ms); /* answers go out; who is still sending has had its time */
+    http_server_wait_for_none(&server->in_flight,
+                              end_ms); /* answers go out; who is still sending has had its time */
     if (!close_connections(server, end_ms + CLOSE_WAIT_MS)) {
         log_error("connections can't be closed", log_text("front", server->settings.name),
                   log_number("connections", (int64_t)connection_table_open(server->connections)));
         return false;
     }
-    release(server);
+    http_server_release(server);
     return true;
 }

@@ -44,14 +44,14 @@ struct thread_pool {
     pthread_t threads[];
 };
 
-static void queue_add(struct queue *queue, struct task *task)
+static void thread_pool_queue_add(struct queue *queue, struct task *task)
 {
     *queue->end = task;
     queue->end = &task->next;
     queue->count++;
 }
 
-static struct task *queue_take(struct queue *queue)
+static struct task *thread_pool_queue_take(struct queue *queue)
 {
     struct task *task = queue->first;
     queue->first = task->next;
@@ -75,7 +75,7 @@ static void heap_swap(struct heap *heap, size_t left, size_t right)
     heap->tasks[right] = task;
 }
 
-static void heap_add(struct heap *heap, struct task *task)
+static void thread_pool_heap_add(struct heap *heap, struct task *task)
 {
     if (heap->count == heap->room) {
         heap->room = heap->room == 0 ? HEAP_ROOM : 2 * heap->room;
@@ -113,7 +113,7 @@ static void wake_later(struct thread_pool *thread_pool)
     while (thread_pool->later.count > 0 &&
            (thread_pool->is_closing || thread_pool->later.tasks[0]->due_ms <= now_ms)) {
         struct task *task = heap_take(&thread_pool->later);
-        queue_add(task->is_urgent ? &thread_pool->urgent : &thread_pool->idle, task);
+        thread_pool_queue_add(task->is_urgent ? &thread_pool->urgent : &thread_pool->idle, task);
         pthread_cond_signal(&thread_pool->work);
     }
 }
@@ -124,7 +124,7 @@ static struct task *next_task(struct thread_pool *thread_pool, struct queue **qu
     wake_later(thread_pool);
     *queue = &thread_pool->urgent;
     if (thread_pool->urgent.first != NULL)
-        return queue_take(*queue);
+        return thread_pool_queue_take(*queue);
     bool may_be_calm = thread_pool->calm_running < thread_pool->calm_running_max;
     bool may_be_heavy = may_be_calm && thread_pool->heavy_running < THREAD_POOL_HEAVY;
     *queue = &thread_pool->idle;
@@ -132,7 +132,7 @@ static struct task *next_task(struct thread_pool *thread_pool, struct queue **qu
         *queue = &thread_pool->heavy;
     else if (may_be_calm && thread_pool->calm.first != NULL)
         *queue = &thread_pool->calm;
-    return (*queue)->first != NULL ? queue_take(*queue) : NULL;
+    return (*queue)->first != NULL ? thread_pool_queue_take(*queue) : NULL;
 }
 
 /* A task that runs may yet submit another one. */
@@ -165,7 +165,7 @@ static void run_task(struct thread_pool *thread_pool, struct task *task, const s
 
 /* One idle thread waits for what is due next, so that no more than one wakes for it. It passes that
  * on when it goes on to something else. */
-static void wait_for_work(struct thread_pool *thread_pool)
+static void thread_pool_wait_for_work(struct thread_pool *thread_pool)
 {
     if (thread_pool->later.count == 0 || thread_pool->is_later_watched) {
         pthread_cond_wait(&thread_pool->work, &thread_pool->mutex);
@@ -187,7 +187,7 @@ static void call_thread(struct thread_pool *thread_pool)
         pthread_cond_signal(&thread_pool->sooner); /* it may be the only one that is idle */
 }
 
-static void *run(void *context)
+static void *thread_pool_run(void *context)
 {
     struct thread_pool *thread_pool = context;
     pthread_mutex_lock(&thread_pool->mutex);
@@ -197,7 +197,7 @@ static void *run(void *context)
         if (task != NULL)
             run_task(thread_pool, task, queue);
         else
-            wait_for_work(thread_pool);
+            thread_pool_wait_for_work(thread_pool);
     }
     pthread_mutex_unlock(&thread_pool->mutex);
     return NULL;
@@ -217,7 +217,8 @@ enum bw_code thread_pool_open(int threads, struct thread_pool **thread_pool, str
     self->heavy.end = &self->heavy.first;
     self->calm_running_max = threads > 1 ? threads - (threads + 3) / 4 : 1;
     for (; self->threads_count < threads; self->threads_count++) {
-        int reason = pthread_create(&self->threads[self->threads_count], NULL, run, self);
+        int reason = pthread_create(&self->threads[self->threads_count], NULL, thread_pool_run,
+                                    self);
         if (reason != 0) {
             thread_pool_close(self);
             return bw_fail(error, BW_INTERNAL, "can't start a thread: %s", strerror(reason));
@@ -255,14 +256,14 @@ static struct task *task_new(void (*function)(void *argument), void *argument)
     return task;
 }
 
-static bool submit(struct thread_pool *thread_pool, struct queue *queue, void (*function)(void *),
-                   void *argument)
+static bool thread_pool_put(struct thread_pool *thread_pool, struct queue *queue,
+                            void (*function)(void *), void *argument)
 {
     struct task *task = task_new(function, argument);
     pthread_mutex_lock(&thread_pool->mutex);
     bool has_room = queue == &thread_pool->urgent || queue->count < THREAD_POOL_QUEUE_MAX;
     if (has_room)
-        queue_add(queue, task);
+        thread_pool_queue_add(queue, task);
     call_thread(thread_pool);
     pthread_mutex_unlock(&thread_pool->mutex);
     if (!has_room)
@@ -273,14 +274,14 @@ static bool submit(struct thread_pool *thread_pool, struct queue *queue, void (*
 bool thread_pool_submit(struct thread_pool *thread_pool, bool is_urgent,
                         void (*function)(void *argument), void *argument)
 {
-    return submit(thread_pool, is_urgent ? &thread_pool->urgent : &thread_pool->calm, function,
-                  argument);
+    return thread_pool_put(thread_pool, is_urgent ? &thread_pool->urgent : &thread_pool->calm,
+                           function, argument);
 }
 
 bool thread_pool_submit_heavy(struct thread_pool *thread_pool, void (*function)(void *argument),
                               void *argument)
 {
-    return submit(thread_pool, &thread_pool->heavy, function, argument);
+    return thread_pool_put(thread_pool, &thread_pool->heavy, function, argument);
 }
 
 bool thread_pool_submit_later(struct thread_pool *thread_pool, bool is_urgent, int64_t delay_ms,
@@ -293,7 +294,7 @@ bool thread_pool_submit_later(struct thread_pool *thread_pool, bool is_urgent, i
     bool is_taken = !thread_pool->is_closing;
     if (is_taken) {
         task->number = ++thread_pool->last_number;
-        heap_add(&thread_pool->later, task);
+        thread_pool_heap_add(&thread_pool->later, task);
         if (thread_pool->later.tasks[0] == task)
             call_thread(thread_pool);
     }

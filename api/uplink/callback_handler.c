@@ -121,7 +121,8 @@ static enum bw_code build_payload(struct api *api, struct delivery *delivery)
 }
 
 /* BW_OK, or BW_UNAVAILABLE for the callback as a whole. */
-static enum bw_code prepare(struct api *api, struct delivery *delivery, struct bw_error *error)
+static enum bw_code callback_prepare(struct api *api, struct delivery *delivery,
+                                     struct bw_error *error)
 {
     const struct hand_out *hand_out = &delivery->hand_out;
     if (delivery_table_delivered(api->hand_outs, hand_out)) {
@@ -238,7 +239,7 @@ static enum bw_code hand_out_all(struct api *api, struct delivery *deliveries, s
                                  struct bw_error *error)
 {
     for (size_t i = 0; i < count; i++) {
-        enum bw_code code = prepare(api, &deliveries[i], error);
+        enum bw_code code = callback_prepare(api, &deliveries[i], error);
         if (code != BW_OK)
             return code;
     }

@@ -49,7 +49,7 @@ static bool sleep_until(struct heartbeat *heartbeat, int64_t next_ms)
     return !is_over;
 }
 
-static void *run(void *context)
+static void *replica_heartbeat_run(void *context)
 {
     struct heartbeat *heartbeat = context;
     int64_t next_ms;
@@ -82,7 +82,7 @@ enum bw_code replica_heartbeat_open(struct database *database, struct replica_st
     self->every_ms = every_ms;
     pthread_mutex_init(&self->mutex, NULL);
     clock_condition_init(&self->stop);
-    if (pthread_create(&self->thread, NULL, run, self) != 0) {
+    if (pthread_create(&self->thread, NULL, replica_heartbeat_run, self) != 0) {
         replica_heartbeat_free(self);
         return bw_fail(error, BW_INTERNAL, "the thread of the signs of life can't be started");
     }

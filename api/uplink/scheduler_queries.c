@@ -75,7 +75,7 @@ void scheduler_queries_answer(struct queries *queries, int64_t number, const jso
 }
 
 /* Asks again what has waited; takes out what has waited too long (all, if closing). */
-static struct open_query *look(struct queries *queries, int64_t now_ms)
+static struct open_query *scheduler_queries_look(struct queries *queries, int64_t now_ms)
 {
     struct open_query *open, *following, *expired = NULL;
     HASH_ITER (hh, queries->open, open, following) {
@@ -101,12 +101,12 @@ static void give_up(struct open_query *expired)
     }
 }
 
-static void *run_timer(void *context)
+static void *scheduler_queries_run_timer(void *context)
 {
     struct queries *queries = context;
     pthread_mutex_lock(&queries->mutex);
     while (!queries->is_closing || queries->open != NULL) {
-        struct open_query *expired = look(queries, clock_boot_ms());
+        struct open_query *expired = scheduler_queries_look(queries, clock_boot_ms());
         if (expired != NULL) {
             pthread_mutex_unlock(&queries->mutex);
             give_up(expired);
@@ -135,7 +135,7 @@ enum bw_code scheduler_queries_open(struct signals *signals, struct queries **qu
     opened->signals = signals;
     pthread_mutex_init(&opened->mutex, NULL);
     clock_condition_init(&opened->wake);
-    if (pthread_create(&opened->timer, NULL, run_timer, opened) != 0) {
+    if (pthread_create(&opened->timer, NULL, scheduler_queries_run_timer, opened) != 0) {
         pthread_cond_destroy(&opened->wake);
         pthread_mutex_destroy(&opened->mutex);
         free(opened);

@@ -54,7 +54,7 @@ struct batch {
     struct poll_snapshot snapshot;
 };
 
-static void *allocate(size_t count, size_t size)
+static void *signals_allocate(size_t count, size_t size)
 {
     void *memory = calloc(count, size);
     if (memory == NULL)
@@ -142,7 +142,7 @@ void signals_heard(struct signals *signals, const char *worker, enum heard_kind 
     } else if (HASH_COUNT(signals->heard) < PENDING_WORKERS) {
         if (signals->heard == NULL)
             signals->heard_due_ms = now_ms + linger_ms(signals);
-        heard = allocate(1, sizeof *heard);
+        heard = signals_allocate(1, sizeof *heard);
         snprintf(heard->worker, sizeof heard->worker, "%s", worker);
         heard->at_ms = now_ms;
         heard->kind = kind;
@@ -227,7 +227,7 @@ struct signals_totals signals_totals(struct signals *signals)
 static void cut_polls(struct signals *signals, struct signal *signal)
 {
     size_t count = signals->poll_count < BATCH_ITEMS ? signals->poll_count : BATCH_ITEMS;
-    signal->polls = allocate(count + 1, sizeof *signal->polls);
+    signal->polls = signals_allocate(count + 1, sizeof *signal->polls);
     signal->poll_count = count;
     signals->poll_count -= count;
     memcpy(signal->polls, signals->pending_polls, count * sizeof *signal->polls);
@@ -242,7 +242,7 @@ static void cut_gone(struct signals *signals, struct signal *signal)
     if (signals->poll_count > 0)
         return;
     size_t count = signals->gone_count < BATCH_ITEMS ? signals->gone_count : BATCH_ITEMS;
-    signal->gone = allocate(count + 1, sizeof *signal->gone);
+    signal->gone = signals_allocate(count + 1, sizeof *signal->gone);
     signal->gone_count = count;
     signals->gone_count -= count;
     memcpy(signal->gone, signals->pending_gone, count * sizeof *signal->gone);
@@ -312,7 +312,7 @@ static void cut_plain(struct batch *batch)
 /* ---- Sending ---- */
 
 /* In the place of those that were pending. */
-static void list_watches(struct batch *batch)
+static void signals_list_watches(struct batch *batch)
 {
     const struct signals_settings *settings = &batch->signals->settings;
     if (settings->list_watches == NULL)
@@ -332,7 +332,7 @@ static void fill_snapshot(struct batch *batch)
         /* After the polls: a hand-out enters its table before its poll leaves the other. */
         signal->deliveries = delivery_table_list(batch->signals->hand_outs, ANNOUNCED_ITEMS,
                                                  &signal->delivery_count);
-        list_watches(batch);
+        signals_list_watches(batch);
     }
     if (signal->is_life) {
         signal->parked_count = batch->snapshot.count;
@@ -344,7 +344,7 @@ static void fill_heard(struct batch *batch)
 {
     struct signal *signal = &batch->signal;
     int64_t now_ms = clock_boot_ms();
-    signal->heard = allocate(HASH_COUNT(batch->heard) + 1, sizeof *signal->heard);
+    signal->heard = signals_allocate(HASH_COUNT(batch->heard) + 1, sizeof *signal->heard);
     for (const struct heard_worker *heard = batch->heard; heard != NULL; heard = heard->hh.next) {
         struct signal_heard *out = &signal->heard[signal->heard_count++];
         int64_t age_ms = now_ms - heard->at_ms;
@@ -434,7 +434,7 @@ static int64_t due_ms(const struct signals *signals)
 }
 
 /* Sleeps until there is something to send; under the mutex. */
-static void wait_for_work(struct signals *signals)
+static void signals_wait_for_work(struct signals *signals)
 {
     while (!signals->is_stopping && !has_pending(signals)) {
         int64_t wait_ms = due_ms(signals) - clock_boot_ms();
@@ -454,12 +454,12 @@ static void pause_after_failure(struct signals *signals)
         result = pthread_cond_timedwait(&signals->wake, &signals->mutex, &until);
 }
 
-static void *run(void *context)
+static void *signals_run(void *context)
 {
     struct signals *signals = context;
     pthread_mutex_lock(&signals->mutex);
     while (!signals->is_stopping) {
-        wait_for_work(signals);
+        signals_wait_for_work(signals);
         if (signals->is_stopping)
             break;
         bool must_resync = signals->must_resync,
@@ -482,12 +482,12 @@ static void *run(void *context)
 
 struct signals *signals_new(const struct signals_settings *settings)
 {
-    struct signals *signals = allocate(1, sizeof *signals);
+    struct signals *signals = signals_allocate(1, sizeof *signals);
     signals->settings = *settings;
     if (signals->settings.send == NULL)
         signals->settings.send = signal_store_send;
-    signals->pending_polls = allocate(PENDING_ITEMS, sizeof *signals->pending_polls);
-    signals->pending_gone = allocate(PENDING_ITEMS, sizeof *signals->pending_gone);
+    signals->pending_polls = signals_allocate(PENDING_ITEMS, sizeof *signals->pending_polls);
+    signals->pending_gone = signals_allocate(PENDING_ITEMS, sizeof *signals->pending_gone);
     signals->must_resync = true;
     pthread_mutex_init(&signals->mutex, NULL);
     clock_condition_init(&signals->wake);
@@ -499,7 +499,7 @@ enum bw_code signals_start(struct signals *signals, struct poll_table *polls,
 {
     signals->polls = polls;
     signals->hand_outs = hand_outs;
-    if (pthread_create(&signals->thread, NULL, run, signals) != 0)
+    if (pthread_create(&signals->thread, NULL, signals_run, signals) != 0)
         return bw_fail(error, BW_INTERNAL, "the thread of the signals can't be started");
     signals->is_started = true;
     return BW_OK;

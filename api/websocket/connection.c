@@ -25,7 +25,7 @@ enum {
 
 /* ---- Ends ---- */
 
-static void end(struct socket *socket)
+static void socket_end(struct socket *socket)
 {
     if (socket->has_ended)
         return;
@@ -34,11 +34,11 @@ static void end(struct socket *socket)
 }
 
 /* Gives the connection back to the server, which closes it. */
-static void leave(struct socket *socket)
+static void socket_leave(struct socket *socket)
 {
     if (socket->state == SOCKET_GONE)
         return;
-    end(socket);
+    socket_end(socket);
     socket->state = SOCKET_GONE;
     epoll_ctl(socket->sockets->epoll_fd, EPOLL_CTL_DEL, socket->fd, NULL);
     MHD_upgrade_action(socket->handle, MHD_UPGRADE_ACTION_CLOSE);
@@ -62,9 +62,9 @@ static void watch(struct socket *socket, bool wants_write)
  * overtakes the close frame. */
 static void linger(struct socket *socket)
 {
-    end(socket);
+    socket_end(socket);
     if (socket->is_lost) {
-        leave(socket);
+        socket_leave(socket);
         return;
     }
     socket->state = SOCKET_LINGERING;
@@ -190,8 +190,8 @@ static void note_progress(struct socket *socket, size_t length)
     settings->heard(socket, settings->context);
 }
 
-static void take_part(wslay_event_context_ptr frames,
-                      const struct wslay_event_on_frame_recv_chunk_arg *part, void *context)
+static void socket_take_part(wslay_event_context_ptr frames,
+                             const struct wslay_event_on_frame_recv_chunk_arg *part, void *context)
 {
     struct socket *socket = context;
     struct bw_error error;
@@ -215,8 +215,8 @@ static void hand_message_on(struct socket *socket)
     body_clear(&message);
 }
 
-static void take_message(wslay_event_context_ptr frames,
-                         const struct wslay_event_on_msg_recv_arg *message, void *context)
+static void socket_take_message(wslay_event_context_ptr frames,
+                                const struct wslay_event_on_msg_recv_arg *message, void *context)
 {
     struct socket *socket = context;
     const struct sockets_settings *settings = &socket->sockets->settings;
@@ -225,7 +225,7 @@ static void take_message(wslay_event_context_ptr frames,
     if (socket->state != SOCKET_OPEN || socket->has_ended)
         return;
     if (message->opcode == WSLAY_CONNECTION_CLOSE) {
-        end(socket);
+        socket_end(socket);
         return;
     }
     settings->heard(socket, settings->context);
@@ -239,8 +239,8 @@ static bool start_frames(struct socket *socket)
         .recv_callback = receive,
         .send_callback = transmit,
         .on_frame_recv_start_callback = begin_frame,
-        .on_frame_recv_chunk_callback = take_part,
-        .on_msg_recv_callback = take_message,
+        .on_frame_recv_chunk_callback = socket_take_part,
+        .on_msg_recv_callback = socket_take_message,
     };
     if (wslay_event_context_server_init(&socket->frames, &callbacks, socket) != 0)
         return false;
@@ -267,7 +267,7 @@ static void go_on(struct socket *socket)
     if (!socket->is_lost && wslay_event_want_write(frames) && wslay_event_send(frames) != 0)
         socket->is_lost = true;
     if (socket->is_lost || wslay_event_get_queued_msg_count(frames) > QUEUED_MESSAGES_MAX) {
-        leave(socket);
+        socket_leave(socket);
         return;
     }
     bool is_closed = !wslay_event_want_read(frames) || wslay_event_get_close_received(frames) ||
@@ -345,11 +345,11 @@ static void drop_bytes(struct socket *socket)
         length = ++rounds < DROP_ROUNDS ? read_bytes(socket, bytes, sizeof bytes) : 0;
     }
     if (length < 0)
-        leave(socket);
+        socket_leave(socket);
 }
 
 /* Its close frame, by hand. */
-static void refuse(struct socket *socket)
+static void socket_refuse(struct socket *socket)
 {
     uint8_t frame[128] = {0x88};
     size_t length = strnlen(socket->refusal, sizeof frame - 4);
@@ -399,12 +399,12 @@ void socket_begin(struct socket *socket)
     HASH_ADD(hh, sockets->sockets, number, sizeof socket->number, socket);
     bool is_watched = epoll_ctl(sockets->epoll_fd, EPOLL_CTL_ADD, socket->fd, &event) == 0;
     if (is_watched && socket->refusal != NULL && !sockets->is_shut) {
-        refuse(socket);
+        socket_refuse(socket);
         return;
     }
     if (!is_watched || sockets->is_shut || !start_frames(socket)) {
         socket->has_ended = true;
-        leave(socket);
+        socket_leave(socket);
         return;
     }
     sockets->settings.opened(socket, &socket->data, sockets->settings.context);
@@ -420,7 +420,7 @@ void socket_ready(struct socket *socket, uint32_t events)
         return;
     }
     if (socket->is_starved && (events & (EPOLLHUP | EPOLLERR)) != 0)
-        leave(socket);
+        socket_leave(socket);
     else if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
         read_frames(socket);
     else
@@ -460,12 +460,12 @@ void socket_sweep(struct socket *socket, int64_t now_ms)
     int64_t silent_ms = now_ms - socket->heard_ms;
     if (socket->state != SOCKET_OPEN) {
         if (now_ms >= socket->deadline_ms)
-            leave(socket);
+            socket_leave(socket);
         return;
     }
     if (socket->oversized_ms != 0) {
         if (now_ms - socket->oversized_ms > OVERSIZE_WAIT_MS)
-            leave(socket);
+            socket_leave(socket);
         else if (now_ms - socket->oversized_ms > PREFIX_WAIT_MS)
             tell_oversize(socket);
         return;
@@ -473,7 +473,7 @@ void socket_sweep(struct socket *socket, int64_t now_ms)
     if (!sweep_message(socket, now_ms))
         return;
     if (silent_ms > SILENCES * every_ms && silent_ms > CLOSE_WAIT_MS)
-        leave(socket);
+        socket_leave(socket);
     else if (!socket->is_trusted && now_ms - socket->opened_ms > STRANGER_MS)
         socket_close(socket, SOCKET_POLICY, "nobody has registered here");
     else if (silent_ms >= every_ms && now_ms - socket->pinged_ms >= every_ms)
@@ -482,7 +482,7 @@ void socket_sweep(struct socket *socket, int64_t now_ms)
 
 void socket_drop(struct socket *socket)
 {
-    leave(socket);
+    socket_leave(socket);
 }
 
 void socket_free(struct socket *socket)
@@ -530,7 +530,7 @@ void socket_close(struct socket *socket, unsigned code, const char *reason)
 {
     if (socket->state != SOCKET_OPEN)
         return;
-    end(socket);
+    socket_end(socket);
     body_clear(&socket->message);
     socket->has_message = socket->is_starved = false;
     socket->state = SOCKET_CLOSING;

@@ -24,7 +24,7 @@ struct posted {
     struct posted *next;
 };
 
-static void *allocate(size_t size)
+static void *socket_server_allocate(size_t size)
 {
     void *memory = calloc(1, size);
     if (memory == NULL)
@@ -43,7 +43,7 @@ static void wake(struct sockets *sockets)
 void sockets_post(struct sockets *sockets, bool reads_first, void (*function)(void *argument),
                   void *argument)
 {
-    struct posted *posted = allocate(sizeof *posted);
+    struct posted *posted = socket_server_allocate(sizeof *posted);
     *posted = (struct posted){function, argument, reads_first, NULL};
     pthread_mutex_lock(&sockets->mutex);
     *sockets->tail = posted;
@@ -72,7 +72,7 @@ size_t sockets_count(struct sockets *sockets)
 
 /* ---- The loop ---- */
 
-static struct posted *take_posted(struct sockets *sockets)
+static struct posted *socket_server_take_posted(struct sockets *sockets)
 {
     pthread_mutex_lock(&sockets->mutex);
     struct posted *posted = sockets->head;
@@ -99,7 +99,7 @@ static int handle_ready(struct sockets *sockets, int wait_ms)
 
 static void run_posted(struct sockets *sockets)
 {
-    struct posted *posted = take_posted(sockets);
+    struct posted *posted = socket_server_take_posted(sockets);
     bool has_read = false;
     while (posted != NULL) {
         struct posted *following = posted->next;
@@ -123,7 +123,7 @@ static void bury(struct sockets *sockets)
     }
 }
 
-static void sweep(struct sockets *sockets)
+static void socket_server_sweep(struct sockets *sockets)
 {
     struct socket *socket, *following;
     int64_t now_ms = clock_boot_ms();
@@ -134,13 +134,13 @@ static void sweep(struct sockets *sockets)
         socket_sweep(socket, now_ms);
 }
 
-static void *run(void *context)
+static void *socket_server_run(void *context)
 {
     struct sockets *sockets = context;
     while (!atomic_load(&sockets->is_over)) {
         handle_ready(sockets, SWEEP_MS);
         run_posted(sockets);
-        sweep(sockets);
+        socket_server_sweep(sockets);
         bury(sockets);
     }
     run_posted(sockets);
@@ -157,7 +157,7 @@ struct socket *sockets_find(struct sockets *sockets, uint64_t number)
 
 /* ---- Its life ---- */
 
-static enum bw_code start(struct sockets *sockets, struct bw_error *error)
+static enum bw_code socket_server_start(struct sockets *sockets, struct bw_error *error)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     sockets->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -165,12 +165,12 @@ static enum bw_code start(struct sockets *sockets, struct bw_error *error)
     if (sockets->epoll_fd < 0 || sockets->wake_fd < 0 ||
         epoll_ctl(sockets->epoll_fd, EPOLL_CTL_ADD, sockets->wake_fd, &event) != 0)
         return bw_fail(error, BW_INTERNAL, "no descriptors for the websockets");
-    if (pthread_create(&sockets->thread, NULL, run, sockets) != 0)
+    if (pthread_create(&sockets->thread, NULL, socket_server_run, sockets) != 0)
         return bw_fail(error, BW_INTERNAL, "the thread of the websockets can't be started");
     return BW_OK;
 }
 
-static void release(struct sockets *sockets)
+static void socket_server_release(struct sockets *sockets)
 {
     if (sockets->epoll_fd >= 0)
         close(sockets->epoll_fd);
@@ -183,14 +183,14 @@ static void release(struct sockets *sockets)
 enum bw_code sockets_open(const struct sockets_settings *settings, struct sockets **sockets,
                           struct bw_error *error)
 {
-    struct sockets *opened = allocate(sizeof *opened);
+    struct sockets *opened = socket_server_allocate(sizeof *opened);
     opened->settings = *settings;
     opened->tail = &opened->head;
     opened->epoll_fd = opened->wake_fd = -1;
     pthread_mutex_init(&opened->mutex, NULL);
-    enum bw_code code = start(opened, error);
+    enum bw_code code = socket_server_start(opened, error);
     if (code != BW_OK) {
-        release(opened);
+        socket_server_release(opened);
         return code;
     }
     *sockets = opened;
@@ -216,7 +216,7 @@ static void drop_all(void *argument)
 }
 
 /* False: there still are some. */
-static bool wait_for_none(struct sockets *sockets, int64_t wait_ms)
+static bool socket_server_wait_for_none(struct sockets *sockets, int64_t wait_ms)
 {
     const struct timespec look = {.tv_nsec = 2000000};
     int64_t end_ms = clock_boot_ms() + wait_ms;
@@ -233,12 +233,12 @@ void sockets_shut(struct sockets *sockets)
 static void sockets_empty(struct sockets *sockets)
 {
     sockets_shut(sockets);
-    if (wait_for_none(sockets, SHUT_WAIT_MS))
+    if (socket_server_wait_for_none(sockets, SHUT_WAIT_MS))
         return;
     log_warning("websockets did not close in time",
                 log_number("sockets", (int64_t)sockets_count(sockets)));
     sockets_post(sockets, false, drop_all, sockets);
-    wait_for_none(sockets, SHUT_WAIT_MS);
+    socket_server_wait_for_none(sockets, SHUT_WAIT_MS);
 }
 
 void sockets_close(struct sockets *sockets)
@@ -249,5 +249,5 @@ void sockets_close(struct sockets *sockets)
     atomic_store(&sockets->is_over, true);
     wake(sockets);
     pthread_join(sockets->thread, NULL);
-    release(sockets);
+    socket_server_release(sockets);
 }

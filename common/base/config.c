@@ -42,7 +42,7 @@ static const char *environment_name(const struct config_option *option, const ch
 }
 
 /* What is wrong with a value; take_all says of which and where it stood. */
-static enum bw_code refuse(const char *wanted, struct bw_error *error)
+static enum bw_code config_refuse(const char *wanted, struct bw_error *error)
 {
     return bw_fail(error, BW_BAD_REQUEST, "%s", wanted);
 }
@@ -54,7 +54,7 @@ static void *member(void *values, const struct config_option *option)
 
 /* Text that was made here is never freed: options live as long as the process. The list keeps it
  * reachable, for leak checkers. */
-static const char *keep(char *text)
+static const char *config_keep(char *text)
 {
     static struct kept {
         struct kept *next;
@@ -113,19 +113,19 @@ static bool is_placeholder(const char *text)
     return true;
 }
 
-static enum bw_code take_text(const struct config_option *option, const char *text, void *values,
-                              struct bw_error *error)
+static enum bw_code config_take_text(const struct config_option *option, const char *text,
+                                     void *values, struct bw_error *error)
 {
     char wanted[200];
     if (text[0] == '\0')
-        return refuse("must not be empty", error);
+        return config_refuse("must not be empty", error);
     if (option->kind == CONFIG_SECRET &&
         (strlen(text) > SECRET_MAX || strpbrk(text, " \t\r\n") != NULL))
-        return refuse("must be at most 500 characters without white space", error);
+        return config_refuse("must be at most 500 characters without white space", error);
     if (option->kind == CONFIG_SECRET && is_placeholder(text))
-        return refuse("is the placeholder of a sample: make a secret of your own", error);
+        return config_refuse("is the placeholder of a sample: make a secret of your own", error);
     if (option->choices != NULL && !begins_well(option, text))
-        return refuse(
+        return config_refuse(
             list_choices(option, "must begin, and go on, with one of", wanted, sizeof wanted),
             error);
     *(const char **)member(values, option) = text;
@@ -139,8 +139,8 @@ static enum bw_code take_name(const struct config_option *option, const char *te
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
     size_t length = strlen(text);
     if (length == 0 || length > 60 || strspn(text, allowed) != length)
-        return refuse("must be 1 to 60 letters, digits, _ or -", error);
-    return take_text(option, text, values, error);
+        return config_refuse("must be 1 to 60 letters, digits, _ or -", error);
+    return config_take_text(option, text, values, error);
 }
 
 static enum bw_code take_address(const struct config_option *option, const char *text, void *values,
@@ -148,8 +148,8 @@ static enum bw_code take_address(const struct config_option *option, const char 
 {
     struct in6_addr address; /* has room for either */
     if (inet_pton(AF_INET, text, &address) != 1 && inet_pton(AF_INET6, text, &address) != 1)
-        return refuse("must be a numeric address, as 127.0.0.1 or ::1", error);
-    return take_text(option, text, values, error);
+        return config_refuse("must be a numeric address, as 127.0.0.1 or ::1", error);
+    return config_take_text(option, text, values, error);
 }
 
 static enum bw_code take_number(const struct config_option *option, const char *text, void *values,
@@ -165,7 +165,7 @@ static enum bw_code take_number(const struct config_option *option, const char *
         snprintf(wanted, sizeof wanted, "must be %s from %.15g to %.15g",
                  option->kind == CONFIG_INTEGER ? "a whole number" : "a number of seconds",
                  option->minimum, option->maximum);
-        return refuse(wanted, error);
+        return config_refuse(wanted, error);
     }
     *(int64_t *)member(values, option) = option->kind == CONFIG_MILLISECONDS
                                              ? (int64_t)llround(number * 1000)
@@ -178,7 +178,7 @@ static enum bw_code take_switch(const struct config_option *option, const char *
 {
     bool is_on = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
     if (!is_on && strcmp(text, "false") != 0 && strcmp(text, "0") != 0)
-        return refuse("must be true or false", error);
+        return config_refuse("must be true or false", error);
     *(bool *)member(values, option) = is_on;
     return BW_OK;
 }
@@ -193,19 +193,19 @@ static enum bw_code take_choice(const struct config_option *option, const char *
             return BW_OK;
         }
     }
-    return refuse(list_choices(option, "must be one of", wanted, sizeof wanted), error);
+    return config_refuse(list_choices(option, "must be one of", wanted, sizeof wanted), error);
 }
 
-static enum bw_code take_value(const struct config_option *option, const char *text, void *values,
-                               struct bw_error *error)
+static enum bw_code config_take_value(const struct config_option *option, const char *text,
+                                      void *values, struct bw_error *error)
 {
     typedef enum bw_code taker(const struct config_option *, const char *, void *,
                                struct bw_error *);
     static taker *const takers[] = {
-        [CONFIG_TEXT] = take_text,       [CONFIG_NAME] = take_name,
-        [CONFIG_ADDRESS] = take_address, [CONFIG_SECRET] = take_text,
-        [CONFIG_INTEGER] = take_number,  [CONFIG_MILLISECONDS] = take_number,
-        [CONFIG_SWITCH] = take_switch,   [CONFIG_CHOICE] = take_choice,
+        [CONFIG_TEXT] = config_take_text, [CONFIG_NAME] = take_name,
+        [CONFIG_ADDRESS] = take_address,  [CONFIG_SECRET] = config_take_text,
+        [CONFIG_INTEGER] = take_number,   [CONFIG_MILLISECONDS] = take_number,
+        [CONFIG_SWITCH] = take_switch,    [CONFIG_CHOICE] = take_choice,
     };
     return takers[option->kind](option, text, values, error);
 }
@@ -217,23 +217,23 @@ static enum bw_code take_file(const struct config_option *option, const char *pa
     char text[SECRET_MAX + 16];
     FILE *file = fopen(path, "re");
     if (file == NULL)
-        return refuse(strerror(errno), error);
+        return config_refuse(strerror(errno), error);
     size_t length = fread(text, 1, sizeof text - 1, file);
     int reason = ferror(file) ? errno : 0;
     fclose(file);
     if (reason != 0)
-        return refuse(strerror(reason), error);
+        return config_refuse(strerror(reason), error);
     while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r'))
         length--;
     text[length] = '\0';
     if (length == 0)
-        return refuse("the file is empty", error);
+        return config_refuse("the file is empty", error);
     if (strlen(text) != length)
-        return refuse("must not contain NUL", error);
-    return take_text(option, keep(strdup(text)), values, error);
+        return config_refuse("must not contain NUL", error);
+    return config_take_text(option, config_keep(strdup(text)), values, error);
 }
 
-static error_t take_argument(int key, char *text, struct argp_state *state)
+static error_t config_take_argument(int key, char *text, struct argp_state *state)
 {
     struct reading *reading = state->input;
     if (key >= KEY_FIRST_FILE && key < KEY_FIRST_FILE + (int)reading->config->count) {
@@ -296,7 +296,7 @@ const char *config_source(const char *option)
         if (strcmp(source->option, option) == 0)
             return source->name;
     char *flag = NULL; /* of no use but in tests: nothing was read */
-    note_source(option, keep(asprintf(&flag, "--%s", option) < 0 ? NULL : flag));
+    note_source(option, config_keep(asprintf(&flag, "--%s", option) < 0 ? NULL : flag));
     return flag;
 }
 
@@ -309,7 +309,7 @@ static const char *source_name(const struct reading *reading, size_t i)
     int length = reading->is_variable[i]
                      ? asprintf(&text, "%s", environment_name(option, is_file ? "_FILE" : "", name))
                      : asprintf(&text, "--%s%s", option->name, is_file ? "-file" : "");
-    return keep(length < 0 ? NULL : text);
+    return config_keep(length < 0 ? NULL : text);
 }
 
 /* A flag is shown as it was given, a variable by its name. */
@@ -360,7 +360,7 @@ static enum bw_code take_one(const struct reading *reading, size_t i, void *valu
     if (file != NULL)
         code = take_file(option, file, values, &reason);
     else if (text != NULL)
-        code = take_value(option, text, values, &reason);
+        code = config_take_value(option, text, values, &reason);
     return code == BW_OK ? BW_OK : refuse_source(reading, i, source, &reason);
 }
 
@@ -381,13 +381,13 @@ static const char *option_help(const struct config_option *option)
     int length = option->standard != NULL
                      ? asprintf(&text, "%s (default %s; %s)", option->help, option->standard, name)
                      : asprintf(&text, "%s (no default; %s)", option->help, name);
-    return keep(length < 0 ? NULL : text);
+    return config_keep(length < 0 ? NULL : text);
 }
 
 static const char *file_name(const struct config_option *option)
 {
     char *text = NULL;
-    return keep(asprintf(&text, "%s-file", option->name) < 0 ? NULL : text);
+    return config_keep(asprintf(&text, "%s-file", option->name) < 0 ? NULL : text);
 }
 
 /* The table in argp's form: new. */
@@ -458,15 +458,17 @@ static void set_version(const struct config *config)
     char *text = NULL;
     int length = asprintf(&text, "%s " BROADWAY_VERSION " (" BROADWAY_REVISION ")",
                           config->program);
-    argp_program_version = keep(length < 0 ? NULL : text);
+    argp_program_version = config_keep(length < 0 ? NULL : text);
 }
 
-static enum bw_code read_all(struct reading *reading, int count, char **arguments, void *values)
+static enum bw_code config_read_all(struct reading *reading, int count, char **arguments,
+                                    void *values)
 {
     argp_err_exit_status = STATUS_USAGE;
     set_version(reading->config);
     struct argp_option *table = argp_table(reading->config);
-    struct argp argp = {.options = table, .parser = take_argument, .doc = reading->config->purpose};
+    struct argp argp = {
+        .options = table, .parser = config_take_argument, .doc = reading->config->purpose};
     reading->code = check_flags(count, arguments, table, reading->error);
     if (reading->code == BW_OK &&
         argp_parse(&argp, count, arguments, ARGP_IN_ORDER, NULL, reading) != 0 &&
@@ -489,7 +491,7 @@ enum bw_code config_read(const struct config *config, int count, char **argument
     reading.is_variable = calloc(config->count, sizeof *reading.is_variable);
     if (reading.texts == NULL || reading.files == NULL || reading.is_variable == NULL)
         abort();
-    enum bw_code code = read_all(&reading, count, arguments, values);
+    enum bw_code code = config_read_all(&reading, count, arguments, values);
     free(reading.texts);
     free(reading.files);
     free(reading.is_variable);

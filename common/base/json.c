@@ -250,8 +250,8 @@ static enum bw_code check_string_list(const json_t *value, const struct json_fie
     return BW_OK;
 }
 
-static enum bw_code check_env(const json_t *value, const struct json_field *field, const char *path,
-                              struct bw_error *error)
+static enum bw_code json_check_env(const json_t *value, const struct json_field *field,
+                                   const char *path, struct bw_error *error)
 {
     static const struct json_field any_value = {.name = "", .kind = FIELD_STRING};
     const char *name;
@@ -288,7 +288,7 @@ static enum bw_code check_env_list(const json_t *value, const struct json_field 
         return code;
     json_array_foreach (value, index, item) {
         char at[PATH_SIZE];
-        code = check_env(item, &any_env, item_path(path, index, at), error);
+        code = json_check_env(item, &any_env, item_path(path, index, at), error);
         if (code != BW_OK)
             return code;
     }
@@ -306,7 +306,7 @@ static enum bw_code check_value(const json_t *value, const struct json_field *fi
         [FIELD_NUMBER] = check_number,
         [FIELD_BOOLEAN] = check_boolean,
         [FIELD_LIST] = check_list,
-        [FIELD_ENV] = check_env,
+        [FIELD_ENV] = json_check_env,
         [FIELD_STRING_LIST] = check_string_list,
         [FIELD_ENV_LIST] = check_env_list,
         [FIELD_OBJECT] = check_object,
@@ -333,7 +333,7 @@ static enum bw_code check_value(const json_t *value, const struct json_field *fi
     return field->check != NULL ? field->check(value, path, context, error) : BW_OK;
 }
 
-static const struct json_field *find_field(const struct json_field *fields, const char *name)
+static const struct json_field *json_find_field(const struct json_field *fields, const char *name)
 {
     for (; fields->name != NULL; fields++)
         if (strcmp(fields->name, name) == 0)
@@ -349,7 +349,7 @@ static enum bw_code check_keys(const json_t *object, const struct json_field *fi
     json_t *value;
     json_object_foreach ((json_t *)(uintptr_t)object, name, value) {
         char shown[SHOWN_SIZE];
-        if (find_field(fields, name) == NULL)
+        if (json_find_field(fields, name) == NULL)
             return bw_fail(error, BW_BAD_REQUEST, "%s%sunknown key '%s'", path,
                            path[0] != '\0' ? ": " : "", text_show(name, shown, sizeof shown));
     }

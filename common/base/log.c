@@ -35,7 +35,7 @@ struct line {
     bool is_full; /* something was left out since this was cleared */
 };
 
-static void put(struct line *line, const char *text, size_t length)
+static void log_put(struct line *line, const char *text, size_t length)
 {
     if (line->is_full || length > line->size - 1 - line->length) {
         line->is_full = true;
@@ -48,7 +48,7 @@ static void put(struct line *line, const char *text, size_t length)
 
 static void put_text(struct line *line, const char *text)
 {
-    put(line, text, strlen(text));
+    log_put(line, text, strlen(text));
 }
 
 static bool is_continuation(char byte)
@@ -103,7 +103,7 @@ static size_t put_character(struct line *line, const char *text)
     }
     if (code == '"' || code == '\\')
         put_text(line, "\\");
-    put(line, text, length);
+    log_put(line, text, length);
     return length;
 }
 

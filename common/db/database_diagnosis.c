@@ -13,7 +13,8 @@ static const struct database_bounds ask_bounds = {1000, 1000, 1000, 1};
 
 /* ---- The version ---- */
 
-static void take_text(const bson_t *document, const char *name, char *text, size_t size)
+static void database_diagnosis_take_text(const bson_t *document, const char *name, char *text,
+                                         size_t size)
 {
     bson_iter_t field;
     text[0] = '\0';
@@ -21,12 +22,12 @@ static void take_text(const bson_t *document, const char *name, char *text, size
         snprintf(text, size, "%s", bson_iter_utf8(&field, NULL));
 }
 
-static void read_version(mongoc_client_t *client, char version[VERSION_SIZE])
+static void database_diagnosis_read_version(mongoc_client_t *client, char version[VERSION_SIZE])
 {
     bson_t command = BSON_INITIALIZER, reply;
     BSON_APPEND_INT32(&command, "buildInfo", 1);
     mongoc_client_command_simple(client, "admin", &command, NULL, &reply, NULL);
-    take_text(&reply, "version", version, VERSION_SIZE);
+    database_diagnosis_take_text(&reply, "version", version, VERSION_SIZE);
     bson_destroy(&reply);
     bson_destroy(&command);
 }
@@ -53,7 +54,7 @@ bool diagnosis_is_too_old(mongoc_client_t *client, const bson_t *hello, const bs
     char version[VERSION_SIZE];
     if (reason != NULL ? !is_unknown_command(reason) : !has_old_wire_version(hello))
         return false;
-    read_version(client, version);
+    database_diagnosis_read_version(client, version);
     bw_fail(sentence, BW_INTERNAL, "MongoDB %s is too old: Broadway needs " OLDEST " or newer",
             version[0] != '\0' ? version : "(a version that it does not tell)");
     return true;
@@ -113,7 +114,7 @@ static bool read_set(const mongoc_uri_t *uri, const char *application, char set[
         bson_t command = BSON_INITIALIZER, reply;
         BSON_APPEND_INT32(&command, "hello", 1);
         is_read = mongoc_client_command_simple(client, "admin", &command, NULL, &reply, NULL);
-        take_text(&reply, "setName", set, SET_SIZE);
+        database_diagnosis_take_text(&reply, "setName", set, SET_SIZE);
         bson_destroy(&reply);
         bson_destroy(&command);
         mongoc_client_pool_push(pool, client);

@@ -128,7 +128,7 @@ static bool has_concern_error(const bson_t *reply)
            bson_iter_recurse(&list, &row) && bson_iter_next(&row);
 }
 
-static void judge(enum verdict *verdicts, unsigned count, enum verdict verdict)
+static void group_commit_judge(enum verdict *verdicts, unsigned count, enum verdict verdict)
 {
     for (unsigned i = 0; i < count; i++)
         verdicts[i] = verdict;
@@ -149,11 +149,12 @@ static bool insert_once(struct group_commit *self, mongoc_collection_t *into, st
         mongoc_write_concern_append(self->ephemeral, &options);
     bool ok = mongoc_collection_insert_many(into, documents, count, &options, &reply, &reason);
     bool failed_whole = false;
-    judge(verdicts, count, VERDICT_DONE);
+    group_commit_judge(verdicts, count, VERDICT_DONE);
     if (!ok && has_concern_error(&reply))
-        judge(verdicts, count, VERDICT_AGAIN); /* written, but perhaps not to last */
+        group_commit_judge(verdicts, count, VERDICT_AGAIN); /* written, but perhaps not to last */
     else if (!ok && !read_write_errors(&reply, verdicts, count)) {
-        judge(verdicts, count, MUTANT("unknown_is_done") ? VERDICT_DONE : VERDICT_AGAIN);
+        group_commit_judge(verdicts, count,
+                           MUTANT("unknown_is_done") ? VERDICT_DONE : VERDICT_AGAIN);
         failed_whole = database_is_refusal(&reason);
     }
     bson_destroy(&reply);
@@ -247,7 +248,7 @@ static bool may_wait(const struct group_commit *self, const struct commit_item *
 static void batch_try(struct group_commit *self, struct batch *batch)
 {
     memset(batch->existing, 0, sizeof *batch->existing * batch->count);
-    judge(batch->verdicts, batch->count, VERDICT_AGAIN);
+    group_commit_judge(batch->verdicts, batch->count, VERDICT_AGAIN);
     struct bw_error unused;
     if (!may_write(self))
         return;
@@ -262,7 +263,8 @@ static void batch_try(struct group_commit *self, struct batch *batch)
     resolve_duplicates(self, batch);
 }
 
-static void settle(struct commit_item *item, enum verdict verdict, const bson_t *existing)
+static void group_commit_settle(struct commit_item *item, enum verdict verdict,
+                                const bson_t *existing)
 {
     static const enum commit_outcome outcomes[] = {
         [VERDICT_DONE] = COMMIT_DONE,
@@ -286,7 +288,7 @@ static bool batch_settle(struct group_commit *self, struct batch *batch)
             tail = &item->next;
             continue;
         }
-        settle(item, batch->verdicts[i], batch->existing[i]);
+        group_commit_settle(item, batch->verdicts[i], batch->existing[i]);
         settled++;
     }
     for (unsigned i = 0; i < batch->count; i++)
@@ -331,7 +333,7 @@ static void expire_queued(struct group_commit *self)
     while (expired != NULL) {
         struct commit_item *item = expired;
         expired = item->next;
-        settle(item, VERDICT_AGAIN, NULL);
+        group_commit_settle(item, VERDICT_AGAIN, NULL);
     }
 }
 
@@ -344,7 +346,7 @@ static void pause_before_retry(struct group_commit *self)
     pthread_mutex_unlock(&self->mutex);
 }
 
-static void *run(void *context)
+static void *group_commit_run(void *context)
 {
     struct group_commit *self = context;
     struct batch *batch = malloc(sizeof *batch);
@@ -377,7 +379,7 @@ enum bw_code group_commit_open(struct database *database,
     mongoc_write_concern_set_w(self->ephemeral, 1);
     pthread_mutex_init(&self->mutex, NULL);
     clock_condition_init(&self->changed);
-    if (pthread_create(&self->thread, NULL, run, self) != 0) {
+    if (pthread_create(&self->thread, NULL, group_commit_run, self) != 0) {
         pthread_cond_destroy(&self->changed);
         pthread_mutex_destroy(&self->mutex);
         mongoc_write_concern_destroy(self->ephemeral);

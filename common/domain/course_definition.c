@@ -95,8 +95,8 @@ static enum bw_code check_pipeline(const json_t *value, const char *path, const 
     return BW_OK;
 }
 
-static enum bw_code check_env(const json_t *value, const char *path, const void *context,
-                              struct bw_error *error)
+static enum bw_code course_definition_check_env(const json_t *value, const char *path,
+                                                const void *context, struct bw_error *error)
 {
     if (json_is_null(value) || json_is_object(value))
         return check_entries(value, path, context, error);
@@ -136,7 +136,7 @@ const struct json_field course_config_fields[] = {
      .fields = stage_fields},
     {.name = "pre_processing_pipeline", .kind = FIELD_ANY, .check = check_pipeline},
     {.name = "post_processing_pipeline", .kind = FIELD_ANY, .check = check_pipeline},
-    {.name = "env", .kind = FIELD_ANY, .check = check_env},
+    {.name = "env", .kind = FIELD_ANY, .check = course_definition_check_env},
     {.name = NULL},
 };
 
@@ -220,7 +220,7 @@ json_t *course_definition_job_env(const json_t *object, enum job_kind kind, size
     return kind == JOB_STUDENT ? json_array_get(env, index) : env;
 }
 
-static bool has_job(const json_t *object, const struct job_id *job)
+static bool course_definition_has_job(const json_t *object, const struct job_id *job)
 {
     if (course_definition_pipeline(object, job->kind) == NULL)
         return false;
@@ -270,7 +270,7 @@ enum bw_code course_job_payload(const json_t *object, const struct job_id *job,
     char id[JOB_ID_SIZE];
     size_t index;
     json_t *stage, *stages = json_array();
-    if (!has_job(object, job)) {
+    if (!course_definition_has_job(object, job)) {
         json_decref(stages);
         return bw_fail(error, BW_NOT_FOUND, "the grading run has no job '%s'",
                        job_id_format(job, id));

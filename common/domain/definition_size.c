@@ -129,7 +129,7 @@ static enum bw_code needs_find(struct pipeline_needs *needs, const json_t *objec
 /* ---- A job ---- */
 
 /* NULL: it has none. */
-static const json_t *student_of(const json_t *object, const struct sized_job *job)
+static const json_t *definition_size_student_of(const json_t *object, const struct sized_job *job)
 {
     return job->kind == JOB_STUDENT
                ? json_array_get(json_object_get(object, "students"), job->student)
@@ -139,7 +139,8 @@ static const json_t *student_of(const json_t *object, const struct sized_job *jo
 /* Which stage takes most, about: run and student give each the same. */
 static size_t find_largest_stage(const json_t *object, const struct sized_job *job)
 {
-    const json_t *run = json_object_get(object, "env"), *student = student_of(object, job);
+    const json_t *run = json_object_get(object, "env"),
+                 *student = definition_size_student_of(object, job);
     size_t index, largest = 0, most = 0;
     json_t *stage, *value;
     const char *name;
@@ -162,8 +163,9 @@ static size_t find_largest_stage(const json_t *object, const struct sized_job *j
 
 /* Says which reference of a pipeline can't be resolved for the student at `index`, or, with no
  * student, at all. */
-static enum bw_code refuse_reference(const json_t *object, enum job_kind kind,
-                                     const json_t *student, size_t index, struct bw_error *error)
+static enum bw_code definition_size_refuse_reference(const json_t *object, enum job_kind kind,
+                                                     const json_t *student, size_t index,
+                                                     struct bw_error *error)
 {
     size_t at;
     json_t *stage;
@@ -200,7 +202,7 @@ static enum bw_code check_job(const json_t *object, const struct pipeline_needs 
 {
     const char *referred;
     json_t *noted;
-    const json_t *student = student_of(object, job);
+    const json_t *student = definition_size_student_of(object, job);
     job->bytes = needs->bytes + needs->stages * env_bytes(student);
     if (json_object_size(student) > 0)
         job->bytes -= needs->empty;
@@ -209,7 +211,8 @@ static enum bw_code check_job(const json_t *object, const struct pipeline_needs 
         size_t longest = (size_t)json_integer_value(json_object_get(noted, "longest")),
                length = json_string_length(value);
         if (value == NULL)
-            return refuse_reference(object, job->kind, student, job->student, error);
+            return definition_size_refuse_reference(object, job->kind, student, job->student,
+                                                    error);
         if (longest + sizeof "=" + length > EXEC_STRING_MAX)
             return refuse_entry(job->kind, referred, longest, length, job->student, error);
         job->bytes += (size_t)json_integer_value(json_object_get(noted, "times")) *

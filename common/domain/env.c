@@ -41,8 +41,8 @@ static bool append_literals(json_t *list, const json_t *env)
     return true;
 }
 
-static enum bw_code refuse_reference(const char *where, const char *name, const char *referred,
-                                     bool has_student, struct bw_error *error)
+static enum bw_code env_refuse_reference(const char *where, const char *name, const char *referred,
+                                         bool has_student, struct bw_error *error)
 {
     char shown_name[SHOWN_SIZE], shown_referred[SHOWN_SIZE];
     return bw_fail(error, BW_BAD_REQUEST, "%s: %s refers to '%s', which %s", where,
@@ -62,7 +62,7 @@ enum bw_code env_resolve(const json_t *stage, const json_t *run, const json_t *s
     json_object_foreach ((json_t *)(uintptr_t)stage, name, value) {
         const char *referred = env_reference(name, json_string_value(value));
         if (referred != NULL && look_up(referred, run, student) == NULL)
-            return refuse_reference(where, name, referred, student != NULL, error);
+            return env_refuse_reference(where, name, referred, student != NULL, error);
     }
     return BW_OK;
 }

@@ -180,7 +180,8 @@ static json_t *stage_with_env(const json_t *stage, json_t *env)
     return copy;
 }
 
-static json_t *student_of(const struct definition *definition, const struct job_id *job)
+static json_t *run_definition_student_of(const struct definition *definition,
+                                         const struct job_id *job)
 {
     return job->kind == JOB_STUDENT ? json_array_get(definition->students, job->index) : NULL;
 }
@@ -194,8 +195,8 @@ static enum bw_code expand_stages(const struct definition *definition, const str
     json_array_foreach (definition->pipelines[job->kind], index, stage) {
         json_t *list;
         enum bw_code code = env_expand(json_object_get(stage, "env"), definition->env,
-                                       student_of(definition, job), job_kind_name(job->kind), &list,
-                                       error);
+                                       run_definition_student_of(definition, job),
+                                       job_kind_name(job->kind), &list, error);
         if (code != BW_OK) {
             json_decref(expanded);
             return code;
@@ -211,7 +212,7 @@ static enum bw_code expand_stages(const struct definition *definition, const str
     return BW_OK;
 }
 
-static bool has_job(const struct definition *definition, const struct job_id *job)
+static bool run_definition_has_job(const struct definition *definition, const struct job_id *job)
 {
     if (job->kind == JOB_STUDENT)
         return job->index < json_array_size(definition->students);
@@ -223,7 +224,7 @@ enum bw_code definition_job_payload(const struct definition *definition, const s
 {
     char id[JOB_ID_SIZE];
     json_t *stages;
-    if (!has_job(definition, job))
+    if (!run_definition_has_job(definition, job))
         return bw_fail(error, BW_NOT_FOUND, "the grading run has no job '%s'",
                        job_id_format(job, id));
     enum bw_code code = expand_stages(definition, job, false, &stages, error);
@@ -246,7 +247,7 @@ json_t *definition_student_stages(const struct definition *definition, uint32_t 
     struct job_id job = {.kind = JOB_STUDENT, .index = student};
     json_t *stages;
     struct bw_error unused;
-    if (!has_job(definition, &job) ||
+    if (!run_definition_has_job(definition, &job) ||
         expand_stages(definition, &job, true, &stages, &unused) != BW_OK)
         return NULL;
     return stages;

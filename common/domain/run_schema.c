@@ -36,8 +36,8 @@ const json_t *definition_pipeline(const json_t *object, enum job_kind kind)
 
 /* ---- What a table of fields can say. ---- */
 
-static enum bw_code check_name(const json_t *value, const char *path, const void *context,
-                               struct bw_error *error)
+static enum bw_code run_schema_check_name(const json_t *value, const char *path,
+                                          const void *context, struct bw_error *error)
 {
     (void)context;
     for (const unsigned char *at = (const unsigned char *)json_string_value(value); *at != '\0';
@@ -130,7 +130,7 @@ static const struct json_field stage_fields[] = {
      .is_required = true,
      .minimum = 1,
      .maximum = 1024,
-     .check = check_name},
+     .check = run_schema_check_name},
     {.name = "env", .kind = FIELD_ENV, .maximum = MAX_ENV},
     {.name = "entrypoint",
      .kind = FIELD_STRING_LIST,
@@ -138,8 +138,16 @@ static const struct json_field stage_fields[] = {
      .check = stage_check_entrypoint},
     {.name = "enable_networking", .kind = FIELD_BOOLEAN},
     {.name = "networking", .kind = FIELD_BOOLEAN},
-    {.name = "host_name", .kind = FIELD_STRING, .minimum = 1, .maximum = 255, .check = check_name},
-    {.name = "hostname", .kind = FIELD_STRING, .minimum = 1, .maximum = 255, .check = check_name},
+    {.name = "host_name",
+     .kind = FIELD_STRING,
+     .minimum = 1,
+     .maximum = 255,
+     .check = run_schema_check_name},
+    {.name = "hostname",
+     .kind = FIELD_STRING,
+     .minimum = 1,
+     .maximum = 255,
+     .check = run_schema_check_name},
     {.name = "timeout",
      .kind = FIELD_NUMBER,
      .maximum = MAX_TIMEOUT_SECONDS,
@@ -168,7 +176,11 @@ static const struct json_field run_fields[] = {
     {.name = "students", .kind = FIELD_ENV_LIST, .is_required = true, .maximum = MAX_STUDENTS},
     {.name = "env", .kind = FIELD_ENV, .maximum = MAX_ENV},
     {.name = "priority", .kind = FIELD_INTEGER, .minimum = -100, .maximum = 100},
-    {.name = "name", .kind = FIELD_STRING, .minimum = 1, .maximum = 200, .check = check_name},
+    {.name = "name",
+     .kind = FIELD_STRING,
+     .minimum = 1,
+     .maximum = 200,
+     .check = run_schema_check_name},
     {.name = "max_attempts", .kind = FIELD_INTEGER, .minimum = 1, .maximum = 10},
     {.name = NULL},
 };

@@ -116,7 +116,8 @@ enum bw_code course_store_version(struct course_store *store, int64_t *version,
 }
 
 /* Opens a list in a document; how many elements it has. */
-static size_t open_list(const bson_t *document, const char *field, bson_iter_t *elements)
+static size_t course_store_open_list(const bson_t *document, const char *field,
+                                     bson_iter_t *elements)
 {
     bson_iter_t found, counting;
     size_t count = 0;
@@ -129,7 +130,7 @@ static size_t open_list(const bson_t *document, const char *field, bson_iter_t *
     return count;
 }
 
-static void *allocate(size_t count, size_t size)
+static void *course_store_allocate(size_t count, size_t size)
 {
     void *memory = calloc(count + 1, size);
     if (memory == NULL)
@@ -140,8 +141,8 @@ static void *allocate(size_t count, size_t size)
 static void read_tokens(const bson_t *row, const char *field, struct token_list *tokens)
 {
     bson_iter_t element;
-    size_t count = open_list(row, field, &element);
-    tokens->items = allocate(count, sizeof *tokens->items);
+    size_t count = course_store_open_list(row, field, &element);
+    tokens->items = course_store_allocate(count, sizeof *tokens->items);
     for (size_t i = 0; i < count && bson_iter_next(&element); i++)
         if (BSON_ITER_HOLDS_UTF8(&element) &&
             token_hash_parse(bson_iter_utf8(&element, NULL), &tokens->items[tokens->count]))
@@ -152,9 +153,9 @@ static void take_courses(const bson_t *document, void *context)
 {
     struct course_list *list = context;
     bson_iter_t element;
-    size_t count = open_list(document, "courses", &element);
+    size_t count = course_store_open_list(document, "courses", &element);
     list->version = document_integer(document, "version", 0);
-    list->items = allocate(count, sizeof *list->items);
+    list->items = course_store_allocate(count, sizeof *list->items);
     for (size_t i = 0; i < count && bson_iter_next(&element); i++) {
         struct course_entry *course = &list->items[list->count];
         const uint8_t *bytes;

@@ -47,7 +47,8 @@ void definition_store_close(struct definition_store *store)
     free(store);
 }
 
-static void settled(struct commit_item *item, enum commit_outcome outcome, const bson_t *existing)
+static void definition_store_settled(struct commit_item *item, enum commit_outcome outcome,
+                                     const bson_t *existing)
 {
     struct definition_commit *commit = (struct definition_commit *)item;
     char first[SHA256_TEXT_SIZE];
@@ -69,12 +70,12 @@ void definition_store_insert(struct definition_store *store, struct definition_c
     commit->item = (struct commit_item){
         .document = document,
         .expires_ms = clock_boot_ms() + TRY_MS,
-        .settled = settled,
+        .settled = definition_store_settled,
     };
     group_commit_submit(store->commits, &commit->item);
 }
 
-static void take_text(const bson_t *document, void *context)
+static void definition_store_take_text(const bson_t *document, void *context)
 {
     document_long_text(document, "definition", context);
 }
@@ -83,8 +84,8 @@ enum bw_code definition_store_read(struct definition_store *store, const char *r
                                    size_t *length, struct bw_error *error)
 {
     struct long_text reading = {NULL, 0};
-    enum bw_code code = database_find_ids(store->database, COLLECTION, &run_id, 1, NULL, take_text,
-                                          &reading, error);
+    enum bw_code code = database_find_ids(store->database, COLLECTION, &run_id, 1, NULL,
+                                          definition_store_take_text, &reading, error);
     if (code != BW_OK) {
         free(reading.text);
         return code;

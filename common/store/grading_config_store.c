@@ -75,7 +75,7 @@ struct reading {
     size_t length;
 };
 
-static void take_text(const bson_t *document, void *context)
+static void grading_config_store_take_text(const bson_t *document, void *context)
 {
     struct reading *reading = context;
     bson_iter_t field;
@@ -100,8 +100,8 @@ enum bw_code grading_config_store_get(struct grading_config_store *store, const 
     const char *ids[1] = {id};
     struct reading reading = {0};
     make_id(course, assignment, id);
-    enum bw_code code = database_find_ids(store->database, COLLECTION, ids, 1, NULL, take_text,
-                                          &reading, error);
+    enum bw_code code = database_find_ids(store->database, COLLECTION, ids, 1, NULL,
+                                          grading_config_store_take_text, &reading, error);
     if (code == BW_OK && reading.text == NULL)
         code = bw_fail(error, BW_NOT_FOUND, "assignment configuration not found");
     if (code != BW_OK) {

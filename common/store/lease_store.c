@@ -93,7 +93,8 @@ bool lease_from_document(const bson_t *document, struct lease *lease)
     return lease->attempt > 0;
 }
 
-static void settled(struct commit_item *item, enum commit_outcome outcome, const bson_t *existing)
+static void lease_store_settled(struct commit_item *item, enum commit_outcome outcome,
+                                const bson_t *existing)
 {
     struct lease_commit *commit = (struct lease_commit *)item;
     bson_destroy(item->document);
@@ -118,7 +119,7 @@ void lease_store_insert(struct lease_store *store, struct lease_commit *commit, 
     commit->item = (struct commit_item){
         .document = document,
         .expires_ms = clock_boot_ms() + try_ms,
-        .settled = settled,
+        .settled = lease_store_settled,
     };
     group_commit_submit(store->commits, &commit->item);
 }

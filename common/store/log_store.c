@@ -49,7 +49,8 @@ void log_store_close(struct log_store *store)
     free(store);
 }
 
-static void settled(struct commit_item *item, enum commit_outcome outcome, const bson_t *existing)
+static void log_store_settled(struct commit_item *item, enum commit_outcome outcome,
+                              const bson_t *existing)
 {
     (void)existing;
     struct log_commit *commit = (struct log_commit *)item;
@@ -88,7 +89,7 @@ void log_store_insert(struct log_store *store, struct log_commit *commit, int64_
     commit->item = (struct commit_item){
         .document = document,
         .expires_ms = clock_boot_ms() + try_ms,
-        .settled = settled,
+        .settled = log_store_settled,
     };
     group_commit_submit(store->commits, &commit->item);
 }

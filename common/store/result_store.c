@@ -64,7 +64,8 @@ bool result_from_document(const bson_t *document, struct result *result)
     return result->outcome != OUTCOME_NONE;
 }
 
-static void settled(struct commit_item *item, enum commit_outcome outcome, const bson_t *existing)
+static void result_store_settled(struct commit_item *item, enum commit_outcome outcome,
+                                 const bson_t *existing)
 {
     struct result_commit *commit = (struct result_commit *)item;
     bson_destroy(item->document);
@@ -101,7 +102,7 @@ void result_store_insert(struct result_store *store, struct result_commit *commi
     commit->item = (struct commit_item){
         .document = document,
         .expires_ms = clock_boot_ms() + try_ms,
-        .settled = settled,
+        .settled = result_store_settled,
     };
     group_commit_submit(store->commits, &commit->item);
 }

@@ -162,7 +162,8 @@ bool run_from_document(const bson_t *document, struct run *run)
     return true;
 }
 
-static void settled(struct commit_item *item, enum commit_outcome outcome, const bson_t *existing)
+static void run_store_settled(struct commit_item *item, enum commit_outcome outcome,
+                              const bson_t *existing)
 {
     struct run_commit *commit = (struct run_commit *)item;
     char first[SHA256_TEXT_SIZE];
@@ -190,7 +191,7 @@ void run_store_insert(struct run_store *store, struct run_commit *commit)
     commit->item = (struct commit_item){
         .document = document,
         .expires_ms = clock_boot_ms() + TRY_MS,
-        .settled = settled,
+        .settled = run_store_settled,
     };
     group_commit_submit(store->commits, &commit->item);
 }
@@ -239,8 +240,8 @@ static void take_run(const bson_t *document, void *context)
     reading->start_nonce = document_integer(document, "start_nonce", 0);
 }
 
-static enum bw_code read_run(struct run_store *store, const char *run_id, struct reading *reading,
-                             struct bw_error *error)
+static enum bw_code run_store_read_run(struct run_store *store, const char *run_id,
+                                       struct reading *reading, struct bw_error *error)
 {
     bson_t filter, projection = BSON_INITIALIZER;
     enum bw_code code = begin_filter(&filter, run_id, error);
@@ -263,7 +264,7 @@ enum bw_code run_store_read(struct run_store *store, const char *run_id, struct 
 {
     struct run found = {0};
     struct reading reading = {.run = &found};
-    enum bw_code code = read_run(store, run_id, &reading, error);
+    enum bw_code code = run_store_read_run(store, run_id, &reading, error);
     if (code == BW_OK)
         *run = found;
     return code;
@@ -314,7 +315,7 @@ static enum bw_code judge_start(struct run_store *store, const char *run_id, int
 {
     struct run run = {0};
     struct reading reading = {.run = &run};
-    enum bw_code code = read_run(store, run_id, &reading, error);
+    enum bw_code code = run_store_read_run(store, run_id, &reading, error);
     if (code != BW_OK)
         return code;
     run_clear(&run);

@@ -30,7 +30,7 @@ void setting_store_close(struct setting_store *store)
     free(store);
 }
 
-static void take_value(const bson_t *document, void *context)
+static void setting_store_take_value(const bson_t *document, void *context)
 {
     document_text(document, "value", context, SETTING_SIZE);
 }
@@ -67,7 +67,8 @@ enum bw_code setting_store_agree(struct setting_store *store, const char *name,
     enum bw_code code = propose(store, name, proposed, error);
     if (code != BW_OK && code != BW_CONFLICT)
         return code;
-    code = database_find_ids(store->database, COLLECTION, &name, 1, NULL, take_value, found, error);
+    code = database_find_ids(store->database, COLLECTION, &name, 1, NULL, setting_store_take_value,
+                             found, error);
     if (code != BW_OK)
         return code;
     if (found[0] == '\0')

@@ -208,8 +208,8 @@ enum bw_code signal_store_send(struct signal_store *store, const struct signal *
 }
 
 /* Opens the array `field` and allots room for its elements. Returns how many there are. */
-static size_t open_list(const bson_t *document, const char *field, size_t element_size,
-                        bson_iter_t *rows, void **elements)
+static size_t signal_store_open_list(const bson_t *document, const char *field, size_t element_size,
+                                     bson_iter_t *rows, void **elements)
 {
     bson_iter_t found, count;
     size_t length = 0;
@@ -242,7 +242,8 @@ static void read_polls(const bson_t *document, struct signal *signal)
     bson_iter_t rows;
     bson_t row;
     void *elements;
-    size_t length = open_list(document, "polls", sizeof *signal->polls, &rows, &elements);
+    size_t length = signal_store_open_list(document, "polls", sizeof *signal->polls, &rows,
+                                           &elements);
     signal->polls = elements;
     while (signal->poll_count < length && row_document(&rows, &row)) {
         struct signal_poll *poll = &signal->polls[signal->poll_count++];
@@ -256,7 +257,8 @@ static size_t read_numbers(const bson_t *document, const char *field, int64_t **
 {
     bson_iter_t rows;
     void *elements;
-    size_t count = 0, length = open_list(document, field, sizeof **numbers, &rows, &elements);
+    size_t count = 0,
+           length = signal_store_open_list(document, field, sizeof **numbers, &rows, &elements);
     *numbers = elements;
     while (count < length && bson_iter_next(&rows))
         (*numbers)[count++] = bson_iter_as_int64(&rows);
@@ -268,7 +270,8 @@ static void read_heard(const bson_t *document, struct signal *signal)
     bson_iter_t rows;
     bson_t row;
     void *elements;
-    size_t length = open_list(document, "heard", sizeof *signal->heard, &rows, &elements);
+    size_t length = signal_store_open_list(document, "heard", sizeof *signal->heard, &rows,
+                                           &elements);
     signal->heard = elements;
     while (signal->heard_count < length && row_document(&rows, &row)) {
         struct signal_heard *heard = &signal->heard[signal->heard_count++];
@@ -284,7 +287,8 @@ static void read_deliveries(const bson_t *document, struct signal *signal)
     bson_iter_t rows;
     bson_t row;
     void *elements;
-    size_t length = open_list(document, "deliveries", sizeof *signal->deliveries, &rows, &elements);
+    size_t length = signal_store_open_list(document, "deliveries", sizeof *signal->deliveries,
+                                           &rows, &elements);
     signal->deliveries = elements;
     while (signal->delivery_count < length && row_document(&rows, &row)) {
         struct signal_delivery *delivery = &signal->deliveries[signal->delivery_count++];
@@ -299,7 +303,8 @@ static void read_queries(const bson_t *document, struct signal *signal)
     bson_iter_t rows;
     bson_t row;
     void *elements;
-    size_t length = open_list(document, "questions", sizeof *signal->queries, &rows, &elements);
+    size_t length = signal_store_open_list(document, "questions", sizeof *signal->queries, &rows,
+                                           &elements);
     signal->queries = elements;
     while (signal->query_count < length && row_document(&rows, &row)) {
         struct signal_query *query = &signal->queries[signal->query_count++];
@@ -315,7 +320,8 @@ static void read_watches(const bson_t *document, struct signal *signal)
     bson_iter_t rows;
     bson_t row;
     void *elements;
-    size_t length = open_list(document, "watches", sizeof *signal->watches, &rows, &elements);
+    size_t length = signal_store_open_list(document, "watches", sizeof *signal->watches, &rows,
+                                           &elements);
     signal->watches = elements;
     while (signal->watch_count < length && row_document(&rows, &row)) {
         struct signal_watch *watch = &signal->watches[signal->watch_count++];

@@ -68,7 +68,8 @@ bool worker_from_document(const bson_t *document, struct worker *worker)
     return true;
 }
 
-static void settled(struct commit_item *item, enum commit_outcome outcome, const bson_t *existing)
+static void worker_store_settled(struct commit_item *item, enum commit_outcome outcome,
+                                 const bson_t *existing)
 {
     (void)existing;
     struct worker_commit *commit = (struct worker_commit *)item;
@@ -100,7 +101,7 @@ void worker_store_insert(struct worker_store *store, struct worker_commit *commi
     commit->item = (struct commit_item){
         .document = document,
         .expires_ms = clock_boot_ms() + try_ms,
-        .settled = settled,
+        .settled = worker_store_settled,
     };
     group_commit_submit(store->commits, &commit->item);
 }
@@ -110,7 +111,7 @@ struct reading {
     bool is_found;
 };
 
-static void take_worker(const bson_t *document, void *context)
+static void worker_store_take_worker(const bson_t *document, void *context)
 {
     struct reading *reading = context;
     reading->is_found = worker_from_document(document, reading->worker);
@@ -121,8 +122,8 @@ enum bw_code worker_store_read(struct worker_store *store, const char *id, struc
 {
     struct worker found;
     struct reading reading = {.worker = &found};
-    enum bw_code code = database_find_ids(store->database, COLLECTION, &id, 1, NULL, take_worker,
-                                          &reading, error);
+    enum bw_code code = database_find_ids(store->database, COLLECTION, &id, 1, NULL,
+                                          worker_store_take_worker, &reading, error);
     if (code != BW_OK)
         return code;
     if (!reading.is_found)

@@ -102,7 +102,7 @@ static void db_job_done(struct core *core, struct db_job *db_job)
 }
 
 /* Handles one event of this generation, and frees it. */
-static void handle(struct core *core, struct event *event)
+static void core_handle(struct core *core, struct event *event)
 {
     switch (event->kind) {
     case EVENT_RUN_CHANGED:
@@ -157,7 +157,7 @@ static void handle_events(struct core *core)
         if (is_outside || event->generation != core->generation)
             core_discard(event);
         else
-            handle(core, event);
+            core_handle(core, event);
     }
 }
 
@@ -272,7 +272,7 @@ static bool goes_on(const struct core *core)
 }
 
 /* Works until something says that the state can't be trusted any longer. */
-static void work(struct core *core)
+static void core_work(struct core *core)
 {
     core->ticked_ms = core->now_ms = clock_boot_ms();
     while (goes_on(core) && !core->must_recover) {
@@ -338,7 +338,7 @@ void core_lead(struct core *core, int64_t term)
         core_reset(core);
         if (core_recover(core, &error) == BW_OK) {
             pause_ms = RECOVER_PAUSE_MS;
-            work(core);
+            core_work(core);
             wind_down(core);
             continue;
         }

@@ -46,7 +46,7 @@ static bool reader_slot(const struct run_reader *reader, const char *job_text, u
            run_job_slot(run->has_pre, run->students, run->has_post, job.kind, job.index, slot);
 }
 
-static void take_result(const struct result *result, void *context)
+static void recovery_take_result(const struct result *result, void *context)
 {
     struct run_reader *reader = context;
     uint32_t slot;
@@ -56,7 +56,7 @@ static void take_result(const struct result *result, void *context)
     run_note_result(reader->run, slot, result, result->attempts);
 }
 
-static void take_lease(const struct lease *lease, void *context)
+static void recovery_take_lease(const struct lease *lease, void *context)
 {
     struct run_reader *reader = context;
     uint32_t slot;
@@ -119,7 +119,7 @@ static enum bw_code count_attempts(struct run_reader *reader, uint32_t count,
     for (uint32_t first = 1; count > 0; first += WINDOW) {
         enum bw_code code = lease_store_read(reader->core->lease_store,
                                              (const char(*)[JOB_ID_SIZE])reader->jobs, count, first,
-                                             WINDOW, take_lease, reader, error);
+                                             WINDOW, recovery_take_lease, reader, error);
         if (code != BW_OK)
             return code;
         count = keep_longer(reader, count, first + WINDOW - 1);
@@ -136,8 +136,8 @@ static enum bw_code count_attempts(struct run_reader *reader, uint32_t count,
 }
 
 /* The results that the summary does not know yet. Jobs of phases that have not begun have none. */
-static enum bw_code read_results(struct run_reader *reader, uint32_t first, uint32_t end,
-                                 struct bw_error *error)
+static enum bw_code recovery_read_results(struct run_reader *reader, uint32_t first, uint32_t end,
+                                          struct bw_error *error)
 {
     for (uint32_t from = first; from < end; from += CHUNK) {
         name_jobs(reader, from, end - from < CHUNK ? end - from : CHUNK);
@@ -147,7 +147,7 @@ static enum bw_code read_results(struct run_reader *reader, uint32_t first, uint
                 memmove(reader->jobs[wanted++], reader->jobs[i], JOB_ID_SIZE);
         enum bw_code code = result_store_read(reader->core->results,
                                               (const char(*)[JOB_ID_SIZE])reader->jobs, wanted,
-                                              false, take_result, reader, error);
+                                              false, recovery_take_result, reader, error);
         if (code == BW_OK)
             code = count_attempts(reader, wanted, error);
         if (code != BW_OK)
@@ -165,7 +165,7 @@ static enum bw_code read_attempts(struct run_reader *reader, uint32_t at, struct
         seen = fact->attempt;
         enum bw_code code = lease_store_read(reader->core->lease_store,
                                              (const char(*)[JOB_ID_SIZE]) & reader->jobs[at], 1,
-                                             seen + 1, WINDOW, take_lease, reader, error);
+                                             seen + 1, WINDOW, recovery_take_lease, reader, error);
         if (code != BW_OK)
             return code;
     }
@@ -208,7 +208,7 @@ static enum bw_code read_chunk(struct run_reader *reader, uint32_t from, uint32_
     reader->found = 0;
     enum bw_code code = lease_store_read(reader->core->lease_store,
                                          (const char(*)[JOB_ID_SIZE])reader->jobs, reader->count, 1,
-                                         1, take_lease, reader, error);
+                                         1, recovery_take_lease, reader, error);
     *goes_on = reader->found > 0;
     for (uint32_t i = 0; code == BW_OK && i < reader->count; i++)
         code = read_attempts(reader, i, error);
@@ -227,8 +227,8 @@ static uint32_t chunk_cursor(const struct run_reader *reader, uint32_t cursor)
 
 /* The leases of the phase's jobs: the first attempts in order, up to the first chunk without any.
  */
-static enum bw_code read_leases(struct run_reader *reader, uint32_t first, uint32_t end,
-                                struct bw_error *error)
+static enum bw_code recovery_read_leases(struct run_reader *reader, uint32_t first, uint32_t end,
+                                         struct bw_error *error)
 {
     uint32_t cursor = first;
     bool goes_on = true;
@@ -254,7 +254,7 @@ static void open_recovery_probe(struct active_run *run)
 }
 
 /* Reads phase by phase: the results of one decide whether the next has begun. */
-static enum bw_code read_run(struct run_reader *reader, struct bw_error *error)
+static enum bw_code recovery_read_run(struct run_reader *reader, struct bw_error *error)
 {
     struct active_run *run = reader->run;
     uint32_t first, end;
@@ -262,7 +262,7 @@ static enum bw_code read_run(struct run_reader *reader, struct bw_error *error)
     while (run_current_phase(run) != phase) {
         phase = run_current_phase(run);
         run_phase_slots(run, phase, &first, &end);
-        enum bw_code code = read_results(reader, first, end, error);
+        enum bw_code code = recovery_read_results(reader, first, end, error);
         if (code != BW_OK)
             return code;
     }
@@ -274,7 +274,7 @@ static enum bw_code read_run(struct run_reader *reader, struct bw_error *error)
         run->own_end = end;
         return BW_OK;
     }
-    return read_leases(reader, first, end, error);
+    return recovery_read_leases(reader, first, end, error);
 }
 
 /* What the summary knows counts as seen. */
@@ -297,7 +297,7 @@ static enum bw_code enter_run(struct run_reader *reader, struct active_run *run,
     if (run->is_untouched)
         open_recovery_probe(run);
     else
-        code = read_run(reader, error);
+        code = recovery_read_run(reader, error);
     if (code == BW_OK && run->phase != run->run.phase)
         run->is_dirty = true;
     return code;
@@ -351,7 +351,7 @@ static enum bw_code stamp_leases(struct core *core, struct bw_error *error)
     return code;
 }
 
-static void take_worker(const struct worker *worker, void *context)
+static void recovery_take_worker(const struct worker *worker, void *context)
 {
     struct core *core = context;
     int64_t silent_ms = worker->is_alive ? 0
@@ -429,7 +429,7 @@ enum bw_code core_recover(struct core *core, struct bw_error *error)
     if (code == BW_OK)
         code = reach_mark(core, error);
     if (code == BW_OK)
-        code = worker_store_each(core->worker_store, take_worker, core, error);
+        code = worker_store_each(core->worker_store, recovery_take_worker, core, error);
     if (code == BW_OK)
         code = replica_store_each(core->replica_store, take_replica, core, error);
     if (code == BW_OK)

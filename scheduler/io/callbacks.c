@@ -61,7 +61,7 @@ static size_t take_reply(char *bytes, size_t size, size_t count, void *context)
     return length;
 }
 
-static void begin(struct callbacks *callbacks, struct callback *callback)
+static void callbacks_begin(struct callbacks *callbacks, struct callback *callback)
 {
     CURL *easy = curl_easy_init();
     struct curl_slist *headers = curl_slist_append(NULL, callbacks->authorization);
@@ -93,7 +93,8 @@ static void give_back(struct callbacks *callbacks, struct callback *callback)
 }
 
 /* Takes a callback off libcurl and gives it back to the core. */
-static void finish(struct callbacks *callbacks, struct callback *callback, bool is_answered)
+static void callbacks_finish(struct callbacks *callbacks, struct callback *callback,
+                             bool is_answered)
 {
     if (callback->is_first_try && FAILPOINT_FAILS("callback_answer"))
         is_answered = false;
@@ -115,12 +116,12 @@ static void finish_done(struct callbacks *callbacks)
         bool is_answered = message->data.result == CURLE_OK;
         struct callback *callback;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&callback);
-        finish(callbacks, callback, is_answered);
+        callbacks_finish(callbacks, callback, is_answered);
     }
 }
 
 /* Takes what was posted. */
-static struct callback *take_posted(struct callbacks *callbacks, bool *is_closing)
+static struct callback *callbacks_take_posted(struct callbacks *callbacks, bool *is_closing)
 {
     pthread_mutex_lock(&callbacks->mutex);
     struct callback *posted = callbacks->head;
@@ -131,13 +132,13 @@ static struct callback *take_posted(struct callbacks *callbacks, bool *is_closin
     return posted;
 }
 
-static void *work(void *context)
+static void *callbacks_work(void *context)
 {
     struct callbacks *callbacks = context;
     int running = 0;
     for (;;) {
         bool is_closing;
-        struct callback *callback = take_posted(callbacks, &is_closing);
+        struct callback *callback = callbacks_take_posted(callbacks, &is_closing);
         if (is_closing && callback == NULL && running == 0)
             return NULL;
         while (callback != NULL) {
@@ -146,7 +147,7 @@ static void *work(void *context)
                 (callback->is_first_try && FAILPOINT_FAILS("callback_first_try")))
                 give_back(callbacks, callback);
             else
-                begin(callbacks, callback);
+                callbacks_begin(callbacks, callback);
             callback = following;
         }
         curl_multi_perform(callbacks->multi, &running);
@@ -167,7 +168,8 @@ enum bw_code callbacks_open(const char *token, struct inbox *inbox, struct callb
              token);
     opened->multi = curl_multi_init();
     pthread_mutex_init(&opened->mutex, NULL);
-    if (opened->multi == NULL || pthread_create(&opened->thread, NULL, work, opened) != 0) {
+    if (opened->multi == NULL ||
+        pthread_create(&opened->thread, NULL, callbacks_work, opened) != 0) {
         pthread_mutex_destroy(&opened->mutex);
         curl_multi_cleanup(opened->multi); /* NULL is fine */
         free(opened);

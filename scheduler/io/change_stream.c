@@ -81,13 +81,13 @@ static void build_pipeline(bson_t *pipeline)
     bson_append_document_end(pipeline, &stage);
 }
 
-static bool read_run(const bson_t *document, struct event *event)
+static bool change_stream_read_run(const bson_t *document, struct event *event)
 {
     event->kind = EVENT_RUN_CHANGED;
     return run_from_document(document, &event->run);
 }
 
-static bool read_result(const bson_t *document, struct event *event)
+static bool change_stream_read_result(const bson_t *document, struct event *event)
 {
     event->kind = EVENT_RESULT;
     return result_from_document(document, &event->result);
@@ -99,7 +99,7 @@ static bool read_signal(const bson_t *document, struct event *event)
     return signal_from_document(document, &event->signal);
 }
 
-static bool read_worker(const bson_t *document, struct event *event)
+static bool change_stream_read_worker(const bson_t *document, struct event *event)
 {
     event->kind = EVENT_WORKER;
     return worker_from_document(document, &event->worker);
@@ -119,8 +119,11 @@ static const struct reader {
     const char *collection;
     bool (*read)(const bson_t *document, struct event *event);
 } readers[] = {
-    {"grading_runs", read_run}, {"job_results", read_result}, {"signals", read_signal},
-    {"workers", read_worker},   {"leader", read_mark},
+    {"grading_runs", change_stream_read_run},
+    {"job_results", change_stream_read_result},
+    {"signals", read_signal},
+    {"workers", change_stream_read_worker},
+    {"leader", read_mark},
 };
 
 /* The document of a change, borrowed. False: it has none (deleted since). */
@@ -203,7 +206,7 @@ static void *follow(void *context)
     return NULL;
 }
 
-static void release(struct change_stream *change_stream)
+static void change_stream_release(struct change_stream *change_stream)
 {
     if (change_stream->stream != NULL)
         mongoc_change_stream_destroy(change_stream->stream);
@@ -251,7 +254,7 @@ enum bw_code change_stream_open(struct database *database, struct inbox *inbox, 
     if (code == BW_OK && pthread_create(&opened->thread, NULL, follow, opened) != 0)
         code = bw_fail(error, BW_INTERNAL, "no thread could be started for the change stream");
     if (code != BW_OK) {
-        release(opened);
+        change_stream_release(opened);
         return code;
     }
     *change_stream = opened;
@@ -266,7 +269,7 @@ void change_stream_close(struct change_stream *change_stream)
     inbox_refuse(change_stream->inbox, true);
     pthread_join(change_stream->thread, NULL);
     inbox_refuse(change_stream->inbox, false);
-    release(change_stream);
+    change_stream_release(change_stream);
 }
 
 int64_t change_stream_heard_ms(const struct change_stream *change_stream)

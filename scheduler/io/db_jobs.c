@@ -27,7 +27,7 @@ static void end_lease(struct db_jobs *db_jobs, struct db_job *db_job)
     FAILPOINT("in_requeue");
 }
 
-static void save_run(struct db_jobs *db_jobs, struct db_job *db_job)
+static void db_jobs_save_run(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
     db_job->code = run_store_advance(db_jobs->settings.runs, db_job->run.id, db_job->run.phase,
@@ -50,7 +50,7 @@ static void note_graders(struct db_jobs *db_jobs, struct db_job *db_job)
                                              &unused);
 }
 
-static void read_worker(struct db_jobs *db_jobs, struct db_job *db_job)
+static void db_jobs_read_worker(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
     db_job->code = worker_store_read(db_jobs->settings.workers, db_job->read.worker.id,
@@ -135,11 +135,16 @@ static void remove_orphans(struct db_jobs *db_jobs, struct db_job *db_job)
 }
 
 static void (*const handlers[])(struct db_jobs *db_jobs, struct db_job *db_job) = {
-    [DB_JOB_END_LEASE] = end_lease,       [DB_JOB_SAVE_RUN] = save_run,
-    [DB_JOB_MARK_WORKERS] = mark_workers, [DB_JOB_DELETE_WORKER] = delete_worker,
-    [DB_JOB_READ_WORKER] = read_worker,   [DB_JOB_FIND_RUNS] = find_runs,
-    [DB_JOB_FIND_RESULTS] = find_results, [DB_JOB_REMOVE_RUNS] = remove_runs,
-    [DB_JOB_NOTE_GRADERS] = note_graders, [DB_JOB_REMOVE_ORPHANS] = remove_orphans,
+    [DB_JOB_END_LEASE] = end_lease,
+    [DB_JOB_SAVE_RUN] = db_jobs_save_run,
+    [DB_JOB_MARK_WORKERS] = mark_workers,
+    [DB_JOB_DELETE_WORKER] = delete_worker,
+    [DB_JOB_READ_WORKER] = db_jobs_read_worker,
+    [DB_JOB_FIND_RUNS] = find_runs,
+    [DB_JOB_FIND_RESULTS] = find_results,
+    [DB_JOB_REMOVE_RUNS] = remove_runs,
+    [DB_JOB_NOTE_GRADERS] = note_graders,
+    [DB_JOB_REMOVE_ORPHANS] = remove_orphans,
     [DB_JOB_FIND_SIGNALS] = find_signals,
 };
 
@@ -168,7 +173,7 @@ static void do_db_job(struct db_jobs *db_jobs, struct db_job *db_job)
         db_job->code = BW_UNAVAILABLE;
 }
 
-static void *work(void *context)
+static void *db_jobs_work(void *context)
 {
     struct db_jobs *db_jobs = context;
     struct db_job *db_job;
@@ -191,7 +196,7 @@ struct db_jobs *db_jobs_open(const struct db_jobs_settings *settings)
     pthread_mutex_init(&db_jobs->mutex, NULL);
     pthread_cond_init(&db_jobs->arrived, NULL);
     for (int i = 0; i < THREADS; i++)
-        if (pthread_create(&db_jobs->threads[i], NULL, work, db_jobs) != 0)
+        if (pthread_create(&db_jobs->threads[i], NULL, db_jobs_work, db_jobs) != 0)
             abort(); /* at start, before anything was promised */
     return db_jobs;
 }

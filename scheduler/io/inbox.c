@@ -48,7 +48,7 @@ struct event *event_new(enum event_kind kind, int64_t generation)
 }
 
 /* With the mutex held. */
-static void append(struct inbox *inbox, struct event *event)
+static void inbox_append(struct inbox *inbox, struct event *event)
 {
     event->next = NULL;
     *inbox->change_stream = event;
@@ -60,7 +60,7 @@ static void append(struct inbox *inbox, struct event *event)
 void inbox_post(struct inbox *inbox, struct event *event)
 {
     pthread_mutex_lock(&inbox->mutex);
-    append(inbox, event);
+    inbox_append(inbox, event);
     pthread_mutex_unlock(&inbox->mutex);
 }
 
@@ -71,7 +71,7 @@ bool inbox_post_bounded(struct inbox *inbox, struct event *event)
         pthread_cond_wait(&inbox->taken, &inbox->mutex);
     bool is_taken = !inbox->refuses;
     if (is_taken)
-        append(inbox, event);
+        inbox_append(inbox, event);
     pthread_mutex_unlock(&inbox->mutex);
     return is_taken;
 }

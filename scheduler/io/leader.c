@@ -95,7 +95,7 @@ static bool pause_renewing(struct leadership *leadership)
     return goes_on;
 }
 
-static void *renew(void *context)
+static void *leader_renew(void *context)
 {
     struct leadership *leadership = context;
     bool is_held = true;
@@ -118,7 +118,7 @@ static void *renew(void *context)
 }
 
 /* Notes what the document says now. True: the lease may be taken. */
-static bool note_leader(struct leadership *leadership, const struct leader *leader)
+static bool leader_note_leader(struct leadership *leadership, const struct leader *leader)
 {
     int64_t now_ms = clock_boot_ms();
     int64_t lease_ms = leader->lease_ms > leadership->lease_ms ? leader->lease_ms
@@ -137,7 +137,7 @@ enum bw_code leadership_take(struct leadership *leadership, struct leader *leade
     leadership_resign(leadership, false);
     *is_taken = false;
     enum bw_code code = leader_store_read(leadership->store, leader, error);
-    if (code != BW_OK || !note_leader(leadership, leader))
+    if (code != BW_OK || !leader_note_leader(leadership, leader))
         return code;
     struct leader seen = *leader;
     int64_t sent_ms = clock_boot_ms();
@@ -150,7 +150,7 @@ enum bw_code leadership_take(struct leadership *leadership, struct leader *leade
     leadership->is_stopping = false;
     atomic_store(&leadership->is_deposed, false);
     trust_from(leadership, sent_ms);
-    if (pthread_create(&leadership->thread, NULL, renew, leadership) != 0)
+    if (pthread_create(&leadership->thread, NULL, leader_renew, leadership) != 0)
         return bw_fail(error, BW_INTERNAL,
                        "no thread could be started to renew the leader's lease");
     leadership->is_renewing = true;

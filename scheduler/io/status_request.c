@@ -19,7 +19,7 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-static bool is_token(const char *text, size_t length)
+static bool status_request_is_token(const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         bool is_letter = (text[i] >= 'a' && text[i] <= 'z') || (text[i] >= 'A' && text[i] <= 'Z');
@@ -75,7 +75,7 @@ static bool read_target(const char *text, size_t length, char path[STATUS_PATH_S
     return true;
 }
 
-static int read_version(const char *text, size_t length, bool *needs_host)
+static int status_request_read_version(const char *text, size_t length, bool *needs_host)
 {
     const size_t digits = sizeof version_prefix - 1;
     if (length != digits + 3 || memcmp(text, version_prefix, digits) != 0 ||
@@ -90,7 +90,7 @@ static int read_request_line(const struct line *line, struct status_request *req
 {
     const char *end = line->text + line->length;
     const char *target = memchr(line->text, ' ', line->length);
-    if (target == NULL || !is_token(line->text, (size_t)(target - line->text)))
+    if (target == NULL || !status_request_is_token(line->text, (size_t)(target - line->text)))
         return BAD_REQUEST;
     copy_cut(request->method, sizeof request->method, line->text, (size_t)(target - line->text));
     target++;
@@ -98,14 +98,14 @@ static int read_request_line(const struct line *line, struct status_request *req
     if (version == NULL || !read_target(target, (size_t)(version - target), request->path))
         return BAD_REQUEST;
     version++;
-    return read_version(version, (size_t)(end - version), needs_host);
+    return status_request_read_version(version, (size_t)(end - version), needs_host);
 }
 
 /* A line that goes on the one before it, or has no name, is refused. */
 static bool is_header(const struct line *line)
 {
     const char *colon = memchr(line->text, ':', line->length);
-    return colon != NULL && is_token(line->text, (size_t)(colon - line->text)) &&
+    return colon != NULL && status_request_is_token(line->text, (size_t)(colon - line->text)) &&
            memchr(line->text, '\0', line->length) == NULL &&
            memchr(line->text, '\r', line->length) == NULL;
 }

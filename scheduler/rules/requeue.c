@@ -37,8 +37,8 @@ uint32_t run_max_attempts(const struct core *core, const struct active_run *run)
 }
 
 /* On the store's thread. */
-static void result_settled(struct result_commit *commit, enum commit_outcome outcome,
-                           const struct result *existing)
+static void requeue_result_settled(struct result_commit *commit, enum commit_outcome outcome,
+                                   const struct result *existing)
 {
     struct pending_result *pending = (struct pending_result *)commit;
     pending->outcome = outcome;
@@ -64,7 +64,7 @@ void job_settle(struct core *core, struct active_run *run, uint32_t slot, enum j
     snprintf(result->reason, sizeof result->reason, "%s", reason);
     pending->inbox = core->inbox;
     pending->generation = core->generation;
-    pending->commit.settled = result_settled;
+    pending->commit.settled = requeue_result_settled;
     result_store_insert(core->results, &pending->commit, RESULT_TRY_MS);
 }
 

@@ -72,7 +72,7 @@ static void settle_own(struct core *core, struct active_run *run)
 }
 
 /* Records what is known of the run, unless that is under way. */
-static void save_run(struct core *core, struct active_run *run)
+static void run_progress_save_run(struct core *core, struct active_run *run)
 {
     if (run->is_saving)
         return;
@@ -118,7 +118,7 @@ static void record_phase(struct core *core, struct active_run *run)
         return;
     run->is_dirty = true;
     if (run_phase_is_over(run->phase))
-        save_run(core, run);
+        run_progress_save_run(core, run);
 }
 
 void run_advance(struct core *core, struct active_run *run)
@@ -167,7 +167,7 @@ void run_changed(struct core *core, struct run *run)
 void run_resume(struct core *core, struct active_run *run)
 {
     if (run->is_dirty)
-        save_run(core, run);
+        run_progress_save_run(core, run);
     if (run->run.cancelled_ms != 0)
         open_own(run);
     settle_own(core, run);
@@ -270,5 +270,5 @@ void progress_tick(struct core *core)
     struct active_run *run, *following;
     HASH_ITER (hh, core->queue.runs, run, following)
         if (run->is_dirty && core->now_ms - run->saved_ms >= SAVE_PAUSE_MS)
-            save_run(core, run);
+            run_progress_save_run(core, run);
 }

@@ -88,7 +88,7 @@ struct active_run *queue_add(struct queue *queue, struct run *run)
     return added;
 }
 
-static bool has_job(const struct active_run *run)
+static bool queue_has_job(const struct active_run *run)
 {
     return run->due != NULL || run->next_slot < run->end_slot;
 }
@@ -108,7 +108,7 @@ static bool is_better(const struct active_run *left, const struct active_run *ri
 static void update_ready(struct active_run *run)
 {
     struct course *course = run->course;
-    if (run->is_ready == has_job(run))
+    if (run->is_ready == queue_has_job(run))
         return;
     run->is_ready = !run->is_ready;
     if (!run->is_ready) {

@@ -186,7 +186,7 @@ void replica_checksum(const struct known_replica *replica, int64_t *count, int64
     *checksum = (int64_t)(sum & INT64_MAX);
 }
 
-static void append(json_t **list, json_t *item)
+static void replica_table_append(json_t **list, json_t *item)
 {
     if (*list == NULL)
         *list = json_array();
@@ -195,14 +195,14 @@ static void append(json_t **list, json_t *item)
 
 void replica_answer(struct known_replica *replica, int64_t query, json_t *value)
 {
-    append(&replica->answers,
-           json_pack("{s:I,s:o}", "question", (json_int_t)query, "value", value));
+    replica_table_append(&replica->answers,
+                         json_pack("{s:I,s:o}", "question", (json_int_t)query, "value", value));
 }
 
 void replica_tell(struct known_replica *replica, int64_t watch, const char *type, json_t *data)
 {
-    append(&replica->events,
-           json_pack("{s:I,s:s,s:o}", "watch", (json_int_t)watch, "type", type, "data", data));
+    replica_table_append(&replica->events, json_pack("{s:I,s:s,s:o}", "watch", (json_int_t)watch,
+                                                     "type", type, "data", data));
 }
 
 void replica_take_news(struct known_replica *replica, json_t *body)
