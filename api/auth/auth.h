@@ -21,7 +21,7 @@
 
 #include "api/api.h"
 #include "api/http/exchange.h"
-#include "api/grading/run_key.h"
+#include "api/auth/run_key.h"
 
 struct auth_keys;
 

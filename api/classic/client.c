@@ -10,7 +10,7 @@
 #include "api/options.h"
 #include "api/grading/run_creation.h"
 #include "api/grading/run_facts.h"
-#include "api/classic/status.h"
+#include "api/grading/run_status.h"
 #include "api/grading/status_answer.h"
 #include "common/base/clock.h"
 #include "common/domain/run_definition.h"

@@ -1,6 +1,5 @@
 #include <stddef.h>
 
-#include "api/uplink/callback_handler.h"
 #include "api/http/route.h"
 #include "api/classic/client.h"
 #include "api/classic/grader.h"
@@ -26,14 +25,5 @@ const struct route public_routes[] = {
     {"POST", "/api/v1/heartbeat", AUTH_WORKER, BODY_ARGUMENTS,
      ROUTE_URGENT | ROUTE_QUIET | ROUTE_BODY_SMALL, classic_heartbeat_fields,
      classic_grader_heartbeat},
-    {NULL, NULL, AUTH_NONE, BODY_NONE, 0, NULL, NULL},
-};
-
-const struct route internal_routes[] = {
-    {"POST", "/internal/v1/callbacks", AUTH_INTERNAL, BODY_ARGUMENTS,
-     ROUTE_BLOCKING | ROUTE_URGENT | ROUTE_QUIET, callback_fields, internal_callbacks},
-    {"GET", "/healthz", AUTH_NONE, BODY_NONE, ROUTE_QUIET, NULL, internal_healthz},
-    {"GET", "/readyz", AUTH_NONE, BODY_NONE, ROUTE_QUIET, NULL, internal_readyz},
-    {"GET", "/metrics", AUTH_NONE, BODY_NONE, ROUTE_QUIET, NULL, internal_metrics},
     {NULL, NULL, AUTH_NONE, BODY_NONE, 0, NULL, NULL},
 };

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "api/classic/status.h"
+#include "api/grading/run_status.h"
 #include "common/domain/run_definition.h"
 #include "common/store/run_store.h"
 #include "common/base/text_buffer.h"

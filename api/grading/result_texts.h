@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "api/classic/status.h"
+#include "api/grading/run_status.h"
 #include "common/base/error.h"
 #include "common/store/result_store.h"
 #include "common/base/text_buffer.h"

@@ -11,7 +11,7 @@
 #include "api/grading/definition_cache.h"
 #include "api/http/exchange.h"
 #include "api/http/thread_pool.h"
-#include "api/grading/run_key.h"
+#include "api/auth/run_key.h"
 #include "common/base/clock.h"
 #include "common/base/secret.h"
 #include "common/store/definition_store.h"

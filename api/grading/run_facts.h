@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-#include "api/classic/status.h"
+#include "api/grading/run_status.h"
 #include "common/base/error.h"
 #include "common/store/lease_store.h"
 #include "common/store/result_store.h"

@@ -6,7 +6,7 @@
 #define API_GRADING_STATUS_ANSWER_H
 
 #include "api/grading/run_facts.h"
-#include "api/classic/status.h"
+#include "api/grading/run_status.h"
 #include "common/domain/run_definition.h"
 
 struct api;

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <uthash.h>
 
-#include "api/uplink/asides.h"
+#include "api/uplink/extras.h"
 #include "api/grading/delivery_table.h"
 #include "api/grading/poll_table.h"
 #include "common/base/clock.h"
@@ -169,7 +169,7 @@ void signals_query(struct signals *signals, const struct signal_query *query)
     pthread_mutex_lock(&signals->mutex);
     if (query->kind == QUERY_ENDED)
         forget_heard(signals, query->subject);
-    extras_question(&signals->extras, query);
+    extras_query(&signals->extras, query);
     pthread_cond_signal(&signals->wake);
     pthread_mutex_unlock(&signals->mutex);
 }

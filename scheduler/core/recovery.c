@@ -294,7 +294,7 @@ static enum bw_code enter_run(struct run_reader *reader, struct active_run *run,
 {
     enum bw_code code = BW_OK;
     reader->run = run;
-    if (run->is_untouched)
+    if (run->has_no_leases)
         open_recovery_probe(run);
     else
         code = recovery_read_run(reader, error);

@@ -24,7 +24,7 @@ static void note_touched(const struct lease *lease, void *context)
     struct active_run *run = job_id_parse(lease->job, &job) ? queue_find(&core->queue, job.run)
                                                             : NULL;
     if (run != NULL)
-        run->is_untouched = false;
+        run->has_no_leases = false;
 }
 
 static enum bw_code probe_send(struct probe *probe, struct bw_error *error)
@@ -48,7 +48,7 @@ static enum bw_code probe_run(struct probe *probe, struct active_run *run, struc
     for (uint32_t slot = first; slot < end; slot++)
         if (summary_outcome(run->run.summary[slot]) != OUTCOME_NONE)
             return BW_OK;
-    run->is_untouched = true;
+    run->has_no_leases = true;
     for (uint32_t slot = first; slot < end; slot++) {
         enum job_kind kind;
         uint32_t index;

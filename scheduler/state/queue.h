@@ -54,7 +54,7 @@ struct active_run {
     uint32_t own_next, own_end;
     uint32_t own_pending; /* results under way for such jobs */
     bool is_ready;        /* it stands in its course's list */
-    bool is_untouched;    /* found by recovery with none of its phase's jobs ever handed out */
+    bool has_no_leases;   /* found by recovery with none of its phase's jobs ever handed out */
     struct course *course;
     struct active_run *prev, *next; /* in that list */
     UT_hash_handle hh;

@@ -26,7 +26,7 @@
 #include "tests/bench/load_protocol.h"
 #include "tests/bench/load_runs.h"
 
-enum { LINE_SIZE = 256, WORDS = 6, PATIENCE_S = 30 };
+enum { LINE_SIZE = 256, WORDS = 6, ANSWER_TIMEOUT_S = 30 };
 
 /* Between two hand-outs that are measured; as long as between two inserts or deliveries of the
  * floor, which they are compared with. */
@@ -184,9 +184,9 @@ static bool hand_out_once(struct generator *generator, struct samples *start, st
     fleet->held_at = &held_at;
     fleet->origin_ns = now_ns();
     runs_begin_start(&generator->runs, 1);
-    bool is_done = loop_run(&generator->loop, are_held, generator, PATIENCE_S) &&
-                   loop_run(&generator->loop, has_enough, generator, PATIENCE_S) &&
-                   loop_run(&generator->loop, is_quiet, generator, PATIENCE_S);
+    bool is_done = loop_run(&generator->loop, are_held, generator, ANSWER_TIMEOUT_S) &&
+                   loop_run(&generator->loop, has_enough, generator, ANSWER_TIMEOUT_S) &&
+                   loop_run(&generator->loop, is_quiet, generator, ANSWER_TIMEOUT_S);
     fleet->held_at = NULL;
     if (is_done) {
         samples_add(start, held_at.ns[0]);

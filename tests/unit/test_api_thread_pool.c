@@ -224,7 +224,7 @@ static void submit_itself(void *argument)
         atomic_fetch_add(&again.refused, 1);
 }
 
-static void what_submits_itself_for_later_ends_when_the_executor_closes(void **state)
+static void what_submits_itself_for_later_ends_when_the_thread_pool_closes(void **state)
 {
     (void)state;
     atomic_store(&again.runs, 0);
@@ -293,7 +293,8 @@ int main(void)
         cmocka_unit_test_setup(few_heavy_tasks_run_at_a_time_and_the_others_go_on, start),
         cmocka_unit_test_setup(closing_runs_what_was_for_later_at_once, start),
         cmocka_unit_test_setup(a_task_may_submit_another_while_it_closes, start),
-        cmocka_unit_test_setup(what_submits_itself_for_later_ends_when_the_executor_closes, start),
+        cmocka_unit_test_setup(what_submits_itself_for_later_ends_when_the_thread_pool_closes,
+                               start),
         cmocka_unit_test_setup(what_is_not_urgent_and_due_lets_all_others_go_first, start),
         cmocka_unit_test_setup(twice_as_many_for_later_cost_no_more_than_twice_as_much_each, start),
     };

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "api/uplink/asides.h"
+#include "api/uplink/extras.h"
 #include "common/base/clock.h"
 
 static void nothing_under_way_is_not_waited_for(void **state)
@@ -73,7 +73,7 @@ static void extras_go_along_once(void **state)
     (void)state;
     struct extras extras = {0};
     struct signal signal = {.number = 1}, again = {.number = 2};
-    extras_question(&extras, &(struct signal_query){.number = 7, .kind = QUERY_WORKERS});
+    extras_query(&extras, &(struct signal_query){.number = 7, .kind = QUERY_WORKERS});
     assert_true(extras_watch(&extras, &(struct signal_watch){.number = 8, .last = -1}));
     assert_true(extras_unwatch(&extras, 9));
     assert_true(extras_has_any(&extras));

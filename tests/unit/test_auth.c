@@ -12,7 +12,7 @@
 #include "api/auth/auth_rate_limit.c"
 #include "api/http/host_check.c"
 #include "api/auth/known_tokens.c"
-#include "api/grading/run_key.c"
+#include "api/auth/run_key.c"
 /* behind the others, whose names its own would hide */
 #include "api/metrics.c"
 

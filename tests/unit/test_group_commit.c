@@ -435,16 +435,16 @@ static void each_item_of_a_batch_has_its_own_time(void **state)
     submit_held(fixture, "x");
     fake.outage_from = 1; /* until the first has given up */
     fake.outage_end = SIZE_MAX;
-    struct note *hasty = submit_for(fixture, "a", SHORT_MS);
+    struct note *hurried = submit_for(fixture, "a", SHORT_MS);
     submit(fixture, "b");
     fake_hold(false);
     pthread_mutex_lock(&fake.mutex);
     assert_true(fake_wait(&fixture->settled, 2));
-    assert_int_equal(hasty->calls, 1);
+    assert_int_equal(hurried->calls, 1);
     fake.outage_end = 0;
     pthread_mutex_unlock(&fake.mutex);
-    assert_settled(fixture, COMMIT_DONE, hasty);
-    assert_int_equal(hasty->outcome, COMMIT_UNKNOWN);
+    assert_settled(fixture, COMMIT_DONE, hurried);
+    assert_int_equal(hurried->outcome, COMMIT_UNKNOWN);
 }
 
 static void item_that_waits_behind_an_outage_hears_in_time(void **state)
@@ -477,12 +477,13 @@ static void queue_is_whole_after_its_last_item_gave_up(void **state)
     open_commits(fixture);
     submit_held(fixture, "a");
     submit(fixture, "b");
-    struct note *following = note_new(fixture, "d", TRY_MS), *hasty = note_new(fixture, "c", 0);
-    hasty->following = following; /* it comes while the others wait for the next try */
-    group_commit_submit(fixture->commits, &hasty->item);
+    struct note *following = note_new(fixture, "d", TRY_MS),
+                *hurried = note_new(fixture, "c", 0);
+    hurried->following = following; /* it comes while the others wait for the next try */
+    group_commit_submit(fixture->commits, &hurried->item);
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, hasty);
-    assert_int_equal(hasty->outcome, COMMIT_UNKNOWN);
+    assert_settled(fixture, COMMIT_DONE, hurried);
+    assert_int_equal(hurried->outcome, COMMIT_UNKNOWN);
     assert_inserts("a, a, b, d");
 }
 
@@ -517,7 +518,7 @@ static void object_id_finds_itself_like_any_other(void **state)
     assert_int_equal(fake_insert_count(), 3);
 }
 
-static void hasty_instance_keeps_nothing_while_the_database_is_away(void **state)
+static void failing_fast_it_keeps_nothing_while_the_database_is_away(void **state)
 {
     struct fixture *fixture = *state;
     fixture->settings.fails_fast = true;
@@ -565,7 +566,7 @@ static void insert_that_was_under_way_when_the_fence_closed_is_done(void **state
     assert_int_equal(late->outcome, COMMIT_UNKNOWN);
 }
 
-static void what_stands_under_the_id_is_shown_without_its_heavy_fields(void **state)
+static void what_stands_under_the_id_is_shown_without_its_excluded_fields(void **state)
 {
     struct fixture *fixture = *state;
     store_foreign("b");
@@ -838,10 +839,10 @@ int main(void)
         CASE(queue_is_whole_after_its_last_item_gave_up),
         CASE(insert_that_did_not_last_finds_itself_and_has_succeeded),
         CASE(object_id_finds_itself_like_any_other),
-        CASE(hasty_instance_keeps_nothing_while_the_database_is_away),
+        CASE(failing_fast_it_keeps_nothing_while_the_database_is_away),
         CASE(fence_that_closes_ends_all_trying_as_unknown),
         CASE(insert_that_was_under_way_when_the_fence_closed_is_done),
-        CASE(what_stands_under_the_id_is_shown_without_its_heavy_fields),
+        CASE(what_stands_under_the_id_is_shown_without_its_excluded_fields),
         CASE(second_of_a_batch_under_one_id_is_shown_the_first),
         CASE(duplicate_is_not_read_where_nobody_asks),
         CASE(duplicate_that_a_majority_does_not_see_yet_is_tried_again),

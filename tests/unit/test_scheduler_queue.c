@@ -429,7 +429,7 @@ static void woken_run_takes_its_place_among_the_others(void **state)
     assert_all(queue, "a0/2 b1");
 }
 
-static void retry_that_is_dropped_leaves_its_strikes(void **state)
+static void retry_that_is_dropped_leaves_its_failed_attempts(void **state)
 {
     struct queue *queue = *state;
     struct active_run *run = add(queue, 'a', 2);
@@ -574,7 +574,7 @@ int main(void)
         CASE(retry_that_waits_does_not_hold_up_its_run),
         CASE(waking_tells_when_the_next_retry_of_any_run_is_due),
         CASE(woken_run_takes_its_place_among_the_others),
-        CASE(retry_that_is_dropped_leaves_its_strikes),
+        CASE(retry_that_is_dropped_leaves_its_failed_attempts),
         CASE(retry_that_waits_can_be_dropped_too),
         CASE(dropping_a_retry_that_is_not_there_changes_nothing),
         CASE(length_counts_first_attempts_and_retries_due_or_not),

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEARTBEAT_MS = 10000, PATIENCE_MS = 25000, NOW_MS = 1000000 };
+enum { HEARTBEAT_MS = 10000, TIMEOUT_MS = 25000, NOW_MS = 1000000 };
 
 static int setup(void **state)
 {
@@ -142,7 +142,7 @@ static void dead_worker_that_is_heard_lives_again(void **state)
     assert_int_equal(table->alive, 1);
 }
 
-static void patience_is_two_intervals_and_a_half_but_never_less_than_two_and_a_second(void **state)
+static void timeout_is_two_intervals_and_a_half_but_never_less_than_two_and_a_second(void **state)
 {
     static const int64_t cases[][2] = {{10000, 25000}, {2001, 5002}, {2002, 5005},
                                        {2000, 5000},   {1000, 3000}, {200, 1400}};
@@ -154,22 +154,22 @@ static void patience_is_two_intervals_and_a_half_but_never_less_than_two_and_a_s
     }
 }
 
-static void silent_worker_is_overdue_when_patience_is_over(void **state)
+static void silent_worker_is_overdue_when_its_timeout_is_over(void **state)
 {
     struct worker_table *table = *state;
     struct known_worker *worker = add(table, "w1");
     assert_false(is_overdue_after(table, worker, 0));
-    assert_false(is_overdue_after(table, worker, PATIENCE_MS));
-    assert_true(is_overdue_after(table, worker, PATIENCE_MS + 1));
+    assert_false(is_overdue_after(table, worker, TIMEOUT_MS));
+    assert_true(is_overdue_after(table, worker, TIMEOUT_MS + 1));
 }
 
 static void worker_that_is_heard_has_all_its_time_again(void **state)
 {
     struct worker_table *table = *state;
     struct known_worker *worker = add(table, "w1");
-    worker_heard(table, worker, NOW_MS + PATIENCE_MS, "r1");
-    assert_false(worker_is_overdue(table, worker, NOW_MS + 2 * PATIENCE_MS, 0));
-    assert_true(worker_is_overdue(table, worker, NOW_MS + 2 * PATIENCE_MS + 1, 0));
+    worker_heard(table, worker, NOW_MS + TIMEOUT_MS, "r1");
+    assert_false(worker_is_overdue(table, worker, NOW_MS + 2 * TIMEOUT_MS, 0));
+    assert_true(worker_is_overdue(table, worker, NOW_MS + 2 * TIMEOUT_MS + 1, 0));
 }
 
 static void dead_worker_is_not_overdue_again(void **state)
@@ -177,14 +177,14 @@ static void dead_worker_is_not_overdue_again(void **state)
     struct worker_table *table = *state;
     struct known_worker *worker = add(table, "w1");
     worker_declare_dead(table, worker);
-    assert_false(is_overdue_after(table, worker, 100 * PATIENCE_MS));
+    assert_false(is_overdue_after(table, worker, 100 * TIMEOUT_MS));
 }
 
 static void silence_of_its_replica_gives_a_worker_as_much_more_time(void **state)
 {
     struct worker_table *table = *state;
     struct known_worker *worker = add(table, "w1");
-    int64_t over_ms = NOW_MS + PATIENCE_MS + 7000;
+    int64_t over_ms = NOW_MS + TIMEOUT_MS + 7000;
     assert_false(worker_is_overdue(table, worker, over_ms, 7000));
     assert_true(worker_is_overdue(table, worker, over_ms + 1, 7000));
 }
@@ -193,7 +193,7 @@ static void silence_of_its_replica_gives_two_intervals_at_most(void **state)
 {
     struct worker_table *table = *state;
     struct known_worker *worker = add(table, "w1");
-    int64_t over_ms = NOW_MS + PATIENCE_MS + 2 * HEARTBEAT_MS;
+    int64_t over_ms = NOW_MS + TIMEOUT_MS + 2 * HEARTBEAT_MS;
     assert_false(worker_is_overdue(table, worker, over_ms, 100 * HEARTBEAT_MS));
     assert_true(worker_is_overdue(table, worker, over_ms + 1, 100 * HEARTBEAT_MS));
 }
@@ -203,9 +203,9 @@ static void worker_without_concurrency_may_be_silent_while_it_works(void **state
     struct worker_table *table = *state;
     struct known_worker *worker = worker_table_add(table, "w1", 0, true, NOW_MS);
     worker->held = 1;
-    assert_false(is_overdue_after(table, worker, 100 * PATIENCE_MS));
+    assert_false(is_overdue_after(table, worker, 100 * TIMEOUT_MS));
     worker->held = 0;
-    assert_true(is_overdue_after(table, worker, PATIENCE_MS + 1));
+    assert_true(is_overdue_after(table, worker, TIMEOUT_MS + 1));
 }
 
 static void worker_with_concurrency_may_not_be_silent_while_it_works(void **state)
@@ -213,7 +213,7 @@ static void worker_with_concurrency_may_not_be_silent_while_it_works(void **stat
     struct worker_table *table = *state;
     struct known_worker *worker = add(table, "w1");
     worker->held = 1;
-    assert_true(is_overdue_after(table, worker, PATIENCE_MS + 1));
+    assert_true(is_overdue_after(table, worker, TIMEOUT_MS + 1));
 }
 
 static void worker_that_registered_as_one_that_sends_heartbeats_may_not_be_silent_at_work(
@@ -223,8 +223,8 @@ static void worker_that_registered_as_one_that_sends_heartbeats_may_not_be_silen
     struct known_worker *worker = worker_table_add(table, "w1", 0, true, NOW_MS);
     worker_describe(worker, &(struct worker){.sends_heartbeats = true, .epoch = 1});
     worker->held = 1;
-    assert_false(is_overdue_after(table, worker, PATIENCE_MS));
-    assert_true(is_overdue_after(table, worker, PATIENCE_MS + 1));
+    assert_false(is_overdue_after(table, worker, TIMEOUT_MS));
+    assert_true(is_overdue_after(table, worker, TIMEOUT_MS + 1));
 }
 
 static void worker_that_has_beaten_at_work_is_expected_to_go_on(void **state)
@@ -233,9 +233,9 @@ static void worker_that_has_beaten_at_work_is_expected_to_go_on(void **state)
     struct known_worker *worker = worker_table_add(table, "w1", 0, true, NOW_MS);
     worker->held = 1;
     worker_beat(worker);
-    assert_true(is_overdue_after(table, worker, PATIENCE_MS + 1));
+    assert_true(is_overdue_after(table, worker, TIMEOUT_MS + 1));
     worker->held = 2; /* also with the jobs that follow */
-    assert_true(is_overdue_after(table, worker, PATIENCE_MS + 1));
+    assert_true(is_overdue_after(table, worker, TIMEOUT_MS + 1));
 }
 
 static void beat_of_an_idle_worker_says_nothing_of_how_it_works(void **state)
@@ -244,7 +244,7 @@ static void beat_of_an_idle_worker_says_nothing_of_how_it_works(void **state)
     struct known_worker *worker = worker_table_add(table, "w1", 0, true, NOW_MS);
     worker_beat(worker);
     worker->held = 1;
-    assert_false(is_overdue_after(table, worker, 100 * PATIENCE_MS));
+    assert_false(is_overdue_after(table, worker, 100 * TIMEOUT_MS));
 }
 
 static void first_beat_at_work_is_told_apart(void **state)
@@ -352,7 +352,7 @@ static void forgiveness_never_reaches_into_the_future(void **state)
     struct known_worker *worker = add(table, "w1");
     worker_table_extend_deadlines(table, 60000, NOW_MS + 100); /* it was heard within the gap */
     assert_int_equal(worker->heard_ms, NOW_MS + 100);
-    assert_true(worker_is_overdue(table, worker, NOW_MS + 100 + PATIENCE_MS + 1, 0));
+    assert_true(worker_is_overdue(table, worker, NOW_MS + 100 + TIMEOUT_MS + 1, 0));
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -369,8 +369,8 @@ int main(void)
         CASE(word_of_a_worker_moves_its_time_on_but_never_back),
         CASE(replica_is_the_one_that_heard_the_worker_last),
         CASE(dead_worker_that_is_heard_lives_again),
-        CASE(patience_is_two_intervals_and_a_half_but_never_less_than_two_and_a_second),
-        CASE(silent_worker_is_overdue_when_patience_is_over),
+        CASE(timeout_is_two_intervals_and_a_half_but_never_less_than_two_and_a_second),
+        CASE(silent_worker_is_overdue_when_its_timeout_is_over),
         CASE(worker_that_is_heard_has_all_its_time_again),
         CASE(dead_worker_is_not_overdue_again),
         CASE(silence_of_its_replica_gives_a_worker_as_much_more_time),

@@ -9,8 +9,8 @@
  * included; every job is in at most one of the other counts: those that are Created are in none but
  * total, those that are Finished in that of their outcome.
  */
-#ifndef API_CLASSIC_STATUS_H
-#define API_CLASSIC_STATUS_H
+#ifndef API_GRADING_RUN_STATUS_H
+#define API_GRADING_RUN_STATUS_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "api/grading/run_key.h"
+#include "api/auth/run_key.h"
 
 #include <stdio.h>
 #include <string.h>

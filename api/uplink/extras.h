@@ -2,8 +2,8 @@
  * extras: what goes along with the next batch of signals and is neither a poll nor a sign of life:
  * questions, watches, the ends of watches. A part of signals, under its mutex.
  */
-#ifndef API_UPLINK_ASIDES_H
-#define API_UPLINK_ASIDES_H
+#ifndef API_UPLINK_EXTRAS_H
+#define API_UPLINK_EXTRAS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@ struct extras {
 void extras_clear(struct extras *extras);
 
 /* Too many are pending: it is dropped. */
-void extras_question(struct extras *extras, const struct signal_query *query);
+void extras_query(struct extras *extras, const struct signal_query *query);
 
 /* False: too many are pending, and only an announcement can say it. */
 bool extras_watch(struct extras *extras, const struct signal_watch *watch);

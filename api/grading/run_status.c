@@ -1,4 +1,4 @@
-#include "api/classic/status.h"
+#include "api/grading/run_status.h"
 
 #include <jansson.h>
 #include <stdio.h>

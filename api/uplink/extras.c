@@ -1,4 +1,4 @@
-#include "api/uplink/asides.h"
+#include "api/uplink/extras.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ static void *grow(void *items, size_t count, size_t *room, size_t size)
     return grown;
 }
 
-void extras_question(struct extras *extras, const struct signal_query *query)
+void extras_query(struct extras *extras, const struct signal_query *query)
 {
     if (extras->query_count == PENDING_ITEMS)
         return;

@@ -7,8 +7,8 @@
  * already when the secret was made, some of these may have one: `has_plain` says that it must be
  * looked up, which costs a read by _id per submission with a key. No state; safe from any thread.
  */
-#ifndef API_GRADING_RUN_KEY_H
-#define API_GRADING_RUN_KEY_H
+#ifndef API_AUTH_RUN_KEY_H
+#define API_AUTH_RUN_KEY_H
 
 #include <stdbool.h>
 
