@@ -477,8 +477,7 @@ static void queue_is_whole_after_its_last_item_gave_up(void **state)
     open_commits(fixture);
     submit_held(fixture, "a");
     submit(fixture, "b");
-    struct note *following = note_new(fixture, "d", TRY_MS),
-                *hurried = note_new(fixture, "c", 0);
+    struct note *following = note_new(fixture, "d", TRY_MS), *hurried = note_new(fixture, "c", 0);
     hurried->following = following; /* it comes while the others wait for the next try */
     group_commit_submit(fixture->commits, &hurried->item);
     fake_hold(false);

@@ -305,7 +305,7 @@ static void one_more_failure_after_the_pause_is_the_next_pause(void **state)
 
 static void worker_that_beats_and_does_nothing_else_is_stuck_until_it_acts(void **state)
 {
-    enum { TIMEOUT_MS = 60000, LATER_MS = NOW_MS + TIMEOUT_MS + 1 };
+    enum { JOB_TIMEOUT_MS = 60000, LATER_MS = NOW_MS + JOB_TIMEOUT_MS + 1 };
     struct worker_table *table = *state;
     struct known_worker *idle = add(table, "idle"), *asking = add(table, "asking"),
                         *working = add(table, "working"), *told = add(table, "told"),
@@ -315,12 +315,12 @@ static void worker_that_beats_and_does_nothing_else_is_stuck_until_it_acts(void 
     working->held = 1;
     told->is_socket = true;
     worker_declare_dead(table, dead);
-    assert_int_equal(worker_table_stuck(table, TIMEOUT_MS, NOW_MS + TIMEOUT_MS), 0);
-    assert_int_equal(worker_table_stuck(table, TIMEOUT_MS, LATER_MS), 1);
+    assert_int_equal(worker_table_stuck(table, JOB_TIMEOUT_MS, NOW_MS + JOB_TIMEOUT_MS), 0);
+    assert_int_equal(worker_table_stuck(table, JOB_TIMEOUT_MS, LATER_MS), 1);
     worker_acted(idle, LATER_MS);
-    assert_int_equal(worker_table_stuck(table, TIMEOUT_MS, LATER_MS), 0);
+    assert_int_equal(worker_table_stuck(table, JOB_TIMEOUT_MS, LATER_MS), 0);
     asking->polls = NULL;
-    assert_int_equal(worker_table_stuck(table, TIMEOUT_MS, LATER_MS), 1);
+    assert_int_equal(worker_table_stuck(table, JOB_TIMEOUT_MS, LATER_MS), 1);
 }
 
 static void worker_that_let_a_deadline_pass_is_stuck_until_it_acts(void **state)
