@@ -1,6 +1,7 @@
 """The oracle catches a server that dies, hangs, answers 500, answers garbage or not at all; and lets a good one be."""
 
 import contextlib
+import random
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from broadway_fuzz.bystander import Bystander
 from broadway_fuzz.case import FIN, PAUSE, RESET, SEND, Case, Step, read_finding, whole
 from broadway_fuzz.cases import Cases
 from broadway_fuzz.fuzzer import Fuzzer
+from broadway_fuzz.mutate import delivered
 from broadway_fuzz.oracle import Oracle, Target, documented_statuses, owes_answer
 from broadway_tools import processes
 
@@ -164,6 +166,11 @@ def test_every_directed_case_has_its_turn():
     count = len(cases.directed)
     turned = {cases.case(n) for n in range(count * 3 // 2 + 3) if n % 3 != 2}
     assert turned >= set(cases.directed)
+
+
+def test_what_sends_nothing_can_be_delivered_in_every_way():
+    chance = random.Random(1)
+    assert {delivered("nothing", "public", b"", chance).sent for _ in range(200)} == {b""}
 
 
 def test_stand_ins_are_replaced_across_pieces():

@@ -181,7 +181,7 @@ def cut(data: bytes, chance: random.Random) -> list[bytes]:
 def delivered(kind: str, target: str, data: bytes, chance: random.Random) -> Case:
     """A way of sending: at once, in pieces, with pauses between them, or broken off by FIN or RST."""
     way = chance.choice(("whole", "whole", "whole", "split", "split", "slow", "fin", "reset"))
-    if way == "whole":
+    if way == "whole" or not data:
         return Case(f"{kind}", target, (Step(SEND, data),))
     pieces = cut(data, chance)
     steps: list[Step] = []
