@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "api/auth/course_config.h"
-#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/ticker.h"
 
 enum { LOOK_MS = 500 };
 
@@ -16,11 +16,9 @@ struct course_table {
     struct known_tokens *known;
     struct token_hash nobody; /* compared where there is no course */
     atomic_bool is_settled;
-    pthread_t thread;
+    struct ticker *ticker;
     pthread_mutex_t mutex; /* guards what follows */
-    pthread_cond_t wake;
     struct course_list courses;
-    bool is_closing;
 };
 
 /* Reads what is stored, now. */
@@ -84,23 +82,10 @@ static void course_table_look(struct course_table *table)
         return;
 }
 
-static void *course_table_run(void *context)
+static int64_t course_table_tick(void *context)
 {
-    struct course_table *table = context;
-    pthread_mutex_lock(&table->mutex);
-    while (!table->is_closing) {
-        struct timespec until = clock_deadline(LOOK_MS);
-        int result = 0;
-        while (!table->is_closing && result == 0)
-            result = pthread_cond_timedwait(&table->wake, &table->mutex, &until);
-        if (table->is_closing)
-            break;
-        pthread_mutex_unlock(&table->mutex);
-        course_table_look(table);
-        pthread_mutex_lock(&table->mutex);
-    }
-    pthread_mutex_unlock(&table->mutex);
-    return NULL;
+    course_table_look(context);
+    return LOOK_MS;
 }
 
 enum bw_code course_table_open(struct course_store *store, struct known_tokens *known,
@@ -113,12 +98,12 @@ enum bw_code course_table_open(struct course_store *store, struct known_tokens *
     opened->known = known;
     token_hash_make("", &opened->nobody);
     pthread_mutex_init(&opened->mutex, NULL);
-    clock_condition_init(&opened->wake);
-    if (pthread_create(&opened->thread, NULL, course_table_run, opened) != 0) {
-        pthread_cond_destroy(&opened->wake);
+    enum bw_code code = ticker_open("the courses", LOOK_MS, course_table_tick, opened,
+                                    &opened->ticker, error);
+    if (code != BW_OK) {
         pthread_mutex_destroy(&opened->mutex);
         free(opened);
-        return bw_fail(error, BW_INTERNAL, "no thread could be started for the courses");
+        return code;
     }
     *table = opened;
     return BW_OK;
@@ -128,13 +113,8 @@ void course_table_close(struct course_table *table)
 {
     if (table == NULL)
         return;
-    pthread_mutex_lock(&table->mutex);
-    table->is_closing = true;
-    pthread_cond_signal(&table->wake);
-    pthread_mutex_unlock(&table->mutex);
-    pthread_join(table->thread, NULL);
+    ticker_close(table->ticker);
     course_list_clear(&table->courses);
-    pthread_cond_destroy(&table->wake);
     pthread_mutex_destroy(&table->mutex);
     free(table);
 }

@@ -1,11 +1,11 @@
 #include "api/uplink/replica_heartbeat.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/ticker.h"
 
 enum { AWAY_PAUSE_MS = 250 }; /* from one look at a database that is away to the next */
 
@@ -15,10 +15,7 @@ struct heartbeat {
     struct replica replica;
     int64_t every_ms;
     atomic_bool is_reachable;
-    pthread_t thread;
-    pthread_cond_t stop;
-    pthread_mutex_t mutex; /* guards is_stopping */
-    bool is_stopping;
+    struct ticker *ticker;
 };
 
 /* The probe is what tells everyone else here that the database is away, or back. */
@@ -35,38 +32,16 @@ static bool live_a_round(struct heartbeat *heartbeat)
            replica_store_announce(heartbeat->store, &heartbeat->replica, &error) == BW_OK;
 }
 
-static bool sleep_until(struct heartbeat *heartbeat, int64_t next_ms)
-{
-    pthread_mutex_lock(&heartbeat->mutex);
-    int64_t wait_ms = next_ms - clock_boot_ms();
-    while (!heartbeat->is_stopping && wait_ms > 0) {
-        struct timespec until = clock_deadline(wait_ms);
-        pthread_cond_timedwait(&heartbeat->stop, &heartbeat->mutex, &until);
-        wait_ms = next_ms - clock_boot_ms();
-    }
-    bool is_over = heartbeat->is_stopping;
-    pthread_mutex_unlock(&heartbeat->mutex);
-    return !is_over;
-}
-
-static void *replica_heartbeat_run(void *context)
+static int64_t replica_heartbeat_tick(void *context)
 {
     struct heartbeat *heartbeat = context;
-    int64_t next_ms;
-    do {
-        int64_t begun_ms = clock_boot_ms();
-        bool is_reachable = live_a_round(heartbeat);
-        atomic_store(&heartbeat->is_reachable, is_reachable);
-        next_ms = is_reachable ? begun_ms + heartbeat->every_ms : clock_boot_ms() + AWAY_PAUSE_MS;
-    } while (sleep_until(heartbeat, next_ms));
-    return NULL;
-}
-
-static void replica_heartbeat_free(struct heartbeat *heartbeat)
-{
-    pthread_cond_destroy(&heartbeat->stop);
-    pthread_mutex_destroy(&heartbeat->mutex);
-    free(heartbeat);
+    int64_t begun_ms = clock_boot_ms();
+    bool is_reachable = live_a_round(heartbeat);
+    atomic_store(&heartbeat->is_reachable, is_reachable);
+    if (!is_reachable)
+        return AWAY_PAUSE_MS;
+    int64_t rest_ms = begun_ms + heartbeat->every_ms - clock_boot_ms();
+    return rest_ms > 0 ? rest_ms : 0;
 }
 
 enum bw_code replica_heartbeat_open(struct database *database, struct replica_store *store,
@@ -80,30 +55,24 @@ enum bw_code replica_heartbeat_open(struct database *database, struct replica_st
     self->store = store;
     self->replica = *replica;
     self->every_ms = every_ms;
-    pthread_mutex_init(&self->mutex, NULL);
-    clock_condition_init(&self->stop);
-    if (pthread_create(&self->thread, NULL, replica_heartbeat_run, self) != 0) {
-        replica_heartbeat_free(self);
-        return bw_fail(error, BW_INTERNAL, "the thread of the signs of life can't be started");
-    }
-    *heartbeat = self;
-    return BW_OK;
+    enum bw_code code = ticker_open("the replica's heartbeat", 0, replica_heartbeat_tick, self,
+                                    &self->ticker, error);
+    if (code != BW_OK)
+        free(self);
+    else
+        *heartbeat = self;
+    return code;
 }
 
 void replica_heartbeat_close(struct heartbeat *heartbeat)
 {
     if (heartbeat == NULL)
         return;
-    pthread_mutex_lock(&heartbeat->mutex);
-    heartbeat->is_stopping = true;
-    pthread_cond_signal(&heartbeat->stop);
-    pthread_mutex_unlock(&heartbeat->mutex);
-    pthread_join(heartbeat->thread, NULL);
-    struct bw_error error; /* if it stays behind, it is recognised by its age */
-    if (replica_store_remove(heartbeat->store, heartbeat->replica.id, heartbeat->replica.process,
-                             &error) != BW_OK)
-        atomic_store(&heartbeat->is_reachable, false);
-    replica_heartbeat_free(heartbeat);
+    ticker_close(heartbeat->ticker);
+    struct bw_error error; /* a document that stays behind is recognised by its age */
+    (void)!replica_store_remove(heartbeat->store, heartbeat->replica.id, heartbeat->replica.process,
+                                &error);
+    free(heartbeat);
 }
 
 bool replica_heartbeat_is_database_reachable(const struct heartbeat *heartbeat)
