@@ -118,7 +118,7 @@ static void set_draining(struct api_process *process, bool is_draining)
 static enum bw_code api_main_take_signals(struct api_process *process, struct bw_error *error)
 {
     pthread_mutex_init(&process->lock, NULL);
-    if (pipe2(process->signals, O_CLOEXEC) != 0)
+    if (pipe2(process->signals, O_CLOEXEC | O_NONBLOCK) != 0)
         return bw_fail(error, BW_INTERNAL, "no pipe could be opened for signals");
     return stop_signal_start(
         &(struct stop_signal_handlers){.received = api_main_take_signal,
