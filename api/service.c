@@ -78,8 +78,8 @@ static enum bw_code settle_connections(struct service *service, struct bw_error 
     if (code != BW_OK)
         return code;
     if (most < asked)
-        log_warning("the limit of open files leaves room for fewer connections than "
-                    "--max-connections says",
+        log_warning("the limit of open files leaves room for fewer connections than are asked for",
+                    log_text("source", config_source("max-connections")),
                     log_number("asked", (int64_t)asked), log_number("connections", (int64_t)most));
     service->options.max_connections = (int64_t)most;
     return BW_OK;
@@ -413,8 +413,10 @@ enum bw_code service_start(struct service *service, struct bw_error *error)
     enum bw_code code = BW_OK;
     for (size_t i = 0; code == BW_OK && i < sizeof starts / sizeof *starts; i++)
         code = starts[i](service, error);
-    if (code != BW_OK && !service_stop(service))
+    if (code != BW_OK && !service_stop(service)) {
+        log_error("start failed", log_text("reason", error->message));
         _exit(EXIT_FAILURE);
+    }
     return code;
 }
 

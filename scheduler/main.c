@@ -7,7 +7,7 @@
 #include <curl/curl.h>
 #include <gnutls/gnutls.h>
 #include <jansson.h>
-#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@
 #include "scheduler/metrics.h"
 #include "scheduler/io/status.h"
 
-enum { DATABASE_PAUSE_MS = 500, EXPLAIN_AFTER_MS = 4000, EXIT_USAGE = 2, TOKEN_BYTES = 32 };
+enum { DATABASE_PAUSE_MS = 500, EXPLAIN_EVERY_MS = 4000, EXIT_USAGE = 2, TOKEN_BYTES = 32 };
 
 struct scheduler {
     struct core core;
@@ -34,35 +34,34 @@ struct scheduler {
     struct log_store *logs;
     struct retention *retention;
     char internal_token[SETTING_SIZE];
-    pthread_t signal_thread;
 };
 
-/* Waits for the first SIGTERM or SIGINT. Of SIGHUP there is nothing to do: what this process was
- * told it was told by its flags. */
-static int wait_for_stop(void)
-{
-    for (;;) {
-        int signal_number = stop_signal_wait_or_reread();
-        if (signal_number != SIGHUP)
-            return signal_number;
-        log_warning("SIGHUP: there is nothing to read again", log_number("signal", signal_number));
-    }
-}
-
-/* Turns SIGTERM and SIGINT into an event. A second one ends the process at once, and so does the
- * end of the grace: nothing durable lives in it. */
-static void *wait_for_signals(void *context)
+/* SIGHUP asks for nothing here: what this process was told it was told by its flags. */
+static void scheduler_main_take_signal(int signal_number, void *context)
 {
     struct core *core = context;
-    int64_t grace_ms = core->options->grace_ms;
-    int signal_number = wait_for_stop();
+    if (signal_number == SIGHUP) {
+        log_warning("SIGHUP: there is nothing to read again", log_number("signal", signal_number));
+        return;
+    }
     log_info("stopping", log_number("signal", signal_number));
     inbox_post(core->inbox, event_new(EVENT_STOP, 0));
-    signal_number = stop_signal_wait(grace_ms);
-    if (signal_number > 0)
-        _exit(128 + signal_number);
-    log_warning("the grace is over, what is under way is left", log_number("grace_ms", grace_ms));
-    _exit(EXIT_SUCCESS);
+}
+
+static void scheduler_main_note_overdue(void *context)
+{
+    const struct core *core = context;
+    log_warning("the grace is over, what is under way is left",
+                log_number("grace_ms", core->options->grace_ms));
+}
+
+static enum bw_code scheduler_main_take_signals(struct core *core, struct bw_error *error)
+{
+    return stop_signal_start(&(struct stop_signal_handlers){.received = scheduler_main_take_signal,
+                                                            .overdue = scheduler_main_note_overdue,
+                                                            .context = core,
+                                                            .grace_ms = core->options->grace_ms},
+                             error);
 }
 
 static void take_flags(struct core *core, const struct scheduler_options *options)
@@ -157,7 +156,7 @@ static enum bw_code try_to_prepare(struct scheduler *scheduler, struct bw_error 
 /* Waits for the database and learns the token. BW_PENDING: stopped. */
 static enum bw_code scheduler_main_prepare(struct scheduler *scheduler, struct bw_error *error)
 {
-    int64_t begun_ms = clock_boot_ms();
+    int64_t explain_ms = clock_boot_ms() + EXPLAIN_EVERY_MS;
     bool was_told = false, is_explained = false;
     for (;;) {
         enum bw_code code = try_to_prepare(scheduler, error);
@@ -166,9 +165,9 @@ static enum bw_code scheduler_main_prepare(struct scheduler *scheduler, struct b
         if (!was_told)
             log_warning("waiting for the database", log_text("reason", error->message));
         was_told = true;
-        if (!is_explained && clock_boot_ms() - begun_ms >= EXPLAIN_AFTER_MS) {
-            database_explain(scheduler->core.database);
-            is_explained = true;
+        if (!is_explained && clock_boot_ms() >= explain_ms) {
+            is_explained = database_explain(scheduler->core.database);
+            explain_ms = clock_boot_ms() + EXPLAIN_EVERY_MS;
         }
         if (sleep_or_stop(&scheduler->core, DATABASE_PAUSE_MS))
             return BW_PENDING;
@@ -305,17 +304,17 @@ int main(int count, char **arguments)
     enum bw_code code = open_database(core, &options, &error);
     if (code == BW_OK)
         code = open_stores(&scheduler, &error);
-    if (code == BW_OK &&
-        pthread_create(&scheduler.signal_thread, NULL, wait_for_signals, core) != 0)
-        code = bw_fail(&error, BW_INTERNAL, "no thread could be started for signals");
+    if (code == BW_OK)
+        code = scheduler_main_take_signals(core, &error);
     if (code == BW_OK)
         code = scheduler_main_run(&scheduler, &error);
-    if (code != BW_OK)
-        fprintf(stderr, "broadway-scheduler: %s\n", error.message);
     status_close(core->status);
     close_stores(&scheduler);
     database_close(core->database);
-    log_event(LOG_LEVEL_INFO, "stopped");
+    if (code == BW_OK)
+        log_event(LOG_LEVEL_INFO, "stopped");
+    else
+        log_error("start failed", log_text("reason", error.message));
     log_close();
     if (code == BW_OK)
         return EXIT_SUCCESS;

@@ -13,6 +13,7 @@
 #include "api/auth/known_tokens.h"
 #include "api/options.h"
 #include "common/base/clock.h"
+#include "common/base/config.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
@@ -99,6 +100,7 @@ static enum client_access choose_client_access(const struct api_options *options
     return options->client_token != NULL ? CLIENTS_HAVE_TOKEN : CLIENTS_ARE_SHUT_OUT;
 }
 
+/* "anyone who reaches the public port" is what its operator asked for: the line says by what. */
 static void log_client_access(enum client_access access)
 {
     static const struct {
@@ -106,21 +108,26 @@ static void log_client_access(enum client_access access)
         const char *who;
     } rows[] = {
         [CLIENTS_ARE_LOCAL] = {LOG_LEVEL_INFO, "anyone: the public port is bound to loopback"},
-        [CLIENTS_ARE_ANONYMOUS] = {LOG_LEVEL_WARNING,
-                                   "anyone who reaches the public port: --anonymous-clients"},
+        [CLIENTS_ARE_ANONYMOUS] = {LOG_LEVEL_WARNING, "anyone who reaches the public port"},
         [CLIENTS_HAVE_TOKEN] = {LOG_LEVEL_INFO, "those with the client token"},
         [CLIENTS_ARE_SHUT_OUT] = {LOG_LEVEL_WARNING,
                                   "nobody: the public port is bound beyond loopback; "
                                   "give --client-token, or --anonymous-clients"},
     };
-    log_write(rows[access].level, "who may use the client endpoints",
-              LOG_FIELDS(log_text("who", rows[access].who)));
+    const char *who = rows[access].who;
+    if (access == CLIENTS_ARE_ANONYMOUS)
+        log_warning("who may use the client endpoints", log_text("who", who),
+                    log_text("source", config_source("anonymous-clients")));
+    else
+        log_write(rows[access].level, "who may use the client endpoints",
+                  LOG_FIELDS(log_text("who", who)));
 }
 
-static void warn_if_short(const char *flag, const char *token)
+static void warn_if_short(const char *option, const char *token)
 {
     if (token != NULL && strlen(token) < SHORT_TOKEN)
-        log_warning("a token is short: it can be guessed", log_text("flag", flag));
+        log_warning("a token is short: it can be guessed",
+                    log_text("source", config_source(option)));
 }
 
 /* Standard output, not the log: logs are kept and sent about. */
@@ -231,9 +238,12 @@ static void take_options(struct auth_keys *keys, const struct api_options *optio
     token_pair_set_second(&keys->cluster, options->second_cluster_token);
     token_pair_set_second(&keys->client, options->second_client_token);
     remember_tokens(keys, options);
-    warn_if_short("--internal-token", options->internal_token);
-    warn_if_short("--cluster-token", options->cluster_token);
-    warn_if_short("--client-token", options->client_token);
+    warn_if_short("internal-token", options->internal_token);
+    warn_if_short("cluster-token", options->cluster_token);
+    warn_if_short("client-token", options->client_token);
+    warn_if_short("second-internal-token", options->second_internal_token);
+    warn_if_short("second-cluster-token", options->second_cluster_token);
+    warn_if_short("second-client-token", options->second_client_token);
     log_client_access(keys->clients);
 }
 

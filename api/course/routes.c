@@ -32,9 +32,9 @@ const struct route course_routes[] = {
     {"GET", PATH "worker/{course}/{scope}", AUTH_COURSE_ADMIN, BODY_NONE,
      ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_worker_list},
     {"GET", PATH "stream/{course}/{job}", AUTH_COURSE_MEMBER, BODY_NONE,
-     ROUTE_BLOCKING | ROUTE_CURRENT | ROUTE_UNSAFE, NULL, course_stream_job},
+     ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_stream_job},
     {"GET", PATH "stream/{course}/run/{run}", AUTH_COURSE_MEMBER, BODY_NONE,
-     ROUTE_BLOCKING | ROUTE_CURRENT | ROUTE_UNSAFE, NULL, course_stream_run},
+     ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_stream_run},
     /* graders */
     {"POST", PATH "worker/{worker}", AUTH_COURSE_CLUSTER, BODY_JSON, ROUTE_BODY_MEDIUM,
      course_register_fields, course_grader_register},

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/config.h"
+
 enum { HOST_NAME_SIZE = 256 };
 
 static const char host_characters[] =
@@ -78,8 +80,9 @@ enum bw_code host_list_check(const char *allowed, struct bw_error *error)
         bool has_end = entry[0] != '[' || entry[strlen(entry) - 1] == ']';
         if (length >= sizeof entry || has_port || !has_end || !host_read_name(entry, name))
             return bw_fail(error, BW_BAD_REQUEST,
-                           "--allowed-host: must be names or numeric addresses without a port, "
-                           "separated by commas, like broadway.example.edu,[fd00::5]");
+                           "%s: must be names or numeric addresses without a port, "
+                           "separated by commas, like broadway.example.edu,[fd00::5]",
+                           config_source("allowed-host"));
         allowed = allowed[length] == ',' ? allowed + length + 1 : NULL;
     }
     return BW_OK;

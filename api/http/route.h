@@ -43,8 +43,8 @@ enum route_flags {
     ROUTE_QUIET = 4,    /* access log at debug level */
     ROUTE_LIFE = 8,     /* a result: while its body arrives, its sender lives */
     ROUTE_CURRENT = 16, /* waits for what websockets here have under way; with ROUTE_BLOCKING */
-    ROUTE_UNSAFE = 256, /* GET does something here (takes a job, registers, opens what stays open):
-                           no HEAD */
+    ROUTE_UNSAFE = 256, /* GET does something here (takes a job, registers, opens a websocket): no
+                           HEAD */
     ROUTE_BODY_SMALL = 1024, /* its body is short: ROUTE_SMALL_BYTES at most */
     ROUTE_BODY_MEDIUM = 2048 /* ROUTE_MEDIUM_BYTES */
 };

@@ -11,14 +11,13 @@
 enum { NAME_SIZE = 80, CLOSE_ENOUGH = 2 };
 
 /* The options of both binaries, so that one file of variables does for both; and what scripts,
- * samples and tests read. A test holds this against what --help lists. */
+ * samples and tests read. A test holds this against what --help lists. Secrets are in a list of
+ * their own, since they alone may be given by a file. */
 static const char *const known[] = {
     "ALLOWED_HOST",
     "ALLOW_PRIVILEGED",
     "ANONYMOUS_CLIENTS",
     "BIND_ADDRESS",
-    "CLIENT_TOKEN",
-    "CLUSTER_TOKEN",
     "CORS_ORIGIN",
     "COURSE_CONFIG",
     "COURSE_POLL_WAIT",
@@ -26,7 +25,6 @@ static const char *const known[] = {
     "HEARTBEAT_INTERVAL",
     "INTERNAL_BIND_ADDRESS",
     "INTERNAL_PORT",
-    "INTERNAL_TOKEN",
     "INTERNAL_URL",
     "JOB_TIMEOUT",
     "LEADER_LEASE",
@@ -43,16 +41,13 @@ static const char *const known[] = {
     "METRICS_BIND_ADDRESS",
     "METRICS_PORT",
     "MONGODB_DATABASE",
-    "MONGODB_URI",
     "ORPHAN_AGE",
     "POLL_WAIT",
     "PORT",
     "REQUEST_TIMEOUT",
     "RETAIN_RUNS",
-    "SECOND_CLIENT_TOKEN",
-    "SECOND_CLUSTER_TOKEN",
-    "SECOND_INTERNAL_TOKEN",
     "FAILPOINT",
+    "FAILPOINT_FILE",
     "FAILPOINTS",
     "MUTANT",
     "PRESET",
@@ -63,15 +58,29 @@ static const char *const known[] = {
     "URL",
 };
 
-enum { KNOWN = sizeof known / sizeof *known };
+static const char *const known_secrets[] = {
+    "CLIENT_TOKEN",        "CLUSTER_TOKEN",        "INTERNAL_TOKEN",        "MONGODB_URI",
+    "SECOND_CLIENT_TOKEN", "SECOND_CLUSTER_TOKEN", "SECOND_INTERNAL_TOKEN",
+};
 
-/* Does `name` stand for the option, given by itself or by a file? */
-static bool names_option(const char *name, size_t length, const char *option)
+enum {
+    KNOWN = sizeof known / sizeof *known,
+    KNOWN_SECRETS = sizeof known_secrets / sizeof *known_secrets
+};
+
+static bool config_unknown_is_name(const char *name, size_t length, const char *wanted)
 {
-    size_t own = strlen(option);
-    if (length < own || strncmp(name, option, own) != 0)
-        return false;
-    return length == own || (length == own + 5 && strncmp(name + own, "_FILE", 5) == 0);
+    return length == strlen(wanted) && strncmp(name, wanted, length) == 0;
+}
+
+/* Does it name the secret, or the file that holds it? */
+static bool names_secret(const char *name, size_t length, const char *secret)
+{
+    static const char ending[] = "_FILE";
+    size_t own = sizeof ending - 1;
+    if (length > own && strncmp(name + length - own, ending, own) == 0)
+        return config_unknown_is_name(name, length - own, secret);
+    return config_unknown_is_name(name, length, secret);
 }
 
 /* How many letters must be put in, left out or changed. */
@@ -95,32 +104,53 @@ static size_t distance(const char *left, size_t length, const char *right)
     return row[width];
 }
 
+/* Puts the nearest of the names into *best, if it is nearer than *least. */
+static void find_nearest(const char *name, size_t length, const char *const *names, size_t count,
+                         const char **best, size_t *least)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t away = distance(name, length, names[i]);
+        if (away < *least) {
+            *least = away;
+            *best = names[i];
+        }
+    }
+}
+
 /* NULL: none is near. */
 static const char *nearest(const char *name, size_t length)
 {
     const char *best = NULL;
     size_t least = CLOSE_ENOUGH + 1;
-    for (size_t i = 0; i < KNOWN; i++) {
-        size_t away = distance(name, length, known[i]);
-        if (away < least) {
-            least = away;
-            best = known[i];
-        }
-    }
+    find_nearest(name, length, known, KNOWN, &best, &least);
+    find_nearest(name, length, known_secrets, KNOWN_SECRETS, &best, &least);
     return best;
 }
 
-/* Kubernetes gives such variables to pods, for each service of a name like ours. */
-static bool is_service_link(const char *name, const char *value)
+/* Does the name have the word within it, or, with `ends`, at its end? */
+static bool has_word(const char *name, size_t length, const char *word, bool ends)
 {
-    return strstr(name, "_SERVICE_") != NULL || strncmp(value, "tcp://", 6) == 0 ||
-           strstr(name, "_TCP_") != NULL || strstr(name, "_TCP=") != NULL;
+    size_t own = strlen(word);
+    for (size_t at = 0; at + own <= length; at++)
+        if (strncmp(name + at, word, own) == 0 && (!ends || at + own == length))
+            return true;
+    return false;
+}
+
+/* Kubernetes gives such variables to pods, for each service of a name like ours. */
+static bool is_service_link(const char *name, size_t length, const char *value)
+{
+    return has_word(name, length, "_SERVICE_", false) || has_word(name, length, "_TCP_", false) ||
+           has_word(name, length, "_TCP", true) || strncmp(value, "tcp://", 6) == 0;
 }
 
 static bool is_known(const char *name, size_t length)
 {
     for (size_t i = 0; i < KNOWN; i++)
-        if (names_option(name, length, known[i]))
+        if (config_unknown_is_name(name, length, known[i]))
+            return true;
+    for (size_t i = 0; i < KNOWN_SECRETS; i++)
+        if (names_secret(name, length, known_secrets[i]))
             return true;
     return false;
 }
@@ -131,7 +161,7 @@ static void check_variable(const char *variable)
     size_t length = strcspn(variable, "=");
     const char *value = variable[length] == '=' ? variable + length + 1 : "";
     char shown[NAME_SIZE + sizeof PREFIX], meant[NAME_SIZE + sizeof PREFIX];
-    if (is_known(variable, length) || is_service_link(variable, value))
+    if (is_known(variable, length) || is_service_link(variable, length, value))
         return;
     snprintf(shown, sizeof shown, PREFIX "%.*s", (int)(length < 60 ? length : 60), variable);
     const char *near = nearest(variable, length);

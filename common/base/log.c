@@ -11,7 +11,7 @@
 
 enum {
     LINE_SIZE = 4096,
-    VALUE_MAX = 256,
+    VALUE_MAX = 512,
     OWN_MARK = 0x1E /* before lines of ours on their way through yder */
 };
 

@@ -235,12 +235,14 @@ enum bw_code database_check(struct database *database, struct bw_error *error)
                    reason.message);
 }
 
-void database_explain(struct database *database)
+bool database_explain(struct database *database)
 {
     struct bw_error sentence;
-    if (diagnosis_is_other_set(database->uri, database->application, &sentence))
-        log_warning("the database is not the one that is asked for",
-                    log_text("reason", sentence.message));
+    if (!diagnosis_is_other_set(database->uri, database->application, &sentence))
+        return false;
+    log_warning("the database is not the one that is asked for",
+                log_text("reason", sentence.message));
+    return true;
 }
 
 enum bw_code database_probe(struct database *database, struct bw_error *error)

@@ -40,8 +40,8 @@ enum bw_code database_probe(struct database *database, struct bw_error *error) B
 enum bw_code database_check(struct database *database, struct bw_error *error) BW_CHECKED;
 
 /* Asks the servers themselves why they can't be reached, some seconds long, and logs what may be
- * found: that the URI names another replica set than theirs. */
-void database_explain(struct database *database);
+ * found: that the URI names another replica set than theirs. True: it was found and logged. */
+bool database_explain(struct database *database) BW_CHECKED;
 
 /* Did the last probe fail? False if there never was one. */
 bool database_is_away(const struct database *database);

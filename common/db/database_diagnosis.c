@@ -1,11 +1,12 @@
 #include "common/db/database_diagnosis.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/db/database_pool.h"
 
-#define OLDEST "4.4"
+#define OLDEST "4.4.2"
 
 enum { OLDEST_WIRE_VERSION = 9, COMMAND_NOT_FOUND = 59, VERSION_SIZE = 40, SET_SIZE = 128 };
 
@@ -32,11 +33,31 @@ static void database_diagnosis_read_version(mongoc_client_t *client, char versio
     bson_destroy(&command);
 }
 
+/* What a reply to hello says, or else the driver's sentence; -1: neither does. */
+static int64_t database_diagnosis_wire_version(const bson_t *hello, const bson_error_t *reason)
+{
+    static const char words[] = "reports wire version ";
+    bson_iter_t field;
+    if (bson_iter_init_find(&field, hello, "maxWireVersion"))
+        return bson_iter_as_int64(&field);
+    const char *at = reason != NULL ? strstr(reason->message, words) : NULL;
+    return at != NULL ? strtol(at + sizeof words - 1, NULL, 10) : -1;
+}
+
+/* The release that speaks this wire version at most. */
+static const char *database_diagnosis_release(int64_t wire_version)
+{
+    static const char *const releases[] = {"2.6", "2.6", "2.6", "3.0", "3.2",
+                                           "3.4", "3.6", "4.0", "4.2", "4.4"};
+    if (wire_version < 0 || wire_version >= (int64_t)(sizeof releases / sizeof *releases))
+        return "(a version that it does not tell)";
+    return releases[wire_version];
+}
+
 static bool has_old_wire_version(const bson_t *hello)
 {
-    bson_iter_t field;
-    return bson_iter_init_find(&field, hello, "maxWireVersion") &&
-           bson_iter_as_int64(&field) < OLDEST_WIRE_VERSION;
+    int64_t wire_version = database_diagnosis_wire_version(hello, NULL);
+    return wire_version >= 0 && wire_version < OLDEST_WIRE_VERSION;
 }
 
 /* Before 4.2.10 and 4.4.2 there is no command of that name; before 3.6 the driver says no. */
@@ -56,7 +77,9 @@ bool diagnosis_is_too_old(mongoc_client_t *client, const bson_t *hello, const bs
         return false;
     database_diagnosis_read_version(client, version);
     bw_fail(sentence, BW_INTERNAL, "MongoDB %s is too old: Broadway needs " OLDEST " or newer",
-            version[0] != '\0' ? version : "(a version that it does not tell)");
+            version[0] != '\0'
+                ? version
+                : database_diagnosis_release(database_diagnosis_wire_version(hello, reason)));
     return true;
 }
 

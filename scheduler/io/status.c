@@ -1,6 +1,5 @@
 #include "scheduler/io/status.h"
 
-#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,10 +77,6 @@ static struct status_answer status_answer(void *context, const char *method, con
 enum bw_code status_open(const char *address, uint16_t port, const struct metrics *metrics,
                          struct status **status, struct bw_error *error)
 {
-    struct in_addr parsed;
-    if (inet_pton(AF_INET, address, &parsed) != 1)
-        return bw_fail(error, BW_BAD_REQUEST, "%s %.60s: must be an IPv4 address",
-                       config_source("metrics-bind-address"), address);
     const char *flag = config_source("metrics-port");
     struct status *opened = calloc(1, sizeof *opened);
     if (opened == NULL)

@@ -13,10 +13,10 @@ class OldServer:
     """A replica set's primary of the given version. Without `knows_hello` it has no command of that name, as before
     4.2.10 and 4.4.2."""
 
-    def __init__(self, version, wire_version, knows_hello):
+    def __init__(self, version, wire_version, knows_hello, port=0):
         self.version, self.wire_version, self.knows_hello = version, wire_version, knows_hello
         self.commands = set()
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", port))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -36,6 +36,30 @@ def test_headers_are_there_at_once_and_nothing_else_for_a_job_that_waits(staff):
     assert stream.is_silent(0.7)
 
 
+def test_head_is_answered_with_the_headers_and_leaves_no_stream_open(staff):
+    course = staff.course()
+    run = course.run(1)
+    open_before = open_streams(staff)
+    for subject in (f"run/{run}", job_id_of(run, 1, 0)):
+        head = course.ask("HEAD", f"/stream/cs225/{subject}")
+        assert head.status_code == 200 and head.content == b""
+        assert head.headers["content-type"] == "text/event-stream" and head.headers["cache-control"] == "no-cache"
+    for subject in ("run/none", "none"):
+        path = f"/stream/cs225/{subject}"
+        assert course.ask("HEAD", path).status_code == course.ask("GET", path).status_code >= 400
+    wait_until(lambda: open_streams(staff) == open_before, 5, "no stream is left open")
+    grader = staff.grader()
+    grader.finish(grader.take())
+
+
+def open_streams(staff):
+    """At the first replica, by its metrics."""
+    api = Api(staff.stack.described["api"][0]["internal_url"])
+    text = api.request("GET", "/metrics").text
+    api.close()
+    return sample_values(text)["broadway_api_event_streams"]
+
+
 @pytest.mark.parametrize("replica", [0, 1])
 def test_with_k_jobs_ahead_come_all_positions_then_the_states_then_the_end(staff, replica):
     course, grader = staff.course(), staff.grader(replica=0)

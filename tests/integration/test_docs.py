@@ -16,6 +16,31 @@ REGISTRY = Registry().with_resources([(f"{name}.json", Resource.from_contents(it
 EXAMPLES = re.findall(r"^```json (\w+)\n(.*?)^```", (ROOT / "docs" / "protocol.md").read_text(), re.M | re.S)
 
 
+def names_in_tests():
+    """Every name of a test, and every file of them."""
+    files = [
+        path for ending in ("py", "c") for path in (ROOT / "tests").rglob(f"*.{ending}") if "tools" not in path.parts
+    ]
+    names = {path.name for path in files} | {path.stem for path in files}
+    for path in files:
+        names |= set(re.findall(r"^ *(?:def|static void) (\w+)\(", path.read_text(encoding="utf-8"), re.M))
+    return names
+
+
+def test_every_test_that_a_page_names_exists():
+    known = names_in_tests()
+    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))):
+        named = set(re.findall(r"`(?:[\w/]+/)?(test_\w+(?:\.py)?)`", page.read_text(encoding="utf-8")))
+        assert named <= known, f"{page.name} names {sorted(named - known)}"
+
+
+def test_every_name_in_the_list_of_what_hostile_callers_can_not_do_exists():
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    section = text.partition("## What hostile callers can't do")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([a-z]\w*_\w*_\w*)`", section))
+    assert len(named) > 40 and named <= names_in_tests(), sorted(named - names_in_tests())
+
+
 def check(name, value):
     jsonschema.Draft202012Validator(SCHEMAS[name], registry=REGISTRY).validate(value)
 

@@ -1,9 +1,11 @@
 """What the two binaries do at their start: without a database, with a wrong one, with something wrong in what they are
 given; and the signals that must not end them."""
 
+import json
 import os
 import re
 import signal
+import socket
 import time
 
 import httpx
@@ -18,6 +20,8 @@ from test_command_line import BINARIES, run
 from waiting import PATIENCE, holds_for, wait_until
 
 NOWHERE = "mongodb://127.0.0.1:1/?replicaSet=rs0"
+LOOK_S = 4  # after which, and how often, a server that is not usable is asked why
+NEW_WIRE_VERSION = 21
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +35,12 @@ def standstill(paused):
     os.kill(paused.pid("database"), signal.SIGSTOP)
     yield paused
     os.kill(paused.pid("database"), signal.SIGCONT)
+
+
+def port_flags(binary):
+    """Ports of its own."""
+    names = ["--metrics-port"] if binary == "broadway-scheduler" else ["--port", "--internal-port"]
+    return [f"{name}={free_port()}" for name in names]
 
 
 def ports_are_open(replica):
@@ -88,9 +98,7 @@ def test_a_websocket_is_not_opened_before_its_token_can_be_judged(standstill, ma
 
 @pytest.mark.parametrize("binary", BINARIES)
 def test_one_that_waits_for_its_database_ends_when_asked(binary, tmp_path):
-    ports = ["--metrics-port"] if binary == "broadway-scheduler" else ["--port", "--internal-port"]
-    flags = [f"{port}={free_port()}" for port in ports]
-    process = Process(binary, f"--mongodb-uri={NOWHERE}", *flags, log=tmp_path / "log")
+    process = Process(binary, f"--mongodb-uri={NOWHERE}", *port_flags(binary), log=tmp_path / "log")
     wait_until(lambda: "waiting for the database" in process.said(), 10, "it waits")
     asked = time.monotonic()
     process.terminate()
@@ -117,18 +125,26 @@ def test_a_broken_course_config_ends_the_start_before_anything_is_made(paused, t
     assert status == 2 and f"BROADWAY_COURSE_CONFIG {path}: " in text
 
 
-OLD = [("4.2.0", 8, False), ("4.2.24", 8, True), ("3.6.23", 6, False)]
+OLD = [
+    ("4.4.1", 9, False),
+    ("4.2.0", 8, False),
+    ("4.2.24", 8, True),
+    ("3.6.23", 6, False),
+    ("3.4.24", 5, False),
+    ("2.6.12", 2, False),
+]
+OLDEST_OF_THE_DRIVER = 6  # it asks an older one for nothing: what is told is the release of its wire version
 
 
 @pytest.mark.parametrize(("version", "wire_version", "knows_hello"), OLD)
 @pytest.mark.parametrize("binary", BINARIES)
 def test_a_server_that_is_too_old_is_refused_with_both_versions(binary, version, wire_version, knows_hello):
     server = OldServer(version, wire_version, knows_hello)
-    ports = ["--metrics-port"] if binary == "broadway-scheduler" else ["--port", "--internal-port"]
-    status, text = run(binary, f"--mongodb-uri={server.uri}", *[f"{port}={free_port()}" for port in ports])
+    status, text = run(binary, f"--mongodb-uri={server.uri}", *port_flags(binary))
     server.close()
     assert status == 1, text
-    assert f"{binary}: MongoDB {version} is too old: Broadway needs 4.4 or newer" in text
+    told = version if wire_version >= OLDEST_OF_THE_DRIVER else version.rpartition(".")[0]
+    assert f"MongoDB {told} is too old: Broadway needs 4.4.2 or newer" in text
     assert not server.commands & {"insert", "update", "create", "createindexes"}, "nothing was written"
 
 
@@ -136,9 +152,9 @@ def test_a_server_that_is_too_old_is_refused_with_both_versions(binary, version,
 def test_another_replica_sets_name_is_told(paused, binary, tmp_path):
     uri = paused.described["mongodb_uri"]
     own = re.search(r"replicaSet=(\w+)", uri).group(1)
-    ports = ["--metrics-port"] if binary == "broadway-scheduler" else ["--port", "--internal-port"]
-    flags = [f"{port}={free_port()}" for port in ports]
-    process = Process(binary, f"--mongodb-uri={uri.replace(own, 'misnamed')}", *flags, log=tmp_path / "log")
+    process = Process(
+        binary, f"--mongodb-uri={uri.replace(own, 'misnamed')}", *port_flags(binary), log=tmp_path / "log"
+    )
     try:
         said = wait_until(lambda: re.search(r".*replica set.*", process.said()), 25, "it says so").group(0)
         assert "'misnamed'" in said and f"'{own}'" in said
@@ -146,8 +162,28 @@ def test_another_replica_sets_name_is_told(paused, binary, tmp_path):
         process.end()
 
 
+@pytest.mark.parametrize("binary", BINARIES)
+def test_another_replica_sets_name_is_told_of_a_server_that_comes_up_late(binary, tmp_path):
+    port = free_port()
+    uri = f"mongodb://127.0.0.1:{port}/?replicaSet=misnamed"
+    process = Process(binary, f"--mongodb-uri={uri}", *port_flags(binary), log=tmp_path / "log")
+    server = None
+    try:
+        wait_until(lambda: "waiting for the database" in process.said(), 10, "it waits")
+        holds_for(lambda: "replica set" not in process.said(), LOOK_S + 2, "a look finds nobody")
+        server = OldServer("7.0.0", NEW_WIRE_VERSION, True, port)
+        wait_until(lambda: "'misnamed', but the server at" in process.said(), 25, "it says so")
+        assert "belongs to 'old'" in process.said()
+        holds_for(lambda: process.said().count("belongs to") == 1, LOOK_S + 2, "it says so once")
+    finally:
+        process.end()
+        if server is not None:
+            server.close()
+
+
 def test_signals_that_ask_for_nothing_end_nothing(stack):
     numbers = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE)
+    numbers += (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF)
     pids = [stack.pid(name) for name in ("scheduler-0", "api-0")]
     for pid in pids:
         for number in numbers:
@@ -165,7 +201,7 @@ def test_a_port_in_use_is_told_alike_by_both(paused, binary):
     flag = "metrics-port" if binary == "broadway-scheduler" else "port"
     status, text = run(binary, f"--mongodb-uri={NOWHERE}", f"--{flag}={port}")
     assert status == 2
-    assert f"{binary}: --{flag} {port}: can't be opened on 127.0.0.1: Address already in use" in text
+    assert f"--{flag} {port}: can't be opened on 127.0.0.1: Address already in use" in text
     status, text = run(binary, env={f"BROADWAY_{flag.upper().replace('-', '_')}": port})
     assert status == 2 and f"BROADWAY_{flag.upper().replace('-', '_')} {port}: can't be opened" in text
 
@@ -190,10 +226,85 @@ def test_an_unknown_variable_is_warned_of_by_its_name_and_a_known_one_is_not(pau
     known = (all_names - own) | {"BROADWAY_URL", "BROADWAY_TOKEN", "BROADWAY_PRESET", "BROADWAY_FAILPOINT"}
     port = paused.urls[0].rpartition(":")[2]
     flag = "--metrics-port" if binary == "broadway-scheduler" else "--port"
-    env = dict.fromkeys(known, "1") | {"BROADWAY_LOG_LEVLE": "canary", "BROADWAY_NOTHING_LIKE_IT": "canary"}
+    wrong = {
+        "BROADWAY_LOG_LEVLE": "canary",
+        "BROADWAY_NOTHING_LIKE_IT": "canary",
+        "BROADWAY_PORT_FILE": "canary",
+        "BROADWAY_LOG_LEVEL_FILE": "canary",
+        "BROADWAY_FOOBARQUUX": "canary_SERVICE_canary",
+    }
+    of_kubernetes = {"BROADWAY_API_SERVICE_HOST": "10.0.0.1", "BROADWAY_API_PORT_1470_TCP_ADDR": "10.0.0.1"}
+    env = dict.fromkeys(known, "1") | wrong | of_kubernetes
     status, text = run(binary, f"{flag}={port}", env=env)
     assert status == 2
     warned = [line for line in text.splitlines() if "is not known" in line]
-    assert len(warned) == 2 and "canary" not in text
+    assert len(warned) == len(wrong) and "canary" not in text
+    assert all(any(name in line for line in warned) for name in wrong)
     assert any("BROADWAY_LOG_LEVLE" in line and "BROADWAY_LOG_LEVEL" in line for line in warned)
     assert any("BROADWAY_NOTHING_LIKE_IT" in line and "nearest" not in line for line in warned)
+
+
+def last_event(text):
+    """The last line of a JSON log, after checking that all of it is one."""
+    return [json.loads(line) for line in text.splitlines()][-1]
+
+
+@pytest.mark.parametrize("binary", BINARIES)
+def test_a_failed_start_says_why_in_the_last_line_of_its_log(paused, binary):
+    port = paused.urls[0].rpartition(":")[2]
+    flag = "metrics-port" if binary == "broadway-scheduler" else "port"
+    status, text = run(binary, f"--mongodb-uri={NOWHERE}", f"--{flag}={port}", "--log-format=json")
+    last = last_event(text)
+    assert (status, last["level"], last["event"]) == (2, "error", "start failed")
+    assert last["reason"] == f"--{flag} {port}: can't be opened on 127.0.0.1: Address already in use"
+    status, text = run(binary, f"--mongodb-uri={NOWHERE}", f"--{flag}={port}")
+    assert all(re.match(r"time=\S+ level=\w+ event=", line) for line in text.splitlines())
+    assert f' level=error event="start failed" reason="--{flag} {port}: ' in text.splitlines()[-1]
+    server = OldServer("4.2.24", 8, True)
+    status, text = run(binary, f"--mongodb-uri={server.uri}", *port_flags(binary), "--log-format=json")
+    server.close()
+    assert status == 1 and last_event(text)["event"] == "start failed"
+    assert last_event(text)["reason"].startswith("MongoDB 4.2.24 is too old")
+
+
+@pytest.mark.parametrize("binary", BINARIES)
+def test_a_wrong_uri_is_told_in_the_last_line_too(binary):
+    status, text = run(binary, "--mongodb-uri=mongodb://127.0.0.1:1/?retrywrits=true", "--log-format=json")
+    assert status == 2 and last_event(text)["reason"].startswith("--mongodb-uri: ")
+
+
+def test_warnings_name_the_variable_that_the_value_stood_in(paused, make_replica):
+    tokens = {"BROADWAY_SECOND_CLIENT_TOKEN": "brief", "BROADWAY_SECOND_INTERNAL_TOKEN": "brief"}
+    env = {"BROADWAY_POLL_WAIT": "19.5", "BROADWAY_MAX_CONNECTIONS": "30000", **tokens}
+    prefix = ("prlimit", "--nofile=900:900")
+    replica = make_replica(paused, "--second-cluster-token=brief", env=env, prefix=prefix).wait_ready()
+    said = replica.said()
+    assert "source=BROADWAY_POLL_WAIT" in said and "source=BROADWAY_MAX_CONNECTIONS" in said
+    short = [line for line in said.splitlines() if "a token is short" in line]
+    sources = {re.search(r"source=(\S+)", line).group(1) for line in short}
+    assert sources >= {*tokens, "--second-cluster-token"} and "brief" not in said
+
+
+def test_a_wrong_host_in_the_environment_is_named_by_its_variable():
+    status, text = run("broadway-api", env={"BROADWAY_ALLOWED_HOST": "grading:80"})
+    assert status == 2 and "broadway-api: BROADWAY_ALLOWED_HOST: must be names" in text
+
+
+def has_ipv6():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+def test_the_schedulers_port_may_be_on_ipv6(tmp_path):
+    port = free_port()
+    flags = ("--metrics-bind-address=::1", f"--metrics-port={port}")
+    process = Process("broadway-scheduler", f"--mongodb-uri={NOWHERE}", *flags, log=tmp_path / "log")
+    try:
+        answer = wait_until(lambda: api_answers(f"http://[::1]:{port}/healthz"), 5, "it answers")
+        assert answer.status_code == 200
+    finally:
+        process.end()

@@ -9,10 +9,10 @@ import time
 
 import httpx
 import pytest
-from broadway import ROUTE
+from broadway import ROUTE, Api
 from course import Course, config_of
 from course_names import bearer, unique
-from harness import SANITIZER_REPORT, last_lines, run_stack
+from harness import SANITIZER_REPORT, Process, free_port, last_lines, run_stack
 from processes import cpu_seconds
 from socket_grader import SocketGrader
 from waiting import PATIENCE, wait_until
@@ -210,3 +210,66 @@ def test_a_stop_while_the_database_is_away_uses_no_cpu(alone, make_replica):
     assert used < 0.5 * PATIENCE
     for socket in sockets:
         socket.abort()
+
+
+@pytest.fixture(params=["broadway-api", "broadway-scheduler"])
+def make_leaver(request, alone, make_replica, tmp_path):
+    """Starts one of either binary beside the stack, with flags of its own; it serves when it is returned."""
+    if request.param == "broadway-api":
+        yield lambda *flags: make_replica(alone, *flags).wait_ready()
+        return
+    started = []
+
+    def make(*flags):
+        port = free_port()
+        uri = f"--mongodb-uri={alone.described['mongodb_uri']}"
+        database = f"--mongodb-database={alone.described['database']}"
+        started.append(
+            Process(request.param, uri, database, f"--metrics-port={port}", *flags, log=tmp_path / "scheduler.log")
+        )
+        api = Api(f"http://127.0.0.1:{port}")
+        wait_until(lambda: api.answers(200, "GET", "/readyz"), 15, "it is ready")
+        api.close()
+        return started[-1]
+
+    yield make
+    for process in started:
+        process.end()
+
+
+def test_a_second_signal_ends_a_process_at_once_whatever_it_waits_for(alone, make_leaver):
+    """Also when it has become quiet and closes what is left, for which it needs the database."""
+    process = make_leaver("--grace=60")
+    with Database(alone):
+        process.terminate()
+        time.sleep(0.6)  # longer than it takes to be quiet, shorter than the driver's time-outs
+        asked = time.monotonic()
+        process.terminate()
+        status = process.wait(10)
+    assert time.monotonic() - asked < 1 * PATIENCE
+    assert status == 128 + signal.SIGTERM, last_lines(process.log)
+
+
+def test_the_grace_is_the_longest_that_a_stop_takes(alone, make_leaver):
+    process = make_leaver("--grace=1")
+    with Database(alone):
+        asked = time.monotonic()
+        process.terminate()
+        status = process.wait(20)
+        took = time.monotonic() - asked
+    assert status == 0 and took < 1 + 1 * PATIENCE, last_lines(process.log)
+
+
+def test_a_second_signal_ends_a_start_that_waits_for_its_database(alone, tmp_path):
+    """It looks for the database, and does not look for signals meanwhile."""
+    with Database(alone):
+        flags = (f"--port={free_port()}", f"--internal-port={free_port()}", "--grace=60")
+        uri = f"--mongodb-uri={alone.described['mongodb_uri']}"
+        process = Process("broadway-api", uri, *flags, log=tmp_path / "log")
+        wait_until(lambda: "waiting for the database" in process.said(), 20, "it waits")
+        process.terminate()
+        time.sleep(0.6)  # as above
+        asked = time.monotonic()
+        process.terminate()
+        assert process.wait(10) == 128 + signal.SIGTERM
+        assert time.monotonic() - asked < 1 * PATIENCE
