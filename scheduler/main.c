@@ -211,8 +211,7 @@ static void scheduler_main_serve(struct core *core)
         publish_standby(core, code == BW_OK ? "ready" : "database unreachable", &leader);
         if (code == BW_OK && is_taken) {
             log_info("leading", log_number("term", leader.term));
-            memcpy(core->graders.since_ms, leader.no_grader_since_ms,
-                   sizeof core->graders.since_ms);
+            grader_presence_take_over(core, &leader);
             core_lead(core, leader.term);
             leadership_resign(core->leadership, core->is_stopping);
             log_info("no longer leading", log_number("term", leader.term));
@@ -256,7 +255,8 @@ static enum bw_code scheduler_main_run(struct scheduler *scheduler, struct bw_er
     if (code != BW_OK)
         return code;
     core->db_jobs = db_jobs_open(
-        &(struct db_jobs_settings){.runs = core->runs,
+        &(struct db_jobs_settings){.database = core->database,
+                                   .runs = core->runs,
                                    .leases = core->lease_store,
                                    .workers = core->worker_store,
                                    .results = core->results,
