@@ -15,6 +15,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/config.h"
+#include "common/base/json_memory.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/base/stop_signal.h"
@@ -293,6 +294,7 @@ int main(int count, char **arguments)
         fprintf(stderr, "broadway-scheduler: %s\n", error.message);
         return EXIT_USAGE;
     }
+    json_memory_settle();
     stop_signal_block();
     log_open("broadway-scheduler", (enum log_level)options.log_level,
              (enum log_format)options.log_format);
