@@ -15,6 +15,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/config.h"
+#include "common/base/descriptors.h"
 #include "common/base/json_memory.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
@@ -25,8 +26,18 @@
 #include "scheduler/io/retention.h"
 #include "scheduler/metrics.h"
 #include "scheduler/io/status.h"
+#include "scheduler/io/status_server.h"
 
-enum { DATABASE_PAUSE_MS = 500, EXPLAIN_AFTER_MS = 4000, EXIT_USAGE = 2, TOKEN_BYTES = 32 };
+enum {
+    DATABASE_PAUSE_MS = 500,
+    EXPLAIN_AFTER_MS = 4000,
+    EXIT_USAGE = 2,
+    TOKEN_BYTES = 32,
+    /* Fewer than twenty threads use the database, whatever its pools may hold; and what watches its
+     * servers. */
+    DATABASE_DESCRIPTORS = 52,
+    OTHER_DESCRIPTORS = 52 /* callbacks, one for each replica; the port's own; the log; spare */
+};
 
 struct scheduler {
     struct core core;
@@ -35,6 +46,7 @@ struct scheduler {
     struct log_store *logs;
     struct retention *retention;
     char internal_token[SETTING_SIZE];
+    size_t connections; /* of the port, at most */
     pthread_t signal_thread;
 };
 
@@ -244,7 +256,7 @@ static enum bw_code scheduler_main_run(struct scheduler *scheduler, struct bw_er
     struct core *core = &scheduler->core;
     const struct scheduler_options *options = core->options;
     enum bw_code code = status_open(options->metrics_bind_address, (uint16_t)options->metrics_port,
-                                    core->metrics, &core->status, error);
+                                    scheduler->connections, core->metrics, &core->status, error);
     if (code != BW_OK)
         return code;
     publish_standby(core, "starting", NULL);
@@ -270,6 +282,30 @@ static enum bw_code scheduler_main_run(struct scheduler *scheduler, struct bw_er
     scheduler_main_serve(core);
     db_jobs_close(core->db_jobs);
     callbacks_close(core->callbacks);
+    return BW_OK;
+}
+
+/* Every connection is a descriptor, and whoever holds connections of the port must leave enough of
+ * them for the database and for callbacks. */
+static enum bw_code settle_descriptors(struct scheduler *scheduler, struct bw_error *error)
+{
+    struct bw_error reason;
+    size_t database;
+    enum bw_code code = database_descriptors(scheduler->core.options->mongodb_uri, &database,
+                                             &reason);
+    if (code != BW_OK)
+        return bw_fail(error, code, "%s: %s", config_source("mongodb-uri"), reason.message);
+    if (database > DATABASE_DESCRIPTORS)
+        database = DATABASE_DESCRIPTORS;
+    size_t limit = descriptors_raise(), others = database + OTHER_DESCRIPTORS;
+    if (limit < others + STATUS_CONNECTIONS_LEAST)
+        return descriptors_refuse(limit, others + STATUS_CONNECTIONS_LEAST,
+                                  STATUS_CONNECTIONS_LEAST, database, error);
+    scheduler->connections = limit - others < STATUS_CONNECTIONS ? limit - others
+                                                                 : STATUS_CONNECTIONS;
+    if (scheduler->connections < STATUS_CONNECTIONS)
+        log_warning("the limit of open files leaves room for fewer connections of the port",
+                    log_number("connections", (int64_t)scheduler->connections));
     return BW_OK;
 }
 
@@ -304,7 +340,9 @@ int main(int count, char **arguments)
     take_flags(core, &options);
     core->inbox = inbox_new();
     core->metrics = scheduler_metrics_new();
-    enum bw_code code = open_database(core, &options, &error);
+    enum bw_code code = settle_descriptors(&scheduler, &error);
+    if (code == BW_OK)
+        code = open_database(core, &options, &error);
     if (code == BW_OK)
         code = open_stores(&scheduler, &error);
     if (code == BW_OK &&
