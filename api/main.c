@@ -248,6 +248,7 @@ static void api_main_prepare(struct service *service)
 {
     const struct api_options *options = &service->options;
     struct api *api = &service->api;
+    http_server_settle_memory();
     stop_signal_block();
     database_library_open();
     log_open("broadway-api", (enum log_level)options->log_level,

@@ -73,8 +73,12 @@ static enum bw_code check_ports(struct service *service, struct bw_error *error)
 /* Every connection is a descriptor. */
 static enum bw_code settle_connections(struct service *service, struct bw_error *error)
 {
-    size_t asked = (size_t)service->options.max_connections, most = asked;
-    enum bw_code code = descriptors_settle(&most, error);
+    struct bw_error reason;
+    size_t asked = (size_t)service->options.max_connections, most = asked, database;
+    enum bw_code code = database_descriptors(service->options.mongodb_uri, &database, &reason);
+    if (code != BW_OK)
+        return bw_fail(error, code, "%s: %s", config_source("mongodb-uri"), reason.message);
+    code = descriptors_settle(database, &most, error);
     if (code != BW_OK)
         return code;
     if (most < asked)

@@ -15,6 +15,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/config.h"
+#include "common/base/descriptors.h"
+#include "common/base/json_memory.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/base/stop_signal.h"
@@ -24,8 +26,18 @@
 #include "scheduler/io/retention.h"
 #include "scheduler/metrics.h"
 #include "scheduler/io/status.h"
+#include "scheduler/io/status_server.h"
 
-enum { DATABASE_PAUSE_MS = 500, EXPLAIN_EVERY_MS = 4000, EXIT_USAGE = 2, TOKEN_BYTES = 32 };
+enum {
+    DATABASE_PAUSE_MS = 500,
+    EXPLAIN_EVERY_MS = 4000,
+    EXIT_USAGE = 2,
+    TOKEN_BYTES = 32,
+    /* Fewer than twenty threads use the database, whatever its pools may hold; and what watches its
+     * servers. */
+    DATABASE_DESCRIPTORS = 52,
+    OTHER_DESCRIPTORS = 52 /* callbacks, one for each replica; the port's own; the log; spare */
+};
 
 struct scheduler {
     struct core core;
@@ -34,6 +46,7 @@ struct scheduler {
     struct log_store *logs;
     struct retention *retention;
     char internal_token[SETTING_SIZE];
+    size_t connections; /* of the port, at most */
 };
 
 /* SIGHUP asks for nothing here: what this process was told it was told by its flags. */
@@ -210,8 +223,7 @@ static void scheduler_main_serve(struct core *core)
         publish_standby(core, code == BW_OK ? "ready" : "database unreachable", &leader);
         if (code == BW_OK && is_taken) {
             log_info("leading", log_number("term", leader.term));
-            memcpy(core->graders.since_ms, leader.no_grader_since_ms,
-                   sizeof core->graders.since_ms);
+            grader_presence_take_over(core, &leader);
             core_lead(core, leader.term);
             leadership_resign(core->leadership, core->is_stopping);
             log_info("no longer leading", log_number("term", leader.term));
@@ -243,7 +255,7 @@ static enum bw_code scheduler_main_run(struct scheduler *scheduler, struct bw_er
     struct core *core = &scheduler->core;
     const struct scheduler_options *options = core->options;
     enum bw_code code = status_open(options->metrics_bind_address, (uint16_t)options->metrics_port,
-                                    core->metrics, &core->status, error);
+                                    scheduler->connections, core->metrics, &core->status, error);
     if (code != BW_OK)
         return code;
     publish_standby(core, "starting", NULL);
@@ -255,7 +267,8 @@ static enum bw_code scheduler_main_run(struct scheduler *scheduler, struct bw_er
     if (code != BW_OK)
         return code;
     core->db_jobs = db_jobs_open(
-        &(struct db_jobs_settings){.runs = core->runs,
+        &(struct db_jobs_settings){.database = core->database,
+                                   .runs = core->runs,
                                    .leases = core->lease_store,
                                    .workers = core->worker_store,
                                    .results = core->results,
@@ -268,6 +281,30 @@ static enum bw_code scheduler_main_run(struct scheduler *scheduler, struct bw_er
     scheduler_main_serve(core);
     db_jobs_close(core->db_jobs);
     callbacks_close(core->callbacks);
+    return BW_OK;
+}
+
+/* Every connection is a descriptor, and whoever holds connections of the port must leave enough of
+ * them for the database and for callbacks. */
+static enum bw_code settle_descriptors(struct scheduler *scheduler, struct bw_error *error)
+{
+    struct bw_error reason;
+    size_t database;
+    enum bw_code code = database_descriptors(scheduler->core.options->mongodb_uri, &database,
+                                             &reason);
+    if (code != BW_OK)
+        return bw_fail(error, code, "%s: %s", config_source("mongodb-uri"), reason.message);
+    if (database > DATABASE_DESCRIPTORS)
+        database = DATABASE_DESCRIPTORS;
+    size_t limit = descriptors_raise(), others = database + OTHER_DESCRIPTORS;
+    if (limit < others + STATUS_CONNECTIONS_LEAST)
+        return descriptors_refuse(limit, others + STATUS_CONNECTIONS_LEAST,
+                                  STATUS_CONNECTIONS_LEAST, database, error);
+    scheduler->connections = limit - others < STATUS_CONNECTIONS ? limit - others
+                                                                 : STATUS_CONNECTIONS;
+    if (scheduler->connections < STATUS_CONNECTIONS)
+        log_warning("the limit of open files leaves room for fewer connections of the port",
+                    log_number("connections", (int64_t)scheduler->connections));
     return BW_OK;
 }
 
@@ -292,6 +329,7 @@ int main(int count, char **arguments)
         fprintf(stderr, "broadway-scheduler: %s\n", error.message);
         return EXIT_USAGE;
     }
+    json_memory_settle();
     stop_signal_block();
     log_open("broadway-scheduler", (enum log_level)options.log_level,
              (enum log_format)options.log_format);
@@ -301,7 +339,9 @@ int main(int count, char **arguments)
     take_flags(core, &options);
     core->inbox = inbox_new();
     core->metrics = scheduler_metrics_new();
-    enum bw_code code = open_database(core, &options, &error);
+    enum bw_code code = settle_descriptors(&scheduler, &error);
+    if (code == BW_OK)
+        code = open_database(core, &options, &error);
     if (code == BW_OK)
         code = open_stores(&scheduler, &error);
     if (code == BW_OK)

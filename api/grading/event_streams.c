@@ -399,9 +399,14 @@ size_t event_streams_count(struct event_streams *streams)
 static void keep_alive(struct event_streams *streams, int64_t now_ms)
 {
     struct event_stream *stream, *following;
-    HASH_ITER (hh, streams->streams, stream, following)
-        if (!stream->is_over && now_ms - stream->sent_ms >= KEEP_ALIVE_MS)
-            event_streams_append(stream, strdup(":\n\n"));
+    HASH_ITER (hh, streams->streams, stream, following) {
+        if (stream->is_over || now_ms - stream->sent_ms < KEEP_ALIVE_MS)
+            continue;
+        char *line = strdup(":\n\n");
+        if (line == NULL)
+            abort();
+        event_streams_append(stream, line);
+    }
 }
 
 static void *event_streams_run_timer(void *context)

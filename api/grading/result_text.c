@@ -51,7 +51,9 @@ static json_t *result_text_shorten_string(const json_t *string, size_t longest)
     if (json_string_length(string) <= longest)
         return json_incref((json_t *)(uintptr_t)string);
     char *cut = text_cut(json_string_value(string), json_string_length(string), longest, &length);
-    json_t *shortened = cut != NULL ? json_stringn(cut, length) : NULL;
+    if (cut == NULL)
+        abort();
+    json_t *shortened = json_stringn(cut, length);
     free(cut);
     return shortened;
 }

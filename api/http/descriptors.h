@@ -20,7 +20,9 @@ enum {
 size_t descriptors_lingering(size_t connections);
 
 /* Raises the limit of open files as far as it may be, and lowers *connections, those of the public
- * port, to what it leaves. BW_BAD_REQUEST: that is too little; the sentence says what is needed. */
-enum bw_code descriptors_settle(size_t *connections, struct bw_error *error) BW_CHECKED;
+ * port, to what it leaves besides `database` (database_descriptors) and all else. BW_BAD_REQUEST:
+ * that is too little; the sentence says what is needed. */
+enum bw_code descriptors_settle(size_t database, size_t *connections, struct bw_error *error)
+    BW_CHECKED;
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "api/http/descriptors.h"
 #include "common/base/clock.h"
+#include "common/base/json_memory.h"
 #include "common/base/listener.h"
 #include "common/base/log.h"
 
@@ -210,6 +211,12 @@ static unsigned library_limit(const struct server *server)
 {
     size_t most = server->settings.max_connections + 2 * CONNECTION_CLOSING_MAX;
     return (unsigned)most * (unsigned)server->settings.threads;
+}
+
+void http_server_settle_memory(void)
+{
+    json_memory_settle();
+    o_set_alloc_funcs(json_memory_allocate, realloc, free);
 }
 
 static enum bw_code start_ulfius(struct server *server, struct bw_error *error)

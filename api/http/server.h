@@ -53,6 +53,10 @@ enum {
         60 /* then a connection on which nothing moves is closed, unless its request waits here */
 };
 
+/* Once, by main, before any other thread: json_memory_settle, for a process in which ulfius makes
+ * jansson take its memory from wherever orcania does. */
+void http_server_settle_memory(void);
+
 /* Listens. BW_BAD_REQUEST: the port can't be opened, in a sentence that begins with its number;
  * BW_INTERNAL: the address is none, or the server can't be started; the sentence says
  * why. */

@@ -15,13 +15,14 @@ enum {
     UPDATE_TRY_MS = 10000,
     RETRY_PAUSE_US = 100000,
     FIND_CHUNK = 64, /* the embedded database takes longer than linearly for a longer list */
-    NAMESPACE_NOT_FOUND = 26
+    NAMESPACE_NOT_FOUND = 26,
+    WATCHING_DESCRIPTORS = 26 /* two of each pool for each member of a replica set, and spare */
 };
 
 /* The stream waits for changes within the socket's time; a probe is to be quick. */
-static const struct database_bounds operation_bounds = {4000, 2000, 6000, 64};
-static const struct database_bounds stream_bounds = {4000, 2000, 12000, 4};
-static const struct database_bounds probe_bounds = {1500, 1500, 3000, 2};
+static const struct database_bounds operation_bounds = {4000, 2000, 6000, 64, true};
+static const struct database_bounds stream_bounds = {4000, 2000, 12000, 4, false};
+static const struct database_bounds probe_bounds = {1500, 1500, 3000, 2, false};
 
 struct database {
     mongoc_uri_t *uri;
@@ -55,6 +56,18 @@ static bool is_database_name(const char *name)
 {
     size_t length = strlen(name);
     return length > 0 && length < 64 && strcspn(name, "/\\. \"$*<>:|?") == length;
+}
+
+enum bw_code database_descriptors(const char *uri, size_t *count, struct bw_error *error)
+{
+    mongoc_uri_t *parsed = database_uri_read(uri, error);
+    if (parsed == NULL)
+        return BW_BAD_REQUEST;
+    *count = WATCHING_DESCRIPTORS + (size_t)database_pool_size(parsed, &operation_bounds) +
+             (size_t)database_pool_size(parsed, &stream_bounds) +
+             (size_t)database_pool_size(parsed, &probe_bounds);
+    mongoc_uri_destroy(parsed);
+    return BW_OK;
 }
 
 enum bw_code database_open(const char *uri, const char *name, const char *application,

@@ -20,6 +20,12 @@ struct database;
 void database_library_open(void);
 void database_library_close(void);
 
+/* How many descriptors the connections of a database with that URI take at most: those of its pools
+ * (its maxPoolSize is that of operations) and those by which the driver watches the servers.
+ * BW_BAD_REQUEST as for database_open. */
+enum bw_code database_descriptors(const char *uri, size_t *count, struct bw_error *error)
+    BW_CHECKED;
+
 /* Connects lazily: checks the URI (unknown or weakening options are refused by name, a password
  * never shown), makes the pools. BW_BAD_REQUEST with a sentence for a bad URI or name. */
 enum bw_code database_open(const char *uri, const char *name, const char *application,

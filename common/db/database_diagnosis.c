@@ -10,7 +10,7 @@
 
 enum { OLDEST_WIRE_VERSION = 9, COMMAND_NOT_FOUND = 59, VERSION_SIZE = 40, SET_SIZE = 128 };
 
-static const struct database_bounds ask_bounds = {1000, 1000, 1000, 1};
+static const struct database_bounds ask_bounds = {1000, 1000, 1000, 1, false};
 
 /* ---- The version ---- */
 

@@ -171,6 +171,14 @@ static void set_default(mongoc_uri_t *uri, const char *option, int32_t value)
         mongoc_uri_set_option_as_int32(uri, option, value);
 }
 
+int32_t database_pool_size(const mongoc_uri_t *base, const struct database_bounds *bounds)
+{
+    int32_t asked = bounds->is_sized
+                        ? mongoc_uri_get_option_as_int32(base, MONGOC_URI_MAXPOOLSIZE, 0)
+                        : 0;
+    return asked > 0 ? asked : bounds->pool_size;
+}
+
 /* Every wait gets a bound. */
 static void bound_waits(mongoc_uri_t *uri, const struct database_bounds *bounds)
 {
@@ -179,7 +187,7 @@ static void bound_waits(mongoc_uri_t *uri, const struct database_bounds *bounds)
     set_default(uri, MONGOC_URI_SOCKETTIMEOUTMS, bounds->socket_ms);
     set_default(uri, MONGOC_URI_WAITQUEUETIMEOUTMS, bounds->selection_ms);
     set_default(uri, MONGOC_URI_HEARTBEATFREQUENCYMS, 2000);
-    set_default(uri, MONGOC_URI_MAXPOOLSIZE, bounds->pool_size);
+    mongoc_uri_set_option_as_int32(uri, MONGOC_URI_MAXPOOLSIZE, database_pool_size(uri, bounds));
     mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYWRITES, true);
     mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYREADS, true);
 }

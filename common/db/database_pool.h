@@ -6,6 +6,7 @@
 #define COMMON_DB_DATABASE_POOL_H
 
 #include <mongoc/mongoc.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/error.h"
@@ -13,6 +14,7 @@
 struct database_bounds {
     int32_t selection_ms, connect_ms, socket_ms;
     int32_t pool_size; /* connections at most */
+    bool is_sized;     /* the URI's maxPoolSize goes before it */
 };
 
 /* Reads a URI. Refuses an @ in a password (where it must be %40), an option that is not known, one
@@ -21,7 +23,11 @@ struct database_bounds {
  * and a sentence that names the option. Any thread. */
 mongoc_uri_t *database_uri_read(const char *text, struct bw_error *error) BW_CHECKED;
 
-/* Opens a pool. What `base` says of waits goes before `bounds`. `application` is the name that the
+/* How many connections a pool may have. */
+int32_t database_pool_size(const mongoc_uri_t *base, const struct database_bounds *bounds);
+
+/* Opens a pool. What `base` says of waits goes before `bounds`, and so does its maxPoolSize if they
+ * say so. `application` is the name that the
  * database's logs show, unless `base` has one. Returns a pool that the caller destroys, or NULL
  * with BW_BAD_REQUEST in `error`. Any thread. */
 mongoc_client_pool_t *database_pool_open(const mongoc_uri_t *base,

@@ -30,8 +30,7 @@ static const char *const env_names[] = {
         .maximum = MAX_TEXT                                                              \
     }
 
-/* A value as a grader makes it text: a string as it is, anything else as JSON. */
-static size_t value_length(const json_t *value)
+size_t course_value_length(const json_t *value)
 {
     return json_is_string(value) ? json_string_length(value) : json_text_bytes(value);
 }
@@ -44,7 +43,7 @@ static enum bw_code check_entries(const json_t *env, const char *path, const voi
     json_t *value;
     (void)context;
     json_object_foreach ((json_t *)(uintptr_t)env, name, value) {
-        enum bw_code code = env_check_entry(path, name, value_length(value), error);
+        enum bw_code code = env_check_entry(path, name, course_value_length(value), error);
         if (code != BW_OK)
             return code;
     }
@@ -61,7 +60,7 @@ static const struct json_field stage_fields[] = {
     {.name = "networking", .kind = FIELD_BOOLEAN},
     {.name = "privileged", .kind = FIELD_BOOLEAN, .check = stage_check_privileged},
     {.name = "logs", .kind = FIELD_BOOLEAN},
-    TEXT("hostname", 0),
+    {.name = "hostname", .kind = FIELD_STRING, .maximum = HOST_NAME_LONGEST},
     TEXT("memory", 0),
     TEXT("cpuset_cpus", 0),
     {.name = "timeout",

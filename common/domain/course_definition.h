@@ -59,6 +59,10 @@ enum bw_code course_job_payload(const json_t *object, const struct job_id *job,
                                 enum course_grader grader, char **payload, struct bw_error *error)
     BW_CHECKED;
 
+/* How long a value of an env is once a grader has made it text: a string as it is, anything else as
+ * JSON. Pure. */
+size_t course_value_length(const json_t *value);
+
 /* {NAME: [distinct values over the job's stages]}. New reference; NULL: no memory, or no such job.
  */
 json_t *course_job_env(const json_t *object, const struct job_id *job);

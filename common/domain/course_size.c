@@ -2,9 +2,11 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/domain/course_definition.h"
+#include "common/domain/exec_size.h"
 #include "common/domain/job.h"
 #include "common/domain/job_size.h"
 
@@ -20,6 +22,8 @@ struct course_base {
     size_t stages;
     size_t largest_stage, largest_bytes;
     uint64_t bytes;
+    size_t *exec_bytes; /* by stage: for starting its program, without what the job's env adds */
+    size_t most_exec_bytes;
 };
 
 /* What "NAME":value, takes. */
@@ -88,6 +92,83 @@ static void add_stage(struct course_base *base, const json_t *common, const json
     }
 }
 
+/* ---- Starting programs ---- */
+
+/* What the entry `name` takes in a stage's env before a job adds its own; 0: there is none. */
+static size_t exec_bytes_of(const json_t *config_env, const json_t *stage_env, const char *name)
+{
+    const json_t *value = json_object_get(stage_env, name);
+    if (value == NULL && strcmp(name, run_id_name) == 0)
+        return exec_entry_bytes(name, RUN_ID_LENGTH);
+    if (value == NULL)
+        value = json_object_get(config_env, name);
+    return value != NULL ? exec_entry_bytes(name, course_value_length(value)) : 0;
+}
+
+/* What the entries of `more` add to a stage's, some of which they replace: modulo SIZE_MAX + 1. The
+ * job's id is counted with all stages. */
+static size_t exec_bytes_added(const json_t *config_env, const json_t *stage_env,
+                               const json_t *more)
+{
+    const char *name;
+    json_t *value;
+    size_t bytes = 0;
+    json_object_foreach ((json_t *)(uintptr_t)more, name, value)
+        if (strcmp(name, job_id_name) != 0)
+            bytes += exec_entry_bytes(name, course_value_length(value)) -
+                     exec_bytes_of(config_env, stage_env, name);
+    return bytes;
+}
+
+static void base_find_exec(struct course_base *base, const json_t *pipeline,
+                           const json_t *config_env)
+{
+    size_t index;
+    json_t *stage;
+    const char *name;
+    json_t *value;
+    size_t common = exec_entry_bytes(run_id_name, RUN_ID_LENGTH) +
+                    exec_entry_bytes(job_id_name, JOB_ID_LENGTH);
+    json_object_foreach ((json_t *)(uintptr_t)config_env, name, value)
+        if (strcmp(name, job_id_name) != 0 && strcmp(name, run_id_name) != 0)
+            common += exec_entry_bytes(name, course_value_length(value));
+    base->exec_bytes = calloc(base->stages + 1, sizeof *base->exec_bytes);
+    if (base->exec_bytes == NULL)
+        abort();
+    json_array_foreach (pipeline, index, stage) {
+        base->exec_bytes[index] = common +
+                                  exec_arguments_bytes(json_object_get(stage, "entrypoint")) +
+                                  exec_bytes_added(config_env, NULL, json_object_get(stage, "env"));
+        if (base->exec_bytes[index] > base->most_exec_bytes)
+            base->most_exec_bytes = base->exec_bytes[index];
+    }
+}
+
+/* Each stage's program can be started. Only where the job's env might be too much is each stage
+ * counted by itself. */
+static enum bw_code check_exec(const json_t *object, const struct course_base *base,
+                               const struct sized_job *job, struct bw_error *error)
+{
+    const json_t *env = course_definition_job_env(object, job->kind, job->student),
+                 *config_env = json_object_get(json_object_get(object, "config"), "env");
+    size_t index;
+    json_t *stage;
+    size_t most = base->most_exec_bytes + exec_bytes_added(NULL, NULL, env) +
+                  exec_entry_bytes(run_id_name, RUN_ID_LENGTH); /* if the env replaces it */
+    if (most <= EXEC_TOTAL_MAX)
+        return BW_OK;
+    json_array_foreach (course_definition_pipeline(object, job->kind), index, stage) {
+        size_t bytes = base->exec_bytes[index] +
+                       exec_bytes_added(config_env, json_object_get(stage, "env"), env);
+        if (bytes > EXEC_TOTAL_MAX)
+            return exec_refuse(course_pipeline_name(job->kind), index, job->kind, job->student,
+                               bytes, error);
+    }
+    return BW_OK;
+}
+
+/* ---- Jobs ---- */
+
 /* False: there is no memory. */
 static bool base_find(struct course_base *base, const json_t *object, enum job_kind kind)
 {
@@ -101,6 +182,7 @@ static bool base_find(struct course_base *base, const json_t *object, enum job_k
     json_auto_t *common = json_deep_copy(base->bases);
     json_array_foreach (pipeline, index, stage)
         add_stage(base, common, stage, index);
+    base_find_exec(base, pipeline, json_object_get(config, "env"));
     base->bytes += base->stages * (sizeof "\"GRADING_JOB_ID\":\"\"," - 1 + JOB_ID_LENGTH);
     base->bytes += sizeof "[]" - 1;
     if (base->stages > 0)
@@ -131,6 +213,9 @@ static enum bw_code check_jobs(const json_t *object, enum job_kind kind,
         if (!run_size_add(size, &job))
             return run_size_refuse_job(size, &job, course_pipeline_name(kind), base->largest_stage,
                                        error);
+        enum bw_code code = check_exec(object, base, &job, error);
+        if (code != BW_OK)
+            return code;
     }
     return BW_OK;
 }
@@ -151,6 +236,7 @@ enum bw_code course_definition_check_size(const json_t *object,
                    : bw_fail(error, BW_INTERNAL, "there is no memory for the grading run");
         largest_stages[kind] = base.largest_stage;
         json_decref(base.bases);
+        free(base.exec_bytes);
     }
     if (code != BW_OK || run_size_fits(&size))
         return code;

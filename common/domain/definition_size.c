@@ -2,10 +2,12 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "common/domain/run_schema.h"
 #include "common/domain/env.h"
+#include "common/domain/exec_size.h"
+#include "common/domain/run_schema.h"
 #include "common/base/json.h"
 
 enum { WHERE_SIZE = 96 };
@@ -28,7 +30,23 @@ static size_t env_bytes(const json_t *env)
     return bytes;
 }
 
+/* What an env takes when a program is started with it, if all of it is literal. */
+static size_t env_exec_bytes(const json_t *env)
+{
+    const char *name;
+    json_t *value;
+    size_t bytes = 0;
+    json_object_foreach ((json_t *)(uintptr_t)env, name, value)
+        bytes += exec_entry_bytes(name, json_string_length(value));
+    return bytes;
+}
+
 /* ---- What a pipeline asks of the student that it is expanded for ---- */
+
+struct stage_needs {
+    size_t exec_bytes;  /* for starting its program, without what comes from the student */
+    json_t *references; /* name, which the run's env lacks → how often the stage refers to it */
+};
 
 /*
  * Found once per pipeline, so that checking 100,000 students costs what their own envs cost,
@@ -39,19 +57,34 @@ struct pipeline_needs {
     json_t *references; /* name, which the run's env lacks → {"times", "longest": length of the
                            longest name that refers to it} */
     size_t stages;
-    size_t empty; /* stages whose list of entries is empty but for the student's */
-    size_t bytes; /* of all stages, without what comes from the student */
+    size_t empty;             /* stages whose list of entries is empty but for the student's */
+    size_t bytes;             /* of all stages, without what comes from the student */
+    struct stage_needs *list; /* `stages` of them, owned */
+    size_t most_exec_bytes;   /* the largest of theirs */
 };
 
 static void needs_clear(struct pipeline_needs *needs)
 {
     json_decref(needs->references);
+    for (size_t i = 0; i < needs->stages; i++)
+        json_decref(needs->list[i].references);
+    free(needs->list);
+}
+
+static size_t reference_times(const struct stage_needs *stage, const char *referred)
+{
+    return (size_t)json_integer_value(json_object_get(stage->references, referred));
 }
 
 /* `name` refers to `referred`, which the student must have. False: there is no memory. */
 static bool needs_note_reference(struct pipeline_needs *needs, const char *name,
                                  const char *referred)
 {
+    struct stage_needs *stage = &needs->list[needs->stages - 1];
+    json_t *times_here = json_integer((json_int_t)reference_times(stage, referred) + 1);
+    stage->exec_bytes += exec_entry_bytes(name, 0);
+    if (json_object_set_new(stage->references, referred, times_here) != 0)
+        return false;
     json_t *noted = json_object_get(needs->references, referred);
     json_int_t length = (json_int_t)strlen(name);
     needs->bytes += strlen(name) + sizeof "=," - 1;
@@ -76,6 +109,7 @@ static enum bw_code needs_add_entry(struct pipeline_needs *needs, const char *pa
                    ? BW_OK
                    : bw_fail(error, BW_INTERNAL, "there is no memory for the grading run");
     needs->bytes += entry_bytes(name, found);
+    needs->list[needs->stages - 1].exec_bytes += exec_entry_bytes(name, json_string_length(found));
     return env_check_entry(path, name, json_string_length(found), error);
 }
 
@@ -86,7 +120,10 @@ static enum bw_code needs_add_stage(struct pipeline_needs *needs, const char *pa
 {
     const char *name;
     json_t *value, *env = json_object_get(stage, "env");
-    needs->stages++;
+    struct stage_needs *own = &needs->list[needs->stages++];
+    own->references = json_object();
+    own->exec_bytes = env_exec_bytes(needs->run) +
+                      exec_arguments_bytes(json_object_get(stage, "entrypoint"));
     needs->bytes += json_text_bytes(stage) + sizeof "," - 1;
     if (env != NULL)
         needs->bytes += sizeof "[]" - 1 - json_text_bytes(env);
@@ -102,6 +139,8 @@ static enum bw_code needs_add_stage(struct pipeline_needs *needs, const char *pa
         if (code != BW_OK)
             return code;
     }
+    if (own->exec_bytes > needs->most_exec_bytes)
+        needs->most_exec_bytes = own->exec_bytes;
     return BW_OK;
 }
 
@@ -111,9 +150,13 @@ static enum bw_code needs_find(struct pipeline_needs *needs, const json_t *objec
     size_t index;
     json_t *stage;
     enum bw_code code = BW_OK;
+    const json_t *pipeline = definition_pipeline(object, kind);
     *needs = (struct pipeline_needs){.run = json_object_get(object, "env"),
                                      .references = json_object()};
-    json_array_foreach (definition_pipeline(object, kind), index, stage) {
+    needs->list = calloc(json_array_size(pipeline) + 1, sizeof *needs->list);
+    if (needs->list == NULL)
+        abort();
+    json_array_foreach (pipeline, index, stage) {
         char path[WHERE_SIZE];
         snprintf(path, sizeof path, "%s[%zu].env", definition_pipeline_name(kind), index);
         code = needs_add_stage(needs, path, stage, error);
@@ -196,6 +239,30 @@ static enum bw_code refuse_entry(enum job_kind kind, const char *referred, size_
                    (int)EXEC_STRING_MAX);
 }
 
+/* Each stage's program can be started. `references_bytes`: what the student's values take in all
+ * stages together. Only where that might be too much is each stage counted by itself. */
+static enum bw_code check_exec(const json_t *object, const struct pipeline_needs *needs,
+                               const struct sized_job *job, size_t references_bytes,
+                               struct bw_error *error)
+{
+    const json_t *student = definition_size_student_of(object, job);
+    size_t student_bytes = env_exec_bytes(student);
+    if (needs->most_exec_bytes + student_bytes + references_bytes <= EXEC_TOTAL_MAX)
+        return BW_OK;
+    for (size_t i = 0; i < needs->stages; i++) {
+        const char *referred;
+        json_t *times;
+        size_t bytes = needs->list[i].exec_bytes + student_bytes;
+        json_object_foreach (needs->list[i].references, referred, times)
+            bytes += (size_t)json_integer_value(times) *
+                     json_string_length(json_object_get(student, referred));
+        if (bytes > EXEC_TOTAL_MAX)
+            return exec_refuse(definition_pipeline_name(job->kind), i, job->kind, job->student,
+                               bytes, error);
+    }
+    return BW_OK;
+}
+
 /* A job's environments: resolved, executable and not too large. */
 static enum bw_code check_job(const json_t *object, const struct pipeline_needs *needs,
                               struct sized_job *job, struct run_size *size, struct bw_error *error)
@@ -203,6 +270,7 @@ static enum bw_code check_job(const json_t *object, const struct pipeline_needs 
     const char *referred;
     json_t *noted;
     const json_t *student = definition_size_student_of(object, job);
+    size_t references_bytes = 0;
     job->bytes = needs->bytes + needs->stages * env_bytes(student);
     if (json_object_size(student) > 0)
         job->bytes -= needs->empty;
@@ -215,11 +283,12 @@ static enum bw_code check_job(const json_t *object, const struct pipeline_needs 
                                                     error);
         if (longest + sizeof "=" + length > EXEC_STRING_MAX)
             return refuse_entry(job->kind, referred, longest, length, job->student, error);
-        job->bytes += (size_t)json_integer_value(json_object_get(noted, "times")) *
-                      json_string_bytes(json_string_value(value), length);
+        size_t times = (size_t)json_integer_value(json_object_get(noted, "times"));
+        job->bytes += times * json_string_bytes(json_string_value(value), length);
+        references_bytes += times * length;
     }
     if (run_size_add(size, job))
-        return BW_OK;
+        return check_exec(object, needs, job, references_bytes, error);
     return run_size_refuse_job(size, job, definition_pipeline_name(job->kind),
                                find_largest_stage(object, job), error);
 }

@@ -13,7 +13,8 @@
 #include "common/domain/job_size.h"
 
 /* Checks all jobs of a kind and adds them to `size`. With no students the student pipeline is not
- * resolved: nothing in it is refused for a missing name. BW_BAD_REQUEST, BW_TOO_LARGE. */
+ * resolved: nothing in it is refused for a missing name. BW_BAD_REQUEST (also: a stage's program
+ * can't be started with its arguments and environment, exec_size.h), BW_TOO_LARGE. */
 enum bw_code definition_check_jobs(const json_t *object, enum job_kind kind, struct run_size *size,
                                    struct bw_error *error) BW_CHECKED;
 

@@ -98,7 +98,9 @@ json_t *env_object(const json_t *list)
     json_array_foreach (list, index, pair) {
         const char *text = json_string_value(pair), *equals = strchr(text, '=');
         char *name = strndup(text, (size_t)(equals - text));
-        if (name == NULL || json_object_set_new(object, name, json_string(equals + 1)) != 0) {
+        if (name == NULL)
+            abort();
+        if (json_object_set_new(object, name, json_string(equals + 1)) != 0) {
             free(name);
             json_decref(object);
             return NULL;

@@ -5,8 +5,7 @@
  * without building anything, in time proportional to the submitted text. Pure; safe from any
  * thread.
  *
- * No job's size is less than what its arguments and environment take when a program is started with
- * them, so that a limit of 2 MiB for jobs also keeps out what Linux can't start.
+ * Whether Linux can start a stage's program is another question: exec_size.h.
  */
 #ifndef COMMON_DOMAIN_JOB_SIZE_H
 #define COMMON_DOMAIN_JOB_SIZE_H

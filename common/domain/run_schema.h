@@ -13,6 +13,9 @@
 #include "common/base/error.h"
 #include "common/domain/job.h"
 
+/* How long Linux lets the name of a host be, in bytes. */
+enum { HOST_NAME_LONGEST = 64 };
+
 /* Checks what was submitted, as definition_new promises. Takes time in proportion to the text that
  * was submitted, however many jobs it stands for. */
 enum bw_code definition_check(const json_t *object, const struct definition_limits *limits,

@@ -88,6 +88,7 @@ bool lease_from_document(const bson_t *document, struct lease *lease)
     lease->term = document_integer(document, "term", 0);
     lease->leased_ms = document_date(document, "leased_at");
     lease->deadline_ms = document_date(document, "deadline");
+    lease->limit_ms = document_integer(document, "limit_ms", 0);
     if (document_text(document, "ended", end, sizeof end))
         lease->end = end_parse(end);
     return lease->attempt > 0;
@@ -116,6 +117,7 @@ void lease_store_insert(struct lease_store *store, struct lease_commit *commit, 
     BSON_APPEND_INT64(document, "term", lease->term);
     BSON_APPEND_DATE_TIME(document, "leased_at", lease->leased_ms);
     BSON_APPEND_DATE_TIME(document, "deadline", lease->deadline_ms);
+    BSON_APPEND_INT64(document, "limit_ms", lease->limit_ms);
     commit->item = (struct commit_item){
         .document = document,
         .expires_ms = clock_boot_ms() + try_ms,

@@ -26,6 +26,7 @@ struct lease {
     char worker[WORKER_ID_SIZE];
     int64_t term;
     int64_t leased_ms, deadline_ms; /* database dates */
+    int64_t limit_ms;               /* how long the job may take; 0: an earlier version's lease */
     enum lease_end end;
 };
 

@@ -104,7 +104,10 @@ static char *copy_text(const bson_t *document, const char *field)
     bson_iter_t found;
     if (!bson_iter_init_find(&found, document, field) || !BSON_ITER_HOLDS_UTF8(&found))
         return NULL;
-    return strdup(bson_iter_utf8(&found, NULL));
+    char *copy = strdup(bson_iter_utf8(&found, NULL));
+    if (copy == NULL)
+        abort();
+    return copy;
 }
 
 static void take_log(const bson_t *document, void *context)

@@ -86,6 +86,7 @@ static void db_job_done(struct core *core, struct db_job *db_job)
     case DB_JOB_FIND_RUNS:
     case DB_JOB_FIND_RESULTS:
     case DB_JOB_FIND_SIGNALS:
+    case DB_JOB_SAMPLE_CLOCK:
     case DB_JOB_REMOVE_RUNS:
     case DB_JOB_REMOVE_ORPHANS:
         reconcile_seen(core, db_job);

@@ -54,8 +54,8 @@ struct worker_marks {
 
 /* grader_presence.c */
 struct grader_presence {
-    int64_t since_ms[PROTOCOLS]; /* database date since when no grader is alive; 0: one is */
-    int64_t recorded_ms[PROTOCOLS], recorded_term; /* what the leader's document says of it */
+    int64_t since_ms[PROTOCOLS]; /* clock_boot_ms since when no grader is alive; 0: one is */
+    int64_t recorded_ms[PROTOCOLS], recorded_term; /* what the leader's document says: dates */
     bool is_under_way;                             /* being recorded */
 };
 
@@ -185,6 +185,8 @@ void worker_registered_again(struct core *core, struct known_worker *worker,
                              const struct worker *registered);
 
 /* grader_presence.c */
+/* What the leader before has said, as a new leader found it. */
+void grader_presence_take_over(struct core *core, const struct leader *leader);
 /* Counts the graders that are alive, and records of which protocol there is none. */
 void grader_presence_count(struct core *core);
 void grader_presence_noted(struct core *core, const struct db_job *db_job);

@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "scheduler/core/core.h"
 #include "scheduler/metrics.h"
+#include "scheduler/state/deadline.h"
 
 enum {
     MARK_WAIT_MS = 10000,
@@ -196,7 +197,9 @@ static void enter_job(struct run_reader *reader, uint32_t at, bool is_passed)
     lease->failed_attempts = fact->failed_attempts;
     lease->leased_ms = core->now_ms;
     lease->hold_ms = core->now_ms + 2 * core->heartbeat_ms + ANNOUNCEMENT_WAIT_MS;
-    lease->deadline_ms = core->now_ms + fact->last.deadline_ms - database_now_ms(core->database);
+    lease->deadline_ms = core->now_ms + deadline_time_left(fact->last.deadline_ms,
+                                                           fact->last.limit_ms,
+                                                           database_now_ms(core->database));
 }
 
 /* One chunk of first attempts. *goes_on: there may be more behind it. */
@@ -356,6 +359,8 @@ static void recovery_take_worker(const struct worker *worker, void *context)
     struct core *core = context;
     int64_t silent_ms = worker->is_alive ? 0
                                          : database_now_ms(core->database) - worker->last_seen_ms;
+    if (silent_ms < 0)
+        silent_ms = 0; /* the clock was set back */
     struct known_worker *known = worker_table_add(&core->workers, worker->id, worker->concurrency,
                                                   worker->is_alive, core->now_ms - silent_ms);
     worker_describe(known, worker);

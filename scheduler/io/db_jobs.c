@@ -86,13 +86,25 @@ static void find_results(struct db_jobs *db_jobs, struct db_job *db_job)
                                      db_job->wanted.count, false, post_result, &search, &unused);
 }
 
+static void sample_clock(struct db_jobs *db_jobs, struct db_job *db_job)
+{
+    struct bw_error unused;
+    db_job->code = database_ping(db_jobs->settings.database, &unused);
+}
+
+/* Signals are found by their dates, so the database's clock is read first: after a step back, an
+ * earlier reading would find none until the clock has made up for it. */
 static void find_signals(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
     if (FAILPOINT_FAILS("drop_found_signal"))
         return;
-    db_job->code = signal_store_read(db_jobs->settings.signals, db_job->unheard.since_ms,
-                                     &db_job->unheard.signals, &db_job->unheard.count, &unused);
+    sample_clock(db_jobs, db_job);
+    if (db_job->code == BW_OK)
+        db_job->code = signal_store_read(db_jobs->settings.signals,
+                                         database_now_ms(db_jobs->settings.database) -
+                                             db_job->unheard.age_ms,
+                                         &db_job->unheard.signals, &db_job->unheard.count, &unused);
 }
 
 static void delete_worker(struct db_jobs *db_jobs, struct db_job *db_job)
@@ -140,6 +152,7 @@ static void (*const handlers[])(struct db_jobs *db_jobs, struct db_job *db_job) 
     [DB_JOB_MARK_WORKERS] = mark_workers,
     [DB_JOB_DELETE_WORKER] = delete_worker,
     [DB_JOB_READ_WORKER] = db_jobs_read_worker,
+    [DB_JOB_SAMPLE_CLOCK] = sample_clock,
     [DB_JOB_FIND_RUNS] = find_runs,
     [DB_JOB_FIND_RESULTS] = find_results,
     [DB_JOB_REMOVE_RUNS] = remove_runs,

@@ -25,6 +25,7 @@ enum db_job_kind {
     DB_JOB_NOTE_GRADERS,
     DB_JOB_DELETE_WORKER,
     DB_JOB_READ_WORKER,
+    DB_JOB_SAMPLE_CLOCK, /* the database's */
     DB_JOB_FIND_RUNS,    /* the active ones */
     DB_JOB_FIND_RESULTS, /* of some jobs: each comes as an EVENT_RESULT of its own */
     DB_JOB_FIND_SIGNALS, /* that the change stream should have told */
@@ -76,7 +77,7 @@ struct db_job {
             size_t count;
         } wanted;
         struct {
-            int64_t since_ms;       /* a database date */
+            int64_t age_ms;         /* those that are no older */
             struct signal *signals; /* once done; owned */
             size_t count;
         } unheard;
@@ -94,6 +95,7 @@ struct retention;
 
 /* Where database jobs are done. Borrowed until db_jobs_close. */
 struct db_jobs_settings {
+    struct database *database;
     struct run_store *runs;
     struct lease_store *leases;
     struct worker_store *workers;

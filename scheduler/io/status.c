@@ -74,8 +74,9 @@ static struct status_answer status_answer(void *context, const char *method, con
     return refuse_path();
 }
 
-enum bw_code status_open(const char *address, uint16_t port, const struct metrics *metrics,
-                         struct status **status, struct bw_error *error)
+enum bw_code status_open(const char *address, uint16_t port, size_t connections,
+                         const struct metrics *metrics, struct status **status,
+                         struct bw_error *error)
 {
     const char *flag = config_source("metrics-port");
     struct status *opened = calloc(1, sizeof *opened);
@@ -83,7 +84,7 @@ enum bw_code status_open(const char *address, uint16_t port, const struct metric
         abort();
     opened->metrics = metrics;
     pthread_mutex_init(&opened->mutex, NULL);
-    enum bw_code code = status_server_open(flag, address, port, status_answer, opened,
+    enum bw_code code = status_server_open(flag, address, port, connections, status_answer, opened,
                                            &opened->server, error);
     if (code != BW_OK) {
         status_close(opened);

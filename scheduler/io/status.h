@@ -6,6 +6,7 @@
 #define SCHEDULER_IO_STATUS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/error.h"
@@ -13,9 +14,11 @@
 
 struct status;
 
-/* Starts to serve. `metrics` must outlive it. BW_BAD_REQUEST: the address can't be used. */
-enum bw_code status_open(const char *address, uint16_t port, const struct metrics *metrics,
-                         struct status **status, struct bw_error *error) BW_CHECKED;
+/* Starts to serve, with at most `connections` at a time (STATUS_CONNECTIONS or fewer). `metrics`
+ * must outlive it. BW_BAD_REQUEST: the address can't be used. */
+enum bw_code status_open(const char *address, uint16_t port, size_t connections,
+                         const struct metrics *metrics, struct status **status,
+                         struct bw_error *error) BW_CHECKED;
 void status_close(struct status *status); /* NULL is fine */
 
 /* What /readyz says from now on: 200 or 503 with a JSON text, stolen. */

@@ -50,6 +50,7 @@ struct status_server {
     pthread_t thread;
     status_answer_function *answer;
     void *context;
+    size_t most;                            /* connections */
     struct peer *peers[STATUS_CONNECTIONS]; /* the thread's, like all that follows */
     size_t count;
     uint64_t accepted;
@@ -248,7 +249,7 @@ static bool server_evict(struct status_server *server)
 /* What has come with the connection is read at once: nobody takes its place before that. */
 static void server_enter(struct status_server *server, int fd)
 {
-    if (server->count == STATUS_CONNECTIONS)
+    if (server->count == server->most)
         server_evict(server);
     struct peer *peer = calloc(1, sizeof *peer);
     if (peer == NULL) {
@@ -356,7 +357,7 @@ static void server_free(struct status_server *server)
     free(server);
 }
 
-enum bw_code status_server_open(const char *flag, const char *address, uint16_t port,
+enum bw_code status_server_open(const char *flag, const char *address, uint16_t port, size_t most,
                                 status_answer_function *answer, void *context,
                                 struct status_server **server, struct bw_error *error)
 {
@@ -367,6 +368,7 @@ enum bw_code status_server_open(const char *flag, const char *address, uint16_t 
     opened->listener = opened->wake = -1;
     opened->answer = answer;
     opened->context = context;
+    opened->most = most;
     enum bw_code code = listener_open(address, port, &opened->listener, &reason);
     if (code == BW_OK)
         code = server_start(opened, &reason);

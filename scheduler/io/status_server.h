@@ -9,11 +9,12 @@
 #ifndef SCHEDULER_IO_STATUS_SERVER_H
 #define SCHEDULER_IO_STATUS_SERVER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/error.h"
 
-enum { STATUS_REQUEST_MS = 5000, STATUS_CONNECTIONS = 128 };
+enum { STATUS_REQUEST_MS = 5000, STATUS_CONNECTIONS = 128, STATUS_CONNECTIONS_LEAST = 16 };
 
 struct status_answer {
     int status;        /* 200, 404, 405 or 503 */
@@ -29,9 +30,9 @@ typedef struct status_answer status_answer_function(void *context, const char *m
 
 struct status_server;
 
-/* Listens. BW_BAD_REQUEST: the port can't be opened there; the sentence names `flag`. BW_INTERNAL:
- * no thread. */
-enum bw_code status_server_open(const char *flag, const char *address, uint16_t port,
+/* Listens. At most `most` connections, STATUS_CONNECTIONS or fewer. BW_BAD_REQUEST: the port can't
+ * be opened there; the sentence names `flag`. BW_INTERNAL: no thread. */
+enum bw_code status_server_open(const char *flag, const char *address, uint16_t port, size_t most,
                                 status_answer_function *answer, void *context,
                                 struct status_server **server, struct bw_error *error) BW_CHECKED;
 

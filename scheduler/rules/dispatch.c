@@ -62,7 +62,8 @@ static void insert_lease(struct core *core, struct live_lease *lease,
     document->attempt = lease->attempt;
     document->term = core->term;
     document->leased_ms = database_now_ms(core->database);
-    document->deadline_ms = document->leased_ms + (lease->deadline_ms - lease->leased_ms);
+    document->limit_ms = lease->deadline_ms - lease->leased_ms;
+    document->deadline_ms = document->leased_ms + document->limit_ms;
     pending->inbox = core->inbox;
     pending->generation = core->generation;
     snprintf(pending->replica, sizeof pending->replica, "%s", poll->replica->id);

@@ -16,6 +16,7 @@ enum {
     SIGN_OF_LIFE_MS = 2500, /* every replica sends one more often */
     SIGNALS_PAUSE_MS = 400, /* polls wait, some of them for a second only */
     SIGNALS_OVERLAP_MS = 5000,
+    CLOCK_PAUSE_MS = 1000,
     COUNTS_PAUSE_MS = 5000,
     COUNTS_AT_ONCE = 32
 };
@@ -107,8 +108,19 @@ static void look_for_signals(struct core *core)
     core->reconcile.heard_ms = core->now_ms;
     core->reconcile.is_looking = true;
     struct db_job *db_job = db_job_new(DB_JOB_FIND_SIGNALS, core->generation);
-    db_job->unheard.since_ms = database_now_ms(core->database) - SIGNALS_OVERLAP_MS;
+    db_job->unheard.age_ms = SIGNALS_OVERLAP_MS;
     db_jobs_submit(core->db_jobs, db_job);
+}
+
+/* The dates that this leader writes and compares follow a step of the database's clock within a
+ * second or two. */
+static void look_at_clock(struct core *core)
+{
+    if (core->reconcile.is_sampling || core->now_ms - core->reconcile.sampled_ms < CLOCK_PAUSE_MS)
+        return;
+    core->reconcile.sampled_ms = core->now_ms;
+    core->reconcile.is_sampling = true;
+    db_jobs_submit(core->db_jobs, db_job_new(DB_JOB_SAMPLE_CLOCK, core->generation));
 }
 
 /* Counts that no mark has recorded would be lost with this leader. Each is an update of its own, so
@@ -133,6 +145,7 @@ static void record_counts(struct core *core)
 
 void reconcile_tick(struct core *core)
 {
+    look_at_clock(core);
     look_for_signals(core);
     record_counts(core);
     if (core->reconcile.under_way > 0 ||
@@ -189,6 +202,10 @@ static void take_signals(struct core *core, struct db_job *db_job)
 
 void reconcile_seen(struct core *core, struct db_job *db_job)
 {
+    if (db_job->kind == DB_JOB_SAMPLE_CLOCK) {
+        core->reconcile.is_sampling = false;
+        return;
+    }
     if (db_job->kind == DB_JOB_FIND_SIGNALS) {
         take_signals(core, db_job);
         return;

@@ -2,12 +2,13 @@
  * sweep: what the change stream should have told and perhaps did not, looked up now and then: runs
  * that were started or cancelled, results of jobs that are leased, signals of replicas when none
  * come. A lost event costs seconds, never a run. And, more rarely, what is to be removed
- * (retention.h). How many hand-outs each worker has had is recorded by the way. Belongs to the
- * scheduler's core thread; the looking is a database job.
+ * (retention.h). The database's clock is read every second. How many hand-outs each worker has had
+ * is recorded by the way. Belongs to the scheduler's core thread; the looking is a database job.
  */
 #ifndef SCHEDULER_RULES_RECONCILE_H
 #define SCHEDULER_RULES_RECONCILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,8 @@ struct reconcile {
     int64_t streamed_ms;          /* when the change stream brought a signal last */
     int64_t heard_ms;             /* when it was last looked for signals */
     bool is_looking;              /* for signals, at this moment */
+    int64_t sampled_ms;           /* when the database's clock was last asked for */
+    bool is_sampling;             /* at this moment */
     int64_t aged_ms, orphaned_ms; /* when it was last looked for old runs, and for orphans */
     int64_t counted_ms;           /* when workers' hand-outs were last recorded */
     size_t first_worker;          /* where that goes on */

@@ -35,11 +35,12 @@ static struct callback *build_callback(struct core *core, struct known_replica *
     DL_FOREACH2 (replica->outbox, lease, outbox_next) {
         if (callback->sent_count == CALLBACK_HAND_OUTS)
             break;
+        if (json_array_append_new(hand_outs, hand_out_json(core, lease)) != 0)
+            continue; /* what is counted as sent is what is sent: outcomes are paired by place */
         struct sent_hand_out *sent = &callback->sent[callback->sent_count++];
         snprintf(sent->job, sizeof sent->job, "%s", lease->job);
         sent->attempt = lease->attempt;
         sent->poll = lease->poll;
-        json_array_append_new(hand_outs, hand_out_json(core, lease));
     }
     for (size_t i = 0; i < replica->empty_count; i++)
         json_array_append_new(empty, json_integer(replica->empty[i]));

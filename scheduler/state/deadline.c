@@ -19,3 +19,10 @@ int64_t deadline_of_run(const struct run *run, int64_t job_timeout_ms)
     }
     return longest_ms;
 }
+
+int64_t deadline_time_left(int64_t deadline_ms, int64_t limit_ms, int64_t now_ms)
+{
+    int64_t left_ms = deadline_ms - now_ms;
+    bool is_possible = left_ms > 0 && left_ms <= limit_ms;
+    return limit_ms == 0 || is_possible ? left_ms : limit_ms;
+}

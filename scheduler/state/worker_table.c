@@ -72,6 +72,8 @@ void worker_describe(struct known_worker *worker, const struct worker *recorded)
     snprintf(worker->socket_process, sizeof worker->socket_process, "%s", recorded->process);
     free(worker->hostname);
     worker->hostname = strdup(recorded->hostname);
+    if (worker->hostname == NULL)
+        abort();
 }
 
 bool worker_heard(struct worker_table *table, struct known_worker *worker, int64_t heard_ms,

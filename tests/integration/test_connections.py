@@ -215,6 +215,13 @@ def test_with_too_few_descriptors_nothing_is_started(stack, make_replica):
     assert "the limit of open files is 256, but at least" in replica.said()
 
 
+def test_the_databases_connections_are_counted_as_configured(stack, make_replica):
+    uri = f"{stack.described['mongodb_uri']}&maxPoolSize=1000"
+    replica = make_replica(stack, f"--mongodb-uri={uri}", prefix=("prlimit", "--nofile=256:1200"))
+    assert replica.wait(10) == 2
+    assert "and 1032 for the database" in replica.said()
+
+
 def test_with_few_descriptors_there_are_as_many_connections_as_they_leave_room_for(stack, make_replica):
     replica = make_replica(stack, prefix=("prlimit", "--nofile=256:600")).wait_ready()
     most = int(metric(replica.internal_url, "broadway_api_connections_max"))

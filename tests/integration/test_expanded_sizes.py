@@ -12,6 +12,7 @@ from pipelines import run_of, stage
 MAX_ENTRY = 128 * 1024  # NAME=value and a NUL: what Linux takes
 MAX_JOB, MAX_RUN = 2 * 1024 * 1024, 512 * 1024 * 1024
 MAX_CONFIG = 1024 * 1024
+MAX_EXEC = 2 * 1024 * 1024 - 64 * 1024  # all of a stage: Linux takes 2 MiB
 
 
 def submit(stack, definition):
@@ -104,10 +105,41 @@ def test_an_argument_that_can_not_be_executed_is_refused_to_the_byte(stack):
     assert error_of(answer).startswith("student_pipeline[0].entrypoint[1]: takes 131073 bytes")
 
 
-def test_what_the_largest_job_has_can_be_executed():
-    """All of it in one stage, in entries of the usual length."""
-    env = {f"V{number:03}": "x" * 10_000 for number in range(MAX_JOB // 10_010 - 1)}
-    assert can_execute(env=env)
+def crowded(value, argument):
+    """A stage with as many variables and arguments as it may have, each short enough."""
+    return stage(
+        env={f"V{number:03}": "x" * value for number in range(1000)}, entrypoint=["sh", *["y" * argument] * 999]
+    )
+
+
+def exec_bytes(of_stage):
+    entries = [f"{name}={value}" for name, value in of_stage["env"].items()]
+    return sum(len(text) + 1 + 8 for text in entries + of_stage["entrypoint"])
+
+
+def test_a_stage_that_can_not_be_executed_as_a_whole_is_refused(stack):
+    too_much, fits = crowded(1035, 1043), crowded(1000, 1000)
+    answer = submit(stack, run_of(0, students=[{}], student_pipeline=[stage(), too_much]))
+    assert answer.status_code == 400
+    assert error_of(answer).startswith("student_pipeline[1], student 0: the stage's arguments and environment take ")
+    assert f"take {exec_bytes(too_much)} bytes" in error_of(answer) and f"the limit is {MAX_EXEC}" in error_of(answer)
+    assert submit(stack, run_of(1, student_pipeline=[fits])).status_code == 200
+    assert can_execute(*fits["entrypoint"], env=fits["env"])
+
+
+def test_what_a_stage_may_have_can_be_executed():
+    """All of it, in entries that are short, so that most of it is pointers and NULs, and in long ones."""
+    for length in (4, 10_000):
+        count = MAX_EXEC // (len("V000000=") + length + 9)
+        assert can_execute(env={f"V{number:06}": "x" * length for number in range(count)})
+
+
+@pytest.mark.parametrize("key", ["host_name", "hostname"])
+def test_a_host_name_that_linux_does_not_take_is_refused(stack, key):
+    assert submit(stack, run_of(1, student_pipeline=[stage(**{key: "h" * 64})])).status_code == 200
+    answer = submit(stack, run_of(1, student_pipeline=[stage(**{key: "h" * 65})]))
+    assert answer.status_code == 400 and f"student_pipeline[0].{key}: " in error_of(answer)
+    assert "64" in error_of(answer)
 
 
 # ---- The course protocol ----
@@ -161,3 +193,20 @@ def test_a_courses_argument_that_can_not_be_executed_is_refused(course):
         "POST", "/grading_config/cs225/long", {"student_pipeline": [stage(entrypoint=["x" * MAX_ENTRY])]}
     )
     assert answer.status_code == 400 and "entrypoint[0]: takes 131073 bytes" in answer.json()["data"]
+
+
+def test_a_courses_stage_that_can_not_be_executed_as_a_whole_is_refused_when_the_run_is_started(course):
+    config = config_of(student_pipeline=[stage(entrypoint=["y" * 950] * 999)])
+    assignment = course.configure(config)
+    env = {f"V{number:04}": "x" * 1080 for number in range(1000)}
+    answer = course.ask("POST", f"/grading_run/cs225/{assignment}", {"students_env": [{}, env]})
+    assert answer.status_code == 400
+    sentence = answer.json()["data"]["message"]
+    assert sentence.startswith("student_pipeline[0], student 1: the stage's arguments and environment take ")
+
+
+def test_a_courses_host_name_that_linux_does_not_take_is_refused(course):
+    assert course.configure(config_of(student_pipeline=[stage(hostname="h" * 64)]))
+    config = config_of(student_pipeline=[stage(hostname="h" * 65)])
+    answer = course.ask("POST", "/grading_config/cs225/long", config)
+    assert answer.status_code == 400 and "student_pipeline[0].hostname: " in answer.json()["data"]

@@ -5,7 +5,9 @@ import threading
 import time
 
 import pytest
-from broadway import Api
+from broadway import Api, SeedGrader
+from harness import Process, Replica, free_port
+from pipelines import run_of
 from processes import descriptors, is_running
 from raw import connect, exchange
 from waiting import PATIENCE, is_instrumented, wait_until
@@ -117,3 +119,54 @@ def test_head_is_get_without_its_body(scheduler):
         head = api.request("HEAD", path)
         assert head.status_code == 200 and head.content == b"" and int(head.headers["content-length"]) > 0
     api.close()
+
+
+class Scheduler(Process):
+    """One more scheduler on the stack's database server, under a limit of open files."""
+
+    def __init__(self, stack, directory, limit, database, *flags):
+        self.url = f"http://127.0.0.1:{free_port()}"
+        super().__init__(
+            "broadway-scheduler",
+            f"--mongodb-uri={stack.described['mongodb_uri']}",
+            f"--mongodb-database={database}",
+            f"--metrics-port={self.url.rpartition(':')[2]}",
+            "--heartbeat-interval=1",
+            *flags,
+            log=directory / "scheduler.log",
+            env={"BROADWAY_INTERNAL_TOKEN": stack.described["internal_token"]},
+            prefix=("prlimit", f"--nofile={limit}"),
+        )
+
+
+def test_with_few_descriptors_idle_connections_starve_neither_callbacks_nor_the_database(stack, tmp_path):
+    database = "few_descriptors"
+    scheduler = Scheduler(stack, tmp_path, "64:128", database)
+    replica = Replica(stack, tmp_path / "replica.log", "--heartbeat-interval=1", database=database)
+    links = []
+    try:
+        wait_until(lambda: "leading" in scheduler.said(), 20, "it leads")
+        links += [connect(scheduler.url) for _ in range(IDLE)]
+        replica.wait_ready()
+        grader = SeedGrader(replica.url, stack.cluster_token)
+        for _ in range(3):
+            run = replica.api.submit_and_start(run_of(2))
+            for _ in range(2):
+                grader.finish(grader.take())
+            replica.api.wait_over(run)
+            links += [connect(scheduler.url) for _ in range(20)]
+        grader.close()
+        assert exchange(scheduler.url, get("/healthz")).status == 200
+        assert "the limit of open files leaves room for fewer connections" in scheduler.said()
+        assert descriptors(scheduler.child.pid) < 128
+    finally:
+        for link in links:
+            link.close()
+        replica.end()
+        scheduler.end()
+
+
+def test_with_too_few_descriptors_it_does_not_start(stack, tmp_path):
+    scheduler = Scheduler(stack, tmp_path, "64:64", "too_few_descriptors")
+    assert scheduler.wait(10) == 2
+    assert "broadway-scheduler: the limit of open files is 64, but at least" in scheduler.said()

@@ -20,6 +20,7 @@
 #include "api/api.h"
 #include "api/http/thread_pool.h"
 #include "common/base/clock.h"
+#include "common/base/json_memory.h"
 
 enum {
     MAX_BODY = 256 * 1024,
@@ -730,6 +731,21 @@ static void a_front_that_closes_amid_nonsense_ends_well_and_leaves_no_descriptor
     assert_int_equal(count_descriptors(), before);
 }
 
+static void json_memory_stays_settled_when_a_server_is_opened(void **state)
+{
+    (void)state;
+    struct server *first = server;
+    struct bw_error error;
+    json_malloc_t allocate;
+    json_free_t release;
+    http_server_settle_memory();
+    assert_int_equal(http_server_open(&settings, &server, &error), BW_OK);
+    json_get_alloc_funcs(&allocate, &release);
+    assert_true(allocate == json_memory_allocate);
+    http_server_close(server);
+    server = first;
+}
+
 static void when_it_stops_accepting_open_connections_get_one_more_answer(void **state)
 {
     (void)state;
@@ -862,6 +878,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define HTTP_SERVER_TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+        HTTP_SERVER_TEST(json_memory_stays_settled_when_a_server_is_opened),
         HTTP_SERVER_TEST(answers_at_once_and_keeps_the_connection),
         HTTP_SERVER_TEST(refusals_have_their_form_and_headers),
         HTTP_SERVER_TEST(a_request_whose_end_is_in_doubt_is_refused_and_its_connection_closed),

@@ -12,11 +12,12 @@
 #include "common/domain/course_definition.h"
 #include "common/domain/course_size.h"
 #include "common/domain/definition_size.h"
+#include "common/domain/exec_size.h"
 #include "common/base/json.h"
 
 #define RUN "0123456789abcdef01234567"
 
-enum { ROUNDS = 300, MANY = 4 };
+enum { ROUNDS = 300, LARGE_ROUNDS = 3, MANY = 4 };
 
 static struct bw_error error;
 
@@ -340,6 +341,131 @@ static void an_entry_of_a_course_counts_as_the_text_that_it_becomes(void **state
     assert_int_equal(judge_config(json_pack("[o]", text_of(most - 3))), BW_BAD_REQUEST);
 }
 
+/* Arguments of nearly 2 MiB, the last one of `length` bytes. */
+static void fill_arguments(json_t *stage, size_t length)
+{
+    json_t *arguments = json_array();
+    for (int i = 0; i < 16; i++)
+        json_array_append_new(arguments, text_of(120000));
+    json_array_append_new(arguments, text_of(length));
+    json_object_set_new(stage, "entrypoint", arguments);
+}
+
+static size_t strings_bytes(const json_t *list)
+{
+    size_t index, bytes = 0;
+    json_t *item;
+    json_array_foreach (list, index, item)
+        bytes += json_string_length(item) + 1 + sizeof(char *);
+    return bytes;
+}
+
+/* What starting a stage's program takes, as the grader is handed it. */
+static size_t handed_bytes(const char *payload, const char *key, size_t stage)
+{
+    json_auto_t *object = json_loads(payload, 0, NULL);
+    const json_t *holder = key != NULL ? json_object_get(object, key) : object;
+    const json_t *handed = json_array_get(json_object_get(holder, "stages"), stage);
+    json_t *env = json_object_get(handed, "env"), *value;
+    const char *name;
+    size_t bytes = strings_bytes(json_object_get(handed, "entrypoint")) + strings_bytes(env);
+    json_object_foreach (env, name, value) {
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        bytes += strlen(name) + 1 + 1 + sizeof(char *);
+        bytes += json_is_string(value) ? json_string_length(value) : strlen(text);
+        free(text);
+    }
+    return bytes;
+}
+
+static size_t classic_bytes(json_t *object, size_t stage)
+{
+    struct definition *definition;
+    const struct definition_limits none = {false};
+    size_t most = 0, count = json_array_size(json_object_get(object, "students"));
+    assert_int_equal(definition_new(object, &none, &definition, &error), BW_OK);
+    for (size_t i = 0; i < count; i++) {
+        struct job_id job = {.run = RUN, .kind = JOB_STUDENT, .index = (uint32_t)i};
+        char *payload;
+        assert_int_equal(definition_job_payload(definition, &job, 1, &payload, &error), BW_OK);
+        size_t bytes = handed_bytes(payload, NULL, stage);
+        most = bytes > most ? bytes : most;
+        free(payload);
+    }
+    definition_release(definition);
+    return most;
+}
+
+static size_t course_handed_bytes(const json_t *object, size_t stage)
+{
+    size_t most = 0, count = json_array_size(course_definition_students(object));
+    for (size_t i = 0; i < count; i++) {
+        struct job_id job = {.run = RUN, .kind = JOB_STUDENT, .index = (uint32_t)i};
+        char *payload;
+        assert_int_equal(course_job_payload(object, &job, COURSE_GRADER_HTTP, &payload, &error),
+                         BW_OK);
+        size_t bytes = handed_bytes(payload, "data", stage);
+        most = bytes > most ? bytes : most;
+        free(payload);
+    }
+    return most;
+}
+
+static void expect_refusal(enum bw_code code, size_t stage)
+{
+    char where[64];
+    snprintf(where, sizeof where, "student_pipeline[%zu], student ", stage);
+    assert_int_equal(code, BW_BAD_REQUEST);
+    assert_memory_equal(error.message, where, strlen(where));
+    assert_non_null(strstr(error.message, "take 2031617 bytes"));
+}
+
+static void a_stage_may_have_as_much_as_a_program_can_be_started_with(void **state)
+{
+    (void)state;
+    uint32_t tried = 0;
+    for (uint32_t round = 1; round <= LARGE_ROUNDS; round++) {
+        seed = round;
+        json_auto_t *object = random_definition();
+        const json_t *pipeline = json_object_get(object, "student_pipeline");
+        size_t stages = json_array_size(pipeline);
+        if (stages == 0 || json_array_size(json_object_get(object, "students")) == 0)
+            continue;
+        size_t at = random_below((uint32_t)stages);
+        fill_arguments(json_array_get(pipeline, at), 0);
+        size_t room = EXEC_TOTAL_MAX - classic_bytes(object, at);
+        fill_arguments(json_array_get(pipeline, at), room);
+        assert_int_equal(judge(object, 0, 0), BW_OK);
+        fill_arguments(json_array_get(pipeline, at), room + 1);
+        expect_refusal(judge(object, 0, 0), at);
+        tried++;
+    }
+    assert_int_not_equal(tried, 0);
+}
+
+static void so_may_a_stage_of_a_course(void **state)
+{
+    (void)state;
+    uint32_t tried = 0;
+    for (uint32_t round = 1; round <= LARGE_ROUNDS; round++) {
+        seed = round;
+        json_auto_t *object = random_course();
+        const json_t *pipeline = course_definition_pipeline(object, JOB_STUDENT);
+        size_t stages = json_array_size(pipeline);
+        if (stages == 0 || json_array_size(course_definition_students(object)) == 0)
+            continue;
+        size_t at = random_below((uint32_t)stages);
+        fill_arguments(json_array_get(pipeline, at), 0);
+        size_t room = EXEC_TOTAL_MAX - course_handed_bytes(object, at);
+        fill_arguments(json_array_get(pipeline, at), room);
+        assert_int_equal(judge_course(object, 0, 0), BW_OK);
+        fill_arguments(json_array_get(pipeline, at), room + 1);
+        expect_refusal(judge_course(object, 0, 0), at);
+        tried++;
+    }
+    assert_int_not_equal(tried, 0);
+}
+
 static void the_refusal_names_the_stage_the_student_and_the_size(void **state)
 {
     (void)state;
@@ -363,6 +489,8 @@ int main(void)
         cmocka_unit_test(an_entry_may_be_as_long_as_linux_lets_it),
         cmocka_unit_test(an_argument_may_be_as_long_as_linux_lets_it),
         cmocka_unit_test(an_entry_of_a_course_counts_as_the_text_that_it_becomes),
+        cmocka_unit_test(a_stage_may_have_as_much_as_a_program_can_be_started_with),
+        cmocka_unit_test(so_may_a_stage_of_a_course),
         cmocka_unit_test(the_refusal_names_the_stage_the_student_and_the_size),
     };
     return cmocka_run_group_tests_name("job_size", tests, NULL, NULL);

@@ -9,6 +9,7 @@ from bson import ObjectId
 
 from broadway_faults import build
 from broadway_faults.cluster import Plan, shuffled
+from broadway_faults.instructors import stage
 from broadway_faults.registry import row
 from broadway_faults.rows_api import all_over, strikes
 from broadway_faults.rows_grader import lose
@@ -43,8 +44,10 @@ RESUME_S = 2.5  # beyond a lease: two looks of the standby and a recovery
     Plan(schedulers=2, shimmed=("database",)),
 )
 def database_clock(scene):
-    """Who leads follows from what a standby sees, on its own clock."""
+    """Who leads follows from what a standby sees, on its own clock; and no job's time depends on the date: one that a
+    grader holds through all of it is handed out once."""
     scene.warm_up()
+    holder, held = hold_through(scene)
     leader, term = scene.cluster.leader_name(), scene.database.leader.find_one()["term"]
     runs = scene.load(runs=2, students=20)
     scene.fault("clock", member="database", seconds=HOUR_S)
@@ -68,7 +71,35 @@ def database_clock(scene):
     scene.measure("hand-outs resume", seconds=took)
     scene.expect(took < 1.2 * scene.plan.leader_lease + RESUME_S, "within the lease and its slack", seconds=took)
     scene.until(lambda: all_over(runs), 40, "the runs end under the new leader")
+    deliver_held(scene, holder, held)
     scene.cluster.set_clock("database", realtime=0)
+
+
+def hold_through(scene):
+    """A grader that beats, and the job of a minute that it takes and keeps."""
+    scene.hold_graders()
+    holder = scene.add_idle_grader()
+    threading.Thread(target=beat_on, args=(scene, holder), daemon=True).start()
+    stages = [stage(timeout=60, env={"NETID": ""})]
+    scene.submit(students=1, pre=False, post=False, student_pipeline=stages)
+    held = holder.take()
+    scene.release_graders()
+    return holder, held
+
+
+def beat_on(scene, grader):
+    while not grader.leaving.wait(scene.plan.heartbeat):
+        grader.beat()
+
+
+def deliver_held(scene, holder, held):
+    answer = holder.send(held, {"by": "the holder"})
+    scene.expect(answer.status == 200, "the result of the held job is taken", status=answer.status, text=answer.text)
+    leases = scene.leases(held["job_id"])
+    scene.expect(len(leases) == 1, "it was handed out once", attempts=len(leases))
+    ended = [lease.get("ended") for lease in leases]
+    scene.expect(ended == [None], "its lease was never ended", ended=ended)
+    holder.leave()
 
 
 @row(49, "host: all processes killed at once, started in any order", Plan(schedulers=2))

@@ -1,0 +1,17 @@
+#include "common/base/json_memory.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+void *json_memory_allocate(size_t size)
+{
+    void *memory = malloc(size);
+    if (memory == NULL)
+        abort();
+    return memory;
+}
+
+void json_memory_settle(void)
+{
+    json_set_alloc_funcs(json_memory_allocate, free);
+}
