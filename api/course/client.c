@@ -127,6 +127,8 @@ static void start_run(void *argument)
         exchange_refuse(exchange, code, &error);
 }
 
+static const struct bw_error course_client_busy = {"too many requests are waiting here: try again"};
+
 static void course_client_created(struct api *api, struct exchange *exchange, enum bw_code code,
                                   const struct run *run, const struct bw_error *error)
 {
@@ -139,8 +141,11 @@ static void course_client_created(struct api *api, struct exchange *exchange, en
     start->exchange = exchange;
     memcpy(start->run, run->id, sizeof start->run);
     start->first = run_first_phase(run);
-    thread_pool_submit(api->thread_pool, true, start_run,
-                       start); /* urgent ones are never refused */
+    /* not urgent: while the database fails its writes it is tried for ten seconds, on its thread */
+    if (thread_pool_submit(api->thread_pool, false, start_run, start))
+        return;
+    free(start);
+    exchange_refuse(exchange, BW_UNAVAILABLE, &course_client_busy);
 }
 
 enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct bw_error *error)

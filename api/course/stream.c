@@ -14,6 +14,8 @@
 #include "api/options.h"
 #include "common/store/result_store.h"
 
+enum { QUEUE_PAUSE_MS = 100 };
+
 static const char finished[] = "FINISHED", failed[] = "FAILED";
 
 static enum bw_code course_stream_take_argument(const char *name, const char *value, void *context,
@@ -132,6 +134,20 @@ static void course_stream_tell_end(void *context)
     inflight_end(api);
 }
 
+/* Not urgent: when a crowd's runs end there are thousands, and each reads from the database. */
+static void course_stream_queue_end(void *context)
+{
+    struct ending *ending = context;
+    struct thread_pool *thread_pool = ending->api->thread_pool;
+    if (thread_pool_submit(thread_pool, false, course_stream_tell_end, ending) ||
+        thread_pool_submit_later(thread_pool, true, QUEUE_PAUSE_MS, course_stream_queue_end,
+                                 ending))
+        return;
+    event_streams_end(ending->api->streams, ending->number); /* the client comes again */
+    inflight_end(ending->api);
+    free(ending);
+}
+
 static void over(const char *subject, int64_t number, void *context)
 {
     struct ending *ending = calloc(1, sizeof *ending);
@@ -141,7 +157,7 @@ static void over(const char *subject, int64_t number, void *context)
     inflight_begin(ending->api);
     ending->number = number;
     snprintf(ending->subject, sizeof ending->subject, "%s", subject);
-    thread_pool_submit(ending->api->thread_pool, true, course_stream_tell_end, ending);
+    course_stream_queue_end(ending);
 }
 
 enum bw_code course_stream_open(struct api *api, struct bw_error *error)

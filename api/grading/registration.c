@@ -51,15 +51,23 @@ static void registration_ask(struct attempt *attempt);
 
 static void registration_renew(void *context);
 
+/* Not urgent: many that wait for a slow database leave threads to heartbeats and results. */
+static void registration_queue_renewal(void *context)
+{
+    struct attempt *attempt = context;
+    if (!thread_pool_submit(attempt->api->thread_pool, false, registration_renew, attempt))
+        registration_refuse(attempt, BW_UNAVAILABLE);
+}
+
 /* While the database is away it waits, without a thread. False: there is no time for it. */
 static bool renew_again(struct attempt *attempt)
 {
     return clock_boot_ms() - attempt->began_ms < INSERT_TRY_MS &&
            thread_pool_submit_later(attempt->api->thread_pool, true, END_LOOK_MS,
-                                    registration_renew, attempt);
+                                    registration_queue_renewal, attempt);
 }
 
-/* On the thread pool. */
+/* On the thread pool. All tries have one nonce: so one whose answer was lost is recognised. */
 static void registration_renew(void *context)
 {
     struct attempt *attempt = context;
@@ -67,7 +75,8 @@ static void registration_renew(void *context)
     struct bw_error unused;
     attempt->commit.worker = attempt->registration.worker;
     enum bw_code code = worker_store_renew(attempt->api->worker_store, &attempt->commit.worker,
-                                           attempt->former_epoch, &done, &unused);
+                                           attempt->former_epoch, attempt->commit.nonce, &done,
+                                           &unused);
     if (code != BW_OK) {
         if (!renew_again(attempt)) /* from there on another thread may have it */
             registration_refuse(attempt, BW_UNAVAILABLE);
@@ -98,21 +107,14 @@ static void judged(enum bw_code code, const json_t *answer, void *context)
 {
     struct attempt *attempt = context;
     struct thread_pool *thread_pool = attempt->api->thread_pool;
-    bool goes_on;
     attempt->former_epoch = json_integer_value(json_object_get(answer, "epoch"));
-    if (code != BW_OK || attempt->former_epoch == 0) {
+    if (code != BW_OK || attempt->former_epoch == 0)
         registration_refuse(attempt, BW_UNAVAILABLE);
-        return;
-    }
-    if (!json_is_true(json_object_get(answer, "taken"))) {
-        goes_on = thread_pool_submit(thread_pool, true, registration_renew, attempt);
-    } else if (may_have_ended(attempt, answer)) {
-        goes_on = thread_pool_submit_later(thread_pool, true, END_LOOK_MS, ask_again, attempt);
-    } else {
+    else if (!json_is_true(json_object_get(answer, "taken")))
+        registration_queue_renewal(attempt);
+    else if (!may_have_ended(attempt, answer))
         registration_refuse(attempt, BW_CONFLICT);
-        return;
-    }
-    if (!goes_on)
+    else if (!thread_pool_submit_later(thread_pool, true, END_LOOK_MS, ask_again, attempt))
         registration_refuse(attempt, BW_UNAVAILABLE);
 }
 

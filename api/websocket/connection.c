@@ -14,13 +14,17 @@
 
 enum {
     CLOSE_WAIT_MS = 2000,
-    PREFIX_WAIT_MS = 1000,     /* for the beginning of a message that is too large */
-    OVERSIZE_WAIT_MS = 20000,  /* for the close that is owed then */
-    STARVED_MS = 60000,        /* how long a message waits for room */
-    STRANGER_MS = 30000,       /* how long one may stay without being trusted */
-    SILENCES = 4,              /* pings without any answer: nobody is there */
-    DROP_ROUNDS = 64,          /* reads of what is thrown away before the others get their turn */
-    QUEUED_MESSAGES_MAX = 1000 /* of one that does not read what it is sent */
+    PREFIX_WAIT_MS = 1000,    /* for the beginning of a message that is too large */
+    OVERSIZE_WAIT_MS = 20000, /* for the close that is owed then */
+    STARVED_MS = 60000,       /* how long a message waits for room */
+    STRANGER_MS = 30000,      /* how long one may stay without being trusted */
+    SILENCES = 4,             /* pings without any answer: nobody is there */
+    DROP_ROUNDS = 64,         /* reads of what is thrown away before the others get their turn */
+    TURN_BYTES = 1024 * 1024, /* of messages, likewise */
+    TURN_FRAMES = 256,
+    QUEUED_MESSAGES_MAX = 100,     /* of one that does not read what it is sent, pongs among them */
+    DISCARDED_BYTES = 1024 * 1024, /* read of one whose messages nobody wants */
+    DISCARDED_BYTES_TRUSTED = 16 * 1024 * 1024 /* the least of a trusted one's */
 };
 
 /* ---- Ends ---- */
@@ -47,9 +51,24 @@ static void socket_leave(struct socket *socket)
     socket->sockets->dead = socket;
 }
 
+/* Has as much been thrown away as is read for that? Then no more is read before the deadline: the
+ * peer can read what it was sent, since only closing the connection would reset it. */
+static bool is_read_out(const struct socket *socket)
+{
+    size_t most = DISCARDED_BYTES, message = socket->sockets->settings.max_message_bytes;
+    if (socket->is_trusted)
+        most = 4 * message > DISCARDED_BYTES_TRUSTED ? 4 * message : DISCARDED_BYTES_TRUSTED;
+    return socket->discarded >= most;
+}
+
+static bool is_unread(const struct socket *socket)
+{
+    return socket->is_starved || is_read_out(socket);
+}
+
 static void watch(struct socket *socket, bool wants_write)
 {
-    struct epoll_event event = {.events = (socket->is_starved ? 0 : EPOLLIN) |
+    struct epoll_event event = {.events = (is_unread(socket) ? 0 : EPOLLIN) |
                                           (wants_write ? EPOLLOUT : 0),
                                 .data.ptr = socket};
     if (socket->watched == event.events)
@@ -86,9 +105,15 @@ static ssize_t read_bytes(struct socket *socket, uint8_t *bytes, size_t room)
         socket->extra_used += length;
         return (ssize_t)length;
     }
+    if (is_read_out(socket))
+        return 0;
     ssize_t length = recv(socket->fd, bytes, room, 0);
-    if (length > 0)
+    if (length > 0) {
+        socket->turn_bytes += (size_t)length;
+        if (socket->state != SOCKET_OPEN || socket->filter.is_oversized)
+            socket->discarded += (size_t)length;
         return length;
+    }
     if (length < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     socket->is_lost = true;
@@ -123,12 +148,21 @@ static bool has_room(struct socket *socket, size_t room)
     return code == BW_OK;
 }
 
+/* May it read on before the others get their turn? Whoever sends faster than this loop reads would
+ * keep it for good, and each ping makes a pong that is sent only behind the turn. What came with
+ * the handshake is read at once: epoll does not know of it. */
+static bool has_turn(const struct socket *socket)
+{
+    return socket->extra_used < socket->extra_length ||
+           (socket->turn_bytes < TURN_BYTES && socket->turn_frames < TURN_FRAMES);
+}
+
 static ssize_t receive(wslay_event_context_ptr frames, uint8_t *bytes, size_t room, int flags,
                        void *context)
 {
     struct socket *socket = context;
     (void)flags;
-    bool may_read = !socket->filter.is_oversized && has_room(socket, room);
+    bool may_read = !socket->filter.is_oversized && has_turn(socket) && has_room(socket, room);
     ssize_t length = may_read ? read_bytes(socket, bytes, room) : 0;
     if (length > 0)
         length = (ssize_t)frame_filter_feed(&socket->filter, bytes, (size_t)length,
@@ -162,6 +196,7 @@ static void begin_frame(wslay_event_context_ptr frames,
     struct socket *socket = context;
     struct body *message = &socket->message;
     (void)frames;
+    socket->turn_frames++;
     socket->is_control = wslay_is_ctrl_frame(frame->opcode);
     if (socket->is_control || socket->state != SOCKET_OPEN)
         return;
@@ -313,6 +348,7 @@ static void skip_frames(struct socket *socket)
 
 static void read_frames(struct socket *socket)
 {
+    socket->turn_bytes = socket->turn_frames = 0;
     if (socket->filter.is_oversized) {
         skip_frames(socket);
         return;
@@ -346,6 +382,8 @@ static void drop_bytes(struct socket *socket)
     }
     if (length < 0)
         socket_leave(socket);
+    else
+        watch(socket, false);
 }
 
 /* Its close frame, by hand. */
@@ -415,12 +453,10 @@ void socket_ready(struct socket *socket, uint32_t events)
 {
     if (socket->state == SOCKET_GONE)
         return;
-    if (socket->state == SOCKET_LINGERING || socket->state == SOCKET_REFUSED) {
-        drop_bytes(socket);
-        return;
-    }
-    if (socket->is_starved && (events & (EPOLLHUP | EPOLLERR)) != 0)
+    if (is_unread(socket) && (events & (EPOLLHUP | EPOLLERR)) != 0)
         socket_leave(socket);
+    else if (socket->state == SOCKET_LINGERING || socket->state == SOCKET_REFUSED)
+        drop_bytes(socket);
     else if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
         read_frames(socket);
     else

@@ -7,8 +7,13 @@
  * to have. A long one waits, its socket unread, until there is room for all of it and for what is
  * parsed of it: so what has begun can end. Who takes too long for one is closed.
  *
+ * Of each socket a MiB or 256 frames are read before the others get their turn, so that nobody who
+ * sends fast keeps the loop. Who does not read its pongs is dropped once a hundred wait.
+ *
  * Closing: whoever begins, the other's close frame is waited for, reading and dropping what still
- * comes, two seconds at most; then the server closes TCP, first.
+ * comes, two seconds at most; then the server closes TCP, first. What is dropped has a limit: a
+ * MiB; of a trusted socket four messages, 16 MiB at least. Behind that nothing is read until it is
+ * closed.
  *
  * Callers: the HTTP server hands over upgraded connections; any thread posts functions to be run on
  * the loop's thread. A `struct socket` may be touched there alone; elsewhere it is known by its

@@ -492,6 +492,19 @@ enum bw_code database_update(struct database *database, const char *collection,
     return code;
 }
 
+enum bw_code database_update_try(struct database *database, const char *collection,
+                                 const bson_t *filter, const bson_t *update, bool *matched,
+                                 struct bw_error *error)
+{
+    uint64_t count;
+    bool unused;
+    if (!update_once(database, mongoc_collection_update_one, collection, filter, update, &count,
+                     &unused, error))
+        return BW_UNAVAILABLE;
+    *matched = count > 0;
+    return BW_OK;
+}
+
 enum bw_code database_update_many(struct database *database, const char *collection,
                                   const bson_t *filter, const bson_t *update, uint64_t *matched,
                                   struct bw_error *error)

@@ -123,6 +123,11 @@ enum bw_code database_update(struct database *database, const char *collection,
                              const bson_t *filter, const bson_t *update, bool *matched,
                              struct bw_error *error) BW_CHECKED;
 
+/* The same, tried once: for callers that try again without holding a thread meanwhile. */
+enum bw_code database_update_try(struct database *database, const char *collection,
+                                 const bson_t *filter, const bson_t *update, bool *matched,
+                                 struct bw_error *error) BW_CHECKED;
+
 struct database_change {
     bson_t filter, update;
 };

@@ -165,9 +165,9 @@ static enum bw_code judge_renewal(struct worker_store *store, const char *id, in
 }
 
 enum bw_code worker_store_renew(struct worker_store *store, struct worker *worker,
-                                int64_t former_epoch, bool *done, struct bw_error *error)
+                                int64_t former_epoch, int64_t nonce, bool *done,
+                                struct bw_error *error)
 {
-    int64_t nonce = nonce_new();
     bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set, unset = BSON_INITIALIZER;
     worker->epoch = former_epoch + 1;
     worker->registered_ms = worker->last_seen_ms = database_now_ms(store->database);
@@ -178,7 +178,8 @@ enum bw_code worker_store_renew(struct worker_store *store, struct worker *worke
     bson_append_document_end(&update, &set);
     if (!bson_empty(&unset))
         BSON_APPEND_DOCUMENT(&update, "$unset", &unset);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, done, error);
+    enum bw_code code = database_update_try(store->database, COLLECTION, &filter, &update, done,
+                                            error);
     bson_destroy(&filter);
     bson_destroy(&update);
     bson_destroy(&unset);

@@ -35,7 +35,7 @@ struct worker {
 struct worker_commit {
     struct commit_item item; /* first; private to the store */
     struct worker worker;
-    int64_t nonce;
+    int64_t nonce; /* filled */
     /* COMMIT_DUPLICATE: the id has been registered before. */
     void (*settled)(struct worker_commit *commit, enum commit_outcome outcome);
     void *context;
@@ -45,19 +45,21 @@ enum bw_code worker_store_open(struct database *database, struct worker_store **
                                struct bw_error *error) BW_CHECKED;
 void worker_store_close(struct worker_store *store);
 
-/* Registers: inserts with the next batch. The dates are filled with the database's. */
+/* Registers: inserts with the next batch. The nonce is filled, and so are the dates, with
+ * the database's. */
 void worker_store_insert(struct worker_store *store, struct worker_commit *commit, int64_t try_ms);
 
 /* Is there such a worker? BW_OK, BW_NOT_FOUND, BW_UNAVAILABLE. `worker` may be NULL. */
 enum bw_code worker_store_read(struct worker_store *store, const char *id, struct worker *worker,
                                struct bw_error *error) BW_CHECKED;
 
-/* Registers an id again: one compare-and-set from `former_epoch` to the next. *done false: somebody
- * else was faster. BW_UNAVAILABLE: unknown. `worker` is what it is from now on, its epoch is
- * filled. */
+/* Registers an id again: one compare-and-set from `former_epoch` to the next, tried once. *done
+ * false: somebody else was faster. BW_UNAVAILABLE: unknown; another try with the same `nonce`,
+ * which is this registration's alone (its commit's), finds out. `worker` is what it is from now on,
+ * its epoch and dates are filled. */
 enum bw_code worker_store_renew(struct worker_store *store, struct worker *worker,
-                                int64_t former_epoch, bool *done, struct bw_error *error)
-    BW_CHECKED;
+                                int64_t former_epoch, int64_t nonce, bool *done,
+                                struct bw_error *error) BW_CHECKED;
 
 /* What the leader of a term thinks of a worker. */
 struct worker_mark {

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import select
 import socket
 import statistics
 import struct
@@ -208,25 +209,63 @@ class Fleet:
             grader.finish_response(job, "swept up")
 
 
+def upgrade(url, token, name):
+    """A connection that has become a websocket."""
+    link = dial(url)
+    key = base64.b64encode(os.urandom(16)).decode()
+    lines = [
+        f"GET /api/v1/worker_ws/{name} HTTP/1.1",
+        "Host: localhost",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {key}",
+        f"Authorization: Bearer {token}",
+        "",
+        "",
+    ]
+    link.sendall("\r\n".join(lines).encode())
+    head = b""
+    while b"\r\n\r\n" not in head:  # what comes behind it is left for the reader
+        part = link.recv(1)
+        assert part, head
+        head += part
+    assert b" 101 " in head
+    return link
+
+
+def close_code(link, seconds):
+    """(code, reason) with which the server closes a websocket."""
+    link.settimeout(seconds * PATIENCE)
+    data = link.recv(4096)
+    while data[:2] == b"\x89\x00":  # pings
+        data = data[2:] or link.recv(4096)
+    assert data[:1] == b"\x88", data
+    return struct.unpack("!H", data[2:4])[0], data[4 : 2 + data[1]].decode()
+
+
+def flood(link, data, seconds, reads=True):
+    """Sends `data` again and again, as fast as it is taken, reading away what comes if it `reads`. The bytes that were
+    taken in that time, or until the connection broke."""
+    deadline, taken = time.monotonic() + seconds, 0
+    data = memoryview(data)
+    link.setblocking(False)
+    with contextlib.suppress(ConnectionError):
+        while time.monotonic() < deadline:
+            readable, writable, _ = select.select([link] if reads else [], [link], [], 0.1)
+            if readable and not link.recv(PART):
+                break
+            if writable:
+                taken += link.send(data[taken % len(data) :])
+    link.setblocking(True)
+    return taken
+
+
 class RawSocket:
     """A registered websocket that writes frames by hand, masked with zeros."""
 
     def __init__(self, url, token, name):
-        self.link = dial(url)
-        key = base64.b64encode(os.urandom(16)).decode()
-        lines = [
-            f"GET /api/v1/worker_ws/{name} HTTP/1.1",
-            "Host: localhost",
-            "Connection: Upgrade",
-            "Upgrade: websocket",
-            "Sec-WebSocket-Version: 13",
-            f"Sec-WebSocket-Key: {key}",
-            f"Authorization: Bearer {token}",
-            "",
-            "",
-        ]
-        self.link.sendall("\r\n".join(lines).encode())
-        assert b" 101 " in self.link.recv(4096)
+        self.link = upgrade(url, token, name)
         self.send(json.dumps({"type": "register", "args": {"hostname": "host"}}).encode())
         assert b"true" in self.link.recv(4096)
 
@@ -252,13 +291,7 @@ class RawSocket:
                 sent -= self.link.send(part[:sent])
 
     def close_code(self, seconds):
-        """With which the server closes it."""
-        self.link.settimeout(seconds * PATIENCE)
-        data = self.link.recv(4096)
-        while data[:2] == b"\x89\x00":  # pings
-            data = data[2:] or self.link.recv(4096)
-        assert data[:1] == b"\x88", data
-        return struct.unpack("!H", data[2:4])[0], data[4 : 2 + data[1]].decode()
+        return close_code(self.link, seconds)
 
     def close(self):
         self.link.close()

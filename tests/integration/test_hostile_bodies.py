@@ -4,6 +4,7 @@ is bounded and comes back."""
 import json
 import secrets
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,7 +12,23 @@ from broadway import ROUTE, soon
 from course import COURSES
 from course_names import bearer, unique
 from harness import run_stack
-from hostile import MIB, Attack, Fleet, RawSocket, Watch, bomb, dial, drip, head_of, post, status_of
+from hostile import (
+    MIB,
+    PART,
+    Attack,
+    Fleet,
+    RawSocket,
+    Watch,
+    bomb,
+    close_code,
+    dial,
+    drip,
+    flood,
+    head_of,
+    post,
+    status_of,
+    upgrade,
+)
 from pipelines import run_of
 from raw import exchange
 from socket_grader import SocketGrader
@@ -23,6 +40,7 @@ TIMEOUT_S = 5
 HEARTBEAT_S = 2  # an interval
 BUDGET = 480 * MIB  # of all pools
 SLACK = 96 * MIB  # of the allocator, the definitions' cache, the rest of the process
+IN_KERNEL = 32 * MIB  # of a connection on loopback, sent and not read
 LEFT = 32 * MIB  # after bodies of which nothing was kept
 
 
@@ -272,6 +290,54 @@ def test_eighty_unfinished_messages_hold_a_bounded_amount(attacked_stack, fleet,
         assert watch.growth < 128 * MIB + SLACK, f"{watch.growth / MIB:.0f} MiB"
         watch.wait_returned(SLACK)
     wait_until(lambda: held(attacked_stack, "websocket") == 0, TIMEOUT_S, "all of it is given back")
+
+
+def pings(length):
+    """A block of them, each with so many bytes."""
+    frame = RawSocket.frame(length, opcode=9) + b"x" * length
+    return frame * (PART // len(frame))
+
+
+def test_floods_of_pings_hold_nobody_up_and_no_memory(attacked_stack, fleet, watch, raw_sockets, socket_graders):
+    """Two that send pings faster than they are answered, and read the pongs."""
+    (other,) = socket_graders(1)
+    with ThreadPoolExecutor(2) as pool:
+        floods = [pool.submit(flood, each.link, pings(0), 4) for each in raw_sockets(2)]
+        while not all(each.done() for each in floods):
+            fleet.time("a websocket's ping", other.ping)
+    assert all(each.result() > PART for each in floods)
+    fleet.check()
+    assert len(fleet.waits["a websocket's ping"]) > 2
+    check_memory(watch, LEFT)
+
+
+def test_whoever_does_not_read_its_pongs_is_dropped(attacked_stack, fleet, watch, raw_sockets):
+    (raw_socket,) = raw_sockets(1)
+    seconds = 20 * PATIENCE
+    begun = time.monotonic()
+    flood(raw_socket.link, pings(100), seconds, reads=False)
+    assert time.monotonic() - begun < seconds, "its connection was not ended"
+    check_memory(watch, LEFT)
+
+
+def test_of_a_refused_websocket_little_is_read_away(attacked_stack):
+    with upgrade(attacked_stack.urls[0], "wrong", unique("raw")) as link:
+        link.sendall(RawSocket.frame(8 << 30))
+        assert flood(link, b"x" * PART, 3, reads=False) < MIB + IN_KERNEL
+        assert close_code(link, 5) == (1008, "invalid token")
+        wait_until(lambda: has_no_socket(attacked_stack), 10, "it is gone")
+
+
+def test_of_an_oversized_message_a_part_is_read_away(attacked_stack, raw_sockets):
+    (raw_socket,) = raw_sockets(1)
+    raw_socket.link.sendall(raw_socket.frame(8 << 30))
+    assert flood(raw_socket.link, b"x" * PART, 3, reads=False) < 4 * 16 * MIB + IN_KERNEL
+    assert raw_socket.close_code(5) == (1009, f"the message is larger than {16 * MIB} bytes")
+    wait_until(lambda: has_no_socket(attacked_stack), 10, "it is gone")
+
+
+def has_no_socket(stack):
+    return "\nbroadway_api_websockets 0\n" in metrics_of(stack)
 
 
 def test_a_message_that_drips_is_ended(attacked_stack, raw_sockets):

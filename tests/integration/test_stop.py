@@ -1,18 +1,24 @@
 """A replica that is asked to leave at many moments, while its database stands still: nothing is freed that is in use,
 and what was answered 200 is stored."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import threading
 import time
 
 import httpx
 import pytest
-from broadway import ROUTE, Api
+from broadway import ROUTE, Api, SeedGrader
+from bson import ObjectId
 from course import Course, config_of
 from course_names import bearer, unique
+from event_stream import EventStream
 from harness import SANITIZER_REPORT, Process, free_port, last_lines, run_stack
+from hostile import dial
+from pipelines import run_of
 from processes import cpu_seconds
 from socket_grader import SocketGrader
 from waiting import PATIENCE, wait_until
@@ -21,7 +27,9 @@ COURSES = {"cs225": {"tokens": ["admin-of-cs225"]}}
 SOCKETS = 8
 GRACE_S = 6
 SLACK_S = 10  # the driver's own time-outs, while connections are closed
-FLAGS = ("--heartbeat-interval=1", "--course-poll-wait=0", f"--grace={GRACE_S}")
+FLAGS = ("--heartbeat-interval=1", "--course-poll-wait=0", f"--grace={int(GRACE_S * PATIENCE)}")
+ADMIN = COURSES["cs225"]["tokens"][0]
+READERS = 4
 LOGS = {"stdout": "some output\n" * 50, "stderr": "and more\n"}
 
 
@@ -37,6 +45,18 @@ def alone(tmp_path_factory):
         api=(f"course-config={config}", "course-poll-wait=0"),
         scheduler=("max-attempts=10",),
     )
+
+
+@pytest.fixture(scope="module")
+def long_run(alone):
+    """A classic run whose status with results is longer than what the kernel keeps for a reader."""
+    jobs = 8
+    run = alone.api.submit_and_start(run_of(jobs))
+    grader = alone.grader()
+    for _ in range(jobs):
+        grader.finish(grader.take(), "x" * 1_500_000)
+    assert alone.api.wait_over(run)["state"] == "finished"
+    return run
 
 
 class Database:
@@ -60,23 +80,29 @@ class Database:
 
 
 class Load:
-    """Graders by websocket and by HTTP that all hold a job, and clients that submit; each on a thread of its own once
-    it is let loose. Keeps what was answered 200."""
+    """Graders by websocket, by HTTP and of 2018 that all hold a job, clients that submit runs and read a long status,
+    and an open event stream; each on a thread of its own once it is let loose. Keeps what was answered 200."""
 
-    def __init__(self, stack, replica):
+    def __init__(self, stack, replica, long_run):
         self.stack, self.replica = stack, replica
         self.token = stack.cluster_token
         self.stored = []  # jobs whose result was answered 200
         self.registered = []
+        self.submitted = []  # runs
         self.threads = []
         self.sockets = [SocketGrader(replica.url, self.token) for _ in range(SOCKETS)]
         course = Course(replica.url)
         try:
-            course.start(course.configure(config_of()), 2 * SOCKETS)
+            self.assignment = course.configure(config_of())
+            run = course.start(self.assignment, 2 * SOCKETS)
         finally:
             course.close()
-        self.jobs = [socket.take(30)["grading_job_id"] for socket in self.sockets]
+        self.jobs = [each.take(30)["grading_job_id"] for each in self.sockets]
         self.http = [self.polling_grader() for _ in range(SOCKETS)]
+        self.classic = [self.classic_grader() for _ in range(2)]
+        self.stream = EventStream(replica.url, ADMIN, f"{ROUTE}/stream/cs225/run/{run}")
+        self.long_path = f"{ROUTE}/grading_run/{long_run}?results=true"
+        self.readers = [self.open_long_answer() for _ in range(READERS)]
 
     def polling_grader(self):
         """(name, job) of a grader that has registered and holds a job."""
@@ -86,6 +112,20 @@ class Load:
             answer = wait_until(lambda: self.poll(client, name), 15, "a job")
         return name, answer.json()["data"]["grading_job_id"]
 
+    def classic_grader(self):
+        """(grader, job)."""
+        self.stack.api.submit_and_start(run_of(1))
+        grader = SeedGrader(self.replica.url, self.token)
+        return grader, grader.take(15)["job_id"]
+
+    def open_long_answer(self):
+        """A connection on which a long status has begun, and stopped since nobody reads it."""
+        link = dial(self.replica.url, timeout=30)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
+        link.sendall(f"GET {self.long_path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert link.recv(1) == b"H"
+        return link
+
     @staticmethod
     def poll(client, name):
         answer = client.get(f"/grading_job/{name}")
@@ -93,18 +133,29 @@ class Load:
 
     def let_loose(self):
         """Everyone sends at once."""
-        for socket, job in zip(self.sockets, self.jobs, strict=True):
-            self.start(socket.finish, job, logs=LOGS)
+        for each, job in zip(self.sockets, self.jobs, strict=True):
+            self.start(each.finish, job, logs=LOGS)
         for name, job in self.http:
             self.start(self.send_result, name, job)
-        for _ in range(4):
+        for grader, job in self.classic:
+            self.start(self.send_classic_result, grader, job)
+        for number in range(4):
             self.start(self.register_by_http)
             self.start(self.register_by_socket)
             self.start(self.submit)
+            self.start(self.submit_classic, number % 2 * 5000)
+        for link in self.readers:
+            self.start(self.read_long_answer, link)
+        self.start(lambda: self.read_long_answer(self.open_long_answer()))
+        self.start(self.stream.rest, 30)
 
     def send_result(self, name, job):
         body = {"grading_job_id": job, "success": True, "results": [{"score": 1}], "logs": LOGS}
         if self.post(f"/grading_job/{name}", body) == 200:
+            self.stored.append(job)
+
+    def send_classic_result(self, grader, job):
+        if grader.finish_response(job, {"score": 1}, logs=LOGS).status_code == 200:
             self.stored.append(job)
 
     def register_by_http(self):
@@ -118,11 +169,28 @@ class Load:
         self.registered.append(name)
 
     def submit(self):
-        self.post("/grading_run/cs225/absent", {"students_env": [{"netid": "a"}]}, token="admin-of-cs225")
+        body = {"students_env": [{"netid": "a"}]}
+        answer = self.post_for_answer(f"/grading_run/cs225/{self.assignment}", body, ADMIN)
+        if answer.status_code == 200:
+            self.submitted.append(answer.json()["data"]["grading_run_id"])
 
-    def post(self, path, body, token=None):
-        headers = bearer(token or self.token)
-        return httpx.post(self.replica.url + ROUTE + path, json=body, timeout=30, headers=headers).status_code
+    def submit_classic(self, padding):
+        """With enough of it the definition is stored by itself, before its run."""
+        answer = self.post_for_answer("/grading_run", run_of(1, env={"PADDING": "x" * padding}), ADMIN)
+        if answer.status_code == 200:
+            self.submitted.append(answer.json()["id"])
+
+    @staticmethod
+    def read_long_answer(link):
+        with link:
+            while link.recv(65536):
+                pass
+
+    def post_for_answer(self, path, body, token):
+        return httpx.post(self.replica.url + ROUTE + path, json=body, timeout=30, headers=bearer(token))
+
+    def post(self, path, body):
+        return self.post_for_answer(path, body, self.token).status_code
 
     def start(self, function, *arguments, **more):
         def run():
@@ -140,14 +208,17 @@ class Load:
             thread.join(40)
 
     def close(self):
-        for socket in self.sockets:
-            self.start(socket.abort)
+        self.stream.close()
+        for grader, _ in self.classic:
+            grader.close()
+        for each in self.sockets:
+            self.start(each.abort)
 
 
-def stop_under_load(stack, make_replica, before_stop_s, standstill_s):
+def stop_under_load(stack, make_replica, long_run, before_stop_s, standstill_s):
     """The database stands still, everyone sends, SIGTERM comes, the database goes on. The seconds that the end took."""
     replica = make_replica(stack, *FLAGS).wait_ready()
-    load = Load(stack, replica)
+    load = Load(stack, replica, long_run)
     with Database(stack) as database:
         load.let_loose()
         time.sleep(before_stop_s)  # the moment that is tried
@@ -156,11 +227,16 @@ def stop_under_load(stack, make_replica, before_stop_s, standstill_s):
     load.join()
     load.close()
     wait_until(lambda: answers(stack), 20, "the database answers again")
-    kept = {row["_id"] for row in stack.database.db.job_results.find({"_id": {"$in": load.stored}}, {"_id": 1})}
-    assert set(load.stored) <= kept
-    workers = {row["_id"] for row in stack.database.db.workers.find({"_id": {"$in": load.registered}}, {"_id": 1})}
-    assert set(load.registered) <= workers
+    check_kept(stack.database.db.job_results, load.stored)
+    check_kept(stack.database.db.workers, load.registered)
+    check_kept(stack.database.db.grading_runs, [ObjectId(run) for run in load.submitted])
     return took
+
+
+def check_kept(collection, ids):
+    """Is there a document of each?"""
+    kept = {row["_id"] for row in collection.find({"_id": {"$in": ids}}, {"_id": 1})}
+    assert set(ids) <= kept
 
 
 def stop(replica):
@@ -191,10 +267,65 @@ def answers(stack):
     ("before_stop_s", "standstill_s"), [(0, 0), (0, 0.4), (0.02, 0.1), (0.02, 1.5), (0.2, 0.7), (0.2, 4)]
 )
 def test_a_stop_at_any_moment_frees_nothing_in_use_and_keeps_what_was_promised(
-    alone, make_replica, before_stop_s, standstill_s
+    alone, make_replica, long_run, before_stop_s, standstill_s
 ):
-    took = stop_under_load(alone, make_replica, before_stop_s, standstill_s)
+    took = stop_under_load(alone, make_replica, long_run, before_stop_s, standstill_s)
     assert took < (GRACE_S + SLACK_S) * PATIENCE
+
+
+@pytest.mark.parametrize("standstill_s", [0, 2])
+@pytest.mark.parametrize("before_stop_s", [0, 0.03, 0.1, 0.3])
+def test_a_stop_during_the_start_ends_it_well(alone, make_replica, before_stop_s, standstill_s):
+    """Its database may stand still from before the start; clients and graders come as soon as a port is open."""
+    with Database(alone) if standstill_s else contextlib.nullcontext() as database:
+        replica = make_replica(alone, *FLAGS)
+        with calling(alone, replica):
+            wait_until(lambda: takes_signals_itself(replica.child.pid), 10, "it takes signals by itself")
+            time.sleep(before_stop_s)  # the moment that is tried
+            if standstill_s:
+                database.resume_after(standstill_s)
+            took, _ = stop(replica)
+    wait_until(lambda: answers(alone), 20, "the database answers again")
+    assert took < (GRACE_S + SLACK_S) * PATIENCE
+
+
+@contextlib.contextmanager
+def calling(stack, replica):
+    """Clients and graders, until the end of the block."""
+    over = threading.Event()
+    callers = [threading.Thread(target=call, args=(stack, replica, which, over), daemon=True) for which in range(4)]
+    for caller in callers:
+        caller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for caller in callers:
+            caller.join(40)
+
+
+def call(stack, replica, which, over):
+    """A websocket that registers, a registration, a submission, a status, whatever becomes of them."""
+    headers = bearer(stack.cluster_token)
+    while not over.is_set():
+        with contextlib.suppress(Exception):
+            if which == 0:
+                SocketGrader(replica.url, stack.cluster_token).abort()
+            elif which == 1:
+                httpx.post(f"{replica.url}{ROUTE}/worker/{unique('early')}", json={"hostname": "host"}, headers=headers)
+            elif which == 2:
+                httpx.post(f"{replica.url}{ROUTE}/grading_run", json=run_of(1))
+            else:
+                httpx.get(f"{replica.internal_url}/readyz")
+        time.sleep(0.005)  # the process has the processor, too
+
+
+def takes_signals_itself(pid):
+    """Has the process blocked SIGTERM to wait for it? That mask is not shown while it waits; SIGUSR1, which it ignores
+    from the next moment on, is."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        ignored = next(line for line in status if line.startswith("SigIgn:"))
+    return bool(int(ignored.split()[1], 16) >> (signal.SIGUSR1 - 1) & 1)
 
 
 def test_a_stop_while_the_database_is_away_uses_no_cpu(alone, make_replica):

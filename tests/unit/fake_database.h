@@ -16,6 +16,9 @@ static struct {
     size_t sent;       /* operations of any kind */
     char filter[4096]; /* of the last one, as JSON; cut */
     char update[4096];
+    bool is_failing;     /* updates that are tried once fail */
+    bool is_unmatched;   /* they match nothing */
+    const bson_t *found; /* by any ids; NULL: nothing */
 } fake;
 
 static void fake_note(const bson_t *filter, const bson_t *update)
@@ -64,6 +67,18 @@ enum bw_code database_update(struct database *database, const char *collection,
     return BW_OK;
 }
 
+enum bw_code database_update_try(struct database *database, const char *collection,
+                                 const bson_t *filter, const bson_t *update, bool *matched,
+                                 struct bw_error *error)
+{
+    (void)database, (void)collection;
+    fake_note(filter, update);
+    if (fake.is_failing)
+        return bw_fail(error, BW_UNAVAILABLE, "failing as asked");
+    *matched = !fake.is_unmatched;
+    return BW_OK;
+}
+
 enum bw_code database_update_each(struct database *database, const char *collection,
                                   const struct database_change *changes, size_t count,
                                   struct bw_error *error)
@@ -79,9 +94,10 @@ enum bw_code database_find_ids(struct database *database, const char *collection
                                void (*each)(const bson_t *document, void *context), void *context,
                                struct bw_error *error)
 {
-    (void)database, (void)collection, (void)ids, (void)count, (void)projection, (void)each;
-    (void)context, (void)error;
+    (void)database, (void)collection, (void)ids, (void)count, (void)projection, (void)error;
     fake.sent++;
+    if (fake.found != NULL)
+        each(fake.found, context);
     return BW_OK;
 }
 

@@ -38,6 +38,40 @@ static void worker_is_marked_by_its_id_beside_which_all_conditions_stand(void **
     assert_null(strstr(fake.update, "beats_at_work"));
 }
 
+static enum bw_code renew(struct worker_store *store, int64_t nonce, bool *done)
+{
+    struct bw_error error;
+    struct worker worker = {.id = "w1", .hostname = "host"};
+    enum bw_code code = worker_store_renew(store, &worker, 4, nonce, done, &error);
+    assert_int_equal(worker.epoch, 5);
+    return code;
+}
+
+/* Whoever waits for the next try must not hold a thread meanwhile. */
+static void failed_renewal_is_not_tried_again_by_the_store(void **state)
+{
+    bool done;
+    fake.is_failing = true;
+    assert_int_equal(renew(*state, 77, &done), BW_UNAVAILABLE);
+    assert_int_equal(fake.sent, 1);
+    assert_string_equal(fake.filter, "{ \"_id\" : \"w1\", \"epoch\" : 4 }");
+    assert_non_null(strstr(fake.update, "\"epoch_nonce\" : 77"));
+}
+
+/* The answer to a try was lost: the next one does not match, and finds that it was itself. */
+static void renewal_whose_answer_was_lost_is_recognised_by_its_nonce(void **state)
+{
+    bool done = false;
+    bson_t *stored = BCON_NEW("_id", "w1", "epoch", BCON_INT64(5), "epoch_nonce", BCON_INT64(77));
+    fake.is_unmatched = true;
+    fake.found = stored;
+    assert_int_equal(renew(*state, 77, &done), BW_OK);
+    assert_true(done);
+    assert_int_equal(renew(*state, 78, &done), BW_OK);
+    assert_false(done); /* somebody else's */
+    bson_destroy(stored);
+}
+
 static bool sends_heartbeats(const char *hostname, int concurrency, int recorded)
 {
     struct worker worker;
@@ -73,6 +107,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(worker_is_marked_by_its_id_beside_which_all_conditions_stand),
+        CASE(failed_renewal_is_not_tried_again_by_the_store),
+        CASE(renewal_whose_answer_was_lost_is_recognised_by_its_nonce),
         CASE(what_a_registration_said_of_heartbeats_is_read_back),
         CASE(worker_of_an_earlier_version_sends_heartbeats_if_it_stated_something),
     };
