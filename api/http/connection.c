@@ -232,8 +232,7 @@ void http_server_send_raw(int fd, const char *text, int length)
     (void)!send(fd, text, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* The headers of an answer that is written past the server. */
-static void write_raw_headers(const struct exchange *exchange, char *text, size_t size)
+void http_server_write_raw_headers(const struct exchange *exchange, char *text, size_t size)
 {
     const struct answer *answer = &exchange->answer;
     const char *cors = answer->cors != NULL ? answer->cors : "*";
@@ -259,8 +258,8 @@ static enum MHD_Result refuse_midway(struct server *server, struct exchange *exc
     const struct answer *answer = &exchange->answer;
     const char *body = answer->body != NULL ? answer->body : "";
     bool is_head = strcmp(exchange->request.method, MHD_HTTP_METHOD_HEAD) == 0;
-    char text[8 * HEAD_SIZE + 2 * BW_ERROR_SIZE], more[3 * HEAD_SIZE];
-    write_raw_headers(exchange, more, sizeof more);
+    char text[8 * HEAD_SIZE + 2 * BW_ERROR_SIZE], more[RAW_HEADERS_SIZE];
+    http_server_write_raw_headers(exchange, more, sizeof more);
     int length = snprintf(text, sizeof text, RAW_ANSWER, answer->status,
                           MHD_get_reason_phrase_for((unsigned)answer->status), strlen(body), more,
                           is_head ? "" : body);
@@ -389,13 +388,47 @@ static enum bw_code open_socket(struct server *server, struct exchange *exchange
 
 /* ---- The first call: the headers are in ---- */
 
-static void read_address(const struct MHD_Connection *connection, char text[EXCHANGE_ADDRESS_SIZE])
+/* What a refusal tells of the exchange is written under its connection's mutex, since the thread
+ * that ends slow requests reads it. */
+static void lock_exchange(const struct exchange *exchange)
+{
+    struct connection_parts *parts = connection_parts(exchange->peer);
+    if (parts != NULL)
+        pthread_mutex_lock(&parts->mutex);
+}
+
+static void unlock_exchange(const struct exchange *exchange)
+{
+    struct connection_parts *parts = connection_parts(exchange->peer);
+    if (parts != NULL)
+        pthread_mutex_unlock(&parts->mutex);
+}
+
+/* Which exchange is at hand on the connection of this one. */
+static void set_exchange(const struct exchange *exchange, struct exchange *at_hand)
+{
+    lock_exchange(exchange);
+    if (exchange->peer != NULL)
+        connection_parts(exchange->peer)->exchange = at_hand;
+    unlock_exchange(exchange);
+}
+
+void http_server_note_address(struct exchange *exchange)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-        (struct MHD_Connection *)(uintptr_t)connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    text[0] = '\0';
+        exchange->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    exchange->request.address[0] = '\0';
     if (info != NULL && info->client_addr != NULL)
-        exchange_show_address(info->client_addr, text);
+        exchange_show_address(info->client_addr, exchange->request.address);
+}
+
+void http_server_note_id(struct exchange *exchange)
+{
+    const char *given_id = exchange_header(exchange, REQUEST_ID_HEADER);
+    lock_exchange(exchange);
+    if (request_id_is_sound(given_id))
+        exchange->request.given_id = given_id;
+    unlock_exchange(exchange);
 }
 
 /* Finds the route of either protocol, and with it the form of refusals. */
@@ -404,7 +437,9 @@ static enum bw_code find_route(struct server *server, struct exchange *exchange,
 {
     struct request *request = &exchange->request;
     char allowed[ROUTE_ALLOWED_SIZE], shown[128];
+    lock_exchange(exchange);
     enum bw_code code = course_route_choose(&server->settings, exchange, path, allowed);
+    unlock_exchange(exchange);
     if (code == BW_OK)
         return BW_OK;
     if (code == BW_NOT_FOUND)
@@ -486,24 +521,24 @@ static enum bw_code admit(struct server *server, struct exchange *exchange, cons
 /* The server has no memory left for an answer: it is written past it, and the connection closed. */
 static enum MHD_Result refuse_large_head(struct server *server, struct exchange *exchange)
 {
-    exchange->answer.status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
-    http_connection_note_finished(server, exchange);
+    static const struct raw_refusal refusal = {
+        MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "this request can't be read: its path, query and headers are too long"};
+    timed_request_finish(timed_request_of(exchange->connection));
     lingering_close_take(server->lingering_close, exchange->fd, 0);
-    http_server_refuse_raw(exchange->fd, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
-                           "this request can't be read: its path, query and headers are too long");
+    http_server_refuse_raw(server, exchange, exchange->fd, &refusal);
     return MHD_NO;
 }
 
 /* From now on it counts as in flight. */
-static void note_sender(struct server *server, struct exchange *exchange, const char *method)
+static void note_begun(struct server *server, struct exchange *exchange, const char *method)
 {
-    const char *given_id = exchange_header(exchange, REQUEST_ID_HEADER);
     exchange->is_begun = true;
     atomic_fetch_add(&server->in_flight, 1);
+    lock_exchange(exchange);
     exchange->request.method = method;
-    if (request_id_is_sound(given_id))
-        exchange->request.given_id = given_id;
-    read_address(exchange->connection, exchange->request.address);
+    unlock_exchange(exchange);
+    http_server_note_id(exchange);
     exchange->fd = MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
                        ->connect_fd;
 }
@@ -517,7 +552,7 @@ static enum MHD_Result http_connection_begin(struct server *server, struct excha
 {
     struct bw_error error = {""};
     struct framing framing = {.length = 0};
-    note_sender(server, exchange, method);
+    note_begun(server, exchange, method);
     if (!request_validation_leaves_room(exchange->connection, HTTP_SERVER_CONNECTION_BYTES))
         return refuse_large_head(server, exchange);
     const struct request_line line = {.method = method,
@@ -616,16 +651,16 @@ void *http_server_begin_request(void *context, const char *uri, struct MHD_Conne
 {
     struct server *server = context;
     struct connection *peer = http_server_connection(connection);
-    struct connection_parts *parts = connection_parts(peer);
     connection_begin(peer);
     timed_request_begin(timed_request_of(connection));
     struct exchange *exchange = exchange_new(&server->host, connection, uri);
     if (exchange != NULL) {
         exchange->peer = peer;
         exchange->sent_uri = uri;
+        exchange->answer.cors = server->settings.cors_origin; /* until its protocol is known */
+        http_server_note_address(exchange);
+        set_exchange(exchange, exchange);
     }
-    if (parts != NULL)
-        parts->exchange = exchange;
     empty_query(uri);
     return exchange;
 }
@@ -647,8 +682,7 @@ void http_server_end_request(void *context, struct MHD_Connection *connection, v
     if (exchange == NULL)
         return;
     *con_cls = NULL;
-    if (exchange->peer != NULL)
-        connection_parts(exchange->peer)->exchange = NULL;
+    set_exchange(exchange, NULL); /* from here on nobody else reads it */
     timed_request_rest(timed_request_of(connection));
     connection_rest(exchange->peer);
     take_back(server,

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "api/http/request_id.h"
+#include "common/base/request_id.h"
 #include "common/base/error.h"
 #include "common/domain/job.h"
 #include "common/base/json.h"
