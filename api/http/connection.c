@@ -248,13 +248,10 @@ void http_server_write_raw_headers(const struct exchange *exchange, char *text, 
 
 /* In the middle of a body the server takes no answer: it is written past it, and the connection
  * closed. */
-static enum MHD_Result refuse_midway(struct server *server, struct exchange *exchange,
-                                     enum bw_code code, const struct bw_error *error)
+static enum MHD_Result send_midway(struct server *server, struct exchange *exchange)
 {
-    dispatch_note_refusal(exchange, code);
-    exchange_refuse(exchange, code, error);
+    take_back(server, exchange);
     http_connection_note_finished(server, exchange);
-    lingering_close_take(server->lingering_close, exchange->fd, exchange->body.expected);
     const struct answer *answer = &exchange->answer;
     const char *body = answer->body != NULL ? answer->body : "";
     bool is_head = strcmp(exchange->request.method, MHD_HTTP_METHOD_HEAD) == 0;
@@ -268,6 +265,48 @@ static enum MHD_Result refuse_midway(struct server *server, struct exchange *exc
     return MHD_NO;
 }
 
+static enum MHD_Result send_early(struct server *server, struct exchange *exchange)
+{
+    lingering_close_take(server->lingering_close, exchange->fd, exchange->body.expected);
+    return exchange->received > 0 ? send_midway(server, exchange) : send_answer(server, exchange);
+}
+
+/* ---- Waiting for an answer ---- */
+
+/* It may be answered at any moment from here on, but not freed before its connection sleeps. */
+static void give_away(struct server *server, struct exchange *exchange)
+{
+    timed_request_finish(timed_request_of(exchange->connection));
+    connection_hold(exchange->peer);
+    exchange->is_given = true;
+    atomic_fetch_add(&server->unanswered, 1);
+    atomic_store(&exchange->state, EXCHANGE_HANDLED);
+}
+
+/* False: it is answered. Else the server calls again when it is. */
+static bool sleeps_until_answered(struct exchange *exchange)
+{
+    enum exchange_state handled = EXCHANGE_HANDLED;
+    struct MHD_Connection *connection = exchange->connection;
+    if (atomic_load(&exchange->state) == EXCHANGE_ANSWERED)
+        return false;
+    MHD_suspend_connection(connection);
+    if (!atomic_compare_exchange_strong(&exchange->state, &handled, EXCHANGE_SUSPENDED))
+        MHD_resume_connection(connection); /* it was answered meanwhile */
+    return true;
+}
+
+/* Refuses a request whose body is not read to its end. That may have consequences for a job, and
+ * take its time: what has come of the body is left in the server's buffer until then. */
+static enum MHD_Result refuse_early(struct server *server, struct exchange *exchange,
+                                    enum bw_code code, const struct bw_error *error)
+{
+    exchange->is_early = exchange->answer.closes = true;
+    give_away(server, exchange);
+    dispatch_refuse(exchange, code, error);
+    return sleeps_until_answered(exchange) ? MHD_YES : send_early(server, exchange);
+}
+
 /* ---- The body ---- */
 
 /* Has the client gone, and was all read that it sent? Then the rest of the body will never come,
@@ -279,6 +318,20 @@ static bool has_left(const struct exchange *exchange)
     return exchange_is_gone(exchange) && ioctl(exchange->fd, FIONREAD, &unread) == 0 && unread == 0;
 }
 
+/* Looks for the sender in the next piece of a result that is too large, and first in what was kept
+ * of it before. */
+static enum bw_code seek_sender(struct exchange *exchange, const char *data, size_t length,
+                                struct bw_error *error)
+{
+    const struct body *body = &exchange->body;
+    enum bw_code code = BW_OK;
+    if ((exchange->request.route->flags & ROUTE_LIFE) == 0)
+        return BW_OK;
+    if (exchange->seek == NULL && body->length > 0)
+        code = result_refusal_seek(exchange, body->bytes, body->length, error);
+    return code == BW_OK ? result_refusal_seek(exchange, data, length, error) : code;
+}
+
 /* Of a result that is too large the beginning is kept, if it may be read at all. */
 static enum bw_code take_prefix(struct server *server, struct exchange *exchange, const char *data,
                                 size_t length, struct bw_error *error)
@@ -286,17 +339,17 @@ static enum bw_code take_prefix(struct server *server, struct exchange *exchange
     struct body *body = &exchange->body;
     size_t limit = server->settings.max_body_bytes;
     size_t room = body->length < RESULT_PREFIX_BYTES ? RESULT_PREFIX_BYTES - body->length : 0;
-    enum bw_code code = BW_OK;
-    if (room > 0)
+    uint64_t announced = exchange->received > body->expected ? exchange->received : body->expected;
+    enum bw_code code = seek_sender(exchange, data, length, error);
+    if (code == BW_OK && room > 0)
         code = body_append(body, data, length < room ? length : room, RESULT_PREFIX_BYTES, error);
-    else
+    else if (room == 0)
         body->length = RESULT_PREFIX_BYTES;
     exchange->is_oversized = true;
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
-    if (code == BW_OK &&
-        !result_refusal_reads(server->host.api, exchange, exchange->received, limit))
-        code = bw_fail(error, BW_TOO_LARGE, "the body is larger than %zu bytes", limit);
+    if (code == BW_OK && !result_refusal_reads(server->host.api, exchange, announced, limit))
+        code = body_refuse_large(limit, error);
     return code;
 }
 
@@ -313,7 +366,7 @@ static enum MHD_Result take_body(struct server *server, struct exchange *exchang
     if (exchange->is_oversized || code == BW_TOO_LARGE)
         code = take_prefix(server, exchange, data, *length, &error);
     if (code != BW_OK)
-        return refuse_midway(server, exchange, code, &error);
+        return refuse_early(server, exchange, code, &error);
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
     dispatch_identify(exchange);
@@ -509,6 +562,9 @@ static enum bw_code admit(struct server *server, struct exchange *exchange, cons
         code = find_route(server, exchange, path, error);
     if (code == BW_OK)
         code = dispatch_admit(server->host.api, exchange, error);
+    exchange->is_admitted = code == BW_OK;
+    if (code == BW_OK && framing->is_encoded)
+        code = bw_fail(error, BW_BAD_REQUEST, "a body with a Content-Encoding is not taken");
     if (code == BW_OK)
         code = admit_body(server, exchange, framing, error);
     if (code == BW_OK)
@@ -577,37 +633,20 @@ static enum MHD_Result http_connection_begin(struct server *server, struct excha
     }
     if (code == BW_OK)
         return MHD_YES;
-    exchange->answer.closes = !is_sound || framing_has_body(&framing);
+    if (!is_sound || framing_has_body(&framing))
+        return refuse_early(server, exchange, code, &error);
     dispatch_note_refusal(exchange, code);
     exchange_refuse(exchange, code, &error);
-    if (!exchange->answer.closes)
-        return MHD_YES;
-    lingering_close_take(server->lingering_close, exchange->fd, framing.length);
-    return send_answer(server, exchange);
+    return MHD_YES;
 }
 
 /* ---- The last call: the request is complete ---- */
 
-/* Gives the request away. It may be answered at any moment from here on, but not freed before its
- * connection sleeps. */
 static enum MHD_Result http_connection_handle(struct server *server, struct exchange *exchange)
 {
-    enum exchange_state handled = EXCHANGE_HANDLED;
-    timed_request_finish(timed_request_of(exchange->connection));
-    connection_hold(exchange->peer);
-    exchange->is_given = true;
-    atomic_fetch_add(&server->unanswered, 1);
-    atomic_store(&exchange->state, EXCHANGE_HANDLED);
+    give_away(server, exchange);
     dispatch_request(exchange);
-    if (atomic_load(&exchange->state) != EXCHANGE_ANSWERED) {
-        struct MHD_Connection *connection = exchange->connection;
-        MHD_suspend_connection(connection);
-        if (atomic_compare_exchange_strong(&exchange->state, &handled, EXCHANGE_SUSPENDED))
-            return MHD_YES; /* whoever answers resumes it */
-        MHD_resume_connection(connection);
-        return MHD_YES;
-    }
-    return send_answer(server, exchange);
+    return sleeps_until_answered(exchange) ? MHD_YES : send_answer(server, exchange);
 }
 
 enum MHD_Result http_server_access(void *context, struct MHD_Connection *connection,
@@ -622,6 +661,10 @@ enum MHD_Result http_server_access(void *context, struct MHD_Connection *connect
         return MHD_NO; /* memory was short */
     if (!exchange->is_begun)
         return http_connection_begin(server, exchange, url, method, version);
+    if (exchange->is_early && atomic_load(&exchange->state) == EXCHANGE_ANSWERED)
+        return send_early(server, exchange);
+    if (exchange->is_early)
+        return MHD_YES; /* asleep: not called */
     if (*upload_data_size > 0)
         return take_body(server, exchange, upload_data, upload_data_size);
     switch (atomic_load(&exchange->state)) {
