@@ -23,7 +23,7 @@
 #include "api/grading/inflight.h"
 #include "api/auth/known_tokens.h"
 #include "api/grading/poll_table.h"
-#include "api/http/request_id.h"
+#include "common/base/request_id.h"
 #include "api/service.h"
 #include "api/uplink/signals.h"
 #include "api/websocket/server.h"

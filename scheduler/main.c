@@ -18,6 +18,7 @@
 #include "common/base/descriptors.h"
 #include "common/base/json_memory.h"
 #include "common/base/log.h"
+#include "common/base/request_id.h"
 #include "common/base/secret.h"
 #include "common/base/stop_signal.h"
 #include "common/store/setting_store.h"
@@ -86,6 +87,7 @@ static void take_flags(struct core *core, const struct scheduler_options *option
     char host[64] = "", random[17];
     gethostname(host, sizeof host - 1);
     secret_random_hex(random, sizeof random);
+    request_id_open(random);
     snprintf(core->holder, sizeof core->holder, "%s-%d-%s", host, (int)getpid(), random);
 }
 

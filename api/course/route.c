@@ -138,8 +138,7 @@ enum bw_code course_route_choose(const struct http_server_settings *settings,
     } else {
         code = choose_refusal(request, allowed, of_course);
     }
-    if (request->form != FORM_CLASSIC)
-        exchange->answer.cors = settings->cors_origin;
+    exchange->answer.cors = request->form != FORM_CLASSIC ? settings->cors_origin : NULL;
     return code;
 }
 

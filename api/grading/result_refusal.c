@@ -7,11 +7,13 @@
 #include "api/api.h"
 #include "api/http/form.h"
 #include "api/grading/delivery_table.h"
+#include "api/http/exchange_internal.h"
 #include "api/http/route.h"
 #include "api/grading/result_submission.h"
 #include "common/base/failpoint.h"
 #include "common/base/json.h"
 #include "common/base/json_mend.h"
+#include "common/base/json_seek.h"
 
 enum { DISCARD_LIMITS = 4 }; /* how many times the limit of a body is read at most */
 
@@ -55,6 +57,8 @@ static bool result_refusal_find_worker(const struct request *request, char *work
         (void)!json_find_text(request->body, length, "worker_id", 0, worker, WORKER_ID_SIZE);
     if (worker[0] == '\0')
         result_refusal_search_form(request->body, length, worker);
+    if (worker[0] == '\0' && request->late_id != NULL)
+        snprintf(worker, WORKER_ID_SIZE, "%s", request->late_id);
     return is_hex_id(worker, WORKER_ID_LENGTH);
 }
 
@@ -67,9 +71,11 @@ static bool result_refusal_find(const struct request *request, char *worker, cha
                result_refusal_find_worker(request, worker);
     }
     snprintf(worker, WORKER_ID_SIZE, "%s", request->parts[0]);
-    return json_find_text(request->body, request->body_length, "grading_job_id", 0, job,
-                          JOB_ID_SIZE) &&
-           is_hex_id(job, JOB_ID_LENGTH);
+    bool is_found = json_find_text(request->body, request->body_length, "grading_job_id", 0, job,
+                                   JOB_ID_SIZE);
+    if (!is_found && request->late_id != NULL)
+        snprintf(job, JOB_ID_SIZE, "%s", request->late_id);
+    return is_hex_id(job, JOB_ID_LENGTH);
 }
 
 /* ---- The answer ---- */
@@ -115,13 +121,12 @@ void result_refuse(struct api *api, struct exchange *exchange, enum bw_code code
         result_refusal_settled(BW_NOT_FOUND, &unused, refusal);
 }
 
-/* Without a token, is there reason to believe that a grader sends it? As long as its beginning is
- * not there, it may come. Any replica must find out, not only the one that handed the job out. */
+/* Without a token, is there reason to believe that a grader sends it? Any replica must find out,
+ * not only the one that handed the job out. */
 static bool result_refusal_is_likely(struct api *api, const struct request *request)
 {
     char worker[WORKER_ID_SIZE] = "";
-    return request->body_length < RESULT_PREFIX_BYTES ||
-           result_refusal_find_worker(request, worker) ||
+    return result_refusal_find_worker(request, worker) ||
            delivery_table_holder(api->hand_outs, request->path_id, worker);
 }
 
@@ -129,7 +134,40 @@ bool result_refusal_reads(struct api *api, const struct exchange *exchange, uint
                           uint64_t limit)
 {
     const struct request *request = exchange_request(exchange);
-    return request->route != NULL && (request->route->flags & ROUTE_LIFE) != 0 &&
-           length <= DISCARD_LIMITS * limit &&
-           (route_is_course(request->route) || result_refusal_is_likely(api, request));
+    char worker[WORKER_ID_SIZE] = "";
+    if (request->route == NULL || (request->route->flags & ROUTE_LIFE) == 0)
+        return false;
+    bool is_course = route_is_course(request->route), is_beyond = length > DISCARD_LIMITS * limit;
+    if (request->body_length == 0 && is_beyond && !is_course)
+        return !result_refusal_find_worker(request, worker);
+    if (request->body_length < RESULT_PREFIX_BYTES)
+        return true;
+    return !is_beyond && (is_course || result_refusal_is_likely(api, request));
+}
+
+/* Is it a JSON object? In a form the same text may stand in what a student wrote. */
+static bool result_refusal_is_object(const char *piece, size_t length)
+{
+    size_t at = 0;
+    while (at < length && memchr(" \t\r\n", piece[at], 4) != NULL)
+        at++;
+    return at < length && piece[at] == '{';
+}
+
+enum bw_code result_refusal_seek(struct exchange *exchange, const char *piece, size_t length,
+                                 struct bw_error *error)
+{
+    struct request *request = &exchange->request;
+    if (exchange->seek == NULL) {
+        exchange->seek = malloc(sizeof *exchange->seek);
+        if (exchange->seek == NULL)
+            return bw_fail(error, BW_INTERNAL, "memory is short");
+        json_seek_begin(exchange->seek,
+                        route_is_course(request->route) ? "grading_job_id" : "worker_id");
+        exchange->seek->is_over = !result_refusal_is_object(piece, length);
+    }
+    json_seek_take(exchange->seek, piece, length);
+    if (exchange->seek->is_found)
+        request->late_id = exchange->seek->string;
+    return BW_OK;
 }

@@ -1,5 +1,6 @@
 #include "api/http/access_log.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "api/metrics.h"
@@ -7,7 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 
-enum { STATUS_NO_JOB = 498, STATUS_INTERNAL = 500 };
+enum { STATUS_NOT_FOUND = 404, STATUS_NO_JOB = 498, STATUS_INTERNAL = 500 };
 
 static enum api_metric status_metric(int status)
 {
@@ -61,11 +62,13 @@ static void hide_ids(const char *sentence, char shown[BW_ERROR_SIZE])
     shown[used] = '\0';
 }
 
-/* Of an unknown path nothing is told: it is foreign text. */
-static void show_refusal(const struct request *request, char shown[BW_ERROR_SIZE])
+/* An unknown path is foreign text, and is not logged. */
+static void show_refusal(const struct request *request, int status, char shown[BW_ERROR_SIZE])
 {
     shown[0] = '\0';
-    if (request->refusal != NULL && (request->route != NULL || request->form != FORM_BOTH))
+    if (request->route == NULL && status == STATUS_NOT_FOUND)
+        snprintf(shown, BW_ERROR_SIZE, "there is nothing at this path");
+    else if (request->refusal != NULL)
         hide_ids(request->refusal, shown);
 }
 
@@ -80,7 +83,7 @@ void access_log_write(struct metrics *metrics, const struct request *request, in
     if (!is_poll(route))
         metric_observe_us(metrics, API_REQUEST_SECONDS, took_ms * 1000);
     request_id_of(request, id);
-    show_refusal(request, refusal);
+    show_refusal(request, status, refusal);
     const struct log_field fields[] = {
         log_text("request_id", id),
         log_text("method", request->method),

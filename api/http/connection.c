@@ -232,8 +232,7 @@ void http_server_send_raw(int fd, const char *text, int length)
     (void)!send(fd, text, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* The headers of an answer that is written past the server. */
-static void write_raw_headers(const struct exchange *exchange, char *text, size_t size)
+void http_server_write_raw_headers(const struct exchange *exchange, char *text, size_t size)
 {
     const struct answer *answer = &exchange->answer;
     const char *cors = answer->cors != NULL ? answer->cors : "*";
@@ -249,24 +248,63 @@ static void write_raw_headers(const struct exchange *exchange, char *text, size_
 
 /* In the middle of a body the server takes no answer: it is written past it, and the connection
  * closed. */
-static enum MHD_Result refuse_midway(struct server *server, struct exchange *exchange,
-                                     enum bw_code code, const struct bw_error *error)
+static enum MHD_Result send_midway(struct server *server, struct exchange *exchange)
 {
-    dispatch_note_refusal(exchange, code);
-    exchange_refuse(exchange, code, error);
+    take_back(server, exchange);
     http_connection_note_finished(server, exchange);
-    lingering_close_take(server->lingering_close, exchange->fd, exchange->body.expected);
     const struct answer *answer = &exchange->answer;
     const char *body = answer->body != NULL ? answer->body : "";
     bool is_head = strcmp(exchange->request.method, MHD_HTTP_METHOD_HEAD) == 0;
-    char text[8 * HEAD_SIZE + 2 * BW_ERROR_SIZE], more[3 * HEAD_SIZE];
-    write_raw_headers(exchange, more, sizeof more);
+    char text[8 * HEAD_SIZE + 2 * BW_ERROR_SIZE], more[RAW_HEADERS_SIZE];
+    http_server_write_raw_headers(exchange, more, sizeof more);
     int length = snprintf(text, sizeof text, RAW_ANSWER, answer->status,
                           MHD_get_reason_phrase_for((unsigned)answer->status), strlen(body), more,
                           is_head ? "" : body);
     if (length > 0 && (size_t)length < sizeof text)
         http_server_send_raw(exchange->fd, text, length);
     return MHD_NO;
+}
+
+static enum MHD_Result send_early(struct server *server, struct exchange *exchange)
+{
+    lingering_close_take(server->lingering_close, exchange->fd, exchange->body.expected);
+    return exchange->received > 0 ? send_midway(server, exchange) : send_answer(server, exchange);
+}
+
+/* ---- Waiting for an answer ---- */
+
+/* It may be answered at any moment from here on, but not freed before its connection sleeps. */
+static void give_away(struct server *server, struct exchange *exchange)
+{
+    timed_request_finish(timed_request_of(exchange->connection));
+    connection_hold(exchange->peer);
+    exchange->is_given = true;
+    atomic_fetch_add(&server->unanswered, 1);
+    atomic_store(&exchange->state, EXCHANGE_HANDLED);
+}
+
+/* False: it is answered. Else the server calls again when it is. */
+static bool sleeps_until_answered(struct exchange *exchange)
+{
+    enum exchange_state handled = EXCHANGE_HANDLED;
+    struct MHD_Connection *connection = exchange->connection;
+    if (atomic_load(&exchange->state) == EXCHANGE_ANSWERED)
+        return false;
+    MHD_suspend_connection(connection);
+    if (!atomic_compare_exchange_strong(&exchange->state, &handled, EXCHANGE_SUSPENDED))
+        MHD_resume_connection(connection); /* it was answered meanwhile */
+    return true;
+}
+
+/* Refuses a request whose body is not read to its end. That may have consequences for a job, and
+ * take its time: what has come of the body is left in the server's buffer until then. */
+static enum MHD_Result refuse_early(struct server *server, struct exchange *exchange,
+                                    enum bw_code code, const struct bw_error *error)
+{
+    exchange->is_early = exchange->answer.closes = true;
+    give_away(server, exchange);
+    dispatch_refuse(exchange, code, error);
+    return sleeps_until_answered(exchange) ? MHD_YES : send_early(server, exchange);
 }
 
 /* ---- The body ---- */
@@ -280,6 +318,20 @@ static bool has_left(const struct exchange *exchange)
     return exchange_is_gone(exchange) && ioctl(exchange->fd, FIONREAD, &unread) == 0 && unread == 0;
 }
 
+/* Looks for the sender in the next piece of a result that is too large, and first in what was kept
+ * of it before. */
+static enum bw_code seek_sender(struct exchange *exchange, const char *data, size_t length,
+                                struct bw_error *error)
+{
+    const struct body *body = &exchange->body;
+    enum bw_code code = BW_OK;
+    if ((exchange->request.route->flags & ROUTE_LIFE) == 0)
+        return BW_OK;
+    if (exchange->seek == NULL && body->length > 0)
+        code = result_refusal_seek(exchange, body->bytes, body->length, error);
+    return code == BW_OK ? result_refusal_seek(exchange, data, length, error) : code;
+}
+
 /* Of a result that is too large the beginning is kept, if it may be read at all. */
 static enum bw_code take_prefix(struct server *server, struct exchange *exchange, const char *data,
                                 size_t length, struct bw_error *error)
@@ -287,17 +339,17 @@ static enum bw_code take_prefix(struct server *server, struct exchange *exchange
     struct body *body = &exchange->body;
     size_t limit = server->settings.max_body_bytes;
     size_t room = body->length < RESULT_PREFIX_BYTES ? RESULT_PREFIX_BYTES - body->length : 0;
-    enum bw_code code = BW_OK;
-    if (room > 0)
+    uint64_t announced = exchange->received > body->expected ? exchange->received : body->expected;
+    enum bw_code code = seek_sender(exchange, data, length, error);
+    if (code == BW_OK && room > 0)
         code = body_append(body, data, length < room ? length : room, RESULT_PREFIX_BYTES, error);
-    else
+    else if (room == 0)
         body->length = RESULT_PREFIX_BYTES;
     exchange->is_oversized = true;
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
-    if (code == BW_OK &&
-        !result_refusal_reads(server->host.api, exchange, exchange->received, limit))
-        code = bw_fail(error, BW_TOO_LARGE, "the body is larger than %zu bytes", limit);
+    if (code == BW_OK && !result_refusal_reads(server->host.api, exchange, announced, limit))
+        code = body_refuse_large(limit, error);
     return code;
 }
 
@@ -314,7 +366,7 @@ static enum MHD_Result take_body(struct server *server, struct exchange *exchang
     if (exchange->is_oversized || code == BW_TOO_LARGE)
         code = take_prefix(server, exchange, data, *length, &error);
     if (code != BW_OK)
-        return refuse_midway(server, exchange, code, &error);
+        return refuse_early(server, exchange, code, &error);
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
     dispatch_identify(exchange);
@@ -389,13 +441,47 @@ static enum bw_code open_socket(struct server *server, struct exchange *exchange
 
 /* ---- The first call: the headers are in ---- */
 
-static void read_address(const struct MHD_Connection *connection, char text[EXCHANGE_ADDRESS_SIZE])
+/* What a refusal tells of the exchange is written under its connection's mutex, since the thread
+ * that ends slow requests reads it. */
+static void lock_exchange(const struct exchange *exchange)
+{
+    struct connection_parts *parts = connection_parts(exchange->peer);
+    if (parts != NULL)
+        pthread_mutex_lock(&parts->mutex);
+}
+
+static void unlock_exchange(const struct exchange *exchange)
+{
+    struct connection_parts *parts = connection_parts(exchange->peer);
+    if (parts != NULL)
+        pthread_mutex_unlock(&parts->mutex);
+}
+
+/* Which exchange is at hand on the connection of this one. */
+static void set_exchange(const struct exchange *exchange, struct exchange *at_hand)
+{
+    lock_exchange(exchange);
+    if (exchange->peer != NULL)
+        connection_parts(exchange->peer)->exchange = at_hand;
+    unlock_exchange(exchange);
+}
+
+void http_server_note_address(struct exchange *exchange)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-        (struct MHD_Connection *)(uintptr_t)connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    text[0] = '\0';
+        exchange->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    exchange->request.address[0] = '\0';
     if (info != NULL && info->client_addr != NULL)
-        exchange_show_address(info->client_addr, text);
+        exchange_show_address(info->client_addr, exchange->request.address);
+}
+
+void http_server_note_id(struct exchange *exchange)
+{
+    const char *given_id = exchange_header(exchange, REQUEST_ID_HEADER);
+    lock_exchange(exchange);
+    if (request_id_is_sound(given_id))
+        exchange->request.given_id = given_id;
+    unlock_exchange(exchange);
 }
 
 /* Finds the route of either protocol, and with it the form of refusals. */
@@ -404,7 +490,9 @@ static enum bw_code find_route(struct server *server, struct exchange *exchange,
 {
     struct request *request = &exchange->request;
     char allowed[ROUTE_ALLOWED_SIZE], shown[128];
+    lock_exchange(exchange);
     enum bw_code code = course_route_choose(&server->settings, exchange, path, allowed);
+    unlock_exchange(exchange);
     if (code == BW_OK)
         return BW_OK;
     if (code == BW_NOT_FOUND)
@@ -474,6 +562,9 @@ static enum bw_code admit(struct server *server, struct exchange *exchange, cons
         code = find_route(server, exchange, path, error);
     if (code == BW_OK)
         code = dispatch_admit(server->host.api, exchange, error);
+    exchange->is_admitted = code == BW_OK;
+    if (code == BW_OK && framing->is_encoded)
+        code = bw_fail(error, BW_BAD_REQUEST, "a body with a Content-Encoding is not taken");
     if (code == BW_OK)
         code = admit_body(server, exchange, framing, error);
     if (code == BW_OK)
@@ -486,24 +577,24 @@ static enum bw_code admit(struct server *server, struct exchange *exchange, cons
 /* The server has no memory left for an answer: it is written past it, and the connection closed. */
 static enum MHD_Result refuse_large_head(struct server *server, struct exchange *exchange)
 {
-    exchange->answer.status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
-    http_connection_note_finished(server, exchange);
+    static const struct raw_refusal refusal = {
+        MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "this request can't be read: its path, query and headers are too long"};
+    timed_request_finish(timed_request_of(exchange->connection));
     lingering_close_take(server->lingering_close, exchange->fd, 0);
-    http_server_refuse_raw(exchange->fd, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
-                           "this request can't be read: its path, query and headers are too long");
+    http_server_refuse_raw(server, exchange, exchange->fd, &refusal);
     return MHD_NO;
 }
 
 /* From now on it counts as in flight. */
-static void note_sender(struct server *server, struct exchange *exchange, const char *method)
+static void note_begun(struct server *server, struct exchange *exchange, const char *method)
 {
-    const char *given_id = exchange_header(exchange, REQUEST_ID_HEADER);
     exchange->is_begun = true;
     atomic_fetch_add(&server->in_flight, 1);
+    lock_exchange(exchange);
     exchange->request.method = method;
-    if (request_id_is_sound(given_id))
-        exchange->request.given_id = given_id;
-    read_address(exchange->connection, exchange->request.address);
+    unlock_exchange(exchange);
+    http_server_note_id(exchange);
     exchange->fd = MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
                        ->connect_fd;
 }
@@ -517,7 +608,7 @@ static enum MHD_Result http_connection_begin(struct server *server, struct excha
 {
     struct bw_error error = {""};
     struct framing framing = {.length = 0};
-    note_sender(server, exchange, method);
+    note_begun(server, exchange, method);
     if (!request_validation_leaves_room(exchange->connection, HTTP_SERVER_CONNECTION_BYTES))
         return refuse_large_head(server, exchange);
     const struct request_line line = {.method = method,
@@ -542,37 +633,20 @@ static enum MHD_Result http_connection_begin(struct server *server, struct excha
     }
     if (code == BW_OK)
         return MHD_YES;
-    exchange->answer.closes = !is_sound || framing_has_body(&framing);
+    if (!is_sound || framing_has_body(&framing))
+        return refuse_early(server, exchange, code, &error);
     dispatch_note_refusal(exchange, code);
     exchange_refuse(exchange, code, &error);
-    if (!exchange->answer.closes)
-        return MHD_YES;
-    lingering_close_take(server->lingering_close, exchange->fd, framing.length);
-    return send_answer(server, exchange);
+    return MHD_YES;
 }
 
 /* ---- The last call: the request is complete ---- */
 
-/* Gives the request away. It may be answered at any moment from here on, but not freed before its
- * connection sleeps. */
 static enum MHD_Result http_connection_handle(struct server *server, struct exchange *exchange)
 {
-    enum exchange_state handled = EXCHANGE_HANDLED;
-    timed_request_finish(timed_request_of(exchange->connection));
-    connection_hold(exchange->peer);
-    exchange->is_given = true;
-    atomic_fetch_add(&server->unanswered, 1);
-    atomic_store(&exchange->state, EXCHANGE_HANDLED);
+    give_away(server, exchange);
     dispatch_request(exchange);
-    if (atomic_load(&exchange->state) != EXCHANGE_ANSWERED) {
-        struct MHD_Connection *connection = exchange->connection;
-        MHD_suspend_connection(connection);
-        if (atomic_compare_exchange_strong(&exchange->state, &handled, EXCHANGE_SUSPENDED))
-            return MHD_YES; /* whoever answers resumes it */
-        MHD_resume_connection(connection);
-        return MHD_YES;
-    }
-    return send_answer(server, exchange);
+    return sleeps_until_answered(exchange) ? MHD_YES : send_answer(server, exchange);
 }
 
 enum MHD_Result http_server_access(void *context, struct MHD_Connection *connection,
@@ -587,6 +661,10 @@ enum MHD_Result http_server_access(void *context, struct MHD_Connection *connect
         return MHD_NO; /* memory was short */
     if (!exchange->is_begun)
         return http_connection_begin(server, exchange, url, method, version);
+    if (exchange->is_early && atomic_load(&exchange->state) == EXCHANGE_ANSWERED)
+        return send_early(server, exchange);
+    if (exchange->is_early)
+        return MHD_YES; /* asleep: not called */
     if (*upload_data_size > 0)
         return take_body(server, exchange, upload_data, upload_data_size);
     switch (atomic_load(&exchange->state)) {
@@ -616,16 +694,16 @@ void *http_server_begin_request(void *context, const char *uri, struct MHD_Conne
 {
     struct server *server = context;
     struct connection *peer = http_server_connection(connection);
-    struct connection_parts *parts = connection_parts(peer);
     connection_begin(peer);
     timed_request_begin(timed_request_of(connection));
     struct exchange *exchange = exchange_new(&server->host, connection, uri);
     if (exchange != NULL) {
         exchange->peer = peer;
         exchange->sent_uri = uri;
+        exchange->answer.cors = server->settings.cors_origin; /* until its protocol is known */
+        http_server_note_address(exchange);
+        set_exchange(exchange, exchange);
     }
-    if (parts != NULL)
-        parts->exchange = exchange;
     empty_query(uri);
     return exchange;
 }
@@ -647,8 +725,7 @@ void http_server_end_request(void *context, struct MHD_Connection *connection, v
     if (exchange == NULL)
         return;
     *con_cls = NULL;
-    if (exchange->peer != NULL)
-        connection_parts(exchange->peer)->exchange = NULL;
+    set_exchange(exchange, NULL); /* from here on nobody else reads it */
     timed_request_rest(timed_request_of(connection));
     connection_rest(exchange->peer);
     take_back(server,

@@ -214,6 +214,7 @@ static void connection_drop(struct connection *connection)
     HASH_DELETE(hh, table->by_fd, connection);
     DL_DELETE2(table->all, connection, all_prev, all_next);
     pthread_cond_signal(&table->changed);
+    pthread_mutex_destroy(&connection->parts.mutex);
     free(connection);
 }
 
@@ -232,6 +233,7 @@ static struct connection *connection_enter(struct connection_table *table, int f
     struct connection *connection = calloc(1, sizeof *connection);
     if (connection == NULL)
         return NULL;
+    pthread_mutex_init(&connection->parts.mutex, NULL);
     connection->table = table;
     connection->fd = fd;
     connection->address = address;

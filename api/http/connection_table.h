@@ -18,6 +18,7 @@
 #ifndef API_HTTP_CONNECTION_TABLE_H
 #define API_HTTP_CONNECTION_TABLE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -99,7 +100,9 @@ void connection_prove(struct connection *connection, enum connection_kind kind);
 struct connection_parts {
     struct server *server;
     struct timed_request *timed_request; /* NULL: memory was short */
-    struct exchange *exchange;           /* its request; NULL: none */
+    pthread_mutex_t mutex; /* guards what follows, and what a refusal tells of it: the thread that
+                              ends slow requests reads that as well */
+    struct exchange *exchange; /* its request; NULL: none */
 };
 struct connection_parts *connection_parts(struct connection *connection);
 

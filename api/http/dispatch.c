@@ -135,12 +135,10 @@ void dispatch_note_refusal(struct exchange *exchange, enum bw_code code)
                       is_result ? HEARD_RESULT : HEARD_HEARTBEAT);
 }
 
-/* A result that can't be taken has consequences for its job; anything else is refused. */
-static void dispatch_refuse(struct exchange *exchange, enum bw_code code,
-                            const struct bw_error *error)
+void dispatch_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error)
 {
     dispatch_note_refusal(exchange, code);
-    if ((exchange->request.route->flags & ROUTE_LIFE) != 0)
+    if (exchange->is_admitted && (exchange->request.route->flags & ROUTE_LIFE) != 0)
         result_refuse(exchange->host->api, exchange, code, error);
     else
         exchange_refuse(exchange, code, error);

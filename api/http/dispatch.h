@@ -27,6 +27,10 @@ void dispatch_identify(struct exchange *exchange);
  * same, and the scheduler is told so. */
 void dispatch_note_refusal(struct exchange *exchange, enum bw_code code);
 
+/* Refuses, now or later. A result that can't be taken has consequences for its job:
+ * api/grading/result_refusal.h. The request may lack its route, or be refused by its headers. */
+void dispatch_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error);
+
 /* The request is complete: it is answered, now or later. */
 void dispatch_request(struct exchange *exchange);
 

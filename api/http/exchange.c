@@ -43,6 +43,7 @@ void exchange_free(struct exchange *exchange)
         return;
     json_decref(exchange->request.arguments);
     free(exchange->request.mended);
+    free(exchange->seek);
     free(exchange->answer.body);
     free(exchange->answer.allow);
     free(exchange->answer.refusal);

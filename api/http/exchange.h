@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "api/http/request_id.h"
+#include "common/base/request_id.h"
 #include "common/base/error.h"
 #include "common/domain/job.h"
 #include "common/base/json.h"
@@ -41,8 +41,10 @@ struct request {
     bool has_twin;    /* the other protocol has the same path and method: the body decides */
     const char *body; /* NUL-terminated as well, but may contain NUL; "" if none */
     size_t body_length;
-    json_t *arguments; /* object: checked against the route's fields; strings from query and form,
-                          typed from JSON */
+    json_t *arguments;   /* object: checked against the route's fields; strings from query and form,
+                            typed from JSON */
+    const char *late_id; /* of a result that is too large: what it names behind its beginning:
+                            api/grading/result_refusal.h; else NULL */
     struct json_mend_report *mended; /* of a result: what was mended in what came; own; else NULL */
     char address[EXCHANGE_ADDRESS_SIZE]; /* of the client, numeric */
     uint64_t number;                     /* unique in this process */

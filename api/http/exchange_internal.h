@@ -18,6 +18,7 @@
 #include "api/http/exchange.h"
 #include "api/http/disconnect_watch.h"
 #include "api/http/route.h"
+#include "common/base/json_seek.h"
 
 enum exchange_state { EXCHANGE_READING, EXCHANGE_HANDLED, EXCHANGE_SUSPENDED, EXCHANGE_ANSWERED };
 
@@ -48,17 +49,20 @@ struct exchange {
     struct request request;
     struct exchange_host *host;
     struct MHD_Connection *connection;
-    int fd;            /* the connection's */
-    char *path;        /* own: what request.parts point into; NULL: none */
-    struct body body;  /* request.body is a view of it */
-    bool is_oversized; /* a result over the limit of a body: only its beginning is kept */
-    uint64_t received; /* bytes of the body so far, kept or not */
-    int64_t told_ms;   /* clock_boot_ms when the scheduler was last told that it arrives */
+    int fd;                 /* the connection's */
+    char *path;             /* own: what request.parts point into; NULL: none */
+    struct body body;       /* request.body is a view of it */
+    bool is_oversized;      /* a result over the limit of a body: only its beginning is kept */
+    struct json_seek *seek; /* own: over such a body; NULL: there is none */
+    uint64_t received;      /* bytes of the body so far, kept or not */
+    int64_t told_ms;        /* clock_boot_ms when the scheduler was last told that it arrives */
     _Atomic enum exchange_state state;
-    bool is_begun; /* its headers are in: it counts as in flight */
-    bool is_given; /* to dispatch, and not back yet */
-    size_t looked; /* bytes of the body in which the sender was looked for */
-    bool is_known; /* its sender is a registered worker: */
+    bool is_begun;    /* its headers are in: it counts as in flight */
+    bool is_admitted; /* by its headers: dispatch_admit */
+    bool is_early;    /* refused before its body is read to the end: its connection is closed */
+    bool is_given;    /* to dispatch, and not back yet */
+    size_t looked;    /* bytes of the body in which the sender was looked for */
+    bool is_known;    /* its sender is a registered worker: */
     char worker[WORKER_ID_SIZE];
     bool is_watched;
     bool is_upgraded;           /* its connection is a websocket's */

@@ -18,6 +18,7 @@ static const int64_t never = INT64_MAX;
 struct timed_request {
     const struct timeout *timeout;
     int fd;
+    void *owner;
     atomic_bool has_begun;       /* a request, of which something came */
     _Atomic int64_t deadline_ms; /* never: nothing is waited for */
     uint64_t received;           /* of the body; for the thread that serves it */
@@ -100,7 +101,7 @@ static bool request_timeout_end(const struct timeout *timeout, struct timed_requ
     if (!atomic_compare_exchange_strong(&timed_request->deadline_ms, &deadline_ms, never))
         return false;
     if (atomic_load(&timed_request->has_begun))
-        timeout->settings.refuse(timed_request->fd);
+        timeout->settings.refuse(timed_request->fd, timed_request->owner);
     shutdown(timed_request->fd, SHUT_RDWR);
     return true;
 }
@@ -134,13 +135,14 @@ size_t request_timeout_sweep(struct timeout *timeout, int64_t now_ms)
     return ended;
 }
 
-struct timed_request *request_timeout_add(struct timeout *timeout, int fd)
+struct timed_request *request_timeout_add(struct timeout *timeout, int fd, void *owner)
 {
     struct timed_request *timed_request = calloc(1, sizeof *timed_request);
     if (timed_request == NULL)
         return NULL;
     timed_request->timeout = timeout;
     timed_request->fd = fd;
+    timed_request->owner = owner;
     wait_anew(timed_request, 0);
     pthread_mutex_lock(&timeout->mutex);
     DL_APPEND(timeout->timed_requests, timed_request);

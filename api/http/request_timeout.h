@@ -30,8 +30,9 @@ struct request_timeout_settings {
     int64_t request_ms; /* for a request's headers, and for a body of no bytes */
     size_t many;        /* unfinished requests from which on the time is short */
     const char *name;   /* in logs; borrowed */
-    /* Writes to the client of `fd` that its time is over; must not wait. */
-    void (*refuse)(int fd);
+    /* Writes to the client of `fd` that its time is over; must not wait. `owner` is what was given
+     * to request_timeout_add: it is there, but another thread may be serving it. */
+    void (*refuse)(int fd, void *owner);
 };
 
 enum bw_code request_timeout_open(const struct request_timeout_settings *settings,
@@ -47,7 +48,7 @@ size_t request_timeout_sweep(struct timeout *timeout, int64_t now_ms);
 /* A connection has come, and is the server's until request_timeout_remove, which must come before
  * its descriptor is closed. Both lock. NULL: memory is short; it is waited for as the server does.
  */
-struct timed_request *request_timeout_add(struct timeout *timeout, int fd);
+struct timed_request *request_timeout_add(struct timeout *timeout, int fd, void *owner);
 void request_timeout_remove(struct timeout *timeout, struct timed_request *timed_request);
 
 /* ---- For one connection, on the thread that serves it; with NULL they do nothing ---- */

@@ -64,8 +64,7 @@ static bool read_length(const char *text, uint64_t *length)
 static enum bw_code check_headers(const struct headers *headers, bool is_version_1_1,
                                   struct bw_error *error)
 {
-    const char *encoding = headers->values[SEEN_ENCODING],
-               *content = headers->values[SEEN_CONTENT_ENCODING];
+    const char *encoding = headers->values[SEEN_ENCODING];
     if (headers->has_strange_name)
         return bw_fail(error, BW_BAD_REQUEST,
                        "a header's name contains a character that it must not contain");
@@ -81,8 +80,6 @@ static enum bw_code check_headers(const struct headers *headers, bool is_version
     if (encoding != NULL && (!is_version_1_1 || strcasecmp(encoding, "chunked") != 0))
         return bw_fail(error, BW_BAD_REQUEST,
                        "the only Transfer-Encoding that is taken is chunked");
-    if (content != NULL && strcasecmp(content, "identity") != 0)
-        return bw_fail(error, BW_BAD_REQUEST, "a body with a Content-Encoding is not taken");
     return BW_OK;
 }
 
@@ -167,7 +164,10 @@ enum bw_code request_validation_framing(struct MHD_Connection *connection, const
     uint64_t length = 0;
     if (headers.values[SEEN_LENGTH] != NULL && !read_length(headers.values[SEEN_LENGTH], &length))
         return bw_fail(error, BW_BAD_REQUEST, "the Content-Length is not a number");
+    const char *content = headers.values[SEEN_CONTENT_ENCODING];
     *framing = (struct framing){.is_chunked = headers.values[SEEN_ENCODING] != NULL,
+                                .is_encoded = content != NULL &&
+                                              strcasecmp(content, "identity") != 0,
                                 .length = length};
     return BW_OK;
 }

@@ -15,6 +15,7 @@
 /* How the body of a request is delimited. */
 struct framing {
     bool is_chunked;
+    bool is_encoded; /* by a Content-Encoding: it can't be read, but its end is known */
     uint64_t length; /* Content-Length; 0 if there is none */
 };
 

@@ -67,22 +67,65 @@ HOOK struct MHD_Daemon *MHD_start_daemon(unsigned int flags, uint16_t port,
     return daemon;
 }
 
-void http_server_refuse_raw(int fd, unsigned int status, const char *sentence)
+/* Reports the refusal. It copies what it needs: another thread may be serving the exchange. */
+static void report_refusal(const struct server *server, const struct request *request,
+                           const struct raw_refusal *refusal)
 {
-    char id[REQUEST_ID_SIZE], header[HEAD_SIZE], body[2 * HEAD_SIZE], text[4 * HEAD_SIZE];
-    request_id_make(request_id_number(), id);
-    snprintf(header, sizeof header, "%s: %s\r\n", REQUEST_ID_HEADER, id);
-    snprintf(body, sizeof body, "{\"error\":\"%s\",\"request_id\":\"%s\"}", sentence, id);
-    int length = snprintf(text, sizeof text, RAW_ANSWER, (int)status,
-                          MHD_get_reason_phrase_for(status), strlen(body), header, body);
-    http_server_send_raw(fd, text, length);
-    shutdown(fd, SHUT_WR);
+    struct request shown = {.route = request->route,
+                            .method = request->method,
+                            .path_id = request->path_id,
+                            .form = request->form,
+                            .number = request->number,
+                            .given_id = request->given_id,
+                            .refusal = refusal->sentence,
+                            .received_ms = request->received_ms};
+    memcpy(shown.address, request->address, sizeof shown.address);
+    if (shown.method[0] == '\0')
+        shown.method = "unknown";
+    if (server->settings.finished != NULL)
+        server->settings.finished(&shown, (int)refusal->status, server->settings.context);
 }
 
-static void refuse_late(int fd)
+void http_server_refuse_raw(const struct server *server, const struct exchange *exchange, int fd,
+                            const struct raw_refusal *refusal)
 {
-    http_server_refuse_raw(fd, MHD_HTTP_REQUEST_TIMEOUT,
-                           "this request was not sent in the time that it has");
+    char id[REQUEST_ID_SIZE], headers[RAW_HEADERS_SIZE], body[2 * HEAD_SIZE];
+    char text[RAW_HEADERS_SIZE + 4 * HEAD_SIZE];
+    request_id_of(&exchange->request, id);
+    http_server_write_raw_headers(exchange, headers, sizeof headers);
+    snprintf(body, sizeof body, "{\"error\":\"%s\",\"request_id\":\"%s\"}", refusal->sentence, id);
+    int length = snprintf(text, sizeof text, RAW_ANSWER, (int)refusal->status,
+                          MHD_get_reason_phrase_for(refusal->status), strlen(body), headers, body);
+    http_server_send_raw(fd, text, length);
+    shutdown(fd, SHUT_WR);
+    report_refusal(server, &exchange->request, refusal);
+}
+
+/* The mutex keeps the exchange from being freed meanwhile. */
+static void refuse_late(int fd, void *owner)
+{
+    static const struct raw_refusal refusal = {MHD_HTTP_REQUEST_TIMEOUT,
+                                               "this request was not sent in the time that it has"};
+    struct connection_parts *parts = connection_parts(owner);
+    pthread_mutex_lock(&parts->mutex);
+    if (parts->exchange != NULL)
+        http_server_refuse_raw(parts->server, parts->exchange, fd, &refusal);
+    pthread_mutex_unlock(&parts->mutex);
+}
+
+/* The exchange may be missing: the server refuses a first line that is too long before it has one,
+ * and memory may be short. */
+static void refuse_without_exchange(struct MHD_Connection *connection, const struct server *server,
+                                    int fd, const struct raw_refusal *refusal)
+{
+    struct exchange unknown = {.connection = connection,
+                               .request = {.method = "",
+                                           .path_id = "",
+                                           .number = request_id_number(),
+                                           .received_ms = clock_boot_ms()},
+                               .answer = {.cors = server->settings.cors_origin}};
+    http_server_note_address(&unknown);
+    http_server_refuse_raw(server, &unknown, fd, refusal);
 }
 
 /* The server refuses what it can't parse by itself, with a page of HTML. It answers 500 only if a
@@ -96,15 +139,26 @@ static void refuse_unreadable(struct MHD_Connection *connection, unsigned int st
     const struct connection_parts *parts = connection_parts(http_server_connection(connection));
     bool is_chunk_line = status == MHD_HTTP_INTERNAL_SERVER_ERROR;
     int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    if (parts == NULL) { /* memory was short */
+        shutdown(fd, SHUT_RDWR);
+        return;
+    }
     if (is_chunk_line)
         status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
     snprintf(sentence, sizeof sentence, "this request can't be read: %s",
              is_chunk_line ? "the line with a chunk's size and extensions is too long"
                            : MHD_get_reason_phrase_for(status));
-    if (parts != NULL)
-        lingering_close_take(parts->server->lingering_close, fd, 0);
-    http_server_refuse_raw(fd, status, sentence);
-    if (parts != NULL && parts->exchange != NULL && !parts->exchange->is_line_read)
+    const struct raw_refusal refusal = {status, sentence};
+    struct exchange *exchange = parts->exchange;
+    timed_request_finish(parts->timed_request);
+    lingering_close_take(parts->server->lingering_close, fd, 0);
+    if (exchange == NULL) {
+        refuse_without_exchange(connection, parts->server, fd, &refusal);
+        return;
+    }
+    http_server_note_id(exchange);
+    http_server_refuse_raw(parts->server, exchange, fd, &refusal);
+    if (!exchange->is_line_read)
         shutdown(fd, SHUT_RDWR);
 }
 
@@ -167,7 +221,7 @@ static void enter_connection(struct server *server, int fd, void **socket_contex
     if (parts == NULL)
         return;
     parts->server = server;
-    parts->timed_request = request_timeout_add(server->timeout, fd);
+    parts->timed_request = request_timeout_add(server->timeout, fd, connection);
 }
 
 /* A request that the server gave up without a word is ended here (it does so if cookies and a

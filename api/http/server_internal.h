@@ -40,7 +40,7 @@ struct server {
     atomic_bool is_closing;           /* nothing goes to dispatch any more */
 };
 
-enum { HEAD_SIZE = 256 };
+enum { HEAD_SIZE = 256, RAW_HEADERS_SIZE = 4 * HEAD_SIZE };
 
 /* An answer that is written past the server: status, reason, length, other headers or "", body. */
 #define RAW_ANSWER \
@@ -69,6 +69,16 @@ struct connection *http_server_connection(struct MHD_Connection *connection);
 int http_server_write_answer(const struct _u_request *request, struct _u_response *response,
                              void *context);
 
+/* The headers of an answer that is written past the server: its id, when to ask again, and who may
+ * read it in a browser. */
+void http_server_write_raw_headers(const struct exchange *exchange, char *text, size_t size);
+
+/* Takes the client's X-Request-Id from as many headers as are parsed. */
+void http_server_note_id(struct exchange *exchange);
+
+/* Takes the client's address. */
+void http_server_note_address(struct exchange *exchange);
+
 /* If the socket's buffer is full, the client reads nothing anyway. */
 void http_server_send_raw(int fd, const char *text, int length);
 
@@ -77,8 +87,17 @@ bool http_server_is_answering(void);
 
 /* ---- server.c ---- */
 
-/* Sends a refusal past the library, and shuts the sending side of the socket. */
-void http_server_refuse_raw(int fd, unsigned int status, const char *sentence);
+/* A refusal that is written past the library. */
+struct raw_refusal {
+    unsigned status;
+    const char *sentence;
+};
+
+/* Sends a refusal past the library, shuts the sending side of the socket, and reports the request
+ * as finished, with the exchange's id and its headers for browsers. From the thread that serves
+ * the connection, or while its parts are locked. */
+void http_server_refuse_raw(const struct server *server, const struct exchange *exchange, int fd,
+                            const struct raw_refusal *refusal);
 
 /* The library's own MHD_queue_response, past our hook of that name. */
 enum MHD_Result http_server_queue_response(struct MHD_Connection *connection, unsigned int status,

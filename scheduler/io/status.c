@@ -48,18 +48,16 @@ static const struct {
 
 static struct status_answer refuse_path(void)
 {
-    return (struct status_answer){.status = 404,
-                                  .type = json_type,
-                                  .body = strdup("{\"error\":\"there is nothing at this path\"}")};
+    return (struct status_answer){
+        .status = 404, .type = json_type, .error = "there is nothing at this path"};
 }
 
 static struct status_answer refuse_method(void)
 {
-    return (struct status_answer){
-        .status = 405,
-        .type = json_type,
-        .allow = "GET, HEAD",
-        .body = strdup("{\"error\":\"this path takes only the methods GET and HEAD\"}")};
+    return (struct status_answer){.status = 405,
+                                  .type = json_type,
+                                  .allow = "GET, HEAD",
+                                  .error = "this path takes only the methods GET and HEAD"};
 }
 
 /* On the server's thread. */

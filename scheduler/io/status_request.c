@@ -129,6 +129,29 @@ static int read_headers(const char *text, size_t length, bool needs_host)
     return hosts == 1 || (hosts == 0 && !needs_host) ? STATUS_REQUEST_WHOLE : BAD_REQUEST;
 }
 
+void status_request_find_id(const char *text, size_t length, char id[REQUEST_ID_SIZE])
+{
+    static const char name[] = REQUEST_ID_HEADER ":";
+    const size_t name_length = sizeof name - 1;
+    struct line line;
+    id[0] = '\0';
+    while (take_line(&text, &length, &line)) {
+        if (line.length < name_length || strncasecmp(line.text, name, name_length) != 0)
+            continue;
+        const char *from = line.text + name_length, *to = line.text + line.length;
+        while (from < to && (*from == ' ' || *from == '\t'))
+            from++;
+        while (from < to && (to[-1] == ' ' || to[-1] == '\t'))
+            to--;
+        if (to - from >= REQUEST_ID_SIZE || memchr(from, '\0', (size_t)(to - from)) != NULL)
+            return;
+        copy_cut(id, REQUEST_ID_SIZE, from, (size_t)(to - from));
+        if (!request_id_is_sound(id))
+            id[0] = '\0';
+        return;
+    }
+}
+
 /* Has the empty line come that ends a head? */
 static bool has_end(const char *text, size_t length)
 {

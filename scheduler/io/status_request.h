@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#include "common/base/request_id.h"
+
 enum { STATUS_HEAD_MAX = 8192, STATUS_METHOD_SIZE = 32, STATUS_PATH_SIZE = 128 };
 
 struct status_request {
@@ -25,5 +27,9 @@ enum {
  * one, or the status of the refusal: 400, 414, 431 or 505. A method or a path that is longer than
  * any that is served is cut. */
 int status_request_read(const char *text, size_t length, struct status_request *request);
+
+/* Reads the X-Request-Id of a request of which this much has come, whole or not; "" if there is
+ * none, or it is not sound (common/base/request_id.h). */
+void status_request_find_id(const char *text, size_t length, char id[REQUEST_ID_SIZE]);
 
 #endif

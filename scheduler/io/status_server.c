@@ -14,9 +14,12 @@
 
 #include "common/base/clock.h"
 #include "common/base/listener.h"
+#include "common/base/log.h"
+#include "common/base/request_id.h"
 #include "scheduler/io/status_request.h"
 
 enum {
+    NOT_FOUND = 404,
     REQUEST_TIMEOUT = 408,
     DRAIN_MS = 2000,           /* for the client to read its answer */
     DRAIN_BYTES = 1024 * 1024, /* of what it sends meanwhile */
@@ -24,8 +27,9 @@ enum {
     READS_AT_ONCE = 16,   /* then the others' turn */
     ACCEPTS_AT_ONCE = 16, /* likewise */
     ACCEPT_PAUSE_MS = 100,
-    HEADERS_SIZE = 512,
-    REFUSAL_SIZE = 128,
+    HEADERS_SIZE = 768,
+    SENTENCE_SIZE = 128,
+    REFUSAL_SIZE = 512,
     WAKE = 0,
     LISTENER = 1,
     FIRST_PEER = 2 /* places among what is polled */
@@ -122,20 +126,43 @@ static void date_write(char text[64])
     strftime(text, 64, "%a, %d %b %Y %H:%M:%S GMT", &fields);
 }
 
-/* Puts the answer down for the connection. `has_body`: false to HEAD. */
-static bool peer_answer(struct peer *peer, const struct status_answer *answer, bool has_body)
+/* What an answer is for, as far as it could be read. */
+struct asked {
+    char id[REQUEST_ID_SIZE];
+    const char *method, *path;
+};
+
+/* A path that nothing is served at is foreign text. */
+static void peer_log(const struct asked *asked, const struct status_answer *answer)
+{
+    const struct log_field fields[] = {
+        log_text("request_id", asked->id),
+        log_text("method", asked->method),
+        log_text("path", answer->status != NOT_FOUND ? asked->path : "unknown"),
+        log_number("status", answer->status),
+        answer->error != NULL ? log_text("reason", answer->error) : (struct log_field){0},
+        {0},
+    };
+    log_write(answer->error != NULL ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "request", fields);
+}
+
+/* Puts the answer down for the connection. */
+static bool peer_answer(struct peer *peer, const struct asked *asked,
+                        const struct status_answer *answer)
 {
     char headers[HEADERS_SIZE], date[64], allow[64] = "";
     size_t body_length = strlen(answer->body);
+    bool is_head = strcmp(asked->method, "HEAD") == 0;
     date_write(date);
+    peer_log(asked, answer);
     if (answer->allow != NULL)
         snprintf(allow, sizeof allow, "Allow: %s\r\n", answer->allow);
     int length = snprintf(headers, sizeof headers,
-                          "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\nContent-Type: %s\r\n"
-                          "Content-Length: %zu\r\n%s\r\n",
-                          answer->status, status_phrase(answer->status), date, answer->type,
-                          body_length, allow);
-    size_t sent_body = has_body ? body_length : 0;
+                          "HTTP/1.1 %d %s\r\nDate: %s\r\n%s: %s\r\nConnection: close\r\n"
+                          "Content-Type: %s\r\nContent-Length: %zu\r\n%s\r\n",
+                          answer->status, status_phrase(answer->status), date, REQUEST_ID_HEADER,
+                          asked->id, answer->type, body_length, allow);
+    size_t sent_body = is_head ? 0 : body_length;
     peer->answer_length = (size_t)length + sent_body;
     peer->answer = malloc(peer->answer_length);
     if (peer->answer == NULL)
@@ -147,27 +174,48 @@ static bool peer_answer(struct peer *peer, const struct status_answer *answer, b
     return peer_write(peer);
 }
 
-static bool peer_refuse(struct peer *peer, int status)
+/* Writes the body of a refusal. */
+static bool peer_refuse(struct peer *peer, const struct asked *asked, struct status_answer answer)
 {
     char body[REFUSAL_SIZE];
-    snprintf(body, sizeof body, "{\"error\":\"this request can't be read: %s\"}",
-             status_phrase(status));
-    const struct status_answer answer = {
-        .status = status, .type = "application/json", .body = body};
-    return peer_answer(peer, &answer, true);
+    snprintf(body, sizeof body, "{\"error\":\"%s\",\"request_id\":\"%s\"}", answer.error,
+             asked->id);
+    answer.body = body;
+    return peer_answer(peer, asked, &answer);
+}
+
+static void peer_find_id(const struct peer *peer, struct asked *asked)
+{
+    status_request_find_id(peer->head, peer->received, asked->id);
+    if (asked->id[0] == '\0')
+        request_id_make(request_id_number(), asked->id);
+}
+
+static bool peer_refuse_unreadable(struct peer *peer, int status)
+{
+    char sentence[SENTENCE_SIZE];
+    struct asked asked = {.method = "unknown", .path = "unknown"};
+    peer_find_id(peer, &asked);
+    snprintf(sentence, sizeof sentence, "this request can't be read: %s", status_phrase(status));
+    return peer_refuse(
+        peer, &asked,
+        (struct status_answer){.status = status, .type = "application/json", .error = sentence});
 }
 
 static bool peer_handle(const struct status_server *server, struct peer *peer)
 {
     struct status_request request;
+    struct asked asked = {.method = request.method, .path = request.path};
     int status = status_request_read(peer->head, peer->received, &request);
     if (status == STATUS_REQUEST_PARTIAL)
         return true;
     if (status != STATUS_REQUEST_WHOLE)
-        return peer_refuse(peer, status);
+        return peer_refuse_unreadable(peer, status);
+    peer_find_id(peer, &asked);
     struct status_answer answer = server->answer(server->context, request.method, request.path);
-    bool is_written = answer.body != NULL &&
-                      peer_answer(peer, &answer, strcmp(request.method, "HEAD") != 0);
+    if (answer.error != NULL)
+        return peer_refuse(peer, &asked, answer);
+    bool is_written = answer.body != NULL && peer_answer(peer, &asked, &answer);
     free(answer.body);
     return is_written;
 }
@@ -214,7 +262,8 @@ static bool peer_go_on(const struct status_server *server, struct peer *peer)
 /* Who has sent a part of a request is told that its time is over. */
 static bool peer_expire(struct peer *peer)
 {
-    return peer->state == PEER_READING && peer->received > 0 && peer_refuse(peer, REQUEST_TIMEOUT);
+    return peer->state == PEER_READING && peer->received > 0 &&
+           peer_refuse_unreadable(peer, REQUEST_TIMEOUT);
 }
 
 static short peer_events(const struct peer *peer)

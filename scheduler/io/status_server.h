@@ -5,6 +5,7 @@
  * it is answered and closed. A request must be there within STATUS_REQUEST_MS. When as many
  * connections are open as may be, a new one takes the place of the oldest, so that nobody who holds
  * connections keeps others out. Whatever is sent is answered by whole HTTP: refusals are JSON.
+ * Every answer has an X-Request-Id, and a line in the log: at the level debug unless it refuses.
  */
 #ifndef SCHEDULER_IO_STATUS_SERVER_H
 #define SCHEDULER_IO_STATUS_SERVER_H
@@ -20,7 +21,8 @@ struct status_answer {
     int status;        /* 200, 404, 405 or 503 */
     const char *type;  /* of the body; static */
     const char *allow; /* the header of 405; static; NULL: none */
-    char *body;        /* the server frees it */
+    const char *error; /* the sentence of a refusal; static; then the server writes the body */
+    char *body;        /* else; the server frees it */
 };
 
 /* Answers a request to `path`; called on the server's thread, must not wait. `method` may be any:

@@ -229,11 +229,11 @@ def test_a_heartbeat_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, 
 
 
 def test_a_result_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, silent_fleet):
-    """One that is so large that nothing of it is read: else its job would fail."""
+    """One for a job that the sender never had: else that job would fail."""
 
     def send_too_much():
-        for grader, job in zip(silent_fleet.graders, silent_fleet.jobs, strict=True):
-            path = f"{ROUTE}/grading_job/{job['job_id']}?worker_id={grader.id}"
+        for grader in silent_fleet.graders:
+            path = f"{JOB}?worker_id={grader.id}"
             assert exchange(attacked_stack.urls[0], head_of(path, 65 * MIB)).status == 413
         return False
 

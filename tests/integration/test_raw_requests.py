@@ -133,7 +133,9 @@ def test_a_body_of_just_the_limit_is_read(url):
 
 @pytest.mark.parametrize("path", [f"{ROUTE}/heartbeat", f"{ROUTE}/grading_job/{'0' * 32}", RUN, f"{ROUTE}/nowhere"])
 def test_every_route_refuses_a_gigabyte(url, path):
-    answer = exchange(url, post("Host: localhost", "Content-Length: 1073741824", body="", path=path))
+    is_result = "grading_job" in path  # of which the beginning is read, since it may name its worker
+    body = "x" * 20000 if is_result else ""
+    answer = exchange(url, post("Host: localhost", "Content-Length: 1073741824", body=body, path=path))
     assert answer.status in (413, 404)
 
 

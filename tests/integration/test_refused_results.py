@@ -1,14 +1,19 @@
 """Results that strict JSON or a limit would refuse: mended and stored with a note, or the job fails at once with the
 refusal's sentence; by all ways alike. And never anybody else's job."""
 
+import contextlib
+import gzip
 import json
 import struct
 
+import httpx
 import pytest
 from broadway import error_of
 from course import config_of
 from course_names import unique
+from hostile import head_of
 from pipelines import run_of
+from raw import connect
 from socket_grader import LOOP
 from waiting import wait_until
 
@@ -306,6 +311,135 @@ def test_a_body_over_the_limit_that_names_no_worker_is_not_read_to_its_end(stack
     answer = post(grader.at(stack.apis[2].url), job, body)
     assert answer.status_code == 413 and stack.database.result(job["job_id"]) is None
     grader.finish(job)
+
+
+def announced(link, path, length, *headers, body=b""):
+    """Sends the head of a request and the first part of its body; returns the answer."""
+    link.send(head_of(path, length, *headers) + body)
+    return link.read_answer()
+
+
+BEYOND = 65 * MIB  # four times the limit of a body, and more
+
+
+@pytest.mark.parametrize("where", ["query", "body", "form"])
+def test_a_result_far_beyond_the_limit_fails_its_job_before_it_is_read(stack, leased, where):
+    grader, job = leased
+    path, id = f"/api/v1/grading_job/{job['job_id']}", grader.id.encode()
+    body = {
+        "query": b"",
+        "body": b'{"worker_id": "%s", "result": "%s' % (id, b"x" * 20000),
+        "form": b"worker_id=%s&result=%s" % (id, b"x" * 20000),
+    }[where]
+    with connect(stack.urls[0]) as link:
+        answer = announced(link, path + (f"?worker_id={grader.id}" if where == "query" else ""), BEYOND, body=body)
+    assert answer.status == 413 and str(16 * MIB) in answer.error
+    student = shown(stack, job)
+    assert (student["outcome"], student["attempts"]) == ("failed", 1)
+    assert student["result"] == answer.error
+
+
+def test_a_whole_result_far_beyond_the_limit_fails_its_job(stack, leased):
+    grader, job = leased
+    with contextlib.suppress(httpx.TransportError):  # the answer may be lost to who goes on sending
+        answer = post(grader, job, large_body(grader, BEYOND), worker_id=grader.id)
+        assert answer.status_code == 413
+    student = shown(stack, job)
+    assert (student["outcome"], student["attempts"]) == ("failed", 1) and str(16 * MIB) in student["result"]
+
+
+def test_chunks_far_beyond_the_limit_fail_their_job(stack, leased):
+    grader, job = leased
+    chunk = b"%x\r\n%s\r\n" % (MIB, b"x" * MIB)
+    with connect(stack.urls[0]) as link:
+        head = head_of(f"/api/v1/grading_job/{job['job_id']}", 0).replace(
+            b"Content-Length: 0", b"Transfer-Encoding: chunked"
+        )
+        start = b'{"worker_id": "%s", "result": "' % grader.id.encode()
+        link.send(head + b"%x\r\n%s\r\n" % (len(start), start))
+        for _ in range(BEYOND // MIB):
+            link.send(chunk)
+        answer = link.read_answer()
+    assert answer.status == 413
+    student = shown(stack, job)
+    assert (student["outcome"], student["attempts"], student["result"]) == ("failed", 1, answer.error)
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_course_result_far_beyond_the_limit_fails_its_job_and_is_200(staff, is_chunked):
+    course, grader = staff.course(), staff.grader()
+    run = course.run()
+    job = grader.take()["grading_job_id"]
+    start = b'{"grading_job_id": "%s", "results": [{"text": "%s' % (job.encode(), b"x" * 20000)
+    head = head_of(
+        f"/api/v1/grading_job/{grader.name}", BEYOND, f"Authorization: {grader.http.headers['authorization']}"
+    )
+    if is_chunked:
+        head = head.replace(b"Content-Length: %d" % BEYOND, b"Transfer-Encoding: chunked")
+        start = b"%x\r\n%s\r\n" % (len(start), start)
+    with connect(staff.stack.urls[0]) as link:
+        link.send(head + start)
+        for _ in range(BEYOND // MIB if is_chunked else 0):
+            link.send(b"%x\r\n%s\r\n" % (MIB, b"x" * MIB))
+        answer = link.read_answer()
+    assert answer.status == 200 and json.loads(answer.body) == {"status": "success", "data": None}
+    assert course.status(run)["student_jobs_state"] == {job: FAILED}
+    assert str(16 * MIB) in course.log(job)["stderr"] and len(staff.stack.database.leases(run)) == 1
+
+
+def test_a_stranger_fails_no_job_by_announcing_much(stack, leased):
+    grader, job = leased
+    stranger = stack.grader(1)
+    for worker in (stranger.id, "e" * 32, "x"):
+        with connect(stack.urls[0]) as link:
+            body = b"" if worker != "x" else b"x" * 20000
+            answer = announced(link, f"/api/v1/grading_job/{job['job_id']}?worker_id={worker}", BEYOND, body=body)
+            assert answer.status == 413
+    assert stack.database.result(job["job_id"]) is None
+    grader.finish(job)
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_body_over_the_limit_may_name_its_worker_last(stack, leased, is_chunked):
+    """At the replica that handed the job out. What a student wrote is no name."""
+    grader, job = leased
+    wrong = b'\\", \\"worker_id\\": \\"%s\\"' % (b"e" * 32)
+    body = b'{"result": [{"worker_id": "no"}, "%s%s"], "worker_id": "%s"}' % (
+        wrong,
+        b"x" * 17 * MIB,
+        grader.id.encode(),
+    )
+    answer = post(grader, job, (body[at : at + MIB] for at in range(0, len(body), MIB)) if is_chunked else body)
+    assert answer.status_code == 413
+    student = shown(stack, job)
+    assert (student["outcome"], student["attempts"], student["result"]) == ("failed", 1, error_of(answer))
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_course_body_over_the_limit_may_name_its_job_behind_its_results(staff, is_chunked):
+    course, grader = staff.course(), staff.grader()
+    run = course.run()
+    job = grader.take()["grading_job_id"]
+    body = b'{"results": [{"text": "%s"}], "grading_job_id": "%s", "success": true, "logs": {}}'
+    body %= (b"x" * 17 * MIB, job.encode())
+    content = (body[at : at + MIB] for at in range(0, len(body), MIB)) if is_chunked else body
+    answer = grader.http.post(f"/grading_job/{grader.name}", content=content)
+    assert answer.status_code == 200
+    assert course.status(run)["student_jobs_state"] == {job: FAILED}
+
+
+def test_a_compressed_result_fails_the_job_of_the_worker_in_its_query(stack, leased):
+    grader, job = leased
+    sent = {"content": gzip.compress(b'{"result": 1}'), "headers": {"Content-Encoding": "gzip"}}
+    path = f"/api/v1/grading_job/{job['job_id']}"
+    for worker in (stack.grader(1).id, None):
+        answer = grader.http.post(path, params={"worker_id": worker} if worker else {}, **sent)
+        assert answer.status_code == 400 and "Content-Encoding" in error_of(answer)
+    assert stack.database.result(job["job_id"]) is None
+    answer = grader.http.post(path, params={"worker_id": grader.id}, **sent)
+    assert answer.status_code == 400 and "Content-Encoding" in error_of(answer)
+    student = shown(stack, job)
+    assert (student["outcome"], student["attempts"], student["result"]) == ("failed", 1, error_of(answer))
 
 
 def test_a_chunked_body_over_the_limit_does_so_too(stack, leased):

@@ -1,11 +1,13 @@
 """The scheduler's port: whatever is sent there is answered by HTTP, and nobody who holds connections blocks it."""
 
 import json
+import re
 import threading
 import time
 
 import pytest
 from broadway import Api, SeedGrader
+from course_names import unique
 from harness import Process, Replica, free_port
 from pipelines import run_of
 from processes import descriptors, is_running
@@ -14,6 +16,7 @@ from waiting import PATIENCE, is_instrumented, wait_until
 
 PATHS = ["/healthz", "/readyz", "/metrics"]
 IDLE = 300
+MADE = re.compile("[0-9a-f]{12}-[0-9]+")
 ANSWER_S = 1
 
 
@@ -65,6 +68,39 @@ def test_whatever_is_sent_there_is_answered_by_one_whole_answer(scheduler, data,
         assert answer.status == status
         assert json.loads(answer.body)
         assert answer.headers["connection"] == "close" and link.is_closed_by_peer()
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (get("/healthz", "{id}"), 200),
+        (get("/readyz", "{id}"), 200),
+        (get("/metrics", "{id}"), 200),
+        (get("/nowhere?token=canary-77", "{id}"), 404),
+        (get("/healthz", "{id}").replace("GET", "POST"), 405),
+        (get("/healthz", "{id}", "Host: y"), 400),
+        (get("/healthz", "{id}").replace("HTTP/1.1", "HTTP/2.0"), 505),
+        (get("/healthz", "{id}", "X: " + "p" * 9000), 431),
+        ("GET /healthz HTTP/1.1\r\n{id}\r\nHost:", 408),
+    ],
+    ids=["healthz", "readyz", "metrics", "nowhere", "method", "host", "version", "large", "stalled"],
+)
+@pytest.mark.parametrize("is_sound", [True, False])
+def test_every_answer_there_has_the_requests_id_and_a_refusal_a_line_with_its_reason(
+    stack, scheduler, data, status, is_sound
+):
+    sent = unique("mine") if is_sound else "not a sound one"
+    answer = exchange(scheduler["url"], data.replace("{id}", f"x-request-id:  {sent} "), timeout=20 * PATIENCE)
+    id = answer.headers["x-request-id"]
+    assert answer.status == status
+    assert id == sent if is_sound else MADE.fullmatch(id)
+    if status == 200:
+        assert "request_id" not in answer.body.decode()
+        return
+    assert json.loads(answer.body)["request_id"] == id
+    line = next(line for line in stack.log_text().splitlines() if f"request_id={id} " in line)
+    assert f" status={status} " in line and f' reason="{answer.error}"' in line
+    assert "canary-77" not in stack.log_text()
 
 
 def test_idle_connections_do_not_block_it(scheduler):

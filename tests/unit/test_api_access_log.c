@@ -137,6 +137,7 @@ static void reason_of_a_refusal_holds_no_worker_id_and_no_foreign_path(void **st
     request.route = NULL;
     request.form = FORM_BOTH;
     assert_null(strstr(line_of(&request, 404), "canary"));
+    assert_non_null(strstr(line_of(&request, 404), " reason=\"there is nothing at this path\""));
 }
 
 static void request_without_a_route_is_noted_too(void **state)

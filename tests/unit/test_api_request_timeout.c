@@ -17,8 +17,9 @@ static struct timed_request *timed_requests[CLIENTS];
 static int ends[CLIENTS][2];
 static int64_t begun_ms;
 
-static void refuse(int fd)
+static void refuse(int fd, void *owner)
 {
+    assert_ptr_equal(owner, &ends);
     (void)!send(fd, "late", 4, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -34,7 +35,7 @@ static int start(void **state)
     for (int i = 0; i < CLIENTS; i++) {
         if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends[i]) != 0)
             return -1;
-        timed_requests[i] = request_timeout_add(timeout, ends[i][0]);
+        timed_requests[i] = request_timeout_add(timeout, ends[i][0], &ends);
     }
     return 0;
 }

@@ -31,6 +31,24 @@ static void whole_requests_are_read_without_their_query(void **state)
     }
 }
 
+static void assert_id(const char *text, const char *expected)
+{
+    char id[REQUEST_ID_SIZE];
+    status_request_find_id(text, strlen(text), id);
+    assert_string_equal(id, expected);
+}
+
+static void id_is_read_from_whatever_has_come(void **state)
+{
+    (void)state;
+    assert_id("GET / HTTP/1.1\r\nx-request-id: \ta.b-1 \r\nHost: x\r\n\r\n", "a.b-1");
+    assert_id("GET / HTTP/9.1\r\nX-Request-Id:a\r\nX-Request-Id: b\r\nHos", "a");
+    assert_id("GET / HTTP/1.1\r\nX-Request-Id: not who", "");
+    assert_id("GET / HTTP/1.1\r\nX-Request-Id: two words\r\n", "");
+    assert_id("GET / HTTP/1.1\r\nX-Request-Id:\r\n\r\n", "");
+    assert_id("", "");
+}
+
 static void a_part_of_a_request_is_waited_for(void **state)
 {
     (void)state;
@@ -104,6 +122,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_requests_are_read_without_their_query),
+        cmocka_unit_test(id_is_read_from_whatever_has_come),
         cmocka_unit_test(a_part_of_a_request_is_waited_for),
         cmocka_unit_test(what_is_no_request_is_refused),
         cmocka_unit_test(what_does_not_fit_is_refused),

@@ -1,4 +1,4 @@
-#include "api/http/request_id.h"
+#include "common/base/request_id.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

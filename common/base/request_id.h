@@ -1,0 +1,29 @@
+/*
+ * request_id: the id of a request, by which it is found in the logs: the client's X-Request-Id if
+ * that is sound, else one made here, PROCESS-NUMBER: the first digits of the process's id, as it is
+ * logged at the start, and a number of its own. It goes into the answer, the log line, and the body
+ * of a refusal. Callers: the API's HTTP server, exchange and access_log; the scheduler's
+ * status_server. Safe from any thread, but for request_id_open.
+ */
+#ifndef COMMON_BASE_REQUEST_ID_H
+#define COMMON_BASE_REQUEST_ID_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { REQUEST_ID_SIZE = 129 };
+
+#define REQUEST_ID_HEADER "X-Request-Id"
+
+/* Whose ids they are. Once, before any other thread. */
+void request_id_open(const char *process);
+
+/* 1 to 128 letters, digits, points, hyphens and underscores? NULL is not. */
+bool request_id_is_sound(const char *text);
+
+/* A number that no other request of this process has. */
+uint64_t request_id_number(void);
+
+void request_id_make(uint64_t number, char id[REQUEST_ID_SIZE]);
+
+#endif

@@ -1,0 +1,63 @@
+#include "common/base/json_seek.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+/* What is found when the text comes in pieces of `size` bytes; NULL: nothing. */
+static const char *seek_in_pieces(const char *text, size_t length, size_t size)
+{
+    static struct json_seek seek;
+    json_seek_begin(&seek, "id");
+    for (size_t at = 0; at < length; at += size)
+        json_seek_take(&seek, text + at, size < length - at ? size : length - at);
+    return seek.is_found ? seek.string : NULL;
+}
+
+static void member_is_found_wherever_it_stands_and_however_it_comes(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{\"id\":\"ab\"}",
+        "{\"x\": [1, {\"id\": \"no\"}, \"\\\"id\\\": \\\"no\\\"\"], \"id\" :\r\n\t\"ab\", \"y\": 1}",
+        "{\"a\": \"id\", \"b\": \"\\\\\", \"id\": \"ab\"",
+        "{\"id\": 1, \"id\": \"a\\u0062\", \"id\": \"ab\", \"id\": \"no\"}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        for (size_t size = 1; size <= strlen(texts[i]); size++)
+            assert_string_equal(seek_in_pieces(texts[i], strlen(texts[i]), size), "ab");
+}
+
+static void nothing_else_is_taken_for_it(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "",
+        "\"id\": \"ab\"",
+        "{\"x\": {\"id\": \"ab\"}}",
+        "[{\"id\": \"ab\"}]",
+        "{\"x\": \"\\\"id\\\": \\\"ab\\\", \"}",
+        "{\"x\": \"\", \\\"id\\\": \"ab\"",
+        "{\"id\", \"ab\"}",
+        "{\"id\": [\"ab\"]}",
+        "{\"\\u0069d\": \"ab\"}",
+        "{\"id\": \"ab",
+        "{\"id\": \"0123456789012345678901234567890123456789012345678901234567890123\"}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        for (size_t size = 1; size <= strlen(texts[i]); size++)
+            assert_null(seek_in_pieces(texts[i], strlen(texts[i]), size));
+    static const char nul[] = "{\"id\": \"a\0b\"}";
+    assert_null(seek_in_pieces(nul, sizeof nul - 1, sizeof nul));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(member_is_found_wherever_it_stands_and_however_it_comes),
+        cmocka_unit_test(nothing_else_is_taken_for_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
