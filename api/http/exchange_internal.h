@@ -55,15 +55,16 @@ struct exchange {
     uint64_t received; /* bytes of the body so far, kept or not */
     int64_t told_ms;   /* clock_boot_ms when the scheduler was last told that it arrives */
     _Atomic enum exchange_state state;
-    bool is_begun; /* its headers are in: it counts as in flight */
-    bool is_given; /* to dispatch, and not back yet */
-    size_t looked; /* bytes of the body in which the sender was looked for */
-    bool is_known; /* its sender is a registered worker: */
+    bool is_begun;         /* its headers are in: it counts as in flight */
+    bool is_given;         /* to dispatch, and not back yet */
+    size_t looked;         /* bytes of the body in which the sender was looked for */
+    bool has_client_token; /* the client token, which was compared and is right */
+    bool is_known;         /* its sender is a registered worker: */
     char worker[WORKER_ID_SIZE];
     bool is_watched;
-    bool is_upgraded;           /* its connection is a websocket's */
-    int64_t stream_number;      /* of the stream that it is answered by; 0: none */
-    const char *socket_refusal; /* why that is closed at once, static; NULL: it is not */
+    bool is_upgraded;      /* its connection is a websocket's */
+    int64_t stream_number; /* of the stream that it is answered by; 0: none */
+    char *socket_refusal;  /* own: why that is closed at once; NULL: it is not */
     struct answer answer;
     struct connection *peer; /* api/http/connection_table.h; NULL: memory was short */
     const char *sent_uri;    /* where the server holds it; its bytes are changed there meanwhile */
@@ -81,6 +82,9 @@ struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection 
 
 /* Who sent it is known to be of this kind: for those who check it. Before the answer. */
 void exchange_prove(struct exchange *exchange, enum connection_kind kind);
+
+/* The same of a worker, by its id. */
+void exchange_prove_worker(struct exchange *exchange, const char *id);
 
 /* The body is cleared after it. NULL is fine. */
 void exchange_free(struct exchange *exchange);

@@ -52,13 +52,13 @@ struct socket {
     char *extra; /* own: bytes that were read before the upgrade */
     size_t extra_length, extra_used;
     wslay_event_context_ptr frames; /* NULL: refused */
-    const char *refusal;
-    struct body message;  /* the one that arrives */
-    bool has_message;     /* some of it has come */
-    bool is_control;      /* the frame that is being read is none of a message */
-    bool is_starved;      /* there is no room for more of the message: nothing is read */
-    size_t message_known; /* its length, as far as its frames have said */
-    int64_t starved_ms;   /* since when it is starved, while it is */
+    char *refusal;                  /* own; NULL: welcome */
+    struct body message;            /* the one that arrives */
+    bool has_message;               /* some of it has come */
+    bool is_control;                /* the frame that is being read is none of a message */
+    bool is_starved;                /* there is no room for more of the message: nothing is read */
+    size_t message_known;           /* its length, as far as its frames have said */
+    int64_t starved_ms;             /* since when it is starved, while it is */
     int64_t message_deadline_ms, told_ms;
     struct frame_discard skipper; /* of one that is refused */
     struct frame_filter filter;
