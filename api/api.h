@@ -34,6 +34,7 @@ struct api {
     struct definition_cache *definitions; /* api/grading/definition_cache.h */
     struct worker_cache *workers;         /* api/grading/worker_cache.h: of the classic protocol */
     struct worker_cache *course_workers;  /* the same of the course protocol */
+    struct worker_lookup *worker_lookup;  /* api/grading/worker_lookup.h: ids that are not there */
     struct course_table *courses;         /* api/auth/course_table.h: courses and their tokens */
     struct poll_table *polls;             /* api/grading/poll_table.h: parked polls */
     struct delivery_table

@@ -32,8 +32,10 @@
 #include "api/websocket/server.h"
 #include "api/grading/under_way.h"
 #include "api/grading/worker_cache.h"
+#include "api/grading/worker_lookup.h"
 #include "common/base/clock.h"
 #include "common/base/config.h"
+#include "common/base/host_name.h"
 #include "common/base/log.h"
 #include "common/base/port.h"
 #include "common/base/secret.h"
@@ -235,6 +237,8 @@ static enum bw_code start_memory(struct service *service, struct bw_error *error
     api->workers = worker_cache_new(&(struct worker_cache_settings){.store = api->worker_store});
     api->course_workers = worker_cache_new(
         &(struct worker_cache_settings){.store = api->worker_store, .protocol = PROTOCOL_COURSE});
+    api->worker_lookup = worker_lookup_new(&(struct worker_lookup_settings){
+        .thread_pool = &api->thread_pool, .store = api->worker_store, .cache = api->workers});
     api->hand_outs = delivery_table_new();
     api->graders = grader_presence_new(api->database);
     api->answer_streams = answer_streams_new(&api->thread_pool);
@@ -246,6 +250,7 @@ static void stop_memory(struct service *service)
     grader_presence_free(service->api.graders);
     answer_streams_free(service->api.answer_streams);
     delivery_table_free(service->api.hand_outs);
+    worker_lookup_free(service->api.worker_lookup);
     worker_cache_free(service->api.workers);
     worker_cache_free(service->api.course_workers);
     definition_cache_free(service->api.definitions);
@@ -357,15 +362,17 @@ static enum bw_code open_server(const struct http_server_settings *settings, con
 static enum bw_code start_internal_server(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
-    struct http_server_settings settings = {.api = api,
-                                            .routes = internal_routes,
-                                            .address = api->options->internal_bind_address,
-                                            .port = (uint16_t)api->options->internal_port,
-                                            .max_body_bytes = CALLBACK_MAX_BYTES,
-                                            .max_connections = DESCRIPTORS_INTERNAL,
-                                            .name = "internal",
-                                            .finished = service_note_finished,
-                                            .context = api};
+    struct http_server_settings settings = {
+        .api = api,
+        .routes = internal_routes,
+        .address = api->options->internal_bind_address,
+        .port = (uint16_t)api->options->internal_port,
+        .max_body_bytes = CALLBACK_MAX_BYTES,
+        .max_connections = DESCRIPTORS_INTERNAL,
+        .refuses_names = address_is_loopback(api->options->internal_bind_address),
+        .name = "internal",
+        .finished = service_note_finished,
+        .context = api};
     return open_server(&settings, "internal-port", &api->internal_server, error);
 }
 

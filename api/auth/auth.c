@@ -1,6 +1,5 @@
 #include "api/auth/auth.h"
 
-#include <arpa/inet.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "api/options.h"
 #include "common/base/clock.h"
 #include "common/base/config.h"
+#include "common/base/host_name.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
@@ -46,7 +46,7 @@ struct auth_keys {
     struct token_pair client, cluster, internal;
     atomic_bool has_run_key; /* set once, after it, which does not change any more */
     struct run_key run_key;
-    struct auth_rate_limit *failures, *unknown_workers;
+    struct auth_rate_limit *failures;
 };
 
 static void token_pair_set_second(struct token_pair *pair, const char *token)
@@ -80,20 +80,9 @@ static bool token_pair_matches(const struct token_pair *pair, const char *token)
 
 /* ---- Learning the tokens ---- */
 
-static bool is_loopback(const char *address)
-{
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (inet_pton(AF_INET, address, &v4) == 1)
-        return ntohl(v4.s_addr) >> 24 == 127;
-    if (inet_pton(AF_INET6, address, &v6) != 1)
-        return false;
-    return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
-}
-
 static enum client_access choose_client_access(const struct api_options *options)
 {
-    if (is_loopback(options->bind_address))
+    if (address_is_loopback(options->bind_address))
         return CLIENTS_ARE_LOCAL;
     if (options->anonymous_clients)
         return CLIENTS_ARE_ANONYMOUS;
@@ -258,7 +247,6 @@ enum bw_code auth_open(const struct api *api, struct auth_keys **keys, struct bw
     opened->known = api->known_tokens;
     opened->metrics = api->metrics;
     opened->failures = auth_rate_limit_new(AUTH_RATE_LIMIT);
-    opened->unknown_workers = auth_rate_limit_new(UNKNOWN_WORKER_LIMIT);
     take_options(opened, api->options);
     *keys = opened;
     return BW_OK;
@@ -269,7 +257,6 @@ void auth_close(struct auth_keys *keys)
     if (keys == NULL)
         return;
     auth_rate_limit_free(keys->failures);
-    auth_rate_limit_free(keys->unknown_workers);
     free(keys);
 }
 
@@ -294,12 +281,12 @@ static const char *bearer_token(const struct exchange *exchange)
 
 /* BW_TOO_MANY, with the same time in words and in the answer's header. */
 static enum bw_code refuse_for(struct auth_keys *keys, struct exchange *exchange, int64_t left_ms,
-                               const char *what, struct bw_error *error)
+                               struct bw_error *error)
 {
     int seconds = (int)((left_ms + 999) / 1000);
     metric_add(keys->metrics, API_CREDENTIALS_UNJUDGED, 1);
     exchange_retry_after(exchange, seconds);
-    return bw_fail(error, BW_TOO_MANY, "too many %s: try again in %d seconds", what, seconds);
+    return bw_fail(error, BW_TOO_MANY, "too many wrong tokens: try again in %d seconds", seconds);
 }
 
 enum bw_code auth_admit_token(struct auth_keys *keys, struct exchange *exchange, const char *token,
@@ -308,7 +295,7 @@ enum bw_code auth_admit_token(struct auth_keys *keys, struct exchange *exchange,
     int64_t left_ms = auth_rate_limit_left(keys->failures, exchange_request(exchange)->address,
                                            token, clock_boot_ms());
     if (left_ms > 0 && !known_tokens_has(keys->known, token))
-        return refuse_for(keys, exchange, left_ms, "wrong tokens", error);
+        return refuse_for(keys, exchange, left_ms, error);
     metric_add(keys->metrics, API_TOKENS_JUDGED, 1);
     return BW_OK;
 }
@@ -350,8 +337,8 @@ static enum bw_code judge_token(struct auth_keys *keys, struct exchange *exchang
     return BW_OK;
 }
 
-/* On an open client endpoint: is the request for a name that is served, and from no foreign page? A
- * browser always says a Host. */
+/* On an open client endpoint: is the request for a name that is served, and from no foreign page?
+ * Without a Host (HTTP/1.0) nobody can say. */
 static enum bw_code check_page(const struct auth_keys *keys, const struct exchange *exchange,
                                struct bw_error *error)
 {
@@ -359,7 +346,11 @@ static enum bw_code check_page(const struct auth_keys *keys, const struct exchan
                *origin = exchange_header(exchange, "Origin");
     char local[EXCHANGE_ADDRESS_SIZE], shown[120];
     exchange_local_address(exchange, local);
-    if (host != NULL && !host_is_served(host, keys->allowed_hosts, local))
+    if (host == NULL)
+        return bw_fail(error, BW_FORBIDDEN,
+                       "the header 'Host' is missing: without a token, this server must know by "
+                       "which name it is asked");
+    if (!host_is_served(host, keys->allowed_hosts, local))
         return bw_fail(error, BW_FORBIDDEN,
                        "this server does not go by the name '%s' to clients without a token: "
                        "its operator can add names by --allowed-host",
@@ -402,6 +393,12 @@ enum bw_code auth_client(struct auth_keys *keys, struct exchange *exchange, stru
                        "the client token is wrong", error);
 }
 
+bool auth_has_client_token(const struct auth_keys *keys, const struct exchange *exchange)
+{
+    const char *token = keys->has_client_token ? bearer_token(exchange) : NULL;
+    return token != NULL && token_pair_matches(&keys->client, token);
+}
+
 enum bw_code auth_cluster(struct auth_keys *keys, struct exchange *exchange, const char *token,
                           struct bw_error *error)
 {
@@ -428,22 +425,6 @@ enum bw_code auth_course_cluster(struct auth_keys *keys, struct exchange *exchan
 {
     return judge_token(keys, exchange, &keys->cluster, token, BW_UNAUTHORIZED, "invalid token",
                        error);
-}
-
-enum bw_code auth_admit_worker(struct auth_keys *keys, struct exchange *exchange,
-                               struct bw_error *error)
-{
-    int64_t left_ms = auth_rate_limit_left(
-        keys->unknown_workers, exchange_request(exchange)->address, NULL, clock_boot_ms());
-    if (left_ms == 0)
-        return BW_OK;
-    return refuse_for(keys, exchange, left_ms, "worker ids that nobody has", error);
-}
-
-void auth_note_unknown_worker(struct auth_keys *keys, const struct exchange *exchange)
-{
-    auth_rate_limit_note(keys->unknown_workers, exchange_request(exchange)->address, NULL,
-                         clock_boot_ms());
 }
 
 enum bw_code auth_internal(struct auth_keys *keys, struct exchange *exchange,

@@ -25,8 +25,6 @@
 
 struct auth_keys;
 
-enum { UNKNOWN_WORKER_LIMIT = 1000 };
-
 /* Takes the tokens that are given, and logs who may call. Uses options, setting_store, run_store,
  * known_tokens and metrics of `api`, which are borrowed until auth_close. Does not wait: tokens
  * that are not given are learned by auth_learn, and until then whatever must be compared with them
@@ -46,6 +44,10 @@ void auth_close(struct auth_keys *keys); /* NULL is fine */
 /* May this request use the client endpoints? BW_OK, BW_UNAUTHORIZED, BW_FORBIDDEN, BW_TOO_MANY. */
 enum bw_code auth_client(struct auth_keys *keys, struct exchange *exchange, struct bw_error *error)
     BW_CHECKED;
+
+/* Does this request carry the client token? For endpoints that are open all the same, after
+ * auth_client: a wrong token is not counted there, since it opens nothing. */
+bool auth_has_client_token(const struct auth_keys *keys, const struct exchange *exchange);
 
 /* May a grader register with this token (NULL: it gave none)? BW_OK, BW_BAD_REQUEST, BW_TOO_MANY.
  */
@@ -73,15 +75,6 @@ void auth_accept_token(struct auth_keys *keys, const char *token);
 enum bw_code auth_refuse_token(struct auth_keys *keys, const struct exchange *exchange,
                                const char *token, const char *sentence, struct bw_error *error)
     BW_CHECKED;
-
-/* A worker's id that is not in memory costs a read of the database: may it be looked up? After
- * UNKNOWN_WORKER_LIMIT ids within a minute that nobody has, none from that address is. BW_OK,
- * BW_TOO_MANY. */
-enum bw_code auth_admit_worker(struct auth_keys *keys, struct exchange *exchange,
-                               struct bw_error *error) BW_CHECKED;
-
-/* Nobody has it. */
-void auth_note_unknown_worker(struct auth_keys *keys, const struct exchange *exchange);
 
 /* Does this request come from the scheduler? BW_OK, BW_UNAUTHORIZED, BW_TOO_MANY. */
 enum bw_code auth_internal(struct auth_keys *keys, struct exchange *exchange,

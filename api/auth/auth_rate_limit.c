@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/http/client_network.h"
 #include "common/base/secret.h"
 
 enum { SETS = 1024, WAYS = 8, PREFIX_LENGTH = 8 };
@@ -60,7 +61,9 @@ static uint64_t make_key(const struct auth_rate_limit *limit, const char *kind, 
 static int make_keys(const struct auth_rate_limit *limit, const char *address, const char *token,
                      uint64_t keys[2])
 {
-    keys[0] = make_key(limit, "address", address, strlen(address));
+    char network[CLIENT_NETWORK_SIZE];
+    client_network(address, network);
+    keys[0] = make_key(limit, "address", network, strlen(network));
     if (token == NULL)
         return 1;
     keys[1] = make_key(limit, "token", token, strnlen(token, PREFIX_LENGTH));

@@ -1,8 +1,9 @@
 /*
- * auth_rate_limit: how often something wrong was shown lately, by client address and by the first
- * characters of what was shown: so that guessing is slow. Only failures are counted. Whoever is
- * over the limit stays so until the window that its first failure began has passed. Bounded: what
- * failed least is forgotten first. Safe from any thread.
+ * auth_rate_limit: how often something wrong was shown lately, by client address (as
+ * api/http/client_network.h counts them) and by the first characters of what was shown: so that
+ * guessing is slow. Only failures are counted. Whoever is over the limit stays so until the window
+ * that its first failure began has passed. Bounded: what failed least is forgotten first. Safe from
+ * any thread.
  */
 #ifndef API_AUTH_AUTH_RATE_LIMIT_H
 #define API_AUTH_AUTH_RATE_LIMIT_H

@@ -527,21 +527,19 @@ enum bw_code course_socket_open(struct api *api, struct bw_error *error)
 
 /* ---- From other threads ---- */
 
-enum bw_code course_socket_judge(struct api *api, struct exchange *exchange, const char **refusal,
+enum bw_code course_socket_judge(struct api *api, struct exchange *exchange, char **refusal,
                                  struct bw_error *error)
 {
     const char *token;
-    *refusal = NULL;
-    if (auth_course_token(exchange, &token, error) != BW_OK) {
-        *refusal = "invalid token format";
-        return BW_OK;
-    }
-    enum bw_code code = auth_course_cluster(api->auth, exchange, token, error);
+    struct bw_error reason;
+    enum bw_code code = auth_course_token(exchange, &token, &reason);
+    if (code == BW_OK)
+        code = auth_course_cluster(api->auth, exchange, token, &reason);
     if (code == BW_UNAVAILABLE)
-        return code;
-    if (code != BW_OK)
-        *refusal = code == BW_TOO_MANY ? "too many wrong tokens" : "invalid token";
-    return BW_OK;
+        return bw_fail(error, code, "%s", reason.message);
+    *refusal = code == BW_OK ? NULL : strdup(reason.message);
+    return code == BW_OK || *refusal != NULL ? BW_OK
+                                             : bw_fail(error, BW_INTERNAL, "memory is short");
 }
 
 /* Somebody who waits until the loop has read its sockets. It belongs to whoever is last to leave.

@@ -23,9 +23,10 @@ struct sockets;
 /* Opens api->sockets for such graders. */
 enum bw_code course_socket_open(struct api *api, struct bw_error *error) BW_CHECKED;
 
-/* May this request's sender come in? *refusal: NULL, or why not, static, for the frame that closes
- * the websocket. BW_UNAVAILABLE: nobody can say yet, there is no upgrade. */
-enum bw_code course_socket_judge(struct api *api, struct exchange *exchange, const char **refusal,
+/* May this request's sender come in? *refusal: NULL, or why not, new, for the frame that closes
+ * the websocket; for too many wrong tokens the answer's Retry-After is set as well.
+ * BW_UNAVAILABLE: nobody can say yet; BW_INTERNAL: memory is short; then there is no upgrade. */
+enum bw_code course_socket_judge(struct api *api, struct exchange *exchange, char **refusal,
                                  struct bw_error *error) BW_CHECKED;
 
 /* Sends a job to the grader whose poll was taken. `payload` is stolen. If the socket has ended

@@ -69,7 +69,7 @@ bool worker_cache_has(struct worker_cache *cache, const char *id)
     return has;
 }
 
-static enum bw_code worker_cache_refuse_unknown(const char *id, struct bw_error *error)
+enum bw_code worker_cache_refuse_unknown(const char *id, struct bw_error *error)
 {
     char shown[WORKER_ID_SIZE];
     return bw_fail(error, BW_BAD_REQUEST, "worker '%s' is not known: register first",

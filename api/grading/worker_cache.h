@@ -38,6 +38,9 @@ bool worker_cache_has(struct worker_cache *cache, const char *id);
 enum bw_code worker_cache_check(struct worker_cache *cache, const char *id, struct bw_error *error)
     BW_CHECKED;
 
+/* BW_BAD_REQUEST with the sentence for an id that nobody has. */
+enum bw_code worker_cache_refuse_unknown(const char *id, struct bw_error *error);
+
 /* Remembers an id that was registered or read just now. */
 void worker_cache_add(struct worker_cache *cache, const char *id);
 

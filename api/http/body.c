@@ -40,7 +40,7 @@ enum bw_code body_take_parsed(void *body, size_t bytes, struct bw_error *error)
     struct body *self = body;
     size_t spare = self->claimed - self->capacity;
     size_t used = bytes < spare ? bytes : spare;
-    enum bw_code code = memory_hold_take(&self->hold, bytes - used, error);
+    enum bw_code code = memory_hold_take_parsed(&self->hold, bytes - used, error);
     if (code == BW_OK)
         self->claimed -= used;
     return code;

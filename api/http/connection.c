@@ -19,6 +19,7 @@
 #include "api/grading/grader_limits.h"
 #include "api/websocket/handshake.h"
 #include "api/websocket/server.h"
+#include "common/base/host_name.h"
 
 /* ---- A connection ---- */
 
@@ -401,14 +402,19 @@ static void hand_over(void *context, struct MHD_Connection *connection, void *co
 }
 
 /* The answer to a handshake. NULL: memory is short. */
-static struct MHD_Response *new_upgrade(struct server *server, const char *accept)
+static struct MHD_Response *new_upgrade(struct server *server, const struct exchange *exchange,
+                                        const char *accept)
 {
     struct grader_limit limits[GRADER_LIMITS];
+    char seconds[16];
     struct MHD_Response *response = MHD_create_response_for_upgrade(hand_over, server);
     if (response == NULL)
         return NULL;
     MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, "websocket");
     MHD_add_response_header(response, "Sec-WebSocket-Accept", accept);
+    snprintf(seconds, sizeof seconds, "%d", exchange->answer.retry_after_s);
+    if (exchange->answer.retry_after_s > 0) /* the frame that closes it says why */
+        MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     grader_limits_list(server->host.api->options, limits);
     for (int i = 0; i < GRADER_LIMITS; i++)
         MHD_add_response_header(response, limits[i].header, limits[i].bytes);
@@ -429,7 +435,7 @@ static enum bw_code open_socket(struct server *server, struct exchange *exchange
         return code;
     if (exchange->socket_refusal == NULL)
         exchange_prove(exchange, CONNECTION_WORKER);
-    struct MHD_Response *response = new_upgrade(server, accept);
+    struct MHD_Response *response = new_upgrade(server, exchange, accept);
     if (response == NULL)
         return bw_fail(error, BW_INTERNAL, "memory is short");
     add_common_headers(exchange, response);
@@ -505,29 +511,27 @@ static enum bw_code find_route(struct server *server, struct exchange *exchange,
                    text_show(request->method, shown, sizeof shown), allowed);
 }
 
-/* Has the sender shown the client token? Where there is none, whatever it sends is good. */
-static bool has_client_token(const struct exchange *exchange)
-{
-    const struct api_options *options = exchange->host->api->options;
-    return options != NULL && options->client_token != NULL &&
-           exchange_header(exchange, "Authorization") != NULL;
-}
-
-/* Of what kind the sender is, its headers having been found good. */
-static enum connection_kind proof_by_headers(const struct exchange *exchange)
+/* Who the sender is, its headers having been found good. */
+static void prove_by_headers(struct exchange *exchange)
 {
     switch (exchange->request.route->auth) {
     case AUTH_INTERNAL:
     case AUTH_COURSE_CLUSTER:
+        exchange_prove(exchange, CONNECTION_WORKER);
+        break;
     case AUTH_COURSE_WORKER:
-        return CONNECTION_WORKER;
+        exchange_prove_worker(exchange, exchange->request.parts[0]);
+        break;
     case AUTH_COURSE_ADMIN:
     case AUTH_COURSE_MEMBER:
-        return CONNECTION_CLIENT;
+        exchange_prove(exchange, CONNECTION_CLIENT);
+        break;
     case AUTH_CLIENT:
-        return has_client_token(exchange) ? CONNECTION_CLIENT : CONNECTION_UNPROVEN;
+        if (exchange->has_client_token)
+            exchange_prove(exchange, CONNECTION_CLIENT);
+        break;
     default:
-        return CONNECTION_UNPROVEN; /* not known yet */
+        break; /* not known yet */
     }
 }
 
@@ -553,6 +557,21 @@ static enum bw_code admit_body(struct server *server, struct exchange *exchange,
     return may_be_known ? BW_OK : body_admit(body, error);
 }
 
+/* On a port of loopback, a web page whose name was rebound must not read what anybody may. */
+static enum bw_code refuse_foreign_name(const struct server *server,
+                                        const struct exchange *exchange, struct bw_error *error)
+{
+    const char *host = exchange_header(exchange, MHD_HTTP_HEADER_HOST);
+    char shown[120];
+    if (!server->settings.refuses_names || exchange->request.route->auth != AUTH_NONE ||
+        !host_is_foreign_name(host))
+        return BW_OK;
+    return bw_fail(error, BW_FORBIDDEN,
+                   "this port is bound to loopback, where it goes by localhost and by numeric "
+                   "addresses, not by the name '%s'",
+                   text_show(host, shown, sizeof shown));
+}
+
 /* All that can be known before the body. */
 static enum bw_code admit(struct server *server, struct exchange *exchange, const char *path,
                           const struct framing *framing, struct bw_error *error)
@@ -561,6 +580,8 @@ static enum bw_code admit(struct server *server, struct exchange *exchange, cons
     if (code == BW_OK)
         code = find_route(server, exchange, path, error);
     if (code == BW_OK)
+        code = refuse_foreign_name(server, exchange, error);
+    if (code == BW_OK)
         code = dispatch_admit(server->host.api, exchange, error);
     exchange->is_admitted = code == BW_OK;
     if (code == BW_OK && framing->is_encoded)
@@ -568,7 +589,7 @@ static enum bw_code admit(struct server *server, struct exchange *exchange, cons
     if (code == BW_OK)
         code = admit_body(server, exchange, framing, error);
     if (code == BW_OK)
-        exchange_prove(exchange, proof_by_headers(exchange));
+        prove_by_headers(exchange);
     if (code == BW_OK && atomic_load(&server->is_closing))
         code = bw_fail(error, BW_UNAVAILABLE, "this server is stopping");
     return code;

@@ -1,6 +1,5 @@
 #include "api/http/connection_table.h"
 
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "api/http/client_network.h"
 #include "common/base/clock.h"
 
 enum {
@@ -17,16 +17,19 @@ enum {
     NEW_SHARE = 8 /* an eighth of all connections: unproven ones that clients' make room for */
 };
 
-/* Whose connection it is: an IPv4 address, or the first half of an IPv6 address. */
-struct address_key {
-    unsigned char bytes[8];
-    int family;
-};
-
 struct address {
-    struct address_key key;
+    char network[CLIENT_NETWORK_SIZE]; /* key */
     size_t open, unproven;
     struct connection *idle; /* unproven ones, oldest first */
+    UT_hash_handle hh;
+};
+
+/* What one worker has open, by its id's hash: two that are alike would share the limit. */
+struct worker_links {
+    uint64_t key;
+    size_t open;                      /* without those that are closing */
+    struct connection *connections;   /* those that became its first come first */
+    struct worker_links *prev, *next; /* in the table's crowded ones */
     UT_hash_handle hh;
 };
 
@@ -36,10 +39,14 @@ struct connection {
     struct address *address;
     int fd;
     _Atomic enum connection_kind kind, proof; /* of the last request; of the one at hand */
+    atomic_bool is_held;                      /* its request is being handled */
+    uint64_t worker_key; /* whose it is; 0: no worker is named. For who handles its request */
+    struct worker_links *worker; /* NULL: no worker is named, or it is closing */
     bool is_started, is_listed, is_closing;
-    struct connection *prev, *next;           /* in the table's idle ones of its kind */
-    struct connection *near_prev, *near_next; /* in those of its address, if unproven */
-    struct connection *all_prev, *all_next;   /* in all */
+    struct connection *prev, *next;               /* in the table's idle ones of its kind */
+    struct connection *near_prev, *near_next;     /* in those of its address, if unproven */
+    struct connection *all_prev, *all_next;       /* in all */
+    struct connection *worker_prev, *worker_next; /* in its worker's */
     UT_hash_handle hh;
 };
 
@@ -48,6 +55,8 @@ struct connection_table {
     pthread_mutex_t mutex;  /* guards what follows, and the connections */
     pthread_cond_t changed; /* one has started, or is gone */
     struct address *addresses;
+    struct worker_links *workers;
+    struct worker_links *crowded; /* those with more than CONNECTION_WORKER_MOST */
     struct connection *by_fd;
     struct connection *all;
     struct connection *idle[CONNECTION_KINDS]; /* oldest first; those of workers are not listed */
@@ -80,6 +89,52 @@ static void connection_unlist(struct connection *connection)
         DL_DELETE2(connection->address->idle, connection, near_prev, near_next);
 }
 
+static void connection_leave_worker(struct connection *connection)
+{
+    struct connection_table *table = connection->table;
+    struct worker_links *worker = connection->worker;
+    if (worker == NULL)
+        return;
+    connection->worker = NULL;
+    DL_DELETE2(worker->connections, connection, worker_prev, worker_next);
+    if (worker->open-- == CONNECTION_WORKER_MOST + 1)
+        DL_DELETE(table->crowded, worker);
+    if (worker->open > 0)
+        return;
+    HASH_DELETE(hh, table->workers, worker);
+    free(worker);
+}
+
+static void connection_join_worker(struct connection *connection, uint64_t key)
+{
+    struct connection_table *table = connection->table;
+    struct worker_links *worker;
+    if (connection->is_closing)
+        return;
+    HASH_FIND(hh, table->workers, &key, sizeof key, worker);
+    if (worker == NULL) {
+        worker = calloc(1, sizeof *worker);
+        if (worker == NULL)
+            return; /* then it is not counted */
+        worker->key = key;
+        HASH_ADD(hh, table->workers, key, sizeof worker->key, worker);
+    }
+    connection->worker = worker;
+    DL_APPEND2(worker->connections, connection, worker_prev, worker_next);
+    if (++worker->open == CONNECTION_WORKER_MOST + 1)
+        DL_APPEND(table->crowded, worker);
+}
+
+static void connection_set_worker(struct connection *connection, uint64_t key)
+{
+    if (connection->worker_key == key)
+        return;
+    connection_leave_worker(connection);
+    connection->worker_key = key;
+    if (key != 0)
+        connection_join_worker(connection, key);
+}
+
 static void connection_set_kind(struct connection *connection, enum connection_kind kind)
 {
     size_t *by_kind = connection->table->counts.by_kind;
@@ -97,6 +152,7 @@ static bool connection_evict(struct connection *connection)
     if (connection == NULL)
         return false;
     connection_unlist(connection);
+    connection_leave_worker(connection);
     connection->is_closing = true;
     connection->table->closing++;
     connection->table->counts.evicted++;
@@ -104,14 +160,29 @@ static bool connection_evict(struct connection *connection)
     return true;
 }
 
-/* While clients hold nearly all, theirs go first: else newcomers would close one another before
+/* Of a worker that has more than its own. */
+static bool connection_evict_crowded(const struct connection_table *table)
+{
+    struct worker_links *worker;
+    struct connection *connection;
+    DL_FOREACH (table->crowded, worker) {
+        DL_FOREACH2 (worker->connections, connection, worker_next) {
+            if (connection->is_started && !atomic_load(&connection->is_held))
+                return connection_evict(connection);
+        }
+    }
+    return false;
+}
+
+/* While others hold nearly all, theirs go first: else newcomers would close one another before
  * anything came from them. */
 static bool connection_evict_any(struct connection_table *table)
 {
     bool spares_unproven = table->counts.by_kind[CONNECTION_UNPROVEN] <= table->most / NEW_SHARE;
-    enum connection_kind first = spares_unproven ? CONNECTION_CLIENT : CONNECTION_UNPROVEN;
-    enum connection_kind second = spares_unproven ? CONNECTION_UNPROVEN : CONNECTION_CLIENT;
-    return connection_evict(table->idle[first]) || connection_evict(table->idle[second]);
+    if (!spares_unproven && connection_evict(table->idle[CONNECTION_UNPROVEN]))
+        return true;
+    return connection_evict_crowded(table) || connection_evict(table->idle[CONNECTION_CLIENT]) ||
+           connection_evict(table->idle[CONNECTION_UNPROVEN]);
 }
 
 /* Makes room for one more from this address, which is unproven. False: there is none. */
@@ -128,35 +199,20 @@ static bool connection_make_room(struct connection_table *table, const struct ad
 
 /* ---- Addresses ---- */
 
-static struct address_key connection_key(const struct sockaddr *from)
-{
-    struct address_key key;
-    memset(&key, 0, sizeof key);
-    key.family = from->sa_family;
-    if (from->sa_family == AF_INET) {
-        memcpy(key.bytes, &((const struct sockaddr_in *)(const void *)from)->sin_addr, 4);
-    } else if (from->sa_family == AF_INET6) {
-        const struct in6_addr *ipv6 = &((const struct sockaddr_in6 *)(const void *)from)->sin6_addr;
-        bool is_mapped = IN6_IS_ADDR_V4MAPPED(ipv6);
-        memcpy(key.bytes, ipv6->s6_addr + (is_mapped ? 12 : 0), is_mapped ? 4 : sizeof key.bytes);
-        key.family = is_mapped ? AF_INET : AF_INET6;
-    }
-    return key;
-}
-
 static struct address *connection_address(struct connection_table *table,
                                           const struct sockaddr *from)
 {
-    struct address_key key = connection_key(from);
+    char network[CLIENT_NETWORK_SIZE];
     struct address *address;
-    HASH_FIND(hh, table->addresses, &key, sizeof key, address);
+    client_network_of(from, network);
+    HASH_FIND_STR(table->addresses, network, address);
     if (address != NULL)
         return address;
     address = calloc(1, sizeof *address);
     if (address == NULL)
         return NULL;
-    address->key = key;
-    HASH_ADD(hh, table->addresses, key, sizeof address->key, address);
+    memcpy(address->network, network, sizeof address->network);
+    HASH_ADD_STR(table->addresses, network, address);
     return address;
 }
 
@@ -204,6 +260,7 @@ static void connection_drop(struct connection *connection)
 {
     struct connection_table *table = connection->table;
     connection_unlist(connection);
+    connection_leave_worker(connection);
     table->open--;
     table->closing -= connection->is_closing;
     table->starting -= !connection->is_started;
@@ -385,6 +442,12 @@ static void connection_touch(struct connection *connection)
     pthread_mutex_unlock(&connection->table->mutex);
 }
 
+static void connection_set_held(struct connection *connection, bool is_held)
+{
+    if (connection != NULL)
+        atomic_store(&connection->is_held, is_held);
+}
+
 void connection_begin(struct connection *connection)
 {
     if (connection != NULL)
@@ -394,11 +457,13 @@ void connection_begin(struct connection *connection)
 
 void connection_release(struct connection *connection)
 {
+    connection_set_held(connection, false);
     connection_touch(connection);
 }
 
 void connection_hold(struct connection *connection)
 {
+    connection_set_held(connection, true);
     if (is_unlocked(connection))
         return;
     pthread_mutex_lock(&connection->table->mutex);
@@ -406,29 +471,57 @@ void connection_hold(struct connection *connection)
     pthread_mutex_unlock(&connection->table->mutex);
 }
 
-void connection_prove(struct connection *connection, enum connection_kind kind)
+/* Under the mutex. */
+static void connection_raise_kind(struct connection *connection, enum connection_kind kind)
 {
-    if (connection == NULL || kind <= connection->proof)
-        return;
-    connection->proof = kind;
+    bool is_listed = connection->is_listed;
     if (kind <= connection->kind)
         return;
-    pthread_mutex_lock(&connection->table->mutex);
-    bool is_listed = connection->is_listed;
     connection_unlist(connection);
     connection_set_kind(connection, kind);
     if (is_listed)
         connection_list(connection);
+}
+
+/* `key`: of a worker, or 0. */
+static void connection_prove_as(struct connection *connection, enum connection_kind kind,
+                                uint64_t key)
+{
+    if (connection == NULL || kind == CONNECTION_UNPROVEN || kind < connection->proof)
+        return;
+    connection->proof = kind;
+    if (kind <= connection->kind && key == connection->worker_key)
+        return;
+    pthread_mutex_lock(&connection->table->mutex);
+    connection_raise_kind(connection, kind);
+    connection_set_worker(connection, key);
     pthread_mutex_unlock(&connection->table->mutex);
+}
+
+void connection_prove(struct connection *connection, enum connection_kind kind)
+{
+    connection_prove_as(connection, kind, 0);
+}
+
+/* FNV-1a: most requests of a worker's connection are its own, and that is seen without the lock. */
+void connection_prove_worker(struct connection *connection, const char *id)
+{
+    uint64_t key = 14695981039346656037u;
+    for (; *id != '\0'; id++)
+        key = (key ^ (unsigned char)*id) * 1099511628211u;
+    connection_prove_as(connection, CONNECTION_WORKER, key);
 }
 
 void connection_rest(struct connection *connection)
 {
+    connection_set_held(connection, false);
     if (connection == NULL || (is_unlocked(connection) && connection->proof == CONNECTION_WORKER))
         return;
     pthread_mutex_lock(&connection->table->mutex);
     connection_unlist(connection);
     connection_set_kind(connection, connection->proof);
+    if (connection->proof != CONNECTION_WORKER)
+        connection_set_worker(connection, 0);
     connection_list(connection);
     pthread_mutex_unlock(&connection->table->mutex);
 }

@@ -6,14 +6,15 @@
  * the cluster token, the scheduler), that of a client (a token that is right), or unproven. Only
  * those on which no request is being handled are closed to make room, the one first on which
  * nothing has happened for longest: unproven ones before those of clients (of which an eighth is
- * spared, for newcomers), never those of workers.
+ * spared, for newcomers). Those of workers are closed only if one worker has more than
+ * CONNECTION_WORKER_MOST, the ones that it has had for longest first: one id can't fill the table.
  * Unproven ones have a limit of their own, and each address has one for its unproven ones, so that
  * room is left for those who are known, and a newcomer always gets the time to become known.
  *
  * Callers: the acceptor (add, cancel, wait), the HTTP server (the rest). Safe from any thread. The
- * functions of a connection are for the thread that serves it, connection_prove for whoever handles
- * its request; all of them do nothing with NULL. They lock the table, those of workers'
- * connections do not.
+ * functions of a connection are for the thread that serves it, connection_prove and
+ * connection_prove_worker for whoever handles its request; all of them do nothing with NULL. They
+ * lock the table; on a worker's connection they do so only when another sender is proved.
  */
 #ifndef API_HTTP_CONNECTION_TABLE_H
 #define API_HTTP_CONNECTION_TABLE_H
@@ -38,7 +39,8 @@ enum connection_kind {
 };
 
 enum {
-    CONNECTION_CLOSING_MAX = 64 /* closed to make room and not gone yet: then accepting waits */
+    CONNECTION_CLOSING_MAX = 64, /* closed to make room and not gone yet: then accepting waits */
+    CONNECTION_WORKER_MOST = 16  /* of one worker, that are never closed to make room */
 };
 
 struct connection_limits {
@@ -95,6 +97,9 @@ void connection_rest(struct connection *connection);    /* it is over: another m
 
 /* The request at hand is of somebody of this kind. */
 void connection_prove(struct connection *connection, enum connection_kind kind);
+
+/* It is of a worker, and of which: its id, copied. */
+void connection_prove_worker(struct connection *connection, const char *id);
 
 /* What the HTTP server keeps for it. */
 struct connection_parts {

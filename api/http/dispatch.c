@@ -16,6 +16,7 @@
 #include "api/grading/result_refusal.h"
 #include "api/uplink/signals.h"
 #include "api/grading/worker_cache.h"
+#include "api/grading/worker_lookup.h"
 #include "common/base/clock.h"
 #include "common/db/database.h"
 #include "common/base/failpoint.h"
@@ -27,13 +28,21 @@ enum {
     SHOWN_SIZE = 80
 };
 
+/* Where clients need no token, one that is right still makes the sender known. */
+static enum bw_code admit_client(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    enum bw_code code = auth_client(api->auth, exchange, error);
+    exchange->has_client_token = code == BW_OK && auth_has_client_token(api->auth, exchange);
+    return code;
+}
+
 enum bw_code dispatch_admit(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     if (route_is_course(exchange->request.route))
         return course_route_admit(api, exchange, error);
     switch (exchange->request.route->auth) {
     case AUTH_CLIENT:
-        return auth_client(api->auth, exchange, error);
+        return admit_client(api, exchange, error);
     case AUTH_INTERNAL:
         return auth_internal(api->auth, exchange, error);
     default:
@@ -45,12 +54,9 @@ enum bw_code dispatch_admit(struct api *api, struct exchange *exchange, struct b
 
 enum memory_pool dispatch_memory_pool(const struct exchange *exchange)
 {
-    const struct api *api = exchange->host->api;
     switch (exchange->request.route->auth) {
     case AUTH_CLIENT:
-        return api->options->client_token != NULL && !api->options->anonymous_clients
-                   ? MEMORY_CLIENT
-                   : MEMORY_UNKNOWN;
+        return exchange->has_client_token ? MEMORY_CLIENT : MEMORY_UNKNOWN;
     case AUTH_INTERNAL:
         return MEMORY_WORKER;
     case AUTH_NONE:
@@ -162,35 +168,15 @@ static void dispatch_handle(void *context)
         exchange_refuse(exchange, code, &error);
 }
 
-/* The same for a grader that is not in memory. Without the database nobody can say whether it is
- * known: then it is believed, and its handler deals with it, since most graders end at a refusal
- * (and where it is known that the database is away, nobody asks).
- */
-static void check_and_handle(void *context)
-{
-    struct exchange *exchange = context;
-    struct bw_error error = {""};
-    const struct api *api = exchange->host->api;
-    enum bw_code code = worker_cache_check(api->workers, argument(exchange, "worker_id"), &error);
-    if (code == BW_BAD_REQUEST)
-        auth_note_unknown_worker(api->auth, exchange);
-    if (code == BW_OK)
-        exchange_prove(exchange, CONNECTION_WORKER);
-    if (code == BW_OK || code == BW_UNAVAILABLE)
-        dispatch_handle(exchange);
-    else
-        exchange_refuse(exchange, code, &error);
-}
-
 /* The sender's arguments were found good: so is the worker that they name, if it is in memory. */
 static void prove_by_arguments(struct exchange *exchange)
 {
     const struct api *api = exchange->host->api;
     enum auth auth = exchange->request.route->auth;
-    bool is_known = auth == AUTH_WORKER &&
-                    worker_cache_has(api->workers, argument(exchange, "worker_id"));
-    if (auth == AUTH_CLUSTER || is_known)
+    if (auth == AUTH_CLUSTER)
         exchange_prove(exchange, CONNECTION_WORKER);
+    else if (auth == AUTH_WORKER && worker_cache_has(api->workers, argument(exchange, "worker_id")))
+        exchange_prove_worker(exchange, argument(exchange, "worker_id"));
 }
 
 static const struct bw_error busy = {"too many requests are waiting here: try again"};
@@ -200,6 +186,20 @@ static void run_on_thread_pool(struct exchange *exchange, void (*function)(void 
     bool is_urgent = (exchange->request.route->flags & ROUTE_URGENT) != 0;
     if (!thread_pool_submit(exchange->host->api->thread_pool, is_urgent, function, exchange))
         dispatch_refuse(exchange, BW_UNAVAILABLE, &busy);
+}
+
+/* A grader that was not in memory was looked for. Without the database nobody can say whether it is
+ * known: then it is believed, and its handler deals with it, since most graders end at a refusal
+ * (and where it is known that the database is away, nobody asks). */
+static void handle_looked_up(void *context, enum bw_code code, const struct bw_error *error)
+{
+    struct exchange *exchange = context;
+    if (code == BW_OK)
+        exchange_prove_worker(exchange, argument(exchange, "worker_id"));
+    if (code == BW_OK || code == BW_UNAVAILABLE)
+        run_on_thread_pool(exchange, dispatch_handle);
+    else
+        exchange_refuse(exchange, code, error);
 }
 
 /* What a result's bytes lack is mended, and counted in the request. */
@@ -311,19 +311,20 @@ static void advance(struct exchange *exchange, bool may_wait)
     code = read_arguments(exchange, &error);
     if (code == BW_OK)
         code = check_arguments(exchange, &error);
-    bool is_unknown = code == BW_OK && is_unknown_worker(exchange);
-    if (is_unknown)
-        code = auth_admit_worker(exchange->host->api->auth, exchange, &error);
     if (code != BW_OK) {
         dispatch_refuse(exchange, code, &error);
         return;
     }
+    if (is_unknown_worker(exchange)) {
+        worker_lookup_ask(exchange->host->api->worker_lookup, argument(exchange, "worker_id"),
+                          handle_looked_up, exchange);
+        return;
+    }
     prove_by_arguments(exchange);
-    void (*function)(void *) = is_unknown ? check_and_handle : dispatch_handle;
-    if (may_wait || (!is_unknown && (route->flags & ROUTE_BLOCKING) == 0))
-        function(exchange);
+    if (may_wait || (route->flags & ROUTE_BLOCKING) == 0)
+        dispatch_handle(exchange);
     else
-        run_on_thread_pool(exchange, function);
+        run_on_thread_pool(exchange, dispatch_handle);
 }
 
 static void advance_on_thread_pool(void *context)
@@ -331,21 +332,21 @@ static void advance_on_thread_pool(void *context)
     advance(context, true);
 }
 
-/* Who sends a result is not known before it is there: it is taken for the one who has the job; in
- * the course protocol the path says it. */
+/* A job's id is no secret: only a worker that has named itself is heard, and in the classic
+ * protocol only one that was handed the job here. In the course protocol the path names the worker,
+ * and the cluster token vouches for it; the job stands in the body. */
 void dispatch_progress(struct exchange *exchange)
 {
     const struct api *api = exchange->host->api;
-    char worker[WORKER_ID_SIZE];
+    const struct request *request = &exchange->request;
     int64_t now_ms = clock_boot_ms();
-    if ((exchange->request.route->flags & ROUTE_LIFE) == 0 ||
+    if ((request->route->flags & ROUTE_LIFE) == 0 || !exchange->is_known ||
         now_ms - exchange->told_ms < api->options->heartbeat_interval_ms / 4)
         return;
     exchange->told_ms = now_ms;
-    if (route_is_course(exchange->request.route))
-        signals_heard(api->signals, exchange->request.parts[0], HEARD_RESULT);
-    else if (delivery_table_holder(api->hand_outs, exchange->request.path_id, worker))
-        signals_heard(api->signals, worker, HEARD_RESULT);
+    if (route_is_course(request->route) ||
+        delivery_table_has(api->hand_outs, request->path_id, exchange->worker))
+        signals_heard(api->signals, exchange->worker, HEARD_RESULT);
 }
 
 /* A result of which only the beginning was kept: api/grading/result_refusal.h. */

@@ -34,8 +34,9 @@ void dispatch_refuse(struct exchange *exchange, enum bw_code code, const struct 
 /* The request is complete: it is answered, now or later. */
 void dispatch_request(struct exchange *exchange);
 
-/* Part of a request's body has arrived: of a result, that is a sign of life of whoever sends it.
- * Cheap enough for every part. */
+/* Part of a request's body has arrived: of a result, that is a sign of life of the worker that
+ * sends it, once dispatch_identify knows it, if it was handed the job here. Cheap enough for every
+ * part. */
 void dispatch_progress(struct exchange *exchange);
 
 #endif

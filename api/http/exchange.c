@@ -48,12 +48,18 @@ void exchange_free(struct exchange *exchange)
     free(exchange->answer.allow);
     free(exchange->answer.refusal);
     free(exchange->path);
+    free(exchange->socket_refusal);
     free(exchange);
 }
 
 void exchange_prove(struct exchange *exchange, enum connection_kind kind)
 {
     connection_prove(exchange->peer, kind);
+}
+
+void exchange_prove_worker(struct exchange *exchange, const char *id)
+{
+    connection_prove_worker(exchange->peer, id);
 }
 
 void exchange_show_address(const struct sockaddr *from, char address[EXCHANGE_ADDRESS_SIZE])

@@ -62,12 +62,13 @@ struct exchange {
     bool is_early;    /* refused before its body is read to the end: its connection is closed */
     bool is_given;    /* to dispatch, and not back yet */
     size_t looked;    /* bytes of the body in which the sender was looked for */
-    bool is_known;    /* its sender is a registered worker: */
+    bool has_client_token; /* the client token, which was compared and is right */
+    bool is_known;         /* its sender is a registered worker: */
     char worker[WORKER_ID_SIZE];
     bool is_watched;
-    bool is_upgraded;           /* its connection is a websocket's */
-    int64_t stream_number;      /* of the stream that it is answered by; 0: none */
-    const char *socket_refusal; /* why that is closed at once, static; NULL: it is not */
+    bool is_upgraded;      /* its connection is a websocket's */
+    int64_t stream_number; /* of the stream that it is answered by; 0: none */
+    char *socket_refusal;  /* own: why that is closed at once; NULL: it is not */
     struct answer answer;
     struct connection *peer; /* api/http/connection_table.h; NULL: memory was short */
     const char *sent_uri;    /* where the server holds it; its bytes are changed there meanwhile */
@@ -85,6 +86,9 @@ struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection 
 
 /* Who sent it is known to be of this kind: for those who check it. Before the answer. */
 void exchange_prove(struct exchange *exchange, enum connection_kind kind);
+
+/* The same of a worker, by its id. */
+void exchange_prove_worker(struct exchange *exchange, const char *id);
 
 /* The body is cleared after it. NULL is fine. */
 void exchange_free(struct exchange *exchange);

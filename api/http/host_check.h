@@ -4,8 +4,9 @@
  * name (DNS) it can read the answers; what it can't do is to choose the headers Host and Origin.
  *
  * Served are localhost, the loopback addresses 127.0.0.1 and ::1, the address that the connection
- * came to, and the names in `allowed`: a comma list, NULL if there is none. Upper and lower case
- * are the same. No state; safe from any thread.
+ * came to, and the names in `allowed`: a comma list, NULL if there is none. That address may be any
+ * of this machine's: a page's name can be rebound to it, but the page still says its name, not the
+ * number. Upper and lower case are the same. No state; safe from any thread.
  */
 #ifndef API_HTTP_HOST_CHECK_H
 #define API_HTTP_HOST_CHECK_H

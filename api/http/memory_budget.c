@@ -3,12 +3,12 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <uthash.h>
 
+#include "api/http/client_network.h"
 #include "common/base/clock.h"
 
 enum {
@@ -21,8 +21,8 @@ enum {
 };
 
 struct memory_address {
-    char text[MEMORY_ADDRESS_SIZE]; /* key */
-    size_t bytes;
+    char network[CLIENT_NETWORK_SIZE]; /* key */
+    size_t bytes, bodies;
     size_t holds;
     UT_hash_handle hh;
 };
@@ -161,15 +161,17 @@ static bool budget_has_room(const struct memory_budget *budget, enum memory_pool
 
 static struct memory_address *budget_find_address(struct memory_budget *budget, const char *text)
 {
+    char network[CLIENT_NETWORK_SIZE];
     struct memory_address *address;
-    HASH_FIND_STR(budget->addresses, text, address);
+    client_network(text, network);
+    HASH_FIND_STR(budget->addresses, network, address);
     if (address != NULL)
         return address;
     address = calloc(1, sizeof *address);
     if (address == NULL)
         abort();
-    snprintf(address->text, sizeof address->text, "%s", text);
-    HASH_ADD_STR(budget->addresses, text, address);
+    memcpy(address->network, network, sizeof address->network);
+    HASH_ADD_STR(budget->addresses, network, address);
     return address;
 }
 
@@ -194,15 +196,27 @@ static size_t hold_first_part(const struct memory_hold *hold, size_t bytes)
     return is_free || budget_has_room(hold->budget, MEMORY_FIRST, first) ? first : 0;
 }
 
-static enum bw_code hold_judge(const struct memory_hold *hold, size_t rest, struct bw_error *error)
+/* Would the address of `hold` have more than its share? A body alone may be as long as it likes. */
+static bool hold_exceeds_address(const struct memory_hold *hold, size_t rest, bool is_body)
+{
+    const struct memory_address *address = hold->address;
+    if (address == NULL)
+        return false;
+    bool has_others = address->bodies > hold->bodies;
+    return address->bytes + rest > MEMORY_ADDRESS_BYTES ||
+           (is_body && has_others && address->bodies + rest > MEMORY_ADDRESS_BODIES);
+}
+
+static enum bw_code hold_judge(const struct memory_hold *hold, size_t rest, bool is_body,
+                               struct bw_error *error)
 {
     size_t most = hold->address != NULL ? MEMORY_ADDRESS_BYTES : pools[hold->pool].limit;
     if (hold->rest + rest > most)
         return bw_fail(error, BW_TOO_LARGE,
                        "the request needs more memory than the %zu MiB that there are for it",
                        most / MIB);
-    bool is_over = hold->address != NULL && hold->address->bytes + rest > MEMORY_ADDRESS_BYTES;
-    if (is_over || !budget_has_room(hold->budget, hold->pool, rest))
+    if (hold_exceeds_address(hold, rest, is_body) ||
+        !budget_has_room(hold->budget, hold->pool, rest))
         return bw_fail(error, BW_UNAVAILABLE, "too many large requests are under way: try again");
     return BW_OK;
 }
@@ -214,37 +228,51 @@ enum bw_code memory_hold_try(const struct memory_hold *hold, size_t bytes, struc
         return BW_OK;
     pthread_mutex_lock(&budget->mutex);
     size_t rest = bytes - hold_first_part(hold, bytes);
-    enum bw_code code = rest > 0 ? hold_judge(hold, rest, error) : BW_OK;
+    enum bw_code code = rest > 0 ? hold_judge(hold, rest, true, error) : BW_OK;
     pthread_mutex_unlock(&budget->mutex);
     return code;
 }
 
-static void hold_add(struct memory_hold *hold, size_t first, size_t rest)
+static void hold_add(struct memory_hold *hold, size_t first, size_t rest, bool is_body)
 {
     struct memory_budget *budget = hold->budget;
     hold->first += first;
     hold->rest += rest;
+    hold->bodies += is_body ? rest : 0;
     budget->used[MEMORY_FIRST] += first;
     budget->used[hold->pool] += rest;
-    if (hold->address != NULL)
+    if (hold->address != NULL) {
         hold->address->bytes += rest;
+        hold->address->bodies += is_body ? rest : 0;
+    }
     size_t total = budget_total(budget);
     if (total > budget->peak)
         budget->peak = total;
 }
 
-enum bw_code memory_hold_take(struct memory_hold *hold, size_t bytes, struct bw_error *error)
+static enum bw_code hold_take(struct memory_hold *hold, size_t bytes, bool is_body,
+                              struct bw_error *error)
 {
     struct memory_budget *budget = hold->budget;
     if (budget == NULL)
         return BW_OK;
     pthread_mutex_lock(&budget->mutex);
     size_t first = hold_first_part(hold, bytes), rest = bytes - first;
-    enum bw_code code = rest > 0 ? hold_judge(hold, rest, error) : BW_OK;
+    enum bw_code code = rest > 0 ? hold_judge(hold, rest, is_body, error) : BW_OK;
     if (code == BW_OK)
-        hold_add(hold, first, rest);
+        hold_add(hold, first, rest, is_body);
     pthread_mutex_unlock(&budget->mutex);
     return code;
+}
+
+enum bw_code memory_hold_take(struct memory_hold *hold, size_t bytes, struct bw_error *error)
+{
+    return hold_take(hold, bytes, true, error);
+}
+
+enum bw_code memory_hold_take_parsed(struct memory_hold *hold, size_t bytes, struct bw_error *error)
+{
+    return hold_take(hold, bytes, false, error);
 }
 
 static void hold_leave_address(struct memory_hold *hold)
@@ -254,6 +282,7 @@ static void hold_leave_address(struct memory_hold *hold)
         return;
     hold->address = NULL;
     address->bytes -= hold->rest;
+    address->bodies -= hold->bodies;
     if (--address->holds > 0)
         return;
     HASH_DEL(hold->budget->addresses, address);

@@ -6,7 +6,9 @@
  * fits. Up to MEMORY_FIRST_BYTES come from a pool that all senders share, as long as there is room
  * in it. The rest comes from the sender's own pool. Each pool has an amount of its own that nobody
  * else can take; beyond it, pools draw on a shared amount, up to their limit. Senders that are
- * not known have no amount of their own, and are limited by address as well.
+ * not known have no amount of their own, and are limited by address (api/http/client_network.h) as
+ * well: most of all in bodies, which last for as long as their senders like; what is parsed of one
+ * lasts for as long as it is handled. A body beside which its address has no other may be longer.
  *
  * One thread: when much memory was given back, it returns free pages to the system; large blocks
  * return by themselves, for which it fixes the allocator's thresholds. Callers: the fronts and the
@@ -27,7 +29,8 @@ enum {
     MEMORY_FIRST_BYTES = 128 * 1024,
     MEMORY_SHARED_BYTES = 288 * 1024 * 1024,
     MEMORY_ADDRESS_BYTES = 240 * 1024 * 1024, /* of the unknown senders of one address */
-    MEMORY_ADDRESS_SIZE = 64
+    MEMORY_ADDRESS_BODIES = 64 * 1024 *
+                            1024 /* of that, bodies: five addresses fill what is shared */
 };
 
 /* X(pool, MiB of its own, limit with what is shared) */
@@ -50,7 +53,7 @@ struct memory_hold {
     struct memory_budget *budget;
     struct memory_address *address; /* of MEMORY_UNKNOWN */
     enum memory_pool pool;
-    size_t first, rest;
+    size_t first, rest, bodies; /* `bodies`: the part of `rest` that is no parsed text */
 };
 
 /* BW_INTERNAL: no thread. */
@@ -67,6 +70,10 @@ void memory_hold_begin(struct memory_hold *hold, struct memory_budget *budget,
 
 /* Takes `bytes` more. BW_UNAVAILABLE: there is no room now. BW_TOO_LARGE: there never will be. */
 enum bw_code memory_hold_take(struct memory_hold *hold, size_t bytes, struct bw_error *error)
+    BW_CHECKED;
+
+/* The same for what is parsed of a body. */
+enum bw_code memory_hold_take_parsed(struct memory_hold *hold, size_t bytes, struct bw_error *error)
     BW_CHECKED;
 
 /* Would memory_hold_take succeed now? The same codes. */

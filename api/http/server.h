@@ -14,6 +14,7 @@
 #ifndef API_HTTP_SERVER_H
 #define API_HTTP_SERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,7 +37,9 @@ struct http_server_settings {
     unsigned max_connections; /* 0: HTTP_SERVER_CONNECTIONS; see api/http/connection_table.h */
     unsigned max_connections_per_address; /* unproven ones; 0: a share of these */
     int64_t request_timeout_ms;           /* 0: HTTP_SERVER_REQUEST_MS; see request_timeout.h */
-    const char *name;                     /* in logs; NULL: "front" */
+    bool refuses_names; /* routes for anybody don't answer a Host that is a name, but localhost:
+                           common/base/host_name.h */
+    const char *name;   /* in logs; NULL: "front" */
     /* Called once for each answered request, just before its answer is sent, from a thread of the
      * HTTP server; may be NULL. */
     void (*finished)(const struct request *request, int status, void *context);

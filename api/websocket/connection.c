@@ -13,6 +13,7 @@
 #include "common/base/clock.h"
 
 enum {
+    REFUSAL_MOST = 123, /* bytes of a reason: all that a close frame takes */
     CLOSE_WAIT_MS = 2000,
     PREFIX_WAIT_MS = 1000,    /* for the beginning of a message that is too large */
     OVERSIZE_WAIT_MS = 20000, /* for the close that is owed then */
@@ -390,7 +391,7 @@ static void drop_bytes(struct socket *socket)
 static void socket_refuse(struct socket *socket)
 {
     uint8_t frame[128] = {0x88};
-    size_t length = strnlen(socket->refusal, sizeof frame - 4);
+    size_t length = strnlen(socket->refusal, REFUSAL_MOST);
     frame[1] = (uint8_t)(2 + length);
     frame[2] = SOCKET_POLICY >> 8;
     frame[3] = SOCKET_POLICY & 0xFF;
@@ -412,7 +413,9 @@ struct socket *socket_new(struct sockets *sockets, const struct socket_offer *of
     socket->sockets = sockets;
     socket->handle = offer->handle;
     socket->fd = offer->fd;
-    socket->refusal = offer->refusal;
+    socket->refusal = offer->refusal != NULL ? strdup(offer->refusal) : NULL;
+    if (offer->refusal != NULL && socket->refusal == NULL)
+        abort();
     socket->heard_ms = socket->pinged_ms = socket->opened_ms = clock_boot_ms();
     snprintf(socket->name, sizeof socket->name, "%s", offer->name);
     if (offer->extra_length == 0)
@@ -528,6 +531,7 @@ void socket_free(struct socket *socket)
     frame_filter_clear(&socket->filter);
     body_clear(&socket->message);
     free(socket->extra);
+    free(socket->refusal);
     free(socket);
 }
 

@@ -52,7 +52,7 @@ struct socket {
     char *extra; /* own: bytes that were read before the upgrade */
     size_t extra_length, extra_used;
     wslay_event_context_ptr frames; /* NULL: refused */
-    const char *refusal;
+    char *refusal;                  /* own; NULL: welcome */
     struct body message;            /* the one that arrives */
     bool has_message;               /* some of it has come */
     bool is_control;                /* the frame that is being read is none of a message */

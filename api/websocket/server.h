@@ -80,8 +80,8 @@ void sockets_shut(struct sockets *sockets);
 void sockets_close(struct sockets *sockets);
 
 /* An upgraded connection. `extra` is copied: bytes that were read already. With a `refusal`
- * (static) nothing is kept for it but the frame that says so, and none of the callbacks is called.
- */
+ * (copied; 123 bytes of it are sent at most) nothing is kept for it but the frame that says so, and
+ * none of the callbacks is called. */
 struct socket_offer {
     struct MHD_UpgradeResponseHandle *handle;
     int fd;

@@ -266,3 +266,12 @@ enum bw_code worker_store_each(struct worker_store *store,
     bson_destroy(&everything);
     return code;
 }
+
+enum bw_code worker_store_find(struct worker_store *store, const char *const *ids, size_t count,
+                               void (*each)(const struct worker *worker, void *context),
+                               void *context, struct bw_error *error)
+{
+    struct visit visit = {each, context};
+    return database_find_ids(store->database, COLLECTION, ids, count, NULL, visit_worker, &visit,
+                             error);
+}

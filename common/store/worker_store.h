@@ -53,6 +53,12 @@ void worker_store_insert(struct worker_store *store, struct worker_commit *commi
 enum bw_code worker_store_read(struct worker_store *store, const char *id, struct worker *worker,
                                struct bw_error *error) BW_CHECKED;
 
+/* Those of `count` ids that there are, in any order; `each` borrows. BW_UNAVAILABLE: some may have
+ * been reported. */
+enum bw_code worker_store_find(struct worker_store *store, const char *const *ids, size_t count,
+                               void (*each)(const struct worker *worker, void *context),
+                               void *context, struct bw_error *error) BW_CHECKED;
+
 /* Registers an id again: one compare-and-set from `former_epoch` to the next, tried once. *done
  * false: somebody else was faster. BW_UNAVAILABLE: unknown; another try with the same `nonce`,
  * which is this registration's alone (its commit's), finds out. `worker` is what it is from now on,

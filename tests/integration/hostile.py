@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -21,9 +22,11 @@ MIB = 1024 * 1024
 PART = 65536
 
 
-def dial(url, timeout=5):
+def dial(url, timeout=5, source=None):
+    """A connection, from the address `source` if there is one."""
     parts = urlsplit(url)
-    return socket.create_connection((parts.hostname, parts.port), timeout=timeout)
+    address = None if source is None else (source, 0)
+    return socket.create_connection((parts.hostname, parts.port), timeout=timeout, source_address=address)
 
 
 def head_of(path, length, *headers):
@@ -61,13 +64,15 @@ def status_of(link):
     return int(text.split()[1]) if text.startswith(b"HTTP/") else None
 
 
-def drip(url, path, length, *headers, at_once=None, begin=b'{"worker_id": "'):
-    """Sends all but a little at once, then 1.2 KB a second; begins again when it is ended."""
+def drip(url, path, length, *headers, at_once=None, begin=b'{"worker_id": "', sources=(None,)):
+    """Sends all but a little at once, then 1.2 KB a second; begins again when it is ended. Each time from the next of
+    `sources`."""
     at_once = length - PART if at_once is None else at_once
     filler = b"x" * PART
+    turns = itertools.cycle(sources)
 
     def act(over):
-        with dial(url) as link:
+        with dial(url, source=next(turns)) as link:
             link.sendall(head_of(path, length, *headers) + begin)
             sent = len(begin)
             while sent < at_once:

@@ -142,6 +142,22 @@ def test_an_idle_connection_of_a_worker_is_not_closed_to_make_room(stack):
                 assert link.read_answer().status == 200
 
 
+def test_one_worker_does_not_hold_all_connections(stack):
+    grader = stack.grader()
+    beat = f"POST {ROUTE}/heartbeat?worker_id={grader.id} HTTP/1.1\r\nHost: x\r\n\r\n"
+    before = metric(stack, "broadway_api_connections_evicted_total")
+    links = []
+    with held(links):
+        for _ in range(MOST + 20):
+            links.append(connect(stack.urls[0]))
+            links[-1].send(beat)
+            assert links[-1].read_answer().status == 200
+        works(stack, stack.grader())
+        assert metric(stack, "broadway_api_connections_evicted_total") > before
+        links[-1].send(beat)
+        assert links[-1].read_answer().status == 200
+
+
 def test_parked_polls_of_one_address_are_not_held_against_it(stack):
     graders = [stack.grader() for _ in range(MOST // 4)]
     request = "GET {}/grading_job?worker_id={}&wait=20 HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -42,6 +42,9 @@ BUDGET = 480 * MIB  # of all pools
 SLACK = 96 * MIB  # of the allocator, the definitions' cache, the rest of the process
 IN_KERNEL = 32 * MIB  # of a connection on loopback, sent and not read
 LEFT = 32 * MIB  # after bodies of which nothing was kept
+SHARE = 64 * MIB  # of bodies, for one address
+FOUR_ADDRESSES = tuple(f"127.0.0.{number}" for number in range(2, 6))
+CLIENT_TOKEN = "canary-client-token-52b0"
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +187,7 @@ def test_json_of_a_heartbeat_has_few_values(attacked_stack):
 
 
 def test_a_result_is_taken_while_unknown_bodies_fill_their_pool(attacked_stack, fleet):
-    act = drip(attacked_stack.urls[0], JOB, LARGE, begin=b'{"result": "')
+    act = drip(attacked_stack.urls[0], JOB, LARGE, begin=b'{"result": "', sources=FOUR_ADDRESSES)
     with Attack(24, act):
         wait_until(lambda: held(attacked_stack, "unknown") > 150 * MIB, 20, "the pool is filled")
         for number in range(len(fleet.graders)):
@@ -200,18 +203,64 @@ def test_a_worker_named_behind_its_result_is_taken_as_well(attacked_stack, fleet
     fleet.jobs[0] = fleet.graders[0].take()
 
 
+def large(run, size=MIB):
+    """A submission whose body is long, though nothing in it is."""
+    return json.dumps(run).encode() + b" " * size
+
+
+def test_two_addresses_do_not_fill_what_all_share(attacked_stack, fleet):
+    act = drip(attacked_stack.urls[0], f"{ROUTE}/grading_run", LARGE, sources=FOUR_ADDRESSES[:2])
+    with Attack(24, act):
+        wait_until(lambda: held(attacked_stack, "unknown") > 1.5 * SHARE, 20, "the shares of two are filled")
+        for _ in range(5):
+            run = large(run_of(1))
+            answer = fleet.time("submission", attacked_stack.api.request, "POST", f"{ROUTE}/grading_run", content=run)
+            assert answer.status_code == 200, answer.text
+        assert held(attacked_stack, "unknown") < 2.5 * SHARE
+    fleet.check()
+
+
+def test_who_shows_a_wrong_token_is_no_client(attacked_stack, make_replica):
+    """On loopback no token is needed; a wrong one must not open the pool and the connections of those with a token."""
+    replica = make_replica(attacked_stack, f"--client-token={CLIENT_TOKEN}", f"--heartbeat-interval={HEARTBEAT_S}")
+    replica.wait_ready()
+    grader = attacked_stack.grader().at(replica.url)
+    right = {"Authorization": f"Bearer {CLIENT_TOKEN}"}
+    act = drip(replica.url, f"{ROUTE}/grading_run", LARGE, "Authorization: Bearer wrong")
+    with Attack(24, act):
+        wait_until(lambda: held_at(replica.internal_url, "unknown") > SHARE / 2, 20, "a share is filled")
+        for _ in range(3):
+            assert grader.beat().status_code == 200
+            run = large(run_of(1))
+            answer = replica.api.request("POST", f"{ROUTE}/grading_run", content=run, headers=right)
+            assert answer.status_code == 200, answer.text
+            path = f"{ROUTE}/grading_run/{answer.json()['id']}"
+            assert replica.api.request("POST", path, headers=right).status_code == 200
+            grader.finish(grader.take(), "x" * MIB)
+        assert held_at(replica.internal_url, "unknown") < 1.5 * SHARE
+        assert held_at(replica.internal_url, "client") < 2 * MIB
+        kinds = exchange(replica.internal_url, METRICS).body.decode()
+        clients = next(
+            line for line in kinds.splitlines() if line.startswith('broadway_api_connections{kind="client"}')
+        )
+        assert float(clients.split()[-1]) <= 2
+    grader.close()
+
+
+METRICS = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
 def held(stack, pool):
     """What a pool of the first replica holds, by its metrics."""
-    text = metrics_of(stack)
+    return held_at(stack.described["api"][0]["internal_url"], pool)
+
+
+def held_at(internal_url, pool):
+    text = exchange(internal_url, METRICS).body.decode()
     line = next(
         line for line in text.splitlines() if line.startswith(f'broadway_api_memory_held_bytes{{pool="{pool}"}}')
     )
     return float(line.split()[-1])
-
-
-def metrics_of(stack):
-    answer = exchange(stack.described["api"][0]["internal_url"], "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    return answer.body.decode()
 
 
 def test_a_heartbeat_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, silent_fleet):
@@ -398,7 +447,7 @@ def test_large_results_of_many_websockets_all_arrive(attacked_stack, socket_grad
 
 
 def test_a_small_run_is_submitted_while_large_ones_drip(attacked_stack, fleet):
-    act = drip(attacked_stack.urls[0], f"{ROUTE}/grading_run", LARGE)
+    act = drip(attacked_stack.urls[0], f"{ROUTE}/grading_run", LARGE, sources=FOUR_ADDRESSES)
     with Attack(24, act):
         wait_until(lambda: held(attacked_stack, "unknown") > 150 * MIB, 20, "the pool is filled")
         for _ in range(5):

@@ -207,6 +207,25 @@ def test_the_runs_own_max_attempts_wins_up_to_the_flags(hasty_stack):
     assert failed["result"] == "deadline passed 2 times"
 
 
+@pytest.mark.parametrize("named", ["nobody", "another worker"])
+def test_whoever_drips_a_result_keeps_no_grader_alive_but_itself(stack, named):
+    """The job's id is known to many; the worker's is a secret."""
+    run = stack.api.submit_and_start(run_of(1))
+    grader = stack.grader(concurrency=1)
+    job = grader.take()
+    begin = b'{"result": "' if named == "nobody" else f'{{"worker_id": "{stack.grader().id}", "result": "'.encode()
+    with connect(stack.urls[0]) as link:
+        link.send(f"POST {ROUTE}/grading_job/{job['job_id']} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        link.send(begin)
+
+        def is_lost():
+            link.send(b"x" * 100)
+            return [lease.get("ended") for lease in stack.database.leases(run)][:1] == ["lost"]
+
+        wait_until(is_lost, 10, "the silent grader has lost its job")
+    stack.api.cancel(run)
+
+
 def test_an_upload_under_way_is_a_sign_of_life(stack):
     run = stack.api.submit_and_start(run_of(1))
     grader = stack.grader(concurrency=1)

@@ -178,6 +178,63 @@ static void what_is_being_handled_is_not_closed(void **state)
     assert_true(is_shut(3));
 }
 
+static void prove_worker(int number, const char *id)
+{
+    connection_begin(connections[number]);
+    connection_hold(connections[number]);
+    connection_prove_worker(connections[number], id);
+    connection_release(connections[number]);
+    connection_rest(connections[number]);
+}
+
+static int start_with_many(void **state)
+{
+    (void)state;
+    const struct connection_limits limits = {.most = 3 * CONNECTION_WORKER_MOST};
+    table = connection_table_new(&limits);
+    count = 0;
+    return table != NULL ? 0 : -1;
+}
+
+/* `few` has as many as it may keep, `many` all others. */
+static void one_worker_can_not_fill_the_table(void **state)
+{
+    (void)state;
+    int most = 3 * CONNECTION_WORKER_MOST;
+    for (int i = 0; i < most; i++)
+        prove_worker(enter(i), i < CONNECTION_WORKER_MOST ? "few" : "many");
+    int oldest = CONNECTION_WORKER_MOST;
+    connection_begin(connections[oldest]);
+    connection_hold(connections[oldest]); /* its request is being handled */
+    int newcomer = enter(100);
+    assert_true(newcomer > 0);
+    assert_false(is_shut(oldest));
+    assert_true(is_shut(oldest + 1));
+    assert_true(enter(101) > 0);
+    assert_false(is_shut(newcomer));
+    assert_true(is_shut(oldest + 2));
+    for (int i = 0; i < CONNECTION_WORKER_MOST; i++)
+        assert_false(is_shut(i));
+    assert_int_equal(counted().evicted, 2);
+}
+
+static void what_a_worker_may_keep_is_not_closed(void **state)
+{
+    (void)state;
+    int most = 3 * CONNECTION_WORKER_MOST;
+    static const char *const ids[] = {"one", "two", "three"};
+    for (int i = 0; i < most; i++)
+        prove_worker(enter(i), ids[i % 3]);
+    assert_int_equal(enter(100), -1);
+    prove_worker(0, "two"); /* it is another one's now, who has one too many */
+    assert_true(enter(100) > 0);
+    assert_true(is_shut(1));
+    prove(2, CONNECTION_CLIENT);
+    connection_table_remove(table, connections[3]);
+    connections[3] = NULL;
+    assert_int_equal(counted().by_kind[CONNECTION_WORKER], most - 2);
+}
+
 static void the_kind_is_that_of_the_last_request(void **state)
 {
     (void)state;
@@ -240,6 +297,7 @@ static void where_memory_was_short_nothing_happens(void **state)
     connection_begin(NULL);
     connection_hold(NULL);
     connection_prove(NULL, CONNECTION_WORKER);
+    connection_prove_worker(NULL, "a worker");
     connection_release(NULL);
     connection_rest(NULL);
     connection_table_remove(table, NULL);
@@ -266,6 +324,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(clients_that_hold_all_else_make_room_for_newcomers, start,
                                         stop),
         cmocka_unit_test_setup_teardown(what_is_being_handled_is_not_closed, start, stop),
+        cmocka_unit_test_setup_teardown(one_worker_can_not_fill_the_table, start_with_many, stop),
+        cmocka_unit_test_setup_teardown(what_a_worker_may_keep_is_not_closed, start_with_many,
+                                        stop),
         cmocka_unit_test_setup_teardown(the_kind_is_that_of_the_last_request, start, stop),
         cmocka_unit_test_setup_teardown(an_address_is_one_in_either_form_and_a_network_of_ipv6,
                                         start, stop),

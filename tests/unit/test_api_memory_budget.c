@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api/http/body.h"
@@ -46,11 +47,16 @@ static int fill(int first, int count, enum memory_pool pool, const char *address
 static void unknown_senders_leave_room_for_all_others(void **state)
 {
     (void)state;
-    int taken = fill(0, 1000, MEMORY_UNKNOWN, "192.0.2.1", 16 * MIB);
-    assert_in_range(taken, 12, 15);
-    assert_non_null(strstr(error.message, "try again"));
-    taken += fill(1000, 1000, MEMORY_UNKNOWN, "192.0.2.2", 16 * MIB);
-    assert_in_range(taken, 16, 18); /* another address has a share yet, a small one */
+    char address[32];
+    for (int i = 0; i < 3; i++) {
+        snprintf(address, sizeof address, "192.0.2.%d", 10 + i);
+        assert_int_equal(fill(100 * i, 100, MEMORY_UNKNOWN, address, 16 * MIB), 4);
+        assert_non_null(strstr(error.message, "try again"));
+    }
+    assert_int_equal(fill(300, 1, MEMORY_UNKNOWN, "192.0.2.1", 16 * MIB), 1);
+    fill(400, 100, MEMORY_UNKNOWN, "192.0.2.20", 16 * MIB);
+    fill(500, 100, MEMORY_UNKNOWN, "192.0.2.21", 16 * MIB);
+    assert_int_equal(fill(600, 1, MEMORY_UNKNOWN, "192.0.2.22", 16 * MIB), 0);
     assert_int_equal(fill(2000, 1, MEMORY_CLIENT, "", 15 * MIB), 1);
     assert_int_equal(fill(2100, 1, MEMORY_UNKNOWN, "192.0.2.1", 128 * 1024), 1);
     assert_int_equal(fill(2200, 20, MEMORY_WORKER, "", 4 * MIB), 20);
@@ -100,6 +106,20 @@ static void what_can_never_fit_is_told_apart_from_what_does_not_fit_now(void **s
     assert_int_equal(memory_budget_used(budget, MEMORY_UNKNOWN), 0);
 }
 
+static void one_address_has_a_share_of_bodies_and_a_larger_one_with_what_is_parsed(void **state)
+{
+    (void)state;
+    assert_int_equal(fill(0, 3, MEMORY_UNKNOWN, "192.0.2.1", 16 * MIB), 3);
+    assert_int_equal(memory_hold_take_parsed(&holds[0], 150 * MIB, &error), BW_OK);
+    assert_int_equal(fill(3, 1, MEMORY_UNKNOWN, "192.0.2.1", 15 * MIB), 1);
+    assert_int_equal(fill(10, 1, MEMORY_UNKNOWN, "192.0.2.1", 16 * MIB), 0);
+    assert_int_equal(memory_hold_take_parsed(&holds[1], 50 * MIB, &error), BW_UNAVAILABLE);
+    memory_hold_release(&holds[0]);
+    assert_int_equal(memory_hold_take_parsed(&holds[1], 50 * MIB, &error), BW_OK);
+    memory_hold_move(&holds[1], MEMORY_WORKER);
+    assert_int_equal(fill(4, 2, MEMORY_UNKNOWN, "192.0.2.1", 16 * MIB), 2);
+}
+
 static void a_claimed_length_is_never_allocated(void **state)
 {
     (void)state;
@@ -139,6 +159,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_becomes_known_takes_its_memory_along, start, stop),
         cmocka_unit_test_setup_teardown(what_can_never_fit_is_told_apart_from_what_does_not_fit_now,
                                         start, stop),
+        cmocka_unit_test_setup_teardown(
+            one_address_has_a_share_of_bodies_and_a_larger_one_with_what_is_parsed, start, stop),
         cmocka_unit_test_setup_teardown(a_claimed_length_is_never_allocated, start, stop),
         cmocka_unit_test_setup_teardown(without_a_budget_nothing_is_refused, start, stop),
     };

@@ -10,6 +10,7 @@
 
 #include "api/auth/auth.c"
 #include "api/auth/auth_rate_limit.c"
+#include "api/http/client_network.c"
 #include "api/http/host_check.c"
 #include "api/auth/known_tokens.c"
 #include "api/auth/run_key.c"
@@ -134,7 +135,7 @@ static int64_t judged(void)
 
 static struct exchange from(const char *address, const char *authorization)
 {
-    struct exchange exchange = {.authorization = authorization};
+    struct exchange exchange = {.authorization = authorization, .host = "localhost:1470"};
     snprintf(exchange.request.address, sizeof exchange.request.address, "%s", address);
     return exchange;
 }
@@ -312,24 +313,6 @@ static void token_that_has_passed_once_passes_beside_a_guesser(void **state)
     auth_close(keys);
 }
 
-static void worker_ids_that_nobody_has_are_not_looked_up_for_ever(void **state)
-{
-    (void)state;
-    struct auth_keys *keys = open_keys(given("127.0.0.1", NULL));
-    struct exchange guesser = from("192.0.2.1", NULL), other = from("192.0.2.2", NULL);
-    for (int i = 0; i < UNKNOWN_WORKER_LIMIT; i++) {
-        assert_int_equal(auth_admit_worker(keys, &guesser, &error), BW_OK);
-        auth_note_unknown_worker(keys, &guesser);
-    }
-    assert_int_equal(auth_admit_worker(keys, &guesser, &error), BW_TOO_MANY);
-    assert_int_equal(guesser.retry_after_s, FAILURE_WINDOW_MS / 1000);
-    assert_int_equal(auth_admit_worker(keys, &other, &error), BW_OK);
-    assert_int_equal(register_from(keys, "the-cluster-token", "192.0.2.1"), BW_OK);
-    now_ms += FAILURE_WINDOW_MS;
-    assert_int_equal(auth_admit_worker(keys, &guesser, &error), BW_OK);
-    auth_close(keys);
-}
-
 static enum bw_code ask_page(struct auth_keys *keys, const char *host, const char *origin,
                              const char *authorization)
 {
@@ -350,6 +333,9 @@ static void open_endpoints_serve_their_own_names_alone(void **state)
     assert_int_equal(ask_page(keys, "198.51.100.9:1470", NULL, NULL), BW_OK);
     assert_int_equal(ask_page(keys, "GRADING.example.edu", "https://grading.example.edu", NULL),
                      BW_OK);
+    assert_int_equal(ask_page(keys, NULL, NULL, NULL), BW_FORBIDDEN);
+    assert_non_null(strstr(error.message, "'Host'"));
+    assert_int_equal(ask_page(keys, "", NULL, NULL), BW_FORBIDDEN);
     assert_int_equal(ask_page(keys, "evil.example:1470", NULL, NULL), BW_FORBIDDEN);
     assert_non_null(strstr(error.message, "--allowed-host"));
     assert_int_equal(ask_page(keys, "localhost", "http://evil.example", NULL), BW_FORBIDDEN);
@@ -372,10 +358,30 @@ static void client_token_needs_no_name(void **state)
     assert_int_equal(ask_page(keys, "evil.example", NULL, "Bearer the-client-token"), BW_OK);
     assert_int_equal(ask_page(keys, "evil.example", NULL, "Bearer wrong"), BW_FORBIDDEN);
     assert_int_equal(ask_page(keys, "localhost", NULL, "Bearer wrong"), BW_OK);
+    assert_int_equal(ask_page(keys, NULL, NULL, "Bearer the-client-token"), BW_OK);
     auth_close(keys);
     keys = open_keys(given("0.0.0.0", "the-client-token"));
     assert_int_equal(ask_page(keys, "any.example", "http://any.example", "Bearer the-client-token"),
                      BW_OK);
+    auth_close(keys);
+}
+
+static void client_is_known_by_a_token_that_is_right(void **state)
+{
+    (void)state;
+    struct auth_keys *keys = open_keys(given("127.0.0.1", "the-client-token"));
+    static const char *const wrong[] = {NULL,           "",        "Bearer",
+                                        "Bearer wrong", "Basic x", "Bearer the-client-token-x"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct exchange exchange = from("192.0.2.1", wrong[i]);
+        assert_int_equal(auth_client(keys, &exchange, &error), BW_OK);
+        assert_false(auth_has_client_token(keys, &exchange));
+    }
+    struct exchange client = from("192.0.2.1", "bearer the-client-token");
+    assert_true(auth_has_client_token(keys, &client));
+    auth_close(keys);
+    keys = open_keys(given("127.0.0.1", NULL));
+    assert_false(auth_has_client_token(keys, &client));
     auth_close(keys);
 }
 
@@ -591,9 +597,9 @@ int main(void)
         cmocka_unit_test_setup(good_token_that_was_never_seen_waits_for_the_end_of_the_window,
                                reset),
         cmocka_unit_test_setup(token_that_has_passed_once_passes_beside_a_guesser, reset),
-        cmocka_unit_test_setup(worker_ids_that_nobody_has_are_not_looked_up_for_ever, reset),
         cmocka_unit_test_setup(open_endpoints_serve_their_own_names_alone, reset),
         cmocka_unit_test_setup(client_token_needs_no_name, reset),
+        cmocka_unit_test_setup(client_is_known_by_a_token_that_is_right, reset),
         cmocka_unit_test_setup(scheme_may_be_written_in_any_case, reset),
         cmocka_unit_test_setup(ids_from_keys_are_alike_at_every_replica_and_in_no_other_cluster,
                                reset),

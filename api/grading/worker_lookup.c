@@ -1,0 +1,139 @@
+#include "api/grading/worker_lookup.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/http/thread_pool.h"
+
+struct request {
+    char id[WORKER_ID_SIZE];
+    bool is_found;
+    void (*settled)(void *context, enum bw_code code, const struct bw_error *error);
+    void *context;
+    struct request *next;
+};
+
+struct worker_lookup {
+    struct worker_lookup_settings settings;
+    pthread_mutex_t mutex; /* guards what follows */
+    struct request *first, **end;
+    bool is_reading; /* a task of the thread pool reads, or will */
+};
+
+struct worker_lookup *worker_lookup_new(const struct worker_lookup_settings *settings)
+{
+    struct worker_lookup *lookup = calloc(1, sizeof *lookup);
+    if (lookup == NULL)
+        abort();
+    lookup->settings = *settings;
+    if (lookup->settings.find == NULL)
+        lookup->settings.find = worker_store_find;
+    lookup->end = &lookup->first;
+    pthread_mutex_init(&lookup->mutex, NULL);
+    return lookup;
+}
+
+void worker_lookup_free(struct worker_lookup *lookup)
+{
+    if (lookup == NULL)
+        return;
+    pthread_mutex_destroy(&lookup->mutex);
+    free(lookup);
+}
+
+/* Takes up to `most` requests off the queue, the oldest first. */
+static struct request *worker_lookup_take(struct worker_lookup *lookup, size_t most)
+{
+    pthread_mutex_lock(&lookup->mutex);
+    struct request *taken = lookup->first, **end = &taken;
+    for (size_t count = 0; count < most && *end != NULL; count++)
+        end = &(*end)->next;
+    lookup->first = *end;
+    *end = NULL;
+    if (lookup->first == NULL)
+        lookup->end = &lookup->first;
+    pthread_mutex_unlock(&lookup->mutex);
+    return taken;
+}
+
+static void note_found(const struct worker *worker, void *context)
+{
+    for (struct request *request = context; request != NULL; request = request->next)
+        if (worker->protocol == PROTOCOL_CLASSIC && strcmp(worker->id, request->id) == 0)
+            request->is_found = true;
+}
+
+/* Answers them all, and frees them. `code`: what came of the read. */
+static void worker_lookup_settle(struct worker_lookup *lookup, struct request *requests,
+                                 enum bw_code code, const struct bw_error *error)
+{
+    while (requests != NULL) {
+        struct request *request = requests;
+        struct bw_error unknown;
+        requests = request->next;
+        if (code != BW_OK) {
+            request->settled(request->context, code, error);
+        } else if (request->is_found) {
+            worker_cache_add(lookup->settings.cache, request->id);
+            request->settled(request->context, BW_OK, error);
+        } else {
+            enum bw_code refusal = worker_cache_refuse_unknown(request->id, &unknown);
+            request->settled(request->context, refusal, &unknown);
+        }
+        free(request);
+    }
+}
+
+static enum bw_code worker_lookup_read(struct worker_lookup *lookup, struct request *requests,
+                                       struct bw_error *error)
+{
+    const struct worker_lookup_settings *settings = &lookup->settings;
+    const char *ids[WORKER_LOOKUP_BATCH];
+    size_t count = 0;
+    for (const struct request *request = requests; request != NULL; request = request->next)
+        ids[count++] = request->id;
+    return settings->find(settings->store, ids, count, note_found, requests, error);
+}
+
+/* One read; then it is the turn of other urgent tasks. If the database can't say, whoever waits
+ * behind is told so as well, in place of one failure after another. */
+static void worker_lookup_run(void *context)
+{
+    struct worker_lookup *lookup = context;
+    struct bw_error error = {""};
+    struct request *requests = worker_lookup_take(lookup, WORKER_LOOKUP_BATCH);
+    enum bw_code code = worker_lookup_read(lookup, requests, &error);
+    worker_lookup_settle(lookup, requests, code, &error);
+    if (code != BW_OK)
+        worker_lookup_settle(lookup, worker_lookup_take(lookup, SIZE_MAX), code, &error);
+    pthread_mutex_lock(&lookup->mutex);
+    lookup->is_reading = lookup->first != NULL;
+    bool goes_on = lookup->is_reading;
+    pthread_mutex_unlock(&lookup->mutex);
+    if (goes_on)
+        thread_pool_submit(*lookup->settings.thread_pool, true, worker_lookup_run, lookup);
+}
+
+void worker_lookup_ask(struct worker_lookup *lookup, const char *id,
+                       void (*settled)(void *context, enum bw_code code,
+                                       const struct bw_error *error),
+                       void *context)
+{
+    struct request *request = calloc(1, sizeof *request);
+    if (request == NULL)
+        abort();
+    snprintf(request->id, sizeof request->id, "%s", id);
+    request->settled = settled;
+    request->context = context;
+    pthread_mutex_lock(&lookup->mutex);
+    *lookup->end = request;
+    lookup->end = &request->next;
+    bool begins = !lookup->is_reading;
+    lookup->is_reading = true;
+    pthread_mutex_unlock(&lookup->mutex);
+    if (begins)
+        thread_pool_submit(*lookup->settings.thread_pool, true, worker_lookup_run, lookup);
+}
