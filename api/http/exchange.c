@@ -160,10 +160,14 @@ void exchange_answer_json(struct exchange *exchange, json_t *value)
 
 void exchange_succeed(struct exchange *exchange, json_t *data)
 {
-    json_t *value = json_pack("{s:s,s:o}", "status", "success", "data", data);
-    char *body = json_write(value, JSON_COMPACT);
-    json_decref(value);
-    answer_stream_send_text(exchange->host->api->answer_streams, exchange, body);
+    exchange_succeed_with(exchange, data);
+    json_decref(data);
+}
+
+void exchange_succeed_with(struct exchange *exchange, const json_t *data)
+{
+    answer_stream_send_json(exchange->host->api->answer_streams, exchange, EXCHANGE_SUCCESS_BEFORE,
+                            data, EXCHANGE_SUCCESS_AFTER);
 }
 
 void exchange_tell_limits(struct exchange *exchange)

@@ -87,6 +87,13 @@ void exchange_answer_json(struct exchange *exchange, json_t *value);
  * A long one is bounded as api/http/answer_stream.h says. */
 void exchange_succeed(struct exchange *exchange, json_t *data);
 
+/* The same; `data` is borrowed until it returns. */
+void exchange_succeed_with(struct exchange *exchange, const json_t *data);
+
+/* What stands around the data in that envelope. */
+#define EXCHANGE_SUCCESS_BEFORE "{\"status\":\"success\",\"data\":"
+#define EXCHANGE_SUCCESS_AFTER "}"
+
 /* The answer, if it is no refusal, also tells what a grader may send: api/grading/grader_limits.h.
  * To be called before it. */
 void exchange_tell_limits(struct exchange *exchange);
