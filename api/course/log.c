@@ -13,7 +13,7 @@ enum {
     SLICE_BYTES = 16 * 1024, /* of a log that is escaped at once: a byte becomes up to six */
     LOG_TEXTS = 2,
     COPIES =
-        5 /* of both while they are read: the driver's buffer and reply, as they grow, and ours */
+        8 /* of both while they are read: the driver's buffer and reply, as they grow, and ours */
 };
 
 /* The members of the answer, in order. */
