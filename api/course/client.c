@@ -6,6 +6,7 @@
 
 #include "api/http/answer_stream.h"
 #include "api/api.h"
+#include "api/course/log.h"
 #include "api/course/status.h"
 #include "api/grading/definition_cache.h"
 #include "api/http/thread_pool.h"
@@ -18,7 +19,7 @@
 #include "common/domain/course_size.h"
 #include "common/base/json.h"
 #include "common/store/grading_config_store.h"
-#include "common/store/log_store.h"
+#include "common/store/result_store.h"
 
 /* A config is copied into each run that is started with it. */
 enum { CONFIG_MAX_BYTES = 1024 * 1024 };
@@ -46,10 +47,13 @@ enum bw_code course_config_put(struct api *api, struct exchange *exchange, struc
     return code;
 }
 
-/* The config of the assignment that the path names; new reference. */
-static enum bw_code read_config(struct api *api, const struct request *request, json_t **config,
+/* The config of the assignment that the path names; new reference. What is parsed counts as the
+ * request's memory. */
+static enum bw_code read_config(struct api *api, struct exchange *exchange, json_t **config,
                                 struct bw_error *error)
 {
+    const struct request *request = exchange_request(exchange);
+    const struct json_limits limits = exchange_json_limits(exchange);
     char *text;
     size_t length;
     enum bw_code code = grading_config_store_get(api->grading_config_store, request->parts[0],
@@ -58,9 +62,9 @@ static enum bw_code read_config(struct api *api, const struct request *request, 
         return BW_BAD_REQUEST;
     if (code != BW_OK)
         return code;
-    code = json_parse(text, length, "the stored config", config, error);
+    code = json_parse_within(text, length, "the stored config", &limits, config, error);
     free(text);
-    return code == BW_OK ? BW_OK : BW_INTERNAL;
+    return code == BW_BAD_REQUEST ? BW_INTERNAL : code;
 }
 
 enum bw_code course_config_show(struct api *api, struct exchange *exchange, struct bw_error *error)
@@ -68,7 +72,7 @@ enum bw_code course_config_show(struct api *api, struct exchange *exchange, stru
     static const char *const keys[] = {"pre_processing_pipeline", "student_pipeline",
                                        "post_processing_pipeline", "env"};
     json_auto_t *config = NULL;
-    enum bw_code code = read_config(api, exchange_request(exchange), &config, error);
+    enum bw_code code = read_config(api, exchange, &config, error);
     if (code != BW_OK)
         return code;
     json_t *data = json_object();
@@ -84,12 +88,13 @@ enum bw_code course_config_show(struct api *api, struct exchange *exchange, stru
 
 /* The definition that follows from the config as it is now and from what was sent. What the
  * operator has come to forbid since the config was stored is refused here. */
-static enum bw_code define_run(struct api *api, const struct request *request,
+static enum bw_code define_run(struct api *api, struct exchange *exchange,
                                struct definition **definition, struct bw_error *error)
 {
+    const struct request *request = exchange_request(exchange);
     const struct definition_limits limits = api_options_limits(api->options);
     json_auto_t *config = NULL, *object = NULL;
-    enum bw_code code = read_config(api, request, &config, error);
+    enum bw_code code = read_config(api, exchange, &config, error);
     if (code == BW_OK)
         code = json_check(config, course_config_fields, "", &limits, error);
     if (code == BW_OK)
@@ -153,7 +158,7 @@ enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct
     const struct request *request = exchange_request(exchange);
     struct definition *definition = NULL;
     struct run run;
-    enum bw_code code = define_run(api, request, &definition, error);
+    enum bw_code code = define_run(api, exchange, &definition, error);
     if (code != BW_OK)
         return code;
     run_describe(definition, &run);
@@ -227,10 +232,10 @@ static enum bw_code produce_answer(void *context, struct text_buffer *part, bool
     struct long_answer *answer = context;
     (void)error;
     if (!answer->answer.is_begun)
-        text_buffer_add_text(part, "{\"status\":\"success\",\"data\":");
+        text_buffer_add_text(part, EXCHANGE_SUCCESS_BEFORE);
     *is_last = course_answer_write(&answer->answer, part);
     if (*is_last)
-        text_buffer_add_text(part, "}");
+        text_buffer_add_text(part, EXCHANGE_SUCCESS_AFTER);
     return BW_OK;
 }
 
@@ -241,6 +246,12 @@ static void release_answer(void *context)
     run_facts_clear(&answer->found);
     run_clear(&answer->run);
     free(answer);
+}
+
+static size_t hold_answer(const void *context)
+{
+    const struct long_answer *answer = context;
+    return answer->found.count * sizeof *answer->found.jobs;
 }
 
 /* A fresh run's status is that of the system this protocol comes from, key by key. */
@@ -286,9 +297,8 @@ static enum bw_code answer_about_run(struct api *api, struct exchange *exchange,
     }
     const struct answer_source source = {.produce = produce_answer,
                                          .release = release_answer,
-                                         .context = answer,
-                                         .held_bytes = answer->found.count *
-                                                       sizeof *answer->found.jobs};
+                                         .held = hold_answer,
+                                         .context = answer};
     answer_stream_send(api->answer_streams, exchange, &source);
     return BW_OK;
 }
@@ -310,40 +320,6 @@ static void course_client_take_result(const struct result *result, void *context
     *(struct result *)context = *result;
 }
 
-/* Text as JSON; what is missing is empty. */
-static json_t *log_text_json(const char *text)
-{
-    return json_string(text != NULL ? text : "");
-}
-
-/* What the grader sent, and the note on it behind that. New reference. */
-static json_t *log_stderr_json(const char *err, const struct result *result)
-{
-    const char *text = err != NULL ? err : result->reason;
-    size_t length = strlen(text);
-    if (result->note[0] == '\0')
-        return json_string(text);
-    const char *line_break = length > 0 && text[length - 1] != '\n' ? "\n" : "";
-    return json_sprintf("%s%s[%s]\n", text, line_break, result->note);
-}
-
-/* What the job's result names; of a job that was given up, or that no grader ran, the reason. */
-static enum bw_code read_log(struct api *api, const struct result *result, json_t **log,
-                             struct bw_error *error)
-{
-    char *out = NULL, *err = NULL;
-    enum bw_code code = BW_NOT_FOUND;
-    if (result->digest[0] != '\0')
-        code = log_store_read(api->log_store, result->job, result->digest, &out, &err, error);
-    if (code != BW_OK && code != BW_NOT_FOUND)
-        return code;
-    *log = json_pack("{s:o,s:o}", "stderr", log_stderr_json(err, result), "stdout",
-                     log_text_json(out));
-    free(out);
-    free(err);
-    return BW_OK;
-}
-
 enum bw_code course_job_log(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
@@ -351,7 +327,6 @@ enum bw_code course_job_log(struct api *api, struct exchange *exchange, struct b
     struct run run;
     struct result result = {.job = ""};
     uint32_t slot;
-    json_t *log;
     enum bw_code code = course_find_job(api, request->parts[0], request->parts[1], &run, &slot,
                                         error);
     if (code != BW_OK)
@@ -363,8 +338,6 @@ enum bw_code course_job_log(struct api *api, struct exchange *exchange, struct b
     if (code == BW_OK && result.job[0] == '\0')
         return bw_fail(error, BW_BAD_REQUEST, "grading job has not finished yet");
     if (code == BW_OK)
-        code = read_log(api, &result, &log, error);
-    if (code == BW_OK)
-        exchange_succeed(exchange, log);
+        course_log_send(api, exchange, &result);
     return code;
 }

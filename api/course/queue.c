@@ -29,7 +29,7 @@ static void pass_on(enum bw_code code, const json_t *answer, void *context)
     if (code != BW_OK)
         exchange_refuse(context, code, &nobody);
     else
-        exchange_succeed(context, json_deep_copy(answer));
+        exchange_succeed_with(context, answer);
 }
 
 static void answer_position(enum bw_code code, const json_t *answer, void *context)
@@ -40,7 +40,7 @@ static void answer_position(enum bw_code code, const json_t *answer, void *conte
         return;
     }
     if (json_object_get(answer, "position") != NULL) {
-        exchange_succeed(context, json_deep_copy(answer));
+        exchange_succeed_with(context, answer);
         return;
     }
     bool is_passed = json_is_true(json_object_get(answer, "passed"));

@@ -125,11 +125,20 @@ enum bw_code result_texts_add(struct result_texts *texts, uint32_t slot, uint32_
             return code;
         at = 0;
     }
-    const struct text_buffer *found = &texts->found[at];
+    struct text_buffer *found = &texts->found[at];
     if (found->length == 0)
         return bw_fail(error, BW_UNAVAILABLE,
                        "a result of the grading run '%s' can't be read: it is being removed",
                        texts->run->id);
     text_buffer_add(text, found->bytes, found->length);
+    text_buffer_clear(found);
     return BW_OK;
+}
+
+size_t result_texts_held(const struct result_texts *texts)
+{
+    size_t held = 0;
+    for (uint32_t i = 0; i < texts->count; i++)
+        held += texts->found[i].size;
+    return held;
 }

@@ -1,8 +1,8 @@
 /*
  * result_texts: what graders sent for the jobs of one run, as JSON text, read from the database in
- * the order of the jobs' slots, some at a time: RESULT_PAGE_BYTES at most, or one result that is
- * longer. Waits for the database: for the thread pool's threads. Not safe for two threads at a
- * time.
+ * the order of the jobs' slots, each once, some at a time: RESULT_PAGE_BYTES at most, or one result
+ * that is longer. Waits for the database: for the thread pool's threads. Not safe for two threads
+ * at a time.
  */
 #ifndef API_GRADING_RESULT_TEXTS_H
 #define API_GRADING_RESULT_TEXTS_H
@@ -29,5 +29,8 @@ void result_texts_free(struct result_texts *texts); /* NULL is fine */
  * meanwhile. */
 enum bw_code result_texts_add(struct result_texts *texts, uint32_t slot, uint32_t end,
                               struct text_buffer *text, struct bw_error *error) BW_CHECKED;
+
+/* How much memory they take that were read along and not added yet. */
+size_t result_texts_held(const struct result_texts *texts);
 
 #endif

@@ -6,6 +6,7 @@
 #include "api/api.h"
 #include "api/grading/grader_presence.h"
 #include "api/grading/result_texts.h"
+#include "api/options.h"
 
 /* All that the answer is made of. */
 struct status_answer {
@@ -14,6 +15,7 @@ struct status_answer {
     struct run_facts_found found;
     struct result_texts *texts;
     struct run_status status;
+    size_t max_result_bytes;
 };
 
 /* Those of the students that follow are read along. */
@@ -43,6 +45,23 @@ static void status_answer_release(void *context)
     free(answer);
 }
 
+/* What the database's driver holds of a reply, beside the result that is taken from it. */
+enum { REPLY_BYTES = 16 * 1024 * 1024 };
+
+static size_t status_answer_held(const void *context)
+{
+    const struct status_answer *answer = context;
+    return answer->found.count * sizeof *answer->found.jobs + result_texts_held(answer->texts);
+}
+
+/* To read results: a reply, and the longest result in it four times (the document, its text, the
+ * page, the part). */
+static size_t status_answer_needed(const void *context)
+{
+    const struct status_answer *answer = context;
+    return answer->status.view.with_results ? REPLY_BYTES + 4 * answer->max_result_bytes : 0;
+}
+
 /* What a job that is queued waits for, if nobody could take it. */
 static const char *missing_grader(struct api *api, const struct status_answer *answer)
 {
@@ -61,6 +80,7 @@ void status_answer_send(struct api *api, struct exchange *exchange, const struct
     answer->run = *run;
     answer->definition = definition;
     answer->found = *found;
+    answer->max_result_bytes = (size_t)api->options->max_result_bytes;
     answer->texts = result_texts_new(api->result_store, &answer->run, answer->found.jobs);
     answer->status = (struct run_status){.run = &answer->run,
                                          .definition = definition,
@@ -73,6 +93,7 @@ void status_answer_send(struct api *api, struct exchange *exchange, const struct
     answer_stream_send(api->answer_streams, exchange,
                        &(struct answer_source){.produce = produce,
                                                .release = status_answer_release,
-                                               .context = answer,
-                                               .held_bytes = found->count * sizeof *found->jobs});
+                                               .held = status_answer_held,
+                                               .needed = status_answer_needed,
+                                               .context = answer});
 }

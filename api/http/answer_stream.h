@@ -4,14 +4,22 @@
  *
  * A source makes the parts, in order, on a thread of the thread pool, where it may wait for the
  * database. At most two parts are in memory: the one that is being sent and the next one. The next
- * part is begun when the connection takes the one before, so that a client that reads slowly holds
- * memory for two parts, and no thread. If a part can't be made, the connection is closed before the
- * answer's end, so that the client sees that it is not whole (by the missing last chunk, and since
- * the JSON is cut).
+ * part is made early only while little memory is used. A client that reads slowly holds memory for
+ * its parts, and no thread. If a part can't be made, the connection is closed before the answer's
+ * end, so that the client sees that it is not whole (by the missing last chunk, and since the JSON
+ * is cut).
  *
- * Bounded: ANSWER_STREAM_MAX answers at a time, and ANSWER_STREAM_BYTES that their sources hold.
- * When there is no room, the one whose client has taken nothing for longest is ended, if that is
- * longer than ANSWER_STREAM_STALL_MS; else the new one is refused.
+ * Bounded, in three ways:
+ * - Places: ANSWER_STREAM_MAX answers are sent at a time, ANSWER_STREAM_SHARE of one caller. A
+ *   caller is a token, or without one an address (of IPv6, its /64). More are refused.
+ * - Memory: ANSWER_STREAM_BYTES are held by parts, by sources, and by what a part needs while it is
+ *   made, which is claimed before. A part for which there is no room waits. Of a caller that holds
+ *   ANSWER_CALLER_BYTES, parts wait until it holds less. An answer whose first part waits longer
+ *   than ANSWER_WAIT_MS is refused. So that no part waits for ever, one is always made when
+ *   nothing else moves.
+ * - Time: a client that takes less than ANSWER_RATE_BYTES a second, on average over
+ *   ANSWER_RATE_MS, loses its connection. Bytes count when its system has acknowledged them; time
+ *   counts while there is something to send.
  *
  * Callers: handlers on the thread pool (start), the HTTP server (response, drop), shutdown (end
  * all). Safe from any thread. A stream belongs to its exchange until its response is made, then to
@@ -20,6 +28,7 @@
 #ifndef API_HTTP_ANSWER_STREAM_H
 #define API_HTTP_ANSWER_STREAM_H
 
+#include <jansson.h>
 #include <microhttpd.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,8 +44,14 @@ struct thread_pool;
 enum {
     ANSWER_PART_BYTES = 128 * 1024, /* a part is this long, and what the source adds at once */
     ANSWER_STREAM_MAX = 64,
+    ANSWER_STREAM_SHARE = ANSWER_STREAM_MAX / 4,
     ANSWER_STREAM_BYTES = 128 * 1024 * 1024,
-    ANSWER_STREAM_STALL_MS = 10000
+    ANSWER_CALLER_BYTES = ANSWER_STREAM_BYTES / 4,
+    ANSWER_WAITING_MAX = 1024, /* first parts that wait for room */
+    ANSWER_WAITING_SHARE = ANSWER_WAITING_MAX / 4,
+    ANSWER_WAIT_MS = 10000,
+    ANSWER_RATE_BYTES = 16 * 1024,
+    ANSWER_RATE_MS = 10000
 };
 
 /* What makes an answer. Never called by two threads at a time. */
@@ -46,25 +61,31 @@ struct answer_source {
     enum bw_code (*produce)(void *context, struct text_buffer *part, bool *is_last,
                             struct bw_error *error);
     void (*release)(void *context);
+    /* Bytes that it holds for this answer alone. NULL: next to nothing. */
+    size_t (*held)(const void *context);
+    /* Bytes that making the next part takes for a while at most, if they are many. NULL: few. */
+    size_t (*needed)(const void *context);
     void *context;
-    size_t held_bytes; /* about what it holds in memory for this answer alone, if that is much */
 };
 
 /* `thread_pool` as a pointer to where it will be: it is opened later, and closed after the last
- * answer. */
+ * answer. Never NULL. */
 struct answer_streams *answer_streams_new(struct thread_pool *const *thread_pool);
 void answer_streams_free(struct answer_streams *streams); /* NULL is fine */
 
-/* Ends those that are being sent, and all that are started from now on. */
+/* Ends those that are being sent, refuses those that wait, and all that are started from now on. */
 void answer_streams_end(struct answer_streams *streams);
 
-/* Answers the exchange with what `source`, which is taken, makes. The first part is made here: if
- * that is all, it is an ordinary answer; if it fails, a refusal. */
+/* Answers the exchange with what `source`, which is taken, makes. The first part is made here, or
+ * later if there is no room yet: if that is all, it is an ordinary answer; if it fails, a refusal.
+ */
 void answer_stream_send(struct answer_streams *streams, struct exchange *exchange,
                         const struct answer_source *source);
 
-/* Answers with a text, stolen (free()), that is sent and counted like that if it is long. */
-void answer_stream_send_text(struct answer_streams *streams, struct exchange *exchange, char *text);
+/* Answers with `before`, `value` (borrowed) as compact JSON, and `after`. A long text is counted
+ * before it is built, and sent as above; without room it is refused. */
+void answer_stream_send_json(struct answer_streams *streams, struct exchange *exchange,
+                             const char *before, const json_t *value, const char *after);
 
 /* The response that sends it on the connection, whose socket is `fd`; takes the stream. NULL:
  * memory is short, and the stream is dropped. */

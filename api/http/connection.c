@@ -543,7 +543,7 @@ static enum bw_code admit_body(struct server *server, struct exchange *exchange,
     const struct request *request = &exchange->request;
     struct body *body = &exchange->body;
     size_t limit = route_body_limit(request->route, server->settings.max_body_bytes);
-    memory_hold_begin(&body->hold, server->settings.memory, dispatch_memory_pool(exchange),
+    memory_hold_begin(&body->hold, server->settings.memory, exchange_memory_pool(exchange),
                       request->address);
     dispatch_identify(exchange);
     exchange->is_oversized = framing->length > limit &&

@@ -50,24 +50,6 @@ enum bw_code dispatch_admit(struct api *api, struct exchange *exchange, struct b
     }
 }
 
-/* ---- Whose memory it takes ---- */
-
-enum memory_pool dispatch_memory_pool(const struct exchange *exchange)
-{
-    switch (exchange->request.route->auth) {
-    case AUTH_CLIENT:
-        return exchange->has_client_token ? MEMORY_CLIENT : MEMORY_UNKNOWN;
-    case AUTH_INTERNAL:
-        return MEMORY_WORKER;
-    case AUTH_NONE:
-    case AUTH_CLUSTER:
-    case AUTH_WORKER:
-        return MEMORY_UNKNOWN;
-    default:
-        return MEMORY_CLIENT; /* the course protocol's token was seen to be good */
-    }
-}
-
 /* The text behind the next "worker_id" in query, form or JSON, if it can be an id; else NULL. */
 static const char *find_worker_id(const char **text, const char *end)
 {

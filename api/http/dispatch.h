@@ -14,10 +14,6 @@
 enum bw_code dispatch_admit(struct api *api, struct exchange *exchange, struct bw_error *error)
     BW_CHECKED;
 
-/* From which pool a request's memory comes before its sender is known: by its route and what
- * dispatch_admit found. */
-enum memory_pool dispatch_memory_pool(const struct exchange *exchange);
-
 /* Is the sender a registered worker, by the path, the query or the first part of the body that has
  * come? Then its memory is a worker's. Cheap enough for every part; never waits: only workers that
  * this replica remembers are known. */

@@ -167,10 +167,14 @@ void exchange_answer_json(struct exchange *exchange, json_t *value)
 
 void exchange_succeed(struct exchange *exchange, json_t *data)
 {
-    json_t *value = json_pack("{s:s,s:o}", "status", "success", "data", data);
-    char *body = json_write(value, JSON_COMPACT);
-    json_decref(value);
-    answer_stream_send_text(exchange->host->api->answer_streams, exchange, body);
+    exchange_succeed_with(exchange, data);
+    json_decref(data);
+}
+
+void exchange_succeed_with(struct exchange *exchange, const json_t *data)
+{
+    answer_stream_send_json(exchange->host->api->answer_streams, exchange, EXCHANGE_SUCCESS_BEFORE,
+                            data, EXCHANGE_SUCCESS_AFTER);
 }
 
 void exchange_tell_limits(struct exchange *exchange)
@@ -286,4 +290,20 @@ void exchange_refuse_with(struct exchange *exchange, enum bw_code code,
 void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error)
 {
     exchange_refuse_with(exchange, code, error, NULL, NULL);
+}
+
+enum memory_pool exchange_memory_pool(const struct exchange *exchange)
+{
+    switch (exchange->request.route->auth) {
+    case AUTH_CLIENT:
+        return exchange->has_client_token ? MEMORY_CLIENT : MEMORY_UNKNOWN;
+    case AUTH_INTERNAL:
+        return MEMORY_WORKER;
+    case AUTH_NONE:
+    case AUTH_CLUSTER:
+    case AUTH_WORKER:
+        return MEMORY_UNKNOWN;
+    default:
+        return MEMORY_CLIENT; /* the course protocol's token was seen to be good */
+    }
 }

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "common/base/request_id.h"
+#include "api/http/memory_budget.h"
 #include "common/base/error.h"
 #include "common/domain/job.h"
 #include "common/base/json.h"
@@ -89,6 +90,13 @@ void exchange_answer_json(struct exchange *exchange, json_t *value);
  * A long one is bounded as api/http/answer_stream.h says. */
 void exchange_succeed(struct exchange *exchange, json_t *data);
 
+/* The same; `data` is borrowed until it returns. */
+void exchange_succeed_with(struct exchange *exchange, const json_t *data);
+
+/* What stands around the data in that envelope. */
+#define EXCHANGE_SUCCESS_BEFORE "{\"status\":\"success\",\"data\":"
+#define EXCHANGE_SUCCESS_AFTER "}"
+
 /* The answer, if it is no refusal, also tells what a grader may send: api/grading/grader_limits.h.
  * To be called before it. */
 void exchange_tell_limits(struct exchange *exchange);
@@ -111,5 +119,9 @@ void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct 
 /* The same, and in the classic protocol with one more text in the body. */
 void exchange_refuse_with(struct exchange *exchange, enum bw_code code,
                           const struct bw_error *error, const char *name, const char *text);
+
+/* From which pool a request's memory comes before its sender is known: by its route and what
+ * dispatch_admit found. */
+enum memory_pool exchange_memory_pool(const struct exchange *exchange);
 
 #endif

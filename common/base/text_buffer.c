@@ -1,5 +1,6 @@
 #include "common/base/text_buffer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,36 @@ void text_buffer_add_text(struct text_buffer *buffer, const char *text)
     text_buffer_add(buffer, text, strlen(text));
 }
 
+/* How a byte is escaped; NULL: it stands for itself. `code` is where \u00xx is written. */
+static const char *text_buffer_escape(unsigned char byte, char code[7])
+{
+    static const char *const escapes[] = {
+        ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n",  ['\f'] = "\\f",
+        ['\r'] = "\\r", ['"'] = "\\\"", ['\\'] = "\\\\",
+    };
+    if (byte < sizeof escapes / sizeof *escapes && escapes[byte] != NULL)
+        return escapes[byte];
+    if (byte >= ' ')
+        return NULL;
+    snprintf(code, 7, "\\u%04X", byte);
+    return code;
+}
+
+void text_buffer_add_escaped(struct text_buffer *buffer, const char *text, size_t length)
+{
+    char code[7];
+    size_t plain = 0; /* where the bytes begin that were not added yet */
+    for (size_t i = 0; i < length; i++) {
+        const char *escape = text_buffer_escape((unsigned char)text[i], code);
+        if (escape == NULL)
+            continue;
+        text_buffer_add(buffer, text + plain, i - plain);
+        text_buffer_add_text(buffer, escape);
+        plain = i + 1;
+    }
+    text_buffer_add(buffer, text + plain, length - plain);
+}
+
 void text_buffer_add_new(struct text_buffer *buffer, json_t *value)
 {
     char *text = json_write(value, JSON_COMPACT | JSON_ENCODE_ANY);
@@ -55,6 +86,15 @@ void text_buffer_reset(struct text_buffer *buffer, size_t kept)
     buffer->length = 0;
     if (buffer->size > kept)
         text_buffer_clear(buffer);
+}
+
+void text_buffer_fit(struct text_buffer *buffer)
+{
+    char *bytes = buffer->length > 0 ? realloc(buffer->bytes, buffer->length) : NULL;
+    if (bytes == NULL)
+        return;
+    buffer->bytes = bytes;
+    buffer->size = buffer->length;
 }
 
 void text_buffer_clear(struct text_buffer *buffer)

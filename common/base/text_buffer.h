@@ -16,6 +16,10 @@ struct text_buffer {
 void text_buffer_add(struct text_buffer *buffer, const char *bytes, size_t length);
 void text_buffer_add_text(struct text_buffer *buffer, const char *text);
 
+/* The same as the inside of a JSON string: escaped as jansson does, without the quotes. The text is
+ * UTF-8; it may be a part of one, cut anywhere. */
+void text_buffer_add_escaped(struct text_buffer *buffer, const char *text, size_t length);
+
 /* A new value as compact JSON; it is released. NULL: the process ends. */
 void text_buffer_add_new(struct text_buffer *buffer, json_t *value);
 
@@ -24,6 +28,9 @@ char *text_buffer_take(struct text_buffer *buffer);
 
 /* Empties it, and keeps no more memory than `kept` bytes. */
 void text_buffer_reset(struct text_buffer *buffer, size_t kept);
+
+/* Keeps no more memory than its text needs. */
+void text_buffer_fit(struct text_buffer *buffer);
 
 void text_buffer_clear(struct text_buffer *buffer);
 

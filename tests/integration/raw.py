@@ -22,11 +22,12 @@ class Answer:
 
 
 class Link:
-    """One TCP connection."""
+    """One TCP connection; `source` is the address that it comes from, if that matters."""
 
-    def __init__(self, url, timeout=TIMEOUT_S):
+    def __init__(self, url, timeout=TIMEOUT_S, source=None):
         parts = urlsplit(url)
-        self.socket = socket.create_connection((parts.hostname, parts.port), timeout=timeout)
+        address = (source, 0) if source else None
+        self.socket = socket.create_connection((parts.hostname, parts.port), timeout=timeout, source_address=address)
         self.received = b""
 
     def __enter__(self):
@@ -78,8 +79,8 @@ class Link:
         self.received += data
 
 
-def connect(url, timeout=TIMEOUT_S):
-    return Link(url, timeout)
+def connect(url, timeout=TIMEOUT_S, source=None):
+    return Link(url, timeout, source)
 
 
 def exchange(url, data, timeout=TIMEOUT_S):

@@ -386,7 +386,8 @@ def test_of_an_oversized_message_a_part_is_read_away(attacked_stack, raw_sockets
 
 
 def has_no_socket(stack):
-    return "\nbroadway_api_websockets 0\n" in metrics_of(stack)
+    answer = exchange(stack.described["api"][0]["internal_url"], METRICS)
+    return "\nbroadway_api_websockets 0\n" in answer.body.decode()
 
 
 def test_a_message_that_drips_is_ended(attacked_stack, raw_sockets):

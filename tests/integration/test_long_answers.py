@@ -1,6 +1,7 @@
 """Answers that are made while they are sent: whole and right, and bounded in memory, whoever reads them."""
 
 import contextlib
+import hashlib
 import json
 import socket
 import threading
@@ -9,7 +10,7 @@ import time
 import httpx
 import pytest
 from broadway import ROUTE, Api, soon
-from course import COURSES, Course
+from course import COURSES, Course, CourseGrader
 from harness import run_stack
 from pipelines import run_of, stage
 from processes import resident_bytes
@@ -19,6 +20,9 @@ from waiting import is_instrumented, wait_until
 MIB = 1024 * 1024
 JOBS, RESULT_BYTES = 54, 1_000_000
 READERS = 16
+PLACES = 64
+SHARE = PLACES // 4
+MEMORY, SLACK = 128, 32  # MiB: what long answers hold at most; what else grows meanwhile
 
 
 @pytest.fixture(scope="module")
@@ -92,17 +96,22 @@ def read_all(url, run):
         return sum(len(piece) for piece in answer.iter_bytes())
 
 
-def ask(stack, run, receive_buffer=4096, version="1.1"):
+def address(number):
+    """Where the reader of this number comes from: no address has more of them than it may."""
+    return f"127.0.0.{2 + number // SHARE}"
+
+
+def ask(stack, run, receive_buffer=4096, version="1.1", source=None):
     """A reader that has asked, and reads nothing by itself."""
-    link = connect(stack.urls[0], timeout=60)
+    link = connect(stack.urls[0], timeout=60, source=source)
     link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     link.send(f"GET {ROUTE}/grading_run/{run}?results=true HTTP/{version}\r\nHost: localhost\r\n\r\n")
     return link
 
 
-def begin(stack, run):
+def begin(stack, run, source=None, receive_buffer=4096):
     """One that has the beginning of its answer, and reads no more."""
-    link = ask(stack, run)
+    link = ask(stack, run, receive_buffer, source=source)
     while b"student_statuses" not in link.received:
         link.receive("the connection was closed without an answer")
     assert link.received.startswith(b"HTTP/1.1 200 "), link.received[:200]
@@ -207,7 +216,7 @@ def test_readers_that_stop_hold_little_memory_and_no_thread(big_stack, big_run):
     pid = big_stack.pid("api-0")
     grader = big_stack.grader()
     with Peak(pid) as peak:
-        links = [begin(big_stack, big_run) for _ in range(60)]
+        links = [begin(big_stack, big_run, address(number)) for number in range(60)]
         for _ in range(20):
             begun = time.monotonic()
             grader.beat()
@@ -222,7 +231,7 @@ def test_readers_that_stop_hold_little_memory_and_no_thread(big_stack, big_run):
 
 def test_there_is_no_room_for_a_crowd_of_readers_until_those_that_stopped_are_ended(big_stack, big_run):
     begun = time.monotonic()
-    links = [begin(big_stack, big_run) for _ in range(64)]
+    links = [begin(big_stack, big_run, address(number)) for number in range(PLACES)]
     answer = big_stack.api.request("GET", f"{ROUTE}/grading_run/{big_run}", params={"results": "true"})
     if time.monotonic() - begun < 9:  # on a slow machine the first of them have stopped for long enough
         assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0, answer.text[:200]
@@ -254,14 +263,14 @@ def test_readers_that_vanish_leave_nothing_behind(big_stack, big_run):
     links = []
 
     def is_there_room():  # for as many as ever, once the server has seen them go
-        links.append(ask(big_stack, big_run))
+        links.append(ask(big_stack, big_run, source=address(len(links))))
         links[-1].receive("the connection was closed without an answer")
         if links[-1].received.startswith(b"HTTP/1.1 200 "):
             return True
         links.pop().close()
         return False
 
-    for _ in range(64):
+    for _ in range(PLACES):
         wait_until(is_there_room, 15, "there is room for another reader")
     for link in links:
         link.close()
@@ -273,7 +282,7 @@ def test_readers_that_vanish_leave_nothing_behind(big_stack, big_run):
 def test_an_answer_that_can_not_be_finished_is_seen_to_be_cut(big_stack):
     run = big_stack.api.submit_and_start(run_of(30))
     finish_all(big_stack, run, ["x" * RESULT_BYTES] * 30)
-    with begin(big_stack, run) as link:
+    with begin(big_stack, run, receive_buffer=1 << 16) as link:
         big_stack.database.forget_results(run)
         read_to_the_end(link)
         assert not link.received.endswith(b"0\r\n\r\n"), "the last chunk is missing"
@@ -303,7 +312,165 @@ def test_a_replica_that_leaves_does_not_wait_for_who_does_not_read(big_stack, bi
     link.close()
 
 
+# ---- One caller does not take what is there for all ----
+
+
+class Drippers:
+    """Readers that take a block every few seconds, and ask again when they are refused or ended."""
+
+    def __init__(self, url, request, count, source=None):
+        self.url, self.request, self.source = url, request, source
+        self.links = [self._dial() for _ in range(count)]
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _dial(self):
+        link = connect(self.url, timeout=0.02, source=self.source)
+        link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        link.send(self.request)
+        return link
+
+    def _drip(self, link):
+        """False: it was refused or ended."""
+        try:
+            data = link.socket.recv(4096)
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+        return data != b"" and not data.startswith(b"HTTP/1.1 503 ")
+
+    def _run(self):
+        while not self.over.wait(1):
+            for number, link in enumerate(self.links):
+                if self.over.is_set():
+                    return
+                if not self._drip(link):
+                    link.close()
+                    self.links[number] = self._dial()
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+        for link in self.links:
+            link.close()
+
+
+def test_drippers_of_one_address_leave_the_others_served(big_stack, big_run):
+    request = f"GET {ROUTE}/grading_run/{big_run}?results=true HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with Drippers(big_stack.urls[0], request, PLACES + 16, source="127.0.0.9"):
+        for _ in range(3):
+            begun = time.monotonic()
+            assert read_all(big_stack.urls[0], big_run) > JOBS * RESULT_BYTES
+            assert time.monotonic() - begun < soon(10)
+
+
+def test_drippers_with_one_token_leave_the_others_served(big_stack):
+    staff = Course(big_stack.urls[0])
+    run = staff.start(staff.configure({"student_pipeline": [stage(env={"A": "v" * 5000})]}), 2000)
+    path = f"{ROUTE}/grading_run_env/cs225/{run}"
+    token = COURSES["cs225"]["query_tokens"][0]
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+    with Drippers(big_stack.urls[0], request, PLACES + 16):
+        for _ in range(3):
+            begun = time.monotonic()
+            assert len(staff.env(run)["student_env"]) == 2000
+            assert time.monotonic() - begun < soon(10)
+    assert staff.cancel(run).status_code == 200
+    staff.close()
+
+
+def test_a_reader_below_the_least_rate_is_ended_and_one_above_it_is_not(big_stack, big_run):
+    """16 KiB a second; one takes 4, the other some hundreds."""
+
+    def ended():
+        return big_stack.log_text().count("its client reads too slowly")
+
+    before = ended()
+    with begin(big_stack, big_run) as slow, ask(big_stack, big_run, receive_buffer=1 << 18) as steady:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 25:
+            steady.receive("the steady one was ended")
+            with contextlib.suppress(ConnectionResetError):
+                slow.socket.recv(1024)
+            time.sleep(0.2)
+        assert ended() == before + 1
+        while not steady.received.endswith(b"0\r\n\r\n"):
+            steady.receive("the steady one was ended")
+        assert len(steady.received) > JOBS * RESULT_BYTES
+
+
+def test_readers_that_stop_at_large_results_hold_no_more_memory_than_there_is_for_them(big_stack, capsys):
+    """Results of 4 MiB, the most by default."""
+    run = big_stack.api.submit_and_start(run_of(6))
+    finish_all(big_stack, run, ["x" * (4 * MIB - 2)] * 6)
+    read_all(big_stack.urls[0], run)
+    with Peak(big_stack.pid("api-0")) as peak:
+        links = [ask(big_stack, run, source=address(number)) for number in range(PLACES)]
+        for link in links:
+            link.receive("the connection was closed without an answer")
+        statuses = [int(link.received.split()[1]) for link in links]
+        assert big_stack.api.status(run, students="false")["state"] == "finished", "short ones are answered"
+    with capsys.disabled():
+        print(f"\n{statuses.count(200)} of {PLACES} stopped readers of 4 MiB: {peak.grown:.0f} MiB more at the peak")
+    for link in links:
+        link.close()
+    assert set(statuses) <= {200, 503} and statuses.count(200) >= 16
+    if not is_instrumented():
+        assert peak.grown < MEMORY + SLACK
+    wait_until(lambda: Api(big_stack.urls[0]).status(run, results="true"), 20, "as before")
+
+
 # ---- The course protocol ----
+
+
+def digest_of(pieces):
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def test_many_readers_of_a_log_that_grows_sixfold_take_little_memory(big_stack, capsys):
+    """Two texts of 4 MiB, the most by default, whose bytes are written with six each."""
+    staff = Course(big_stack.urls[0])
+    grader = CourseGrader(big_stack.urls[0], big_stack.cluster_token)
+    staff.run()
+    job = grader.take()["grading_job_id"]
+    grader.finish(job, logs={"stdout": "out", "stderr": "err"})
+    text = "\x01" * (4 * MIB)
+    changed = big_stack.database.db.job_logs.update_one(
+        {"_id": {"$regex": f"^{job}"}}, {"$set": {"stdout": text, "stderr": text}}
+    )
+    assert changed.matched_count == 1
+    escaped = [b"\\u0001" * MIB] * 4
+    whole = digest_of(
+        [b'{"status":"success","data":{"stderr":"', *escaped, b'","stdout":"', *escaped, b'"}}'],
+    )
+    seen = []
+
+    def read():
+        with staff.http.stream("GET", f"/grading_job_log/cs225/{job}", timeout=120) as answer:
+            is_refused = answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
+            seen.append("refused" if is_refused else digest_of(answer.iter_bytes()))
+
+    with Peak(big_stack.pid("api-0")) as peak:
+        threads = [threading.Thread(target=read) for _ in range(READERS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    with capsys.disabled():
+        print(f"\n{seen.count(whole)} of {READERS} whole, {peak.grown:.0f} MiB more at the peak")
+    assert len(seen) == READERS and set(seen) <= {whole, "refused"} and seen.count(whole) >= 4
+    if not is_instrumented():
+        assert peak.grown < MEMORY + SLACK, "six bytes of 2 x 4 MiB for each of 16 readers are 768 MiB"
+    grader.close()
+    staff.close()
 
 
 def test_a_courses_status_and_environments_are_whole_however_long(big_stack):
