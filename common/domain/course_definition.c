@@ -309,7 +309,7 @@ static void collect_values(json_t *collected, const json_t *env)
             values = json_object_get(collected, name);
         }
         if (!holds_value(values, value))
-            json_array_append(values, value);
+            json_array_append_new(values, json_copy(value)); /* it is other threads', too */
     }
 }
 

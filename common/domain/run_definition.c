@@ -233,7 +233,7 @@ enum bw_code definition_job_payload(const struct definition *definition, const s
     json_t *body = json_pack("{s:s,s:i,s:o}", "job_id", job_id_format(job, id), "attempt",
                              (int)attempt, "stages", stages);
     if (job->kind != JOB_STUDENT)
-        json_object_set(body, "students", (json_t *)(uintptr_t)definition->students);
+        json_object_set_new(body, "students", json_copy((json_t *)(uintptr_t)definition->students));
     char *text = json_write(body, JSON_COMPACT);
     json_decref(body);
     if (text == NULL)

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -193,6 +194,39 @@ static void env_of_a_job_shows_distinct_values_over_its_stages(void **state)
                 "\"GRADING_JOB_ID\": [\"" RUN "20000000\"]}");
 }
 
+struct shared {
+    const json_t *object;
+    int differing;
+};
+
+static void *read_shared(void *context)
+{
+    struct shared *shared = context;
+    const struct job_id job = {RUN, JOB_STUDENT, 1};
+    for (int i = 0; i < 2000; i++) {
+        json_auto_t *env = course_job_env(shared->object, &job);
+        shared->differing += json_object_size(env) != 4;
+    }
+    return NULL;
+}
+
+/* For ThreadSanitizer: replicas share the definitions in their cache. */
+static void threads_may_share_a_definition(void **state)
+{
+    (void)state;
+    json_auto_t *object = make(
+        "{\"student_pipeline\": [{\"image\": \"x\", \"env\": {\"A\": \"a\"}}]}",
+        "{\"students_env\": [{\"N\": \"1\"}, {\"N\": \"2\"}]}");
+    struct shared shared[2] = {{.object = object}, {.object = object}};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, read_shared, &shared[i]), 0);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(shared[i].differing, 0);
+    }
+}
+
 static void stored_text_is_read_back_as_what_it_was(void **state)
 {
     (void)state;
@@ -240,6 +274,7 @@ int main(void)
         cmocka_unit_test(hand_out_by_http_is_wrapped_and_by_socket_bare_without_usual_logs),
         cmocka_unit_test(jobs_that_a_run_does_not_have_are_not_found),
         cmocka_unit_test(env_of_a_job_shows_distinct_values_over_its_stages),
+        cmocka_unit_test(threads_may_share_a_definition),
         cmocka_unit_test(stored_text_is_read_back_as_what_it_was),
         cmocka_unit_test(what_is_not_sound_is_not_loaded),
     };
