@@ -205,4 +205,4 @@ def test_with_few_descriptors_idle_connections_starve_neither_callbacks_nor_the_
 def test_with_too_few_descriptors_it_does_not_start(stack, tmp_path):
     scheduler = Scheduler(stack, tmp_path, "64:64", "too_few_descriptors")
     assert scheduler.wait(10) == 2
-    assert "broadway-scheduler: the limit of open files is 64, but at least" in scheduler.said()
+    assert 'event="start failed" reason="the limit of open files is 64, but at least' in scheduler.said()
