@@ -11,6 +11,7 @@
 #include "api/http/host_check.h"
 #include "api/auth/known_tokens.h"
 #include "api/options.h"
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/config.h"
 #include "common/base/host_name.h"
@@ -239,9 +240,7 @@ static void take_options(struct auth_keys *keys, const struct api_options *optio
 enum bw_code auth_open(const struct api *api, struct auth_keys **keys, struct bw_error *error)
 {
     (void)error;
-    struct auth_keys *opened = calloc(1, sizeof *opened);
-    if (opened == NULL)
-        abort();
+    struct auth_keys *opened = bw_alloc(sizeof *opened);
     opened->settings = api->setting_store;
     opened->runs = api->run_store;
     opened->known = api->known_tokens;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/http/client_network.h"
+#include "common/base/alloc.h"
 #include "common/base/secret.h"
 
 enum { SETS = 1024, WAYS = 8, PREFIX_LENGTH = 8 };
@@ -28,9 +29,7 @@ struct auth_rate_limit {
 
 struct auth_rate_limit *auth_rate_limit_new(unsigned most)
 {
-    struct auth_rate_limit *limit = calloc(1, sizeof *limit);
-    if (limit == NULL)
-        abort();
+    struct auth_rate_limit *limit = bw_alloc(sizeof *limit);
     limit->most = most;
     secret_random_hex(limit->salt, sizeof limit->salt);
     pthread_mutex_init(&limit->mutex, NULL);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/config.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
@@ -65,9 +66,7 @@ static void take_tokens(const char *course, const json_t *tokens, struct known_t
 {
     size_t index;
     json_t *token;
-    list->items = calloc(json_array_size(tokens) + 1, sizeof *list->items);
-    if (list->items == NULL)
-        abort();
+    list->items = bw_alloc_array(json_array_size(tokens) + 1, sizeof *list->items);
     json_array_foreach (tokens, index, token) {
         token_hash_make(json_string_value(token), &list->items[list->count++]);
         known_tokens_add(known, json_string_value(token));
@@ -125,9 +124,7 @@ enum bw_code course_config_read(const char *path, struct known_tokens *known,
     if (file == NULL)
         return bw_fail(error, BW_BAD_REQUEST, "%s %.200s: %s", config_source("course-config"), path,
                        strerror(errno));
-    char *text = malloc(FILE_MAX + 1);
-    if (text == NULL)
-        abort();
+    char *text = bw_alloc(FILE_MAX + 1);
     size_t length = fread(text, 1, FILE_MAX + 1, file);
     bool is_read = ferror(file) == 0;
     fclose(file);

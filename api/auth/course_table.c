@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/auth/course_config.h"
+#include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "common/base/ticker.h"
 
@@ -91,9 +92,7 @@ static int64_t course_table_tick(void *context)
 enum bw_code course_table_open(struct course_store *store, struct known_tokens *known,
                                struct course_table **table, struct bw_error *error)
 {
-    struct course_table *opened = calloc(1, sizeof *opened);
-    if (opened == NULL)
-        abort();
+    struct course_table *opened = bw_alloc(sizeof *opened);
     opened->store = store;
     opened->known = known;
     token_hash_make("", &opened->nobody);

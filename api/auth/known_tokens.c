@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/secret.h"
 
 enum { KNOWN_SETS = 1024, KNOWN_WAYS = 8, KNOWN_KEY_BYTES = 16 };
@@ -24,9 +25,7 @@ struct known_tokens {
 
 struct known_tokens *known_tokens_new(void)
 {
-    struct known_tokens *known = calloc(1, sizeof *known);
-    if (known == NULL)
-        abort();
+    struct known_tokens *known = bw_alloc(sizeof *known);
     secret_random_hex(known->salt, sizeof known->salt);
     pthread_mutex_init(&known->mutex, NULL);
     return known;

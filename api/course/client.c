@@ -14,6 +14,7 @@
 #include "api/options.h"
 #include "api/grading/run_creation.h"
 #include "api/grading/run_facts.h"
+#include "common/base/alloc.h"
 #include "common/base/json_write.h"
 #include "common/domain/course_definition.h"
 #include "common/domain/course_size.h"
@@ -286,9 +287,7 @@ static enum bw_code read_answer(struct api *api, const struct request *request,
 static enum bw_code answer_about_run(struct api *api, struct exchange *exchange,
                                      enum course_answer_kind kind, struct bw_error *error)
 {
-    struct long_answer *answer = calloc(1, sizeof *answer);
-    if (answer == NULL)
-        abort();
+    struct long_answer *answer = bw_alloc(sizeof *answer);
     answer->answer.kind = kind;
     enum bw_code code = read_answer(api, exchange_request(exchange), answer, error);
     if (code != BW_OK) {

@@ -7,6 +7,7 @@
 #include "api/http/answer_stream.h"
 #include "api/http/exchange.h"
 #include "api/options.h"
+#include "common/base/alloc.h"
 #include "common/store/log_store.h"
 
 enum {
@@ -128,9 +129,7 @@ static size_t course_log_needed(const void *context)
 
 void course_log_send(struct api *api, struct exchange *exchange, const struct result *result)
 {
-    struct course_log *log = calloc(1, sizeof *log);
-    if (log == NULL)
-        abort();
+    struct course_log *log = bw_alloc(sizeof *log);
     log->store = api->log_store;
     log->result = *result;
     log->max_log_bytes = (size_t)api->options->max_log_bytes;

@@ -9,6 +9,7 @@
 #include "api/auth/course_table.h"
 #include "api/options.h"
 #include "api/grading/worker_cache.h"
+#include "common/base/alloc.h"
 #include "common/db/database.h"
 #include "common/domain/run_definition.h"
 #include "common/base/json.h"
@@ -75,9 +76,7 @@ const struct route *course_route_find(const struct route *routes, const char *me
                                       char **copy, const char **parts)
 {
     for (; routes != NULL && routes->method != NULL; routes++) {
-        char *own = strdup(path);
-        if (own == NULL)
-            abort();
+        char *own = bw_copy(path);
         bool is_match = match(routes->path, own, parts) && !is_seeds_own(parts);
         if (is_match && route_takes(routes, method)) {
             *copy = own;

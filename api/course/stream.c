@@ -12,6 +12,7 @@
 #include "api/http/form.h"
 #include "api/grading/inflight.h"
 #include "api/options.h"
+#include "common/base/alloc.h"
 #include "common/store/result_store.h"
 
 enum { QUEUE_PAUSE_MS = 100 };
@@ -150,9 +151,7 @@ static void course_stream_queue_end(void *context)
 
 static void over(const char *subject, int64_t number, void *context)
 {
-    struct ending *ending = calloc(1, sizeof *ending);
-    if (ending == NULL)
-        abort();
+    struct ending *ending = bw_alloc(sizeof *ending);
     ending->api = context;
     inflight_begin(ending->api);
     ending->number = number;

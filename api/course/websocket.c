@@ -19,6 +19,7 @@
 #include "api/websocket/server.h"
 #include "api/grading/result_submission.h"
 #include "api/grading/under_way.h"
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/json_mend.h"
@@ -61,9 +62,7 @@ struct errand {
 
 static struct errand *errand_new(struct api *api, const struct socket *socket)
 {
-    struct errand *errand = calloc(1, sizeof *errand);
-    if (errand == NULL)
-        abort();
+    struct errand *errand = bw_alloc(sizeof *errand);
     errand->api = api;
     inflight_begin(api);
     if (socket != NULL) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <uthash.h>
 
+#include "common/base/alloc.h"
 #include "common/store/definition_store.h"
 #include "common/store/run_store.h"
 
@@ -42,9 +43,7 @@ struct definition_cache {
 struct definition_cache *definition_cache_new(struct run_store *runs,
                                               struct definition_store *store, size_t max_bytes)
 {
-    struct definition_cache *cache = calloc(1, sizeof *cache);
-    if (cache == NULL)
-        abort();
+    struct definition_cache *cache = bw_alloc(sizeof *cache);
     cache->runs = runs;
     cache->store = store;
     cache->max_bytes = max_bytes;
@@ -83,9 +82,7 @@ static void remember(struct definition_cache *cache, const char *run_id,
         return;
     while (cache->bytes + size > cache->max_bytes)
         evict(cache, cache->entries);
-    entry = calloc(1, sizeof *entry);
-    if (entry == NULL)
-        abort();
+    entry = bw_alloc(sizeof *entry);
     snprintf(entry->run_id, sizeof entry->run_id, "%s", run_id);
     entry->definition = definition_hold(definition);
     entry->size = size;
@@ -142,9 +139,7 @@ static struct load *load_join(struct definition_cache *cache, const char *run_id
     HASH_FIND_STR(cache->loads, run_id, load);
     *is_ours = load == NULL;
     if (load == NULL) {
-        load = calloc(1, sizeof *load);
-        if (load == NULL)
-            abort();
+        load = bw_alloc(sizeof *load);
         snprintf(load->run_id, sizeof load->run_id, "%s", run_id);
         HASH_ADD_STR(cache->loads, run_id, load);
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 
 enum { SLACK_MS = 5000, FINISHED_KEEP_MS = 5000, SWEEP_EVERY_MS = 10000 };
@@ -34,9 +35,7 @@ struct delivery_table {
 
 struct delivery_table *delivery_table_new(void)
 {
-    struct delivery_table *table = calloc(1, sizeof *table);
-    if (table == NULL)
-        abort();
+    struct delivery_table *table = bw_alloc(sizeof *table);
     pthread_mutex_init(&table->mutex, NULL);
     pthread_cond_init(&table->settled, NULL);
     table->next_sweep_ms = clock_boot_ms() + SWEEP_EVERY_MS;
@@ -149,9 +148,7 @@ bool delivery_table_delivered(struct delivery_table *table, const struct hand_ou
 
 static struct handed_job *add_job(struct delivery_table *table, const char *id)
 {
-    struct handed_job *job = calloc(1, sizeof *job);
-    if (job == NULL)
-        abort();
+    struct handed_job *job = bw_alloc(sizeof *job);
     snprintf(job->job, sizeof job->job, "%s", id);
     HASH_ADD_STR(table->jobs, job, job);
     return job;
@@ -162,9 +159,7 @@ static struct entry *add_entry(struct delivery_table *table, const struct hand_o
     struct handed_job *job = find_job(table, hand_out->job);
     if (job == NULL)
         job = add_job(table, hand_out->job);
-    struct entry *entry = calloc(1, sizeof *entry);
-    if (entry == NULL)
-        abort();
+    struct entry *entry = bw_alloc(sizeof *entry);
     entry->hand_out = *hand_out;
     entry->hand_out.poll = 0;
     entry->next = job->entries;
@@ -278,9 +273,7 @@ struct signal_delivery *delivery_table_list(struct delivery_table *table, size_t
     while (table->under_way > 0)
         pthread_cond_wait(&table->settled, &table->mutex);
     size_t room = table->count < limit ? table->count : limit;
-    struct signal_delivery *deliveries = calloc(room + 1, sizeof *deliveries);
-    if (deliveries == NULL)
-        abort();
+    struct signal_delivery *deliveries = bw_alloc_array(room + 1, sizeof *deliveries);
     *count = 0;
     for (const struct handed_job *job = table->jobs; job != NULL; job = job->hh.next)
         *count += list_job(job, now_ms, deliveries + *count, room - *count);

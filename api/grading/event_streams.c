@@ -9,6 +9,7 @@
 
 #include "api/course/status.h"
 #include "api/uplink/signals.h"
+#include "common/base/alloc.h"
 #include "common/base/json_write.h"
 #include "common/base/clock.h"
 #include "common/domain/run.h"
@@ -134,9 +135,7 @@ static struct stream_course *take_room(struct event_streams *streams, const char
     if (streams->count >= most / 16 * 3 || (course != NULL && course->count >= most / 8))
         return NULL;
     if (course == NULL) {
-        course = calloc(1, sizeof *course + strlen(name) + 1);
-        if (course == NULL)
-            abort();
+        course = bw_alloc(sizeof *course + strlen(name) + 1);
         memcpy(course->name, name, strlen(name) + 1);
         HASH_ADD_STR(streams->courses, name, course);
     }
@@ -157,9 +156,7 @@ static void give_room_back(struct event_streams *streams, struct stream_course *
 struct event_stream *event_stream_new(struct event_streams *streams, const char *course,
                                       const char *subject, bool wants_all)
 {
-    struct event_stream *stream = calloc(1, sizeof *stream);
-    if (stream == NULL)
-        abort();
+    struct event_stream *stream = bw_alloc(sizeof *stream);
     stream->streams = streams;
     stream->tail = &stream->first;
     stream->last = wants_all ? WATCH_WANTS_ALL : WATCH_TOLD_NOTHING;
@@ -361,9 +358,7 @@ struct signal_watch *event_streams_list(struct event_streams *streams, size_t *c
 {
     const struct event_stream *stream, *following;
     pthread_mutex_lock(&streams->mutex);
-    struct signal_watch *list = calloc(HASH_COUNT(streams->streams) + 1, sizeof *list);
-    if (list == NULL)
-        abort();
+    struct signal_watch *list = bw_alloc_array(HASH_COUNT(streams->streams) + 1, sizeof *list);
     *count = 0;
     HASH_ITER (hh, streams->streams, stream, following) {
         if (stream->is_over)
@@ -402,9 +397,7 @@ static void keep_alive(struct event_streams *streams, int64_t now_ms)
     HASH_ITER (hh, streams->streams, stream, following) {
         if (stream->is_over || now_ms - stream->sent_ms < KEEP_ALIVE_MS)
             continue;
-        char *line = strdup(":\n\n");
-        if (line == NULL)
-            abort();
+        char *line = bw_copy(":\n\n");
         event_streams_append(stream, line);
     }
 }
@@ -425,9 +418,7 @@ static void *event_streams_run_timer(void *context)
 enum bw_code event_streams_open(const struct event_streams_settings *settings,
                                 struct event_streams **streams, struct bw_error *error)
 {
-    struct event_streams *opened = calloc(1, sizeof *opened);
-    if (opened == NULL)
-        abort();
+    struct event_streams *opened = bw_alloc(sizeof *opened);
     opened->settings = *settings;
     pthread_mutex_init(&opened->mutex, NULL);
     clock_condition_init(&opened->wake);

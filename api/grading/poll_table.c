@@ -7,6 +7,7 @@
 #include <uthash.h>
 
 #include "api/uplink/signals.h"
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 
 /* Clients of the course protocol wait 5 s for an answer, and take an empty one at its word. */
@@ -80,9 +81,7 @@ static void poll_table_heap_add(struct poll_table *table, struct poll *poll)
 {
     if (table->count == table->room) {
         table->room = table->room == 0 ? 256 : table->room * 2;
-        table->heap = realloc(table->heap, table->room * sizeof(struct poll *));
-        if (table->heap == NULL)
-            abort();
+        table->heap = bw_grow(table->heap, table->room, sizeof *table->heap);
     }
     poll->place = table->count++;
     heap_rise(table, poll);
@@ -217,9 +216,7 @@ static struct poll_table_settings complete(struct poll_table_settings settings)
 enum bw_code poll_table_open(const struct poll_table_settings *settings, struct poll_table **table,
                              struct bw_error *error)
 {
-    struct poll_table *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct poll_table *self = bw_alloc(sizeof *self);
     self->settings = complete(*settings);
     pthread_mutex_init(&self->mutex, NULL);
     clock_condition_init(&self->earlier);
@@ -268,9 +265,7 @@ static void client_gone(struct exchange *exchange, void *context)
 
 static struct poll *poll_new(struct exchange *exchange, const char *worker, int64_t wait_ms)
 {
-    struct poll *poll = calloc(1, sizeof *poll);
-    if (poll == NULL)
-        abort();
+    struct poll *poll = bw_alloc(sizeof *poll);
     snprintf(poll->worker, sizeof poll->worker, "%s", worker);
     poll->exchange = exchange;
     poll->state = wait_ms > 0 ? POLL_PARKED : POLL_ENDING;
@@ -417,9 +412,7 @@ size_t poll_table_count(struct poll_table *table)
 
 static struct signal_poll *list_polls(const struct poll_table *table)
 {
-    struct signal_poll *polls = calloc(table->count + 1, sizeof *polls);
-    if (polls == NULL)
-        abort();
+    struct signal_poll *polls = bw_alloc_array(table->count + 1, sizeof *polls);
     for (size_t i = 0; i < table->count; i++) {
         polls[i].poll = table->heap[i]->number;
         polls[i].is_final = table->heap[i]->state == POLL_ENDING;

@@ -10,6 +10,7 @@
 #include "api/grading/inflight.h"
 #include "api/uplink/scheduler_queries.h"
 #include "api/grading/worker_cache.h"
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 
 enum { INSERT_TRY_MS = 10000, END_WAIT_MS = 2000, END_LOOK_MS = 100 };
@@ -141,9 +142,7 @@ static void inserted(struct worker_commit *commit, enum commit_outcome outcome)
 
 void registration_begin(struct api *api, const struct registration *registration)
 {
-    struct attempt *attempt = calloc(1, sizeof *attempt);
-    if (attempt == NULL)
-        abort();
+    struct attempt *attempt = bw_alloc(sizeof *attempt);
     struct worker *worker = &attempt->registration.worker;
     attempt->api = api;
     inflight_begin(api);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
+
 struct result_texts {
     struct result_store *store;
     const struct run *run;
@@ -18,9 +20,7 @@ struct result_texts {
 struct result_texts *result_texts_new(struct result_store *store, const struct run *run,
                                       const struct job_fact *facts)
 {
-    struct result_texts *texts = calloc(1, sizeof *texts);
-    if (texts == NULL)
-        abort();
+    struct result_texts *texts = bw_alloc(sizeof *texts);
     texts->store = store;
     texts->run = run;
     texts->facts = facts;

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
+
 enum {
     LEASE_CHUNK = 256, /* more than a batch of the scheduler's leases: no gap can be as long */
     RESULT_CHUNK = 1000,
@@ -27,9 +29,7 @@ struct slots {
 
 static void *run_facts_allocate(size_t count, size_t size)
 {
-    void *memory = calloc(count + 1, size);
-    if (memory == NULL)
-        abort();
+    void *memory = bw_alloc_array(count + 1, size);
     return memory;
 }
 

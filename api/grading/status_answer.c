@@ -7,6 +7,7 @@
 #include "api/grading/grader_presence.h"
 #include "api/grading/result_texts.h"
 #include "api/options.h"
+#include "common/base/alloc.h"
 
 /* All that the answer is made of. */
 struct status_answer {
@@ -74,9 +75,7 @@ void status_answer_send(struct api *api, struct exchange *exchange, const struct
                         struct definition *definition, const struct run_facts_found *found,
                         const struct run_view *view)
 {
-    struct status_answer *answer = calloc(1, sizeof *answer);
-    if (answer == NULL)
-        abort();
+    struct status_answer *answer = bw_alloc(sizeof *answer);
     answer->run = *run;
     answer->definition = definition;
     answer->found = *found;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <uthash.h>
 
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 
 struct ticket {
@@ -20,9 +21,7 @@ struct under_way {
 
 struct under_way *under_way_new(void)
 {
-    struct under_way *under_way = calloc(1, sizeof *under_way);
-    if (under_way == NULL)
-        abort();
+    struct under_way *under_way = bw_alloc(sizeof *under_way);
     pthread_mutex_init(&under_way->mutex, NULL);
     clock_condition_init(&under_way->ended);
     return under_way;
@@ -44,9 +43,7 @@ void under_way_free(struct under_way *under_way)
 
 int64_t under_way_begin(struct under_way *under_way)
 {
-    struct ticket *ticket = calloc(1, sizeof *ticket);
-    if (ticket == NULL)
-        abort();
+    struct ticket *ticket = bw_alloc(sizeof *ticket);
     pthread_mutex_lock(&under_way->mutex);
     int64_t number = ticket->number = ++under_way->last;
     HASH_ADD(hh, under_way->open, number, sizeof ticket->number, ticket);

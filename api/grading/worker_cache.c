@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <uthash.h>
 
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/json.h"
 
@@ -23,9 +24,7 @@ struct worker_cache {
 
 struct worker_cache *worker_cache_new(const struct worker_cache_settings *settings)
 {
-    struct worker_cache *cache = calloc(1, sizeof *cache);
-    if (cache == NULL)
-        abort();
+    struct worker_cache *cache = bw_alloc(sizeof *cache);
     cache->settings = *settings;
     if (cache->settings.keep_ms == 0)
         cache->settings.keep_ms = WORKER_CACHE_KEEP_MS;
@@ -107,9 +106,7 @@ void worker_cache_add(struct worker_cache *cache, const char *id)
     worker_cache_sweep(cache, now_ms);
     HASH_FIND_STR(cache->entries, id, entry);
     if (entry == NULL) {
-        entry = calloc(1, sizeof *entry);
-        if (entry == NULL)
-            abort();
+        entry = bw_alloc(sizeof *entry);
         snprintf(entry->id, sizeof entry->id, "%s", id);
         HASH_ADD_STR(cache->entries, id, entry);
     }

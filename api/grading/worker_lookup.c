@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/http/thread_pool.h"
+#include "common/base/alloc.h"
 
 struct request {
     char id[WORKER_ID_SIZE];
@@ -25,9 +26,7 @@ struct worker_lookup {
 
 struct worker_lookup *worker_lookup_new(const struct worker_lookup_settings *settings)
 {
-    struct worker_lookup *lookup = calloc(1, sizeof *lookup);
-    if (lookup == NULL)
-        abort();
+    struct worker_lookup *lookup = bw_alloc(sizeof *lookup);
     lookup->settings = *settings;
     if (lookup->settings.find == NULL)
         lookup->settings.find = worker_store_find;
@@ -122,9 +121,7 @@ void worker_lookup_ask(struct worker_lookup *lookup, const char *id,
                                        const struct bw_error *error),
                        void *context)
 {
-    struct request *request = calloc(1, sizeof *request);
-    if (request == NULL)
-        abort();
+    struct request *request = bw_alloc(sizeof *request);
     snprintf(request->id, sizeof request->id, "%s", id);
     request->settled = settled;
     request->context = context;

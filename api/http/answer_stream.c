@@ -14,6 +14,7 @@
 #include "api/http/exchange.h"
 #include "api/http/memory_budget.h"
 #include "api/http/thread_pool.h"
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/json_write.h"
 #include "common/base/log.h"
@@ -83,9 +84,7 @@ static const struct bw_error busy = {"too many long answers are being sent: try 
 
 struct answer_streams *answer_streams_new(struct thread_pool *const *thread_pool)
 {
-    struct answer_streams *streams = calloc(1, sizeof *streams);
-    if (streams == NULL)
-        abort();
+    struct answer_streams *streams = bw_alloc(sizeof *streams);
     streams->thread_pool = thread_pool;
     pthread_mutex_init(&streams->mutex, NULL);
     return streams;
@@ -107,9 +106,7 @@ static struct answer_caller *streams_find_caller(struct answer_streams *streams,
     HASH_FIND_STR(streams->callers, key, caller);
     if (caller != NULL)
         return caller;
-    caller = calloc(1, sizeof *caller);
-    if (caller == NULL)
-        abort();
+    caller = bw_alloc(sizeof *caller);
     memcpy(caller->key, key, strlen(key) + 1);
     HASH_ADD_STR(streams->callers, key, caller);
     return caller;
@@ -698,9 +695,7 @@ void answer_stream_send(struct answer_streams *streams, struct exchange *exchang
     struct bw_error error = {""};
     char key[ANSWER_CALLER_SIZE];
     bool is_last;
-    struct answer_stream *stream = calloc(1, sizeof *stream);
-    if (stream == NULL)
-        abort();
+    struct answer_stream *stream = bw_alloc(sizeof *stream);
     stream->streams = streams;
     stream->exchange = exchange;
     stream->source = *source;
@@ -750,9 +745,7 @@ static size_t hold_text(const void *context)
 static void answer_stream_send_text(struct answer_streams *streams, struct exchange *exchange,
                                     char *text, size_t length)
 {
-    struct whole_text *whole = calloc(1, sizeof *whole);
-    if (whole == NULL)
-        abort();
+    struct whole_text *whole = bw_alloc(sizeof *whole);
     *whole = (struct whole_text){.text = text, .length = length};
     answer_stream_send(
         streams, exchange,

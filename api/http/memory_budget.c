@@ -9,6 +9,7 @@
 #include <uthash.h>
 
 #include "api/http/client_network.h"
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 
 enum {
@@ -167,9 +168,7 @@ static struct memory_address *budget_find_address(struct memory_budget *budget, 
     HASH_FIND_STR(budget->addresses, network, address);
     if (address != NULL)
         return address;
-    address = calloc(1, sizeof *address);
-    if (address == NULL)
-        abort();
+    address = bw_alloc(sizeof *address);
     memcpy(address->network, network, sizeof address->network);
     HASH_ADD_STR(budget->addresses, network, address);
     return address;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 
 enum { HEAP_ROOM = 64 };
@@ -79,9 +80,7 @@ static void thread_pool_heap_add(struct heap *heap, struct task *task)
 {
     if (heap->count == heap->room) {
         heap->room = heap->room == 0 ? HEAP_ROOM : 2 * heap->room;
-        heap->tasks = reallocarray(heap->tasks, heap->room, sizeof *heap->tasks);
-        if (heap->tasks == NULL)
-            abort();
+        heap->tasks = bw_grow(heap->tasks, heap->room, sizeof *heap->tasks);
     }
     size_t at = heap->count++;
     heap->tasks[at] = task;
@@ -248,9 +247,7 @@ void thread_pool_close(struct thread_pool *thread_pool)
 
 static struct task *task_new(void (*function)(void *argument), void *argument)
 {
-    struct task *task = calloc(1, sizeof *task);
-    if (task == NULL)
-        abort(); /* the caller's exchange could never be answered */
+    struct task *task = bw_alloc(sizeof *task); /* the caller's exchange could never be answered */
     task->function = function;
     task->argument = argument;
     return task;

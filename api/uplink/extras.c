@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
+
 enum { PENDING_ITEMS = 20000, FIRST_ROOM = 16 };
 
 void extras_clear(struct extras *extras)
@@ -19,9 +21,7 @@ static void *grow(void *items, size_t count, size_t *room, size_t size)
     if (count < *room)
         return items;
     *room = *room == 0 ? FIRST_ROOM : 2 * *room;
-    void *grown = realloc(items, *room * size);
-    if (grown == NULL)
-        abort();
+    void *grown = bw_grow(items, *room, size);
     return grown;
 }
 

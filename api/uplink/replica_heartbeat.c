@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/ticker.h"
@@ -48,9 +49,7 @@ enum bw_code replica_heartbeat_open(struct database *database, struct replica_st
                                     const struct replica *replica, int64_t every_ms,
                                     struct heartbeat **heartbeat, struct bw_error *error)
 {
-    struct heartbeat *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct heartbeat *self = bw_alloc(sizeof *self);
     self->database = database;
     self->store = store;
     self->replica = *replica;

@@ -6,6 +6,7 @@
 #include <uthash.h>
 
 #include "api/uplink/signals.h"
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 
 enum { ASK_AGAIN_MS = 1000, LOOK_MS = 200 };
@@ -39,9 +40,7 @@ static void ask_scheduler(struct queries *queries, const struct open_query *open
 
 void scheduler_queries_ask(struct queries *queries, const struct query *query)
 {
-    struct open_query *open = calloc(1, sizeof *open);
-    if (open == NULL)
-        abort();
+    struct open_query *open = bw_alloc(sizeof *open);
     open->query = *query;
     open->asked_ms = clock_boot_ms();
     open->expires_ms = open->asked_ms + query->request_timeout_ms;
@@ -129,9 +128,7 @@ static void *scheduler_queries_run_timer(void *context)
 enum bw_code scheduler_queries_open(struct signals *signals, struct queries **queries,
                                     struct bw_error *error)
 {
-    struct queries *opened = calloc(1, sizeof *opened);
-    if (opened == NULL)
-        abort();
+    struct queries *opened = bw_alloc(sizeof *opened);
     opened->signals = signals;
     pthread_mutex_init(&opened->mutex, NULL);
     clock_condition_init(&opened->wake);

@@ -9,6 +9,7 @@
 #include "api/uplink/extras.h"
 #include "api/grading/delivery_table.h"
 #include "api/grading/poll_table.h"
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 
 enum {
@@ -56,9 +57,7 @@ struct batch {
 
 static void *signals_allocate(size_t count, size_t size)
 {
-    void *memory = calloc(count, size);
-    if (memory == NULL)
-        abort();
+    void *memory = bw_alloc_array(count, size);
     return memory;
 }
 

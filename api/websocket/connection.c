@@ -10,6 +10,7 @@
 
 #include "api/http/request_timeout.h"
 #include "api/websocket/connection_internal.h"
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 
 enum {
@@ -407,9 +408,7 @@ static void socket_refuse(struct socket *socket)
 
 struct socket *socket_new(struct sockets *sockets, const struct socket_offer *offer)
 {
-    struct socket *socket = calloc(1, sizeof *socket);
-    if (socket == NULL)
-        abort();
+    struct socket *socket = bw_alloc(sizeof *socket);
     socket->sockets = sockets;
     socket->handle = offer->handle;
     socket->fd = offer->fd;
@@ -420,9 +419,7 @@ struct socket *socket_new(struct sockets *sockets, const struct socket_offer *of
     snprintf(socket->name, sizeof socket->name, "%s", offer->name);
     if (offer->extra_length == 0)
         return socket;
-    socket->extra = malloc(offer->extra_length);
-    if (socket->extra == NULL)
-        abort();
+    socket->extra = bw_alloc(offer->extra_length);
     memcpy(socket->extra, offer->extra, offer->extra_length);
     socket->extra_length = offer->extra_length;
     return socket;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "api/websocket/connection_internal.h"
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 
@@ -26,9 +27,7 @@ struct posted {
 
 static void *socket_server_allocate(size_t size)
 {
-    void *memory = calloc(1, size);
-    if (memory == NULL)
-        abort();
+    void *memory = bw_alloc(size);
     return memory;
 }
 

@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/base/config.h"
 
 #include <argp.h>
@@ -283,9 +284,7 @@ static struct source {
 
 static void note_source(const char *option, const char *name)
 {
-    struct source *source = malloc(sizeof *source);
-    if (source == NULL)
-        abort();
+    struct source *source = bw_alloc(sizeof *source);
     *source = (struct source){sources, option, name};
     sources = source;
 }

@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/base/json_memory.h"
 
 #include <jansson.h>
@@ -5,9 +6,7 @@
 
 void *json_memory_allocate(size_t size)
 {
-    void *memory = malloc(size);
-    if (memory == NULL)
-        abort();
+    void *memory = bw_alloc(size);
     return memory;
 }
 

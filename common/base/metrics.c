@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/base/metrics.h"
 
 #include <stdatomic.h>
@@ -25,9 +26,7 @@ struct metrics {
 
 struct metrics *metrics_new(const struct metric_row *rows, size_t count)
 {
-    struct metrics *metrics = calloc(1, sizeof *metrics + count * sizeof *metrics->values);
-    if (metrics == NULL)
-        abort();
+    struct metrics *metrics = bw_alloc(sizeof *metrics + count * sizeof *metrics->values);
     metrics->rows = rows;
     metrics->count = count;
     return metrics;

@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/base/stop_signal.h"
 
 #include <errno.h>
@@ -60,9 +61,7 @@ static void *stop_signal_run(void *context)
 enum bw_code stop_signal_start(const struct stop_signal_handlers *handlers, struct bw_error *error)
 {
     pthread_t thread;
-    struct stop_signal_handlers *copy = malloc(sizeof *copy);
-    if (copy == NULL)
-        abort();
+    struct stop_signal_handlers *copy = bw_alloc(sizeof *copy);
     *copy = *handlers;
     if (pthread_create(&thread, NULL, stop_signal_run, copy) != 0) {
         free(copy);

@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/base/text_buffer.h"
 
 #include <stdio.h>
@@ -15,9 +16,7 @@ static void reserve(struct text_buffer *buffer, size_t more)
         size *= 2;
     if (size == buffer->size)
         return;
-    buffer->bytes = realloc(buffer->bytes, size);
-    if (buffer->bytes == NULL)
-        abort();
+    buffer->bytes = bw_grow(buffer->bytes, size, 1);
     buffer->size = size;
 }
 

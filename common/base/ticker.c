@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/base/ticker.h"
 
 #include <errno.h>
@@ -55,9 +56,7 @@ static void ticker_free(struct ticker *ticker)
 enum bw_code ticker_open(const char *what, int64_t first_ms, ticker_function *tick, void *context,
                          struct ticker **ticker, struct bw_error *error)
 {
-    struct ticker *opened = calloc(1, sizeof *opened);
-    if (opened == NULL)
-        abort();
+    struct ticker *opened = bw_alloc(sizeof *opened);
     opened->wait_ms = first_ms;
     opened->tick = tick;
     opened->context = context;

@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/db/database.h"
 
 #include <stdatomic.h>
@@ -79,9 +80,7 @@ enum bw_code database_open(const char *uri, const char *name, const char *applic
     if (parsed == NULL)
         return BW_BAD_REQUEST;
 
-    struct database *opened = calloc(1, sizeof *opened);
-    if (opened == NULL)
-        abort();
+    struct database *opened = bw_alloc(sizeof *opened);
     snprintf(opened->name, sizeof opened->name, "%s", name);
     opened->pool = database_pool_open(parsed, &operation_bounds, application, error);
     if (opened->pool != NULL)

@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/db/document.h"
 
 #include <gnutls/crypto.h>
@@ -27,9 +28,7 @@ bool document_long_text(const bson_t *document, const char *key, struct long_tex
         !BSON_ITER_HOLDS_UTF8(&field))
         return false;
     const char *text = bson_iter_utf8(&field, &length);
-    found->text = malloc((size_t)length + 1);
-    if (found->text == NULL)
-        abort();
+    found->text = bw_alloc((size_t)length + 1);
     memcpy(found->text, text, (size_t)length + 1);
     found->length = length;
     return true;

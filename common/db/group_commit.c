@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/db/group_commit.h"
 
 #include <pthread.h>
@@ -349,9 +350,7 @@ static void pause_before_retry(struct group_commit *self)
 static void *group_commit_run(void *context)
 {
     struct group_commit *self = context;
-    struct batch *batch = malloc(sizeof *batch);
-    if (batch == NULL)
-        abort();
+    struct batch *batch = bw_alloc(sizeof *batch);
     while (batch_wait(self, batch)) {
         batch_try(self, batch);
         if (!batch_settle(self, batch))
@@ -367,9 +366,7 @@ enum bw_code group_commit_open(struct database *database,
                                const struct group_commit_settings *settings,
                                struct group_commit **group_commit, struct bw_error *error)
 {
-    struct group_commit *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct group_commit *self = bw_alloc(sizeof *self);
     self->database = database;
     self->settings = *settings;
     if (self->settings.max_documents > BATCH_LIMIT)

@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/domain/course_size.h"
 
 #include <stdint.h>
@@ -132,9 +133,7 @@ static void base_find_exec(struct course_base *base, const json_t *pipeline,
     json_object_foreach ((json_t *)(uintptr_t)config_env, name, value)
         if (strcmp(name, job_id_name) != 0 && strcmp(name, run_id_name) != 0)
             common += exec_entry_bytes(name, course_value_length(value));
-    base->exec_bytes = calloc(base->stages + 1, sizeof *base->exec_bytes);
-    if (base->exec_bytes == NULL)
-        abort();
+    base->exec_bytes = bw_alloc_array(base->stages + 1, sizeof *base->exec_bytes);
     json_array_foreach (pipeline, index, stage) {
         base->exec_bytes[index] = common +
                                   exec_arguments_bytes(json_object_get(stage, "entrypoint")) +

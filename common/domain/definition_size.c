@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/domain/definition_size.h"
 
 #include <stdint.h>
@@ -153,9 +154,7 @@ static enum bw_code needs_find(struct pipeline_needs *needs, const json_t *objec
     const json_t *pipeline = definition_pipeline(object, kind);
     *needs = (struct pipeline_needs){.run = json_object_get(object, "env"),
                                      .references = json_object()};
-    needs->list = calloc(json_array_size(pipeline) + 1, sizeof *needs->list);
-    if (needs->list == NULL)
-        abort();
+    needs->list = bw_alloc_array(json_array_size(pipeline) + 1, sizeof *needs->list);
     json_array_foreach (pipeline, index, stage) {
         char path[WHERE_SIZE];
         snprintf(path, sizeof path, "%s[%zu].env", definition_pipeline_name(kind), index);

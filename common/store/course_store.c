@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/store/course_store.h"
 
 #include <stdlib.h>
@@ -26,9 +27,7 @@ enum bw_code course_store_open(struct database *database, struct course_store **
                                struct bw_error *error)
 {
     (void)error;
-    struct course_store *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct course_store *self = bw_alloc(sizeof *self);
     self->database = database;
     *store = self;
     return BW_OK;
@@ -132,9 +131,7 @@ static size_t course_store_open_list(const bson_t *document, const char *field,
 
 static void *course_store_allocate(size_t count, size_t size)
 {
-    void *memory = calloc(count + 1, size);
-    if (memory == NULL)
-        abort();
+    void *memory = bw_alloc_array(count + 1, size);
     return memory;
 }
 

@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/store/definition_store.h"
 
 #include <stdlib.h>
@@ -26,9 +27,7 @@ enum bw_code definition_store_open(struct database *database, struct definition_
         .fetches_duplicates = true,
         .excluded_fields = {"definition"},
     };
-    struct definition_store *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct definition_store *self = bw_alloc(sizeof *self);
     self->database = database;
     enum bw_code code = group_commit_open(database, &settings, &self->commits, error);
     if (code != BW_OK) {

@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/store/grading_config_store.h"
 
 #include <stdio.h>
@@ -20,9 +21,7 @@ enum bw_code grading_config_store_open(struct database *database,
                                        struct grading_config_store **store, struct bw_error *error)
 {
     (void)error;
-    struct grading_config_store *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct grading_config_store *self = bw_alloc(sizeof *self);
     self->database = database;
     *store = self;
     return BW_OK;
@@ -84,9 +83,7 @@ static void grading_config_store_take_text(const bson_t *document, void *context
         return;
     const char *text = bson_iter_utf8(&field, &length);
     free(reading->text);
-    reading->text = malloc((size_t)length + 1);
-    if (reading->text == NULL)
-        abort();
+    reading->text = bw_alloc((size_t)length + 1);
     memcpy(reading->text, text, length);
     reading->text[length] = '\0';
     reading->length = length;

@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/store/leader_store.h"
 
 #include <stdlib.h>
@@ -21,9 +22,7 @@ enum bw_code leader_store_open(struct database *database, struct leader_store **
                                struct bw_error *error)
 {
     (void)error;
-    struct leader_store *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct leader_store *self = bw_alloc(sizeof *self);
     self->database = database;
     *store = self;
     return BW_OK;

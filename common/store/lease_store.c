@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/store/lease_store.h"
 
 #include <stdio.h>
@@ -48,9 +49,7 @@ enum bw_code lease_store_open(struct database *database, struct fence fence,
         .max_bytes = 4 * 1024 * 1024,
         .fetches_duplicates = true,
     };
-    struct lease_store *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct lease_store *self = bw_alloc(sizeof *self);
     self->database = database;
     enum bw_code code = group_commit_open(database, &settings, &self->commits, error);
     if (code != BW_OK) {

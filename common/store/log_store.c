@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/store/log_store.h"
 
 #include <stdio.h>
@@ -27,9 +28,7 @@ enum bw_code log_store_open(struct database *database, size_t max_bytes, struct 
         .max_documents = 256,
         .max_bytes = 16 * 1024 * 1024,
     };
-    struct log_store *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct log_store *self = bw_alloc(sizeof *self);
     self->database = database;
     self->max_bytes = max_bytes;
     enum bw_code code = group_commit_open(database, &settings, &self->commits, error);
@@ -104,9 +103,7 @@ static char *copy_text(const bson_t *document, const char *field)
     bson_iter_t found;
     if (!bson_iter_init_find(&found, document, field) || !BSON_ITER_HOLDS_UTF8(&found))
         return NULL;
-    char *copy = strdup(bson_iter_utf8(&found, NULL));
-    if (copy == NULL)
-        abort();
+    char *copy = bw_copy(bson_iter_utf8(&found, NULL));
     return copy;
 }
 

@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/store/replica_store.h"
 
 #include <stdlib.h>
@@ -15,9 +16,7 @@ enum bw_code replica_store_open(struct database *database, struct replica_store 
                                 struct bw_error *error)
 {
     (void)error;
-    struct replica_store *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct replica_store *self = bw_alloc(sizeof *self);
     self->database = database;
     *store = self;
     return BW_OK;

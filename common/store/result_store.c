@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/store/result_store.h"
 
 #include <stdlib.h>
@@ -25,9 +26,7 @@ enum bw_code result_store_open(struct database *database, struct fence fence,
         .fetches_duplicates = true,
         .excluded_fields = {"result"},
     };
-    struct result_store *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct result_store *self = bw_alloc(sizeof *self);
     self->database = database;
     enum bw_code code = group_commit_open(database, &settings, &self->commits, error);
     if (code != BW_OK) {
@@ -131,9 +130,7 @@ static void visit_result(const bson_t *document, void *context)
 /* free() */
 static const char **name_results(const char (*jobs)[JOB_ID_SIZE], size_t count)
 {
-    const char **ids = malloc((count + 1) * sizeof *ids);
-    if (ids == NULL)
-        abort();
+    const char **ids = bw_alloc((count + 1) * sizeof *ids);
     for (size_t i = 0; i < count; i++)
         ids[i] = jobs[i];
     return ids;

@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/store/run_store.h"
 
 #include <stdlib.h>
@@ -39,9 +40,7 @@ enum bw_code run_store_open(struct database *database, struct run_store **store,
         .fetches_duplicates = true,
         .excluded_fields = {"summary", "definition"},
     };
-    struct run_store *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct run_store *self = bw_alloc(sizeof *self);
     self->database = database;
     enum bw_code code = group_commit_open(database, &settings, &self->commits, error);
     if (code != BW_OK) {
@@ -155,9 +154,7 @@ bool run_from_document(const bson_t *document, struct run *run)
         return true;
     const uint8_t *bytes;
     bson_iter_binary(&field, NULL, &run->summary_length, &bytes);
-    run->summary = malloc(run->summary_length + 1);
-    if (run->summary == NULL)
-        abort();
+    run->summary = bw_alloc(run->summary_length + 1);
     memcpy(run->summary, bytes, run->summary_length);
     return true;
 }
@@ -440,9 +437,7 @@ static void collect_run(const bson_t *document, void *context)
     struct run_list *list = context;
     if (list->count == list->room) {
         list->room = list->room * 2 + 64;
-        list->runs = realloc(list->runs, list->room * sizeof *list->runs);
-        if (list->runs == NULL)
-            abort();
+        list->runs = bw_grow(list->runs, list->room, sizeof *list->runs);
     }
     if (run_from_document(document, &list->runs[list->count]))
         list->count++;

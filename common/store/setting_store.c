@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/store/setting_store.h"
 
 #include <stdlib.h>
@@ -17,9 +18,7 @@ enum bw_code setting_store_open(struct database *database, struct setting_store 
                                 struct bw_error *error)
 {
     (void)error;
-    struct setting_store *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct setting_store *self = bw_alloc(sizeof *self);
     self->database = database;
     *store = self;
     return BW_OK;

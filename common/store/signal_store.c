@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/store/signal_store.h"
 
 #include <stdlib.h>
@@ -21,9 +22,7 @@ enum bw_code signal_store_open(struct database *database, struct signal_store **
                                struct bw_error *error)
 {
     (void)error;
-    struct signal_store *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct signal_store *self = bw_alloc(sizeof *self);
     self->database = database;
     self->ephemeral = mongoc_write_concern_new();
     mongoc_write_concern_set_w(self->ephemeral, 1);
@@ -364,9 +363,7 @@ static void collect_signal(const bson_t *document, void *context)
     struct signal_list *list = context;
     if (list->count == list->room) {
         list->room = list->room * 2 + 64;
-        list->signals = realloc(list->signals, list->room * sizeof *list->signals);
-        if (list->signals == NULL)
-            abort();
+        list->signals = bw_grow(list->signals, list->room, sizeof *list->signals);
     }
     if (signal_from_document(document, &list->signals[list->count]))
         list->count++;

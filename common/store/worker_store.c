@@ -1,3 +1,4 @@
+#include "common/base/alloc.h"
 #include "common/store/worker_store.h"
 
 #include <stdlib.h>
@@ -23,9 +24,7 @@ enum bw_code worker_store_open(struct database *database, struct worker_store **
         .fails_fast = true,
         .fetches_duplicates = true,
     };
-    struct worker_store *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
+    struct worker_store *self = bw_alloc(sizeof *self);
     self->database = database;
     enum bw_code code = group_commit_open(database, &settings, &self->commits, error);
     if (code != BW_OK) {
@@ -219,9 +218,7 @@ static void build_mark(bson_t *update, const struct worker_mark *mark)
 enum bw_code worker_store_mark(struct worker_store *store, const struct worker_mark *marks,
                                size_t count, struct bw_error *error)
 {
-    struct database_change *changes = calloc(count + 1, sizeof *changes);
-    if (changes == NULL)
-        abort();
+    struct database_change *changes = bw_alloc_array(count + 1, sizeof *changes);
     for (size_t i = 0; i < count; i++) {
         bson_init(&changes[i].filter);
         bson_init(&changes[i].update);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/failpoint.h"
 
 enum {
@@ -28,12 +29,8 @@ struct callbacks {
 
 struct callback *callback_new(size_t hand_outs)
 {
-    struct callback *callback = calloc(1, sizeof *callback);
-    if (callback == NULL)
-        abort();
-    callback->sent = calloc(hand_outs, sizeof *callback->sent);
-    if (callback->sent == NULL)
-        abort();
+    struct callback *callback = bw_alloc(sizeof *callback);
+    callback->sent = bw_alloc_array(hand_outs, sizeof *callback->sent);
     return callback;
 }
 
@@ -159,9 +156,7 @@ static void *callbacks_work(void *context)
 enum bw_code callbacks_open(const char *token, struct inbox *inbox, struct callbacks **callbacks,
                             struct bw_error *error)
 {
-    struct callbacks *opened = calloc(1, sizeof *opened);
-    if (opened == NULL)
-        abort();
+    struct callbacks *opened = bw_alloc(sizeof *opened);
     opened->inbox = inbox;
     opened->change_stream = &opened->head;
     snprintf(opened->authorization, sizeof opened->authorization, "Authorization: Bearer %s",

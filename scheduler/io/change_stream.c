@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/failpoint.h"
 #include "common/db/document.h"
@@ -243,9 +244,7 @@ static enum bw_code open_stream(struct change_stream *change_stream, struct bw_e
 enum bw_code change_stream_open(struct database *database, struct inbox *inbox, int64_t generation,
                                 struct change_stream **change_stream, struct bw_error *error)
 {
-    struct change_stream *opened = calloc(1, sizeof *opened);
-    if (opened == NULL)
-        abort();
+    struct change_stream *opened = bw_alloc(sizeof *opened);
     opened->database = database;
     opened->inbox = inbox;
     opened->generation = generation;

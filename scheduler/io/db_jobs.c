@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "common/base/alloc.h"
 #include "common/base/failpoint.h"
 #include "scheduler/state/deadline.h"
 #include "scheduler/io/retention.h"
@@ -201,9 +202,7 @@ static void *db_jobs_work(void *context)
 
 struct db_jobs *db_jobs_open(const struct db_jobs_settings *settings)
 {
-    struct db_jobs *db_jobs = calloc(1, sizeof *db_jobs);
-    if (db_jobs == NULL)
-        abort();
+    struct db_jobs *db_jobs = bw_alloc(sizeof *db_jobs);
     db_jobs->settings = *settings;
     db_jobs->change_stream = &db_jobs->head;
     pthread_mutex_init(&db_jobs->mutex, NULL);
@@ -231,9 +230,7 @@ void db_jobs_close(struct db_jobs *db_jobs)
 
 struct db_job *db_job_new(enum db_job_kind kind, int64_t generation)
 {
-    struct db_job *db_job = calloc(1, sizeof *db_job);
-    if (db_job == NULL)
-        abort();
+    struct db_job *db_job = bw_alloc(sizeof *db_job);
     db_job->kind = kind;
     db_job->generation = generation;
     return db_job;

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 
 enum { BOUND = 100000 };
@@ -17,9 +18,7 @@ struct inbox {
 
 struct inbox *inbox_new(void)
 {
-    struct inbox *inbox = calloc(1, sizeof *inbox);
-    if (inbox == NULL)
-        abort();
+    struct inbox *inbox = bw_alloc(sizeof *inbox);
     inbox->change_stream = &inbox->head;
     pthread_mutex_init(&inbox->mutex, NULL);
     clock_condition_init(&inbox->arrived);
@@ -39,9 +38,7 @@ void inbox_free(struct inbox *inbox)
 
 struct event *event_new(enum event_kind kind, int64_t generation)
 {
-    struct event *event = calloc(1, sizeof *event);
-    if (event == NULL)
-        abort();
+    struct event *event = bw_alloc(sizeof *event);
     event->kind = kind;
     event->generation = generation;
     return event;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/failpoint.h"
 
@@ -28,9 +29,7 @@ struct leadership {
 struct leadership *leadership_new(struct leader_store *store, struct inbox *inbox,
                                   const char *holder, int64_t lease_ms)
 {
-    struct leadership *leadership = calloc(1, sizeof *leadership);
-    if (leadership == NULL)
-        abort();
+    struct leadership *leadership = bw_alloc(sizeof *leadership);
     leadership->store = store;
     leadership->inbox = inbox;
     leadership->lease_ms = lease_ms;

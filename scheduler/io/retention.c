@@ -5,6 +5,8 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "common/base/alloc.h"
+
 enum { CHUNK = 250 };
 
 /* Something that seems to have no owner: a definition by its run's id, a log by its name. */
@@ -20,9 +22,7 @@ struct retention {
 
 struct retention *retention_new(const struct retention_stores *stores)
 {
-    struct retention *retention = calloc(1, sizeof *retention);
-    if (retention == NULL)
-        abort();
+    struct retention *retention = bw_alloc(sizeof *retention);
     retention->stores = *stores;
     return retention;
 }
@@ -66,9 +66,7 @@ static enum bw_code remove_jobs(struct retention *retention, const char (*jobs)[
                                 size_t count, struct bw_error *error)
 {
     const struct retention_stores *stores = &retention->stores;
-    struct log_list *logs = calloc(1, sizeof *logs);
-    if (logs == NULL)
-        abort();
+    struct log_list *logs = bw_alloc(sizeof *logs);
     enum bw_code code = result_store_read(stores->results, jobs, count, false, collect_log, logs,
                                           error);
     if (code == BW_OK)
@@ -118,9 +116,7 @@ struct look {
 
 static void add_orphan(struct look *look, const struct log_name *name)
 {
-    struct orphan *orphan = calloc(1, sizeof *orphan);
-    if (orphan == NULL)
-        abort();
+    struct orphan *orphan = bw_alloc(sizeof *orphan);
     orphan->name = *name;
     HASH_ADD(hh, look->orphans, name, sizeof orphan->name, orphan);
 }
@@ -219,9 +215,7 @@ static enum bw_code remove_seen(struct retention *retention, const struct orphan
 enum bw_code retention_remove_orphans(struct retention *retention, size_t *removed,
                                       struct bw_error *error)
 {
-    struct look *look = calloc(1, sizeof *look);
-    if (look == NULL)
-        abort();
+    struct look *look = bw_alloc(sizeof *look);
     look->retention = retention;
     look->error = error;
     *removed = 0;

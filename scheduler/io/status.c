@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/config.h"
 #include "scheduler/io/status_server.h"
 
@@ -77,9 +78,7 @@ enum bw_code status_open(const char *address, uint16_t port, size_t connections,
                          struct bw_error *error)
 {
     const char *flag = config_source("metrics-port");
-    struct status *opened = calloc(1, sizeof *opened);
-    if (opened == NULL)
-        abort();
+    struct status *opened = bw_alloc(sizeof *opened);
     opened->metrics = metrics;
     pthread_mutex_init(&opened->mutex, NULL);
     enum bw_code code = status_server_open(flag, address, port, connections, status_answer, opened,

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "common/base/alloc.h"
 #include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "scheduler/core/core.h"
@@ -53,9 +54,7 @@ static int64_t limit_ms(const struct core *core, const struct active_run *run, u
 static void insert_lease(struct core *core, struct live_lease *lease,
                          const struct parked_poll *poll)
 {
-    struct pending_lease *pending = calloc(1, sizeof *pending);
-    if (pending == NULL)
-        abort();
+    struct pending_lease *pending = bw_alloc(sizeof *pending);
     struct lease *document = &pending->commit.lease;
     snprintf(document->job, sizeof document->job, "%s", lease->job);
     snprintf(document->worker, sizeof document->worker, "%s", lease->worker->id);
@@ -207,9 +206,7 @@ void answer_empty(struct core *core, struct known_replica *replica, int64_t poll
     (void)core;
     if (replica->empty_count == replica->empty_room) {
         replica->empty_room = replica->empty_room * 2 + 64;
-        replica->empty = realloc(replica->empty, replica->empty_room * sizeof *replica->empty);
-        if (replica->empty == NULL)
-            abort();
+        replica->empty = bw_grow(replica->empty, replica->empty_room, sizeof *replica->empty);
     }
     replica->empty[replica->empty_count++] = poll;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "scheduler/core/core.h"
 #include "scheduler/state/queue_position.h"
@@ -137,9 +138,7 @@ static void hear_end(struct core *core, const struct known_replica *replica,
                      const struct signal_query *query)
 {
     struct known_worker *worker = worker_table_find(&core->workers, query->subject);
-    struct ended_worker *ended = calloc(1, sizeof *ended);
-    if (ended == NULL)
-        abort();
+    struct ended_worker *ended = bw_alloc(sizeof *ended);
     if (worker != NULL && worker->epoch == query->epoch && worker->is_alive)
         worker_lost(core, worker);
     snprintf(ended->worker, sizeof ended->worker, "%s", query->subject);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "scheduler/core/core.h"
 #include "scheduler/options.h"
@@ -48,9 +49,7 @@ static void look_for_results(struct core *core)
     struct db_job *db_job = db_job_new(DB_JOB_FIND_RESULTS, core->generation);
     const struct live_lease *lease, *following;
     size_t at = 0, first = core->reconcile.first_lease;
-    db_job->wanted.jobs = calloc(LEASES_AT_ONCE, sizeof *db_job->wanted.jobs);
-    if (db_job->wanted.jobs == NULL)
-        abort();
+    db_job->wanted.jobs = bw_alloc_array(LEASES_AT_ONCE, sizeof *db_job->wanted.jobs);
     HASH_ITER (hh, core->leases.leases, lease, following) {
         if (at++ < first || core->now_ms - lease->leased_ms < interval_ms(core))
             continue;

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "common/base/alloc.h"
 #include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "scheduler/core/core.h"
@@ -51,9 +52,7 @@ static void requeue_result_settled(struct result_commit *commit, enum commit_out
 void job_settle(struct core *core, struct active_run *run, uint32_t slot, enum job_outcome outcome,
                 uint32_t attempts, const char *reason)
 {
-    struct pending_result *pending = calloc(1, sizeof *pending);
-    if (pending == NULL)
-        abort();
+    struct pending_result *pending = bw_alloc(sizeof *pending);
     enum job_kind kind;
     uint32_t index;
     struct result *result = &pending->commit.result;

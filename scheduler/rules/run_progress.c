@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "scheduler/core/core.h"
@@ -80,9 +81,7 @@ static void run_progress_save_run(struct core *core, struct active_run *run)
     snprintf(db_job->run.id, sizeof db_job->run.id, "%s", run->run.id);
     db_job->run.phase = run->phase;
     db_job->run.ended_ms = run->last_result_ms;
-    db_job->run.summary = malloc(run->slots + 1);
-    if (db_job->run.summary == NULL)
-        abort();
+    db_job->run.summary = bw_alloc(run->slots + 1);
     memcpy(db_job->run.summary, run->run.summary, run->slots);
     db_job->run.summary_length = run->slots;
     run->is_saving = true;

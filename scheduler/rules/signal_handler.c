@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "scheduler/core/core.h"
 #include "scheduler/metrics.h"
@@ -13,9 +14,7 @@ void record_worker(struct core *core, struct known_worker *worker)
     struct worker_marks *marks = &core->marks;
     if (marks->count == marks->room) {
         marks->room = marks->room * 2 + 16;
-        marks->list = realloc(marks->list, marks->room * sizeof *marks->list);
-        if (marks->list == NULL)
-            abort();
+        marks->list = bw_grow(marks->list, marks->room, sizeof *marks->list);
     }
     worker->jobs_recorded = worker->jobs_processed;
     struct worker_mark *mark = &marks->list[marks->count++];
@@ -38,9 +37,7 @@ void workers_record_round(struct core *core)
         return;
     size_t count = marks->count < MARKS_AT_ONCE ? marks->count : MARKS_AT_ONCE;
     struct db_job *db_job = db_job_new(DB_JOB_MARK_WORKERS, core->generation);
-    db_job->marks.list = malloc(count * sizeof *marks->list);
-    if (db_job->marks.list == NULL)
-        abort();
+    db_job->marks.list = bw_alloc(count * sizeof *marks->list);
     memcpy(db_job->marks.list, marks->list, count * sizeof *marks->list);
     db_job->marks.count = count;
     marks->count -= count;
@@ -98,9 +95,7 @@ static void ask_for_worker(struct core *core, const char *id, const struct known
     HASH_FIND_STR(core->asked, id, asked);
     if (asked != NULL)
         return;
-    asked = calloc(1, sizeof *asked);
-    if (asked == NULL)
-        abort();
+    asked = bw_alloc(sizeof *asked);
     snprintf(asked->id, sizeof asked->id, "%s", id);
     asked->asked_ms = core->now_ms;
     HASH_ADD_STR(core->asked, id, asked);

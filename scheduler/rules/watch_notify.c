@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "scheduler/state/queue_position.h"
+#include "common/base/alloc.h"
 
 enum {
     EVENTS_PER_MS = 2, /* told at most, once there are many */
@@ -56,9 +57,7 @@ static void add_watch(struct known_replica *replica, const struct signal_watch *
 {
     struct watch *watch = find_watch(replica, heard->number);
     if (watch == NULL) {
-        watch = calloc(1, sizeof *watch);
-        if (watch == NULL)
-            abort();
+        watch = bw_alloc(sizeof *watch);
         watch->number = heard->number;
         watch->last = heard->last;
         snprintf(watch->subject, sizeof watch->subject, "%s", heard->subject);

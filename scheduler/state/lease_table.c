@@ -4,6 +4,8 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "common/base/alloc.h"
+
 void lease_table_init(struct lease_table *table)
 {
     table->leases = table->unconfirmed = NULL;
@@ -27,9 +29,7 @@ struct live_lease *lease_table_add(struct lease_table *table, struct active_run 
                                    const char *job, uint32_t attempt, struct known_worker *worker,
                                    enum lease_state state)
 {
-    struct live_lease *lease = calloc(1, sizeof *lease);
-    if (lease == NULL)
-        abort();
+    struct live_lease *lease = bw_alloc(sizeof *lease);
     strncpy(lease->job, job, sizeof lease->job - 1);
     lease->attempt = attempt;
     lease->run = run;

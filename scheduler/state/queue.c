@@ -5,6 +5,8 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "common/base/alloc.h"
+
 uint32_t failed_attempts_total(const struct failed_attempts *failed_attempts)
 {
     return failed_attempts->lost + failed_attempts->expired + failed_attempts->undeliverable;
@@ -57,9 +59,7 @@ static struct course *find_course(struct queue *queue, const char *name)
     DL_FOREACH (queue->courses, course)
         if (strcmp(course->name, name) == 0)
             return course;
-    course = calloc(1, sizeof *course);
-    if (course == NULL)
-        abort();
+    course = bw_alloc(sizeof *course);
     snprintf(course->name, sizeof course->name, "%s", name);
     course->queue = queue;
     DL_APPEND(queue->courses, course);
@@ -68,16 +68,12 @@ static struct course *find_course(struct queue *queue, const char *name)
 
 struct active_run *queue_add(struct queue *queue, struct run *run)
 {
-    struct active_run *added = calloc(1, sizeof *added);
-    if (added == NULL)
-        abort();
+    struct active_run *added = bw_alloc(sizeof *added);
     added->run = *run;
     run->summary = NULL;
     run->summary_length = 0;
     added->slots = run_job_count(run->has_pre, run->students, run->has_post);
-    added->run.summary = realloc(added->run.summary, added->slots + 1);
-    if (added->run.summary == NULL)
-        abort();
+    added->run.summary = bw_grow(added->run.summary, added->slots + 1, 1);
     if (added->run.summary_length < added->slots)
         memset(added->run.summary + added->run.summary_length, 0,
                added->slots - added->run.summary_length);
@@ -196,9 +192,7 @@ void queue_take(struct queue *queue, const struct offer *offer)
 
 void queue_retry(struct active_run *run, const struct retry *retry, int64_t now_ms)
 {
-    struct retry *added = malloc(sizeof *added);
-    if (added == NULL)
-        abort();
+    struct retry *added = bw_alloc(sizeof *added);
     *added = *retry;
     if (retry->due_ms > now_ms) {
         LL_APPEND(run->delayed, added);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "common/base/alloc.h"
 #include "common/store/signal_store.h"
 
 void replica_table_init(struct replica_table *table)
@@ -41,9 +42,7 @@ struct known_replica *replica_table_add(struct replica_table *table, const char 
     struct known_replica *replica = replica_table_find(table, id);
     if (replica != NULL)
         return replica;
-    replica = calloc(1, sizeof *replica);
-    if (replica == NULL)
-        abort();
+    replica = bw_alloc(sizeof *replica);
     strncpy(replica->id, id, sizeof replica->id - 1);
     strncpy(replica->url, url, sizeof replica->url - 1);
     HASH_ADD_STR(table->replicas, id, replica);
@@ -113,9 +112,7 @@ struct parked_poll *replica_park(struct replica_table *table, struct known_repli
         poll->is_listed = true;
         return poll->state == POLL_WAITING ? poll : NULL;
     }
-    poll = calloc(1, sizeof *poll);
-    if (poll == NULL)
-        abort();
+    poll = bw_alloc(sizeof *poll);
     poll->number = number;
     poll->is_final = is_final;
     poll->is_listed = true;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
+
 enum { MINIMUM_SLACK_MS = 1000 };
 
 void worker_table_init(struct worker_table *table, int64_t heartbeat_ms)
@@ -36,9 +38,7 @@ struct known_worker *worker_table_add(struct worker_table *table, const char *id
     struct known_worker *worker = worker_table_find(table, id);
     if (worker != NULL)
         return worker;
-    worker = calloc(1, sizeof *worker);
-    if (worker == NULL)
-        abort();
+    worker = bw_alloc(sizeof *worker);
     strncpy(worker->id, id, sizeof worker->id - 1);
     worker->concurrency = concurrency;
     worker->is_alive = is_alive;
@@ -71,9 +71,7 @@ void worker_describe(struct known_worker *worker, const struct worker *recorded)
     snprintf(worker->socket_replica, sizeof worker->socket_replica, "%s", recorded->replica);
     snprintf(worker->socket_process, sizeof worker->socket_process, "%s", recorded->process);
     free(worker->hostname);
-    worker->hostname = strdup(recorded->hostname);
-    if (worker->hostname == NULL)
-        abort();
+    worker->hostname = bw_copy(recorded->hostname);
 }
 
 bool worker_heard(struct worker_table *table, struct known_worker *worker, int64_t heard_ms,

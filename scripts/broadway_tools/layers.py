@@ -38,7 +38,7 @@ def read_includes(root):
 
 def wrong_directions(includes, allowed):
     """Those includes that the table does not allow; an include within a folder always is."""
-    return [(file, header) for file, header in includes if not _may(_folder(file), _folder(header), allowed)]
+    return [(file, header) for file, header in includes if not _may(file, header, allowed)]
 
 
 def circles(includes):
@@ -85,11 +85,13 @@ def _module(file):
     return PurePosixPath(file).with_suffix("").as_posix()
 
 
-def _may(folder, other, allowed):
+def _may(file, header, allowed):
+    folder, other = _folder(file), _folder(header)
     if folder == other:
         return True
     return any(
-        other == word or (word.endswith("/*") and other.startswith(word[:-1])) for word in allowed.get(folder, ())
+        word in (other, header) or (word.endswith("/*") and other.startswith(word[:-1]))
+        for word in allowed.get(folder, ())
     )
 
 

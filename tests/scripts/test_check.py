@@ -12,6 +12,7 @@ TABLE = """
 low:
 high: low   # a comment
 top: top/* low
+one: high/b.h
 ! low/a.c high/b.h
 @ high/b high/c
 """
@@ -19,11 +20,14 @@ top: top/* low
 
 def test_an_include_against_the_table_is_told_unless_it_is_excepted():
     allowed, exceptions, _known = layers.read_table(TABLE)
-    right = [("high/b.c", "low/a.h"), ("low/a.c", "low/x.h"), ("top/main.c", "top/part/x.h")]
+    right = [("high/b.c", "low/a.h"), ("low/a.c", "low/x.h"), ("top/main.c", "top/part/x.h"), ("one/a.c", "high/b.h")]
     assert layers.problems(right, allowed) == []
     assert layers.problems([("low/a.c", "high/b.h")], allowed, exceptions) == []
     assert layers.problems([("low/x.c", "high/b.h")], allowed) == [
         "low/x.c includes high/b.h, against scripts/layers.txt"
+    ]
+    assert layers.problems([("one/a.c", "high/c.h")], allowed) == [
+        "one/a.c includes high/c.h, against scripts/layers.txt"
     ]
     assert layers.problems([("top/part/x.c", "top/main.h")], allowed) == [
         "top/part/x.c includes top/main.h, against scripts/layers.txt"
