@@ -151,20 +151,22 @@ static void a_task_may_submit_another_while_it_closes(void **state)
 }
 
 static struct {
-    atomic_int runs;
+    atomic_int begun, runs; /* runs: whose time is noted */
     int64_t at_ms[3];
 } noted;
 
 static void note_time(void *argument)
 {
     (void)argument;
-    noted.at_ms[atomic_fetch_add(&noted.runs, 1)] = clock_boot_ms();
+    noted.at_ms[atomic_fetch_add(&noted.begun, 1)] = clock_boot_ms();
+    atomic_fetch_add(&noted.runs, 1);
 }
 
 static void a_task_for_later_runs_when_it_is_due_and_holds_no_thread_before(void **state)
 {
     (void)state;
     int64_t begun_ms = clock_boot_ms();
+    atomic_store(&noted.begun, 0);
     atomic_store(&noted.runs, 0);
     assert_true(thread_pool_submit_later(thread_pool, true, 120, note_time, NULL));
     assert_true(thread_pool_submit_later(thread_pool, true, 40, note_time, NULL));
