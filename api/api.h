@@ -54,6 +54,7 @@ struct api {
     char process_id[33];             /* 32 random hex digits, fresh each start */
     atomic_bool is_serving;          /* the public port is open */
     atomic_bool is_draining;         /* SIGTERM has come: not ready, no poll parks */
+    atomic_int urgent_renewals;      /* api/grading/registration.c */
     atomic_size_t inflight;          /* api/grading/inflight.h */
     _Atomic int64_t highest_term;    /* callbacks of a lower term are refused */
 };

@@ -76,14 +76,17 @@ static int api_main_wait_for_signal(const struct api_process *process, int wait_
     return byte;
 }
 
-/* The same, and notes what came. True: SIGTERM or SIGINT. */
+/* The same, and notes all that have come: several SIGHUPs are one. True: SIGTERM or SIGINT. */
 static bool is_asked_to_leave(struct api_process *process, int wait_ms)
 {
     int signal_number = api_main_wait_for_signal(process, wait_ms);
-    if (signal_number == SIGHUP)
-        process->must_reread = true;
-    else if (signal_number != 0)
-        process->stop_signal = signal_number;
+    while (signal_number != 0) {
+        if (signal_number == SIGHUP)
+            process->must_reread = true;
+        else
+            process->stop_signal = signal_number;
+        signal_number = api_main_wait_for_signal(process, 0);
+    }
     return process->stop_signal != 0;
 }
 
@@ -160,9 +163,10 @@ static int wait_for_end(struct api_process *process)
 {
     const struct api *api = &process->service.api;
     for (;;) {
-        if (process->must_reread)
-            course_table_reread(api->courses, api->options->course_config);
+        bool must_reread = process->must_reread;
         process->must_reread = false;
+        if (must_reread)
+            course_table_reread(api->courses, api->options->course_config);
         if (is_asked_to_leave(process, -1))
             return process->stop_signal;
     }

@@ -450,6 +450,8 @@ enum bw_code service_settle(struct service *service, struct bw_error *error)
 
 bool service_stop(struct service *service)
 {
+    atomic_store(&service->api.is_serving,
+                 false); /* whoever asks for metrics leaves the server out */
     answer_streams_end(service->api.answer_streams); /* no connection may wait for more of one */
     if (!http_server_close(service->api.public_server) ||
         !http_server_close(service->api.internal_server))

@@ -58,8 +58,9 @@ static void scheduler_main_take_signal(int signal_number, void *context)
         log_warning("SIGHUP: there is nothing to read again", log_number("signal", signal_number));
         return;
     }
+    inbox_post(core->inbox,
+               event_new(EVENT_STOP, 0)); /* first: whoever reads the log may hold it up */
     log_info("stopping", log_number("signal", signal_number));
-    inbox_post(core->inbox, event_new(EVENT_STOP, 0));
 }
 
 static void scheduler_main_note_overdue(void *context)
@@ -281,6 +282,7 @@ static enum bw_code scheduler_main_run(struct scheduler *scheduler, struct bw_er
                                    .fence = leadership_fence(core->leadership)});
     core_reset(core);
     scheduler_main_serve(core);
+    kept_deadlines_clear(&core->kept_deadlines);
     db_jobs_close(core->db_jobs);
     callbacks_close(core->callbacks);
     return BW_OK;

@@ -23,7 +23,7 @@
 #include "common/store/result_store.h"
 
 /* A config is copied into each run that is started with it. */
-enum { CONFIG_MAX_BYTES = 1024 * 1024 };
+enum { CONFIG_MAX_BYTES = 1024 * 1024, QUEUE_PAUSE_MS = 100 };
 
 /* ---- Configs ---- */
 
@@ -133,7 +133,21 @@ static void start_run(void *argument)
         exchange_refuse(exchange, code, &error);
 }
 
-static const struct bw_error course_client_busy = {"too many requests are waiting here: try again"};
+static const struct bw_error course_client_busy = {"this server is stopping: try again"};
+
+/* Not urgent: while the database fails its writes it is tried for ten seconds, on its thread. The
+ * run is stored already, so it waits for a place rather than be left without a start. */
+static void course_client_queue_start(void *argument)
+{
+    struct start *start = argument;
+    struct thread_pool *thread_pool = start->api->thread_pool;
+    if (thread_pool_submit(thread_pool, false, start_run, start) ||
+        thread_pool_submit_later(thread_pool, true, QUEUE_PAUSE_MS, course_client_queue_start,
+                                 start))
+        return;
+    exchange_refuse(start->exchange, BW_UNAVAILABLE, &course_client_busy);
+    free(start);
+}
 
 static void course_client_created(struct api *api, struct exchange *exchange, enum bw_code code,
                                   const struct run *run, const struct bw_error *error)
@@ -147,11 +161,7 @@ static void course_client_created(struct api *api, struct exchange *exchange, en
     start->exchange = exchange;
     memcpy(start->run, run->id, sizeof start->run);
     start->first = run_first_phase(run);
-    /* not urgent: while the database fails its writes it is tried for ten seconds, on its thread */
-    if (thread_pool_submit(api->thread_pool, false, start_run, start))
-        return;
-    free(start);
-    exchange_refuse(exchange, BW_UNAVAILABLE, &course_client_busy);
+    course_client_queue_start(start);
 }
 
 enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct bw_error *error)

@@ -13,7 +13,7 @@
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 
-enum { INSERT_TRY_MS = 10000, END_WAIT_MS = 2000, END_LOOK_MS = 100 };
+enum { INSERT_TRY_MS = 10000, END_WAIT_MS = 2000, END_LOOK_MS = 100, URGENT_RENEWALS = 4 };
 
 /* Between its steps it belongs to whoever goes on with it: a store's thread, the scheduler's
  * callback, the thread pool. */
@@ -23,6 +23,7 @@ struct attempt {
     struct registration registration;
     int64_t began_ms;
     int64_t former_epoch;
+    bool is_urgent; /* counted in api->urgent_renewals */
 };
 
 static void registration_finish(struct attempt *attempt, enum bw_code code,
@@ -52,12 +53,27 @@ static void registration_ask(struct attempt *attempt);
 
 static void registration_renew(void *context);
 
-/* Not urgent: many that wait for a slow database leave threads to heartbeats and results. */
+static void registration_end_urgency(struct attempt *attempt)
+{
+    if (attempt->is_urgent)
+        atomic_fetch_sub(&attempt->api->urgent_renewals, 1);
+    attempt->is_urgent = false;
+}
+
+/* A few at a time are urgent, since requests that want the current state wait for registrations on
+ * the other threads. The rest is not: many that wait for a slow database leave threads to
+ * heartbeats and results. */
 static void registration_queue_renewal(void *context)
 {
     struct attempt *attempt = context;
-    if (!thread_pool_submit(attempt->api->thread_pool, false, registration_renew, attempt))
-        registration_refuse(attempt, BW_UNAVAILABLE);
+    attempt->is_urgent = atomic_fetch_add(&attempt->api->urgent_renewals, 1) < URGENT_RENEWALS;
+    if (!attempt->is_urgent)
+        atomic_fetch_sub(&attempt->api->urgent_renewals, 1);
+    if (thread_pool_submit(attempt->api->thread_pool, attempt->is_urgent, registration_renew,
+                           attempt))
+        return;
+    registration_end_urgency(attempt);
+    registration_refuse(attempt, BW_UNAVAILABLE);
 }
 
 /* While the database is away it waits, without a thread. False: there is no time for it. */
@@ -78,6 +94,7 @@ static void registration_renew(void *context)
     enum bw_code code = worker_store_renew(attempt->api->worker_store, &attempt->commit.worker,
                                            attempt->former_epoch, attempt->commit.nonce, &done,
                                            &unused);
+    registration_end_urgency(attempt);
     if (code != BW_OK) {
         if (!renew_again(attempt)) /* from there on another thread may have it */
             registration_refuse(attempt, BW_UNAVAILABLE);

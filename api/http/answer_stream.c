@@ -493,6 +493,8 @@ static ssize_t stream_read(struct answer_stream *stream, char *bytes, size_t roo
         return MHD_CONTENT_READER_END_WITH_ERROR;
     bool has_more = stream->sent < stream->sending.length ||
                     (stream_take_next(stream) && stream->sending.length > 0);
+    if (stream->is_failed) /* just now: the part behind it can't be made */
+        return MHD_CONTENT_READER_END_WITH_ERROR;
     if (!has_more && stream->is_last)
         return MHD_CONTENT_READER_END_OF_STREAM;
     if (!has_more) {
@@ -798,12 +800,12 @@ void answer_stream_send_json(struct answer_streams *streams, struct exchange *ex
         return;
     }
     char *text = stream_build_text(before, value, after, &length);
+    if (claim > 0) /* from here on the text counts as the answer's */
+        streams_release_text(streams, claim);
     if (text == NULL)
         exchange_refuse(exchange, BW_INTERNAL, NULL);
     else if (claim == 0)
         exchange_answer(exchange, 200, text, NULL);
     else
         answer_stream_send_text(streams, exchange, text, length);
-    if (claim > 0)
-        streams_release_text(streams, claim);
 }

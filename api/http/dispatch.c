@@ -322,13 +322,14 @@ void dispatch_progress(struct exchange *exchange)
     const struct api *api = exchange->host->api;
     const struct request *request = &exchange->request;
     int64_t now_ms = clock_boot_ms();
-    if ((request->route->flags & ROUTE_LIFE) == 0 || !exchange->is_known ||
+    bool is_course = route_is_course(request->route);
+    const char *worker = is_course ? request->parts[0] : exchange->worker;
+    if ((request->route->flags & ROUTE_LIFE) == 0 || (!is_course && !exchange->is_known) ||
         now_ms - exchange->told_ms < api->options->heartbeat_interval_ms / 4)
         return;
     exchange->told_ms = now_ms;
-    if (route_is_course(request->route) ||
-        delivery_table_has(api->hand_outs, request->path_id, exchange->worker))
-        signals_heard(api->signals, exchange->worker, HEARD_RESULT);
+    if (is_course || delivery_table_has(api->hand_outs, request->path_id, worker))
+        signals_heard(api->signals, worker, HEARD_RESULT);
 }
 
 /* A result of which only the beginning was kept: api/grading/result_refusal.h. */

@@ -63,9 +63,17 @@ static bool is_read_out(const struct socket *socket)
     return socket->discarded >= most;
 }
 
+/* Behind the peer's close frame nothing is read while ours waits to be sent. */
+static bool has_all_been_read(const struct socket *socket)
+{
+    bool has_frames = socket->state == SOCKET_OPEN || socket->state == SOCKET_CLOSING;
+    return has_frames && socket->frames != NULL && !socket->filter.is_oversized &&
+           !wslay_event_want_read(socket->frames);
+}
+
 static bool is_unread(const struct socket *socket)
 {
-    return socket->is_starved || is_read_out(socket);
+    return socket->is_starved || is_read_out(socket) || has_all_been_read(socket);
 }
 
 static void watch(struct socket *socket, bool wants_write)

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { OVERDUE_S = 1 }; /* how long it may take to say that the grace is over */
+
 static sigset_t stop_set(void)
 {
     sigset_t signals;
@@ -54,6 +56,8 @@ static void *stop_signal_run(void *context)
     signal_number = stop_signal_wait(&stops, handlers.grace_ms);
     if (signal_number > 0)
         _exit(128 + signal_number);
+    signal(SIGALRM, SIG_DFL); /* should the log be held up: it ends the process */
+    alarm(OVERDUE_S);
     handlers.overdue(handlers.context);
     _exit(EXIT_SUCCESS);
 }

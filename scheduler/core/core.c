@@ -52,6 +52,7 @@ void core_reset(struct core *core)
 {
     change_stream_close(core->change_stream);
     core->change_stream = NULL;
+    kept_deadlines_add(&core->kept_deadlines, &core->leases);
     lease_table_destroy(&core->leases);
     replica_table_destroy(&core->replicas);
     queue_destroy(&core->queue);

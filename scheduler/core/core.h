@@ -34,6 +34,7 @@
 #include "scheduler/io/db_jobs.h"
 #include "scheduler/io/inbox.h"
 #include "scheduler/io/leader.h"
+#include "scheduler/state/kept_deadlines.h"
 #include "scheduler/state/lease_table.h"
 #include "scheduler/state/queue.h"
 #include "scheduler/state/replica_table.h"
@@ -89,7 +90,8 @@ struct core {
     struct worker_table workers;
     struct replica_table replicas;
     struct lease_table leases;
-    int64_t now_ms;   /* clock_boot_ms as of the events at hand */
+    struct kept_deadlines kept_deadlines; /* of the leases before the last core_reset */
+    int64_t now_ms;                       /* clock_boot_ms as of the events at hand */
     int64_t opens_ms; /* from when anything is handed out: once the replicas have seen this
                          term and have announced */
     int64_t ticked_ms;

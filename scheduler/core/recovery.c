@@ -173,6 +173,17 @@ static enum bw_code read_attempts(struct run_reader *reader, uint32_t at, struct
     return BW_OK;
 }
 
+/* When the lease's job must be done, clock_boot_ms: as this process knew it, else by its dates. */
+static int64_t recovery_deadline(const struct core *core, const char *job,
+                                 const struct lease *lease)
+{
+    int64_t deadline_ms;
+    if (kept_deadlines_find(&core->kept_deadlines, job, lease->attempt, &deadline_ms))
+        return deadline_ms;
+    return core->now_ms +
+           deadline_time_left(lease->deadline_ms, lease->limit_ms, database_now_ms(core->database));
+}
+
 /* Enters a job into the tables as its leases say. `is_passed`: later jobs were handed out already.
  */
 static void enter_job(struct run_reader *reader, uint32_t at, bool is_passed)
@@ -197,9 +208,7 @@ static void enter_job(struct run_reader *reader, uint32_t at, bool is_passed)
     lease->failed_attempts = fact->failed_attempts;
     lease->leased_ms = core->now_ms;
     lease->hold_ms = core->now_ms + 2 * core->heartbeat_ms + ANNOUNCEMENT_WAIT_MS;
-    lease->deadline_ms = core->now_ms + deadline_time_left(fact->last.deadline_ms,
-                                                           fact->last.limit_ms,
-                                                           database_now_ms(core->database));
+    lease->deadline_ms = recovery_deadline(core, reader->jobs[at], &fact->last);
 }
 
 /* One chunk of first attempts. *goes_on: there may be more behind it. */
@@ -448,6 +457,7 @@ enum bw_code core_recover(struct core *core, struct bw_error *error)
     core->opens_ms = now_ms + ANNOUNCEMENT_WAIT_MS;
     worker_table_extend_deadlines(&core->workers, now_ms - began_ms, now_ms);
     resume_runs(core);
+    kept_deadlines_clear(&core->kept_deadlines);
     metric_add(core->metrics, SCHEDULER_RECOVERIES, 1);
     log_info("recovered", log_number("term", core->term),
              log_number("runs", HASH_COUNT(core->queue.runs)),

@@ -14,6 +14,9 @@ sys.path[:0] = [str(SCRIPTS), str(Path(__file__).parent)]
 
 from fake_api import FakeApi  # noqa: E402
 
+# A suite that was started in the background ignores SIGINT, and so would what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture
 def api():
