@@ -1,12 +1,13 @@
-#include "common/base/alloc.h"
 #include "common/base/stop_signal.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
 
 enum { OVERDUE_S = 1 }; /* how long it may take to say that the grace is over */
 
@@ -30,34 +31,55 @@ void stop_signal_block(void)
         signal(ignored[i], SIG_IGN);
 }
 
-/* Waits for the signals of the set, `wait_ms` at most, without end if negative. 0: none came. */
-static int stop_signal_wait(const sigset_t *signals, int64_t wait_ms)
+static void stop_signal_end(int signal_number)
 {
-    struct timespec wait = {.tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000};
+    _exit(128 + signal_number);
+}
+
+static void stop_signal_end_overdue(int signal_number)
+{
+    (void)signal_number;
+    _exit(EXIT_SUCCESS);
+}
+
+/* From here on, on this thread: a second signal ends the process, and so does the end of the grace,
+ * even if a line of the log can't be written, because nobody reads it. */
+static void stop_signal_arm(int64_t grace_ms)
+{
+    sigset_t signals = stop_set();
+    sigaddset(&signals, SIGALRM);
+    signal(SIGTERM, stop_signal_end);
+    signal(SIGINT, stop_signal_end);
+    signal(SIGALRM, stop_signal_end_overdue);
+    alarm((unsigned)((grace_ms + 999) / 1000) + OVERDUE_S);
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+}
+
+static int stop_signal_wait(void)
+{
+    sigset_t signals = stop_set();
     int signal_number;
+    sigaddset(&signals, SIGHUP);
     do
-        signal_number = wait_ms < 0 ? sigwaitinfo(signals, NULL)
-                                    : sigtimedwait(signals, NULL, &wait);
-    while (signal_number < 0 && errno == EINTR);
-    return signal_number > 0 ? signal_number : 0;
+        signal_number = sigwaitinfo(&signals, NULL);
+    while (signal_number < 0);
+    return signal_number;
 }
 
 static void *stop_signal_run(void *context)
 {
     struct stop_signal_handlers handlers = *(struct stop_signal_handlers *)context;
     free(context);
-    sigset_t stops = stop_set(), all = stop_set();
-    sigaddset(&all, SIGHUP);
-    int signal_number;
-    do {
-        signal_number = stop_signal_wait(&all, -1);
+    int signal_number = stop_signal_wait();
+    while (signal_number == SIGHUP) {
         handlers.received(signal_number, handlers.context);
-    } while (signal_number == SIGHUP);
-    signal_number = stop_signal_wait(&stops, handlers.grace_ms);
-    if (signal_number > 0)
-        _exit(128 + signal_number);
-    signal(SIGALRM, SIG_DFL); /* should the log be held up: it ends the process */
-    alarm(OVERDUE_S);
+        signal_number = stop_signal_wait();
+    }
+    struct timespec end = clock_deadline(handlers.grace_ms);
+    stop_signal_arm(handlers.grace_ms);
+    handlers.received(signal_number, handlers.context);
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) != 0)
+        continue;
     handlers.overdue(handlers.context);
     _exit(EXIT_SUCCESS);
 }

@@ -404,3 +404,32 @@ def test_a_second_signal_ends_a_start_that_waits_for_its_database(alone, tmp_pat
         process.terminate()
         assert process.wait(10) == 128 + signal.SIGTERM
         assert time.monotonic() - asked < 1 * PATIENCE
+
+
+@pytest.mark.parametrize("name", ["broadway-api", "broadway-scheduler"])
+def test_a_log_that_nobody_reads_holds_up_no_stop(alone, tmp_path, name):
+    """Whoever writes a line waits, the thread that takes the signals too; the grace ends all the same."""
+    log = tmp_path / "log"
+    os.mkfifo(log)
+    reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+    port = free_port()
+    flags = {
+        "broadway-api": (f"--port={free_port()}", f"--internal-port={port}"),
+        "broadway-scheduler": (f"--metrics-port={port}",),
+    }[name]
+    database = (f"--mongodb-uri={alone.described['mongodb_uri']}", "--mongodb-database=unread")
+    process = Process(name, *database, *flags, "--grace=1", log=log)
+    api = Api(f"http://127.0.0.1:{port}")
+    wait_until(lambda: api.answers(200, "GET", "/readyz"), 15, "it is ready")
+    api.close()
+    filler = os.open(log, os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(filler, b"x")
+    asked = time.monotonic()
+    process.terminate()
+    status = process.wait(20)
+    assert time.monotonic() - asked < 2 + 1 * PATIENCE
+    assert status == 0
+    os.close(filler)
+    os.close(reader)
