@@ -130,6 +130,11 @@ static bool result_refusal_is_likely(struct api *api, const struct request *requ
            delivery_table_holder(api->hand_outs, request->path_id, worker);
 }
 
+bool result_refusal_is_beyond(uint64_t length, uint64_t limit)
+{
+    return length > DISCARD_LIMITS * limit;
+}
+
 bool result_refusal_reads(struct api *api, const struct exchange *exchange, uint64_t length,
                           uint64_t limit)
 {
@@ -137,7 +142,8 @@ bool result_refusal_reads(struct api *api, const struct exchange *exchange, uint
     char worker[WORKER_ID_SIZE] = "";
     if (request->route == NULL || (request->route->flags & ROUTE_LIFE) == 0)
         return false;
-    bool is_course = route_is_course(request->route), is_beyond = length > DISCARD_LIMITS * limit;
+    bool is_course = route_is_course(request->route),
+         is_beyond = result_refusal_is_beyond(length, limit);
     if (request->body_length == 0 && is_beyond && !is_course)
         return !result_refusal_find_worker(request, worker);
     if (request->body_length < RESULT_PREFIX_BYTES)

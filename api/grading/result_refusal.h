@@ -24,6 +24,10 @@ enum { RESULT_PREFIX_BYTES = 16 * 1024 };
 void result_refuse(struct api *api, struct exchange *exchange, enum bw_code code,
                    const struct bw_error *error);
 
+/* Is a result of `length` bytes so much over the limit of a body that only its beginning is waited
+ * for? */
+bool result_refusal_is_beyond(uint64_t length, uint64_t limit);
+
 /* May the body of this request, of which there are or will be `length` bytes and which is over the
  * `limit`, be read on, but for its beginning thrown away, so that it can be found out whose it is?
  * Asked before the body, and again with each piece. The beginning, which is the request's body, is

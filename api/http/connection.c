@@ -535,6 +535,15 @@ static void prove_by_headers(struct exchange *exchange)
     }
 }
 
+/* Who sends only the head of a very long result, and waits, hears soon that it is too long. */
+static void hurry(struct exchange *exchange)
+{
+    lock_exchange(exchange);
+    exchange->is_beyond = true;
+    unlock_exchange(exchange);
+    timed_request_limit(timed_request_of(exchange->connection), HTTP_SERVER_BEGINNING_MS);
+}
+
 /* Whose memory the body takes, and whether it may come. Who may yet be known by the body's first
  * part is not refused before, and of a result that is too large the beginning may be read. */
 static enum bw_code admit_body(struct server *server, struct exchange *exchange,
@@ -549,6 +558,8 @@ static enum bw_code admit_body(struct server *server, struct exchange *exchange,
     exchange->is_oversized = framing->length > limit &&
                              result_refusal_reads(server->host.api, exchange, framing->length,
                                                   limit);
+    if (exchange->is_oversized && result_refusal_is_beyond(framing->length, limit))
+        hurry(exchange);
     if (exchange->is_oversized)
         return BW_OK;
     if (framing->length > limit)

@@ -53,6 +53,7 @@ struct exchange {
     char *path;             /* own: what request.parts point into; NULL: none */
     struct body body;       /* request.body is a view of it */
     bool is_oversized;      /* a result over the limit of a body: only its beginning is kept */
+    bool is_beyond;         /* so far over it that only that is waited for, and not for long */
     struct json_seek *seek; /* own: over such a body; NULL: there is none */
     uint64_t received;      /* bytes of the body so far, kept or not */
     int64_t told_ms;        /* clock_boot_ms when the scheduler was last told that it arrives */

@@ -72,6 +72,16 @@ void timed_request_receive(struct timed_request *timed_request, size_t bytes)
                                    earned_ms < most_ms ? earned_ms : most_ms);
 }
 
+void timed_request_limit(struct timed_request *timed_request, int64_t wait_ms)
+{
+    if (timed_request == NULL)
+        return;
+    int64_t deadline_ms = atomic_load(&timed_request->deadline_ms);
+    int64_t earlier_ms = clock_boot_ms() + wait_ms;
+    if (earlier_ms < deadline_ms)
+        atomic_compare_exchange_strong(&timed_request->deadline_ms, &deadline_ms, earlier_ms);
+}
+
 void timed_request_finish(struct timed_request *timed_request)
 {
     if (timed_request != NULL)

@@ -58,7 +58,9 @@ int64_t request_timeout_earned(uint64_t received, size_t bytes);
 
 void timed_request_begin(struct timed_request *timed_request); /* a request's first line is in */
 void timed_request_receive(struct timed_request *timed_request,
-                           size_t bytes);                       /* a part of its body came */
+                           size_t bytes); /* a part of its body came */
+/* It has no more than `wait_ms` from now on, and what its parts earn. */
+void timed_request_limit(struct timed_request *timed_request, int64_t wait_ms);
 void timed_request_finish(struct timed_request *timed_request); /* it is whole: no limit any more */
 void timed_request_rest(struct timed_request *timed_request); /* it is answered: another may come */
 

@@ -104,10 +104,15 @@ void http_server_refuse_raw(const struct server *server, const struct exchange *
 /* The mutex keeps the exchange from being freed meanwhile. */
 static void refuse_late(int fd, void *owner)
 {
-    static const struct raw_refusal refusal = {MHD_HTTP_REQUEST_TIMEOUT,
-                                               "this request was not sent in the time that it has"};
+    struct raw_refusal refusal = {MHD_HTTP_REQUEST_TIMEOUT,
+                                  "this request was not sent in the time that it has"};
     struct connection_parts *parts = connection_parts(owner);
+    struct bw_error too_large;
     pthread_mutex_lock(&parts->mutex);
+    if (parts->exchange != NULL && parts->exchange->is_beyond) {
+        (void)!body_refuse_large(parts->server->settings.max_body_bytes, &too_large);
+        refusal = (struct raw_refusal){MHD_HTTP_CONTENT_TOO_LARGE, too_large.message};
+    }
     if (parts->exchange != NULL)
         http_server_refuse_raw(parts->server, parts->exchange, fd, &refusal);
     pthread_mutex_unlock(&parts->mutex);

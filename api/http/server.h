@@ -50,6 +50,7 @@ enum {
     HTTP_SERVER_THREADS = 16,
     HTTP_SERVER_CONNECTIONS = 32768,
     HTTP_SERVER_REQUEST_MS = 30000,
+    HTTP_SERVER_BEGINNING_MS = 1000, /* for the beginning of a result that is far too long */
     HTTP_SERVER_CONNECTION_BYTES = 8 *
                                    1024, /* of memory, for all that wait too: headers must fit */
     HTTP_SERVER_IDLE_S =

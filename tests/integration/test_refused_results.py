@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 import struct
+import time
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from hostile import head_of
 from pipelines import run_of
 from raw import connect
 from socket_grader import LOOP
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 MIB = 1024 * 1024
 LIMIT = 4 * MIB
@@ -337,6 +338,19 @@ def test_a_result_far_beyond_the_limit_fails_its_job_before_it_is_read(stack, le
     student = shown(stack, job)
     assert (student["outcome"], student["attempts"]) == ("failed", 1)
     assert student["result"] == answer.error
+
+
+@pytest.mark.parametrize("begun", [b"", b'{"result": "x'], ids=["head", "some bytes"])
+def test_who_announces_far_too_much_and_waits_is_told_so_soon(stack, leased, begun):
+    """No worker is named: its job goes on."""
+    grader, job = leased
+    asked = time.monotonic()
+    with connect(stack.urls[0]) as link:
+        answer = announced(link, f"/api/v1/grading_job/{job['job_id']}", BEYOND, body=begun)
+    assert answer.status == 413 and str(16 * MIB) in answer.error
+    assert time.monotonic() - asked < 3 * PATIENCE
+    result = {"worker_id": grader.id, "result": 1, "success": True}
+    assert post(grader, job, json.dumps(result).encode()).status_code == 200
 
 
 def test_a_whole_result_far_beyond_the_limit_fails_its_job(stack, leased):
