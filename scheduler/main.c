@@ -58,9 +58,9 @@ static void scheduler_main_take_signal(int signal_number, void *context)
         log_warning("SIGHUP: there is nothing to read again", log_number("signal", signal_number));
         return;
     }
-    inbox_post(core->inbox,
-               event_new(EVENT_STOP, 0)); /* first: whoever reads the log may hold it up */
     log_info("stopping", log_number("signal", signal_number));
+    inbox_post(core->inbox,
+               event_new(EVENT_STOP, 0)); /* last: the log may be closed from here on */
 }
 
 static void scheduler_main_note_overdue(void *context)
