@@ -435,6 +435,7 @@ def digest_of(pieces):
     return digest.hexdigest()
 
 
+@pytest.mark.timeout(400)  # sixteen readers of 48 MiB each; a sanitizer makes it slow
 def test_many_readers_of_a_log_that_grows_sixfold_take_little_memory(big_stack, capsys):
     """Two texts of 4 MiB, the most by default, whose bytes are written with six each."""
     staff = Course(big_stack.urls[0])
