@@ -8,8 +8,10 @@
 
 #include <utlist.h>
 
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/ticker.h"
 
 enum { SWEEP_MS = 1000 };
 
@@ -27,11 +29,9 @@ struct timed_request {
 
 struct timeout {
     struct request_timeout_settings settings;
-    pthread_t thread;
-    pthread_cond_t stop;
+    struct ticker *ticker;
     pthread_mutex_t mutex; /* guards what follows */
     struct timed_request *timed_requests;
-    bool is_stopping;
 };
 
 /* ---- One connection ---- */
@@ -170,35 +170,19 @@ void request_timeout_remove(struct timeout *timeout, struct timed_request *timed
     free(timed_request);
 }
 
-/* True: it is time to stop. */
-static bool sleep_a_round(struct timeout *timeout)
-{
-    struct timespec until = clock_deadline(SWEEP_MS);
-    int result = 0;
-    pthread_mutex_lock(&timeout->mutex);
-    while (!timeout->is_stopping && result == 0)
-        result = pthread_cond_timedwait(&timeout->stop, &timeout->mutex, &until);
-    bool stops = timeout->is_stopping;
-    pthread_mutex_unlock(&timeout->mutex);
-    return stops;
-}
-
-static void *request_timeout_run(void *context)
+static int64_t request_timeout_tick(void *context)
 {
     struct timeout *timeout = context;
-    while (!sleep_a_round(timeout)) {
-        size_t ended = request_timeout_sweep(timeout, clock_boot_ms());
-        if (ended > 0)
-            log_info("connections ended: no whole request came in time",
-                     log_text("front", timeout->settings.name),
-                     log_number("connections", (int64_t)ended));
-    }
-    return NULL;
+    size_t ended = request_timeout_sweep(timeout, clock_boot_ms());
+    if (ended > 0)
+        log_info("connections ended: no whole request came in time",
+                 log_text("front", timeout->settings.name),
+                 log_number("connections", (int64_t)ended));
+    return SWEEP_MS;
 }
 
 static void request_timeout_free(struct timeout *timeout)
 {
-    pthread_cond_destroy(&timeout->stop);
     pthread_mutex_destroy(&timeout->mutex);
     free(timeout);
 }
@@ -206,28 +190,22 @@ static void request_timeout_free(struct timeout *timeout)
 enum bw_code request_timeout_open(const struct request_timeout_settings *settings,
                                   struct timeout **timeout, struct bw_error *error)
 {
-    struct timeout *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+    struct timeout *self = bw_alloc(sizeof *self);
     self->settings = *settings;
     pthread_mutex_init(&self->mutex, NULL);
-    clock_condition_init(&self->stop);
-    if (pthread_create(&self->thread, NULL, request_timeout_run, self) != 0) {
+    enum bw_code code = ticker_open("requests that are too slow", SWEEP_MS, request_timeout_tick,
+                                    self, &self->ticker, error);
+    if (code != BW_OK)
         request_timeout_free(self);
-        return bw_fail(error, BW_INTERNAL, "a thread can't be started");
-    }
-    *timeout = self;
-    return BW_OK;
+    else
+        *timeout = self;
+    return code;
 }
 
 void request_timeout_close(struct timeout *timeout)
 {
     if (timeout == NULL)
         return;
-    pthread_mutex_lock(&timeout->mutex);
-    timeout->is_stopping = true;
-    pthread_cond_signal(&timeout->stop);
-    pthread_mutex_unlock(&timeout->mutex);
-    pthread_join(timeout->thread, NULL);
+    ticker_close(timeout->ticker);
     request_timeout_free(timeout);
 }
