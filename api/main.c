@@ -1,28 +1,33 @@
 /*
- * broadway-api: serves the REST API and takes the scheduler's callbacks, until it is asked to
- * leave.
+ * broadway-api: serves the REST API and the scheduler's callbacks until its shutdown.
  *
- * It starts and stops by the tables of service.c. Both ports are open before the database is
- * reached: until then it is not ready, and refuses what it can't judge. At SIGTERM: not ready any
- * more, parked polls are answered empty, websockets are closed, the scheduler is told, and what is
- * under way gets --grace to be settled. The internal port stays open meanwhile. A second signal,
- * or the end of the grace, ends the process at once, whatever its threads wait for.
+ * The tables of service.c define how it starts and stops. Both ports are open before the database
+ * is reached; until then the process is not ready, and refuses requests that it can't authorize.
+ * After SIGTERM it is no longer ready, answers parked polls empty, closes websockets, notifies the
+ * scheduler, and completes operations in flight within --grace. The internal port stays open during
+ * that time. A second signal, or the end of the grace period, ends the process at once, even if its
+ * threads are blocked.
  */
+#include <curl/curl.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "api/metrics.h"
 #include "api/auth/course_table.h"
 #include "api/grading/event_streams.h"
+#include "api/grading/log_streams.h"
 #include "api/http/server.h"
 #include "api/grading/inflight.h"
 #include "api/auth/known_tokens.h"
 #include "api/grading/poll_table.h"
+#include "api/openapi/openapi_document.h"
+#include "api/openapi/pages.h"
 #include "common/base/request_id.h"
 #include "api/service.h"
 #include "api/uplink/signals.h"
@@ -30,7 +35,6 @@
 #include "common/base/clock.h"
 #include "common/base/config.h"
 #include "common/db/database.h"
-#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/base/stop_signal.h"
@@ -38,22 +42,22 @@
 
 enum {
     EXIT_USAGE = 2,
-    DATABASE_LOOK_MS = 50,
-    TELL_AFTER_MS = 500,
+    DATABASE_PROBE_MS = 50,
+    REPORT_AFTER_MS = 500,
     EXPLAIN_EVERY_MS = 4000,
-    DRAIN_LOOK_MS = 20,
-    DRAIN_QUIET_MS = 250,        /* for what has reached our sockets and was not read yet */
-    LONGEST_POLL_WAIT_MS = 19000 /* classic graders give up at 20 s */
+    DRAIN_POLL_MS = 20,
+    DRAIN_QUIET_MS = 250, /* time for data that has reached the sockets and was not read yet */
+    LONGEST_POLL_WAIT_MS = 19000 /* classic graders abandon a poll after 20 s */
 };
 
-/* The process: its parts, and its signals on their way from their thread to the main one. */
+/* The process: its parts, and the pipe by which signals reach the main thread. */
 struct api_process {
     struct service service;
-    int signals[2]; /* a pipe: a byte for each signal */
+    int signals[2]; /* the pipe's ends; a byte for each signal */
     pthread_mutex_t lock;
-    bool is_draining; /* guarded by lock: the parts can be asked what is under way */
-    bool must_reread; /* SIGHUP came and was not followed yet; main thread */
-    int stop_signal;  /* SIGTERM or SIGINT came; main thread */
+    bool is_draining; /* guarded by lock; true while the parts can report operations in flight */
+    bool must_reread; /* SIGHUP was received and not handled yet; main thread */
+    int stop_signal;  /* SIGTERM or SIGINT was received; main thread */
 };
 
 /* ---- Signals ---- */
@@ -63,10 +67,11 @@ static void api_main_take_signal(int signal_number, void *context)
     const struct api_process *process = context;
     char byte = (char)signal_number;
     if (write(process->signals[1], &byte, 1) != 1)
-        log_warning("a signal was lost", log_number("signal", signal_number));
+        log_warning("signal lost", log_number("signal", signal_number));
 }
 
-/* Waits for a signal, `wait_ms` at most, without end if negative. 0: none came. */
+/* Waits for a signal, at most `wait_ms`, or forever if that is negative. Returns the signal's
+ * number, or 0 if none was received. */
 static int api_main_wait_for_signal(const struct api_process *process, int wait_ms)
 {
     struct pollfd pipe_end = {.fd = process->signals[0], .events = POLLIN};
@@ -76,8 +81,9 @@ static int api_main_wait_for_signal(const struct api_process *process, int wait_
     return byte;
 }
 
-/* The same, and notes all that have come: several SIGHUPs are one. True: SIGTERM or SIGINT. */
-static bool is_asked_to_leave(struct api_process *process, int wait_ms)
+/* The same, and records all received signals; several SIGHUPs count as one. True: SIGTERM or SIGINT
+ * was received. */
+static bool api_main_has_stop_signal(struct api_process *process, int wait_ms)
 {
     int signal_number = api_main_wait_for_signal(process, wait_ms);
     while (signal_number != 0) {
@@ -92,14 +98,15 @@ static bool is_asked_to_leave(struct api_process *process, int wait_ms)
 
 static void log_unfinished(struct api *api)
 {
-    log_warning("the grace is over, work is left unfinished",
+    log_warning("grace period expired, work is left unfinished",
                 log_number("requests", (int64_t)http_server_in_flight(api->public_server)),
                 log_number("websockets", (int64_t)http_server_upgraded(api->public_server)),
                 log_number("callbacks", (int64_t)http_server_in_flight(api->internal_server)),
                 log_number("other", (int64_t)inflight_count(api)));
 }
 
-/* The lock is kept: what is counted is not closed before the process has ended. */
+/* Logs what is in flight, as the last act of the process. The lock stays locked, so that the main
+ * thread can't close the counted parts in the meantime. */
 static void api_main_note_overdue(void *context)
 {
     struct api_process *process = context;
@@ -107,7 +114,7 @@ static void api_main_note_overdue(void *context)
     if (process->is_draining)
         log_unfinished(&process->service.api);
     else
-        log_warning("the grace is over, what is under way is left",
+        log_warning("grace period expired, work in flight is abandoned",
                     log_number("grace_ms", process->service.options.grace_ms));
 }
 
@@ -133,32 +140,32 @@ static enum bw_code api_main_take_signals(struct api_process *process, struct bw
 
 /* ---- Serving ---- */
 
-/* Learns what the database has to say. Meanwhile both ports are open. BW_PENDING: asked to leave.
- */
-static enum bw_code wait_until_settled(struct api_process *process, struct bw_error *error)
+/* Reads tokens and courses from the database, while both ports are open. BW_PENDING: a shutdown was
+ * requested. */
+static enum bw_code wait_until_loaded(struct api_process *process, struct bw_error *error)
 {
     struct service *service = &process->service;
     int64_t begun_ms = clock_boot_ms(), explain_ms = begun_ms + EXPLAIN_EVERY_MS;
-    bool is_told = false, is_explained = false;
+    bool is_reported = false, is_explained = false;
     for (;;) {
-        enum bw_code code = service_settle(service, error);
+        enum bw_code code = service_load(service, error);
         int64_t waited_ms = clock_boot_ms() - begun_ms;
         if (code != BW_UNAVAILABLE)
             return code;
-        if (!is_told && waited_ms >= TELL_AFTER_MS) {
+        if (!is_reported && waited_ms >= REPORT_AFTER_MS) {
             log_warning("waiting for the database", log_text("reason", error->message));
-            is_told = true;
+            is_reported = true;
         }
         if (!is_explained && clock_boot_ms() >= explain_ms) {
             is_explained = database_explain(service->api.database);
             explain_ms = clock_boot_ms() + EXPLAIN_EVERY_MS;
         }
-        if (is_asked_to_leave(process, DATABASE_LOOK_MS))
+        if (api_main_has_stop_signal(process, DATABASE_PROBE_MS))
             return BW_PENDING;
     }
 }
 
-/* Waits until it is time to leave. SIGHUP asks for something else. */
+/* Waits for SIGTERM or SIGINT, and returns the signal's number. Handles SIGHUP. */
 static int wait_for_end(struct api_process *process)
 {
     const struct api *api = &process->service.api;
@@ -167,14 +174,14 @@ static int wait_for_end(struct api_process *process)
         process->must_reread = false;
         if (must_reread)
             course_table_reread(api->courses, api->options->course_config);
-        if (is_asked_to_leave(process, -1))
+        if (api_main_has_stop_signal(process, -1))
             return process->stop_signal;
     }
 }
 
-/* ---- Leaving ---- */
+/* ---- Shutdown ---- */
 
-/* What a request, a websocket or a message has begun at the public port. */
+/* The number of operations that requests, websockets or messages have begun at the public port. */
 static size_t count_public(struct api *api)
 {
     return http_server_in_flight(api->public_server) + http_server_upgraded(api->public_server) +
@@ -186,7 +193,7 @@ static size_t count_all(struct api *api)
     return count_public(api) + http_server_in_flight(api->internal_server);
 }
 
-/* True once nothing has been under way for a moment; false when the time is over. */
+/* Waits until nothing has been in flight for DRAIN_QUIET_MS. False: `end_ms` has passed. */
 static bool is_quiet_by(struct api *api, size_t (*count)(struct api *api), int64_t end_ms)
 {
     int64_t now_ms = clock_boot_ms(), busy_ms = now_ms;
@@ -198,38 +205,40 @@ static bool is_quiet_by(struct api *api, size_t (*count)(struct api *api), int64
             return true;
         if (now_ms >= end_ms && busy_ms == now_ms)
             return false;
-        usleep(DRAIN_LOOK_MS * 1000);
+        usleep(DRAIN_POLL_MS * 1000);
     }
 }
 
-/* Nothing new is begun: whoever waits for work is told that there is none. The scheduler's port
- * stays open, since its answers end what waits for them. */
+/* Refuses new work, and answers waiting polls empty. The internal port stays open, since the
+ * scheduler's answers complete the operations that wait for them. */
 static void refuse_new_work(struct api *api)
 {
     atomic_store(&api->is_draining, true);
     http_server_stop_accepting(api->public_server);
     event_streams_drain(api->streams);
+    log_streams_drain(api->log_streams);
     sockets_shut(api->sockets);
     poll_table_drain(api->polls);
     signals_leave(api->signals);
 }
 
-/* The last line of a log says why its process could not start. */
+/* Logs the reason of a failed start, as the last line of the log. */
 static void log_failure(const struct bw_error *failure)
 {
     log_error("start failed", log_text("reason", failure->message));
 }
 
-/* 1. No new work. 2. What is under way is settled, within the grace. 3. The parts are stopped
- * (service.c). What could not be settled uses what would be freed, and nothing durable lives in a
- * process: so then it ends as it stands. `failure` (or NULL) is why it never served. */
-static void api_main_leave(struct api_process *process, const struct bw_error *failure)
+/* Shuts down in three steps. 1. New work is refused. 2. Operations in flight are completed, within
+ * the grace period. 3. The parts are stopped (service.c). If an operation could not be completed,
+ * it still uses memory that step 3 would free; since a process has no durable state, it then exits
+ * without freeing. `failure` is the reason of a failed start, or NULL. */
+static void api_main_shut_down(struct api_process *process, const struct bw_error *failure)
 {
     struct api *api = &process->service.api;
     int64_t end_ms = clock_boot_ms() + process->service.options.grace_ms;
     set_draining(process, true);
     refuse_new_work(api);
-    bool is_quiet = !MUTANT("leaves_unsettled") && is_quiet_by(api, count_public, end_ms);
+    bool is_quiet = is_quiet_by(api, count_public, end_ms);
     if (is_quiet) {
         http_server_stop_accepting(api->internal_server);
         is_quiet = is_quiet_by(api, count_all, end_ms);
@@ -252,8 +261,9 @@ static void api_main_prepare(struct service *service)
 {
     const struct api_options *options = &service->options;
     struct api *api = &service->api;
-    http_server_settle_memory();
+    http_server_install_memory();
     stop_signal_block();
+    curl_global_init(CURL_GLOBAL_DEFAULT);
     database_library_open();
     log_open("broadway-api", (enum log_level)options->log_level,
              (enum log_format)options->log_format);
@@ -261,11 +271,12 @@ static void api_main_prepare(struct service *service)
     api->options = options;
     api->metrics = api_metrics_new();
     api->known_tokens = known_tokens_new();
+    api->pages = pages_open();
     snprintf(api->replica_id, sizeof api->replica_id, "%s", options->internal_url);
     secret_random_hex(api->process_id, sizeof api->process_id);
     request_id_open(api->process_id);
     if (options->poll_wait_ms > LONGEST_POLL_WAIT_MS)
-        log_warning("polls are held above 19 s: graders of 2018 give up after 20 s",
+        log_warning("polls are held above 19 s: classic graders abandon them after 20 s",
                     log_text("source", config_source("poll-wait")),
                     log_number("poll_wait_ms", options->poll_wait_ms));
 }
@@ -283,29 +294,41 @@ static void api_main_finish(struct service *service)
 {
     metrics_free(service->api.metrics);
     known_tokens_free(service->api.known_tokens);
+    pages_close(service->api.pages);
     database_library_close();
     log_close();
 }
 
-/* Serves until it is time to leave. The process's exit status. */
+/* Serves until the shutdown. Returns the process's exit status. */
 static int api_main_serve(struct api_process *process)
 {
     struct service *service = &process->service;
     struct bw_error error;
-    enum bw_code code = wait_until_settled(process, &error);
+    enum bw_code code = wait_until_loaded(process, &error);
     if (code == BW_OK) {
         atomic_store(&service->api.is_serving, true);
         log_started(service);
-        log_info("leaving", log_number("signal", wait_for_end(process)));
+        log_info("shutting down", log_number("signal", wait_for_end(process)));
     }
     bool is_failure = code != BW_OK && code != BW_PENDING;
-    api_main_leave(process, is_failure ? &error : NULL);
+    api_main_shut_down(process, is_failure ? &error : NULL);
     return is_failure ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* --print-openapi: prints the OpenAPI document, and does nothing else. */
+static int print_document(void)
+{
+    char *text = openapi_document_text();
+    bool is_printed = fputs(text, stdout) >= 0 && fflush(stdout) == 0;
+    free(text);
+    return is_printed ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int main(int count, char **arguments)
 {
     static struct api_process process;
+    if (count == 2 && strcmp(arguments[1], "--print-openapi") == 0)
+        return print_document();
     struct service *service = &process.service;
     struct bw_error error;
     if (api_options_read(&service->options, count, arguments, &error) != BW_OK) {

@@ -1,5 +1,6 @@
 #include "api/metrics.h"
 
+/* The rows of the table in metrics.h. */
 static const struct metric_row rows[] = {
 #define API_METRIC_ROW(place, name, label, kind, help) {name, label, kind, help},
     API_METRIC_MAP(API_METRIC_ROW)

@@ -1,8 +1,24 @@
-/* api_metrics: the one table of what a replica counts. */
+/*
+ * api_metrics: the table of a replica's metrics. To add a metric, add a row here and count it by
+ * its place, as in metric_add(api->metrics, API_HEARTBEATS, 1). The table is in the header, since
+ * the enum of places, which the callers use, is made from it. The counters are safe from any thread
+ * (common/base/metrics.h).
+ */
 #ifndef API_METRICS_H
 #define API_METRICS_H
 
 #include "common/base/metrics.h"
+#include "common/db/database_operations.h"
+
+/* One for each kind of operation, in the order of enum database_operation. */
+#define API_DATABASE_SECONDS_ROW(X, operation, name)                               \
+    X(API_DATABASE_SECONDS_##operation, "broadway_api_database_operation_seconds", \
+      "operation=\"" name "\"", METRIC_HISTOGRAM,                                  \
+      "Time of the database's commands, those that failed included")
+#define API_DATABASE_FAILED_ROW(X, operation, name)                                     \
+    X(API_DATABASE_FAILED_##operation, "broadway_api_database_operations_failed_total", \
+      "operation=\"" name "\"", METRIC_COUNTER,                                         \
+      "Commands that the database refused or did not answer")
 
 /* X(place, name, label, kind, help) */
 #define API_METRIC_MAP(X)                                                                          \
@@ -43,14 +59,34 @@
       "Hand-outs by what became of them")                                                          \
     X(API_HAND_OUTS_UNDELIVERABLE, "broadway_api_hand_outs_total", "outcome=\"undeliverable\"",    \
       METRIC_COUNTER, "Hand-outs by what became of them")                                          \
+    X(API_HAND_OUTS_LATER, "broadway_api_hand_outs_total", "outcome=\"later\"", METRIC_COUNTER,    \
+      "Hand-outs by what became of them")                                                          \
+    X(API_JOBS_CANCELLED, "broadway_api_jobs_cancelled_total", NULL, METRIC_COUNTER,               \
+      "Jobs that clients cancelled alone")                                                         \
     X(API_RESULTS_ACCEPTED, "broadway_api_results_total", "outcome=\"accepted\"", METRIC_COUNTER,  \
       "Results by what became of them")                                                            \
     X(API_RESULTS_REPEATED, "broadway_api_results_total", "outcome=\"repeated\"", METRIC_COUNTER,  \
+      "Results by what became of them")                                                            \
+    X(API_RESULTS_RETURNED, "broadway_api_results_total", "outcome=\"returned\"", METRIC_COUNTER,  \
       "Results by what became of them")                                                            \
     X(API_RESULTS_REFUSED, "broadway_api_results_total", "outcome=\"refused\"", METRIC_COUNTER,    \
       "Results by what became of them")                                                            \
     X(API_RESULTS_UNSTORED, "broadway_api_results_total", "outcome=\"unstored\"", METRIC_COUNTER,  \
       "Results by what became of them")                                                            \
+    X(API_AUDIT_STORED, "broadway_api_audit_entries_total", "outcome=\"stored\"", METRIC_COUNTER,  \
+      "Entries of the audit by what became of them")                                               \
+    X(API_AUDIT_UNSTORED, "broadway_api_audit_entries_total", "outcome=\"unstored\"",              \
+      METRIC_COUNTER, "Entries of the audit by what became of them")                               \
+    X(API_IMAGE_DRIFTS, "broadway_api_image_drifts_total", NULL, METRIC_COUNTER,                   \
+      "Results whose graders ran another image than the run's pin")                                \
+    X(API_LOG_CHUNKS, "broadway_api_log_chunks_total", NULL, METRIC_COUNTER,                       \
+      "Chunks of logs taken from graders")                                                         \
+    X(API_LOG_BYTES_LIVE, "broadway_api_log_bytes_total", "kind=\"live\"", METRIC_COUNTER,         \
+      "Bytes of logs stored: of running jobs, and with results")                                   \
+    X(API_LOG_BYTES_WHOLE, "broadway_api_log_bytes_total", "kind=\"whole\"", METRIC_COUNTER,       \
+      "Bytes of logs stored: of running jobs, and with results")                                   \
+    X(API_LOG_STREAMS, "broadway_api_log_streams", NULL, METRIC_GAUGE,                             \
+      "Open streams of logs that clients follow")                                                  \
     X(API_HEARTBEATS, "broadway_api_heartbeats_total", NULL, METRIC_COUNTER, "Heartbeats taken")   \
     X(API_CALLBACKS, "broadway_api_callbacks_total", NULL, METRIC_COUNTER,                         \
       "Callbacks of the scheduler answered")                                                       \
@@ -64,12 +100,20 @@
       "Memory that requests and messages hold, by sender")                                         \
     X(API_MEMORY_SOCKET, "broadway_api_memory_held_bytes", "pool=\"websocket\"", METRIC_GAUGE,     \
       "Memory that requests and messages hold, by sender")                                         \
-    X(API_TOKENS_JUDGED, "broadway_api_tokens_judged_total", NULL, METRIC_COUNTER,                 \
-      "Tokens that were compared with those that are valid")                                       \
+    X(API_MEMORY_HAND_OUT, "broadway_api_memory_held_bytes", "pool=\"hand_out\"", METRIC_GAUGE,    \
+      "Memory that requests and messages hold, by sender")                                         \
+    X(API_TOKENS_CHECKED, "broadway_api_tokens_judged_total", NULL, METRIC_COUNTER,                \
+      "Tokens that were compared with the valid tokens")                                           \
     X(API_CREDENTIALS_UNJUDGED, "broadway_api_credentials_unjudged_total", NULL, METRIC_COUNTER,   \
-      "Requests refused with 429 without a look at their token or worker id")                      \
+      "Requests refused with 429 without checking their token or worker id")                       \
     X(API_DATABASE_REACHABLE, "broadway_api_database_reachable", NULL, METRIC_GAUGE,               \
-      "1 while the database answers")
+      "1 while the database answers")                                                              \
+    X(API_SPANS_SENT, "broadway_api_spans_total", "outcome=\"sent\"", METRIC_COUNTER,              \
+      "Spans of traces by what became of them")                                                    \
+    X(API_SPANS_DROPPED, "broadway_api_spans_total", "outcome=\"dropped\"", METRIC_COUNTER,        \
+      "Spans of traces by what became of them")                                                    \
+    DATABASE_OPERATION_MAP(API_DATABASE_SECONDS_ROW, X)                                            \
+    DATABASE_OPERATION_MAP(API_DATABASE_FAILED_ROW, X)
 
 enum api_metric {
 #define API_METRIC_ENUM(place, name, label, kind, help) place,
@@ -77,7 +121,7 @@ enum api_metric {
 #undef API_METRIC_ENUM
 };
 
-/* New, metrics_free. */
+/* Returns new metrics, never NULL; the caller frees them by metrics_free. */
 struct metrics *api_metrics_new(void);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/http/host_check.h"
+#include "api/metrics.h"
 #include "common/base/config.h"
 #include "common/base/log.h"
 
@@ -21,70 +22,80 @@ static const struct config_option table[] = {
     {"mongodb-database", CONFIG_NAME, AT(mongodb_database), "broadway", 0, 0, NULL, "NAME",
      "Name of the database"},
     {"bind-address", CONFIG_ADDRESS, AT(bind_address), "127.0.0.1", 0, 0, NULL, "ADDRESS",
-     "Where the public API is served"},
-    {"port", CONFIG_INTEGER, AT(port), "1470", 1, 65535, NULL, "PORT", "And on which port"},
+     "Address of the public API"},
+    {"port", CONFIG_INTEGER, AT(port), "1470", 1, 65535, NULL, "PORT", "Port of the public API"},
     {"internal-bind-address", CONFIG_ADDRESS, AT(internal_bind_address), "127.0.0.1", 0, 0, NULL,
-     "ADDRESS", "Where the scheduler's callbacks, /healthz, /readyz and /metrics are served"},
+     "ADDRESS", "Address for the scheduler's callbacks, /healthz, /readyz and /metrics"},
     {"internal-port", CONFIG_INTEGER, AT(internal_port), "1471", 1, 65535, NULL, "PORT",
-     "And on which port"},
+     "Port for the scheduler's callbacks, /healthz, /readyz and /metrics"},
     {"internal-url", CONFIG_TEXT, AT(internal_url), NULL, 0, 0, url_beginnings, "URL",
-     "What the scheduler calls; without it http://INTERNAL-BIND-ADDRESS:INTERNAL-PORT"},
+     "URL that the scheduler calls; without it http://INTERNAL-BIND-ADDRESS:INTERNAL-PORT"},
     {"internal-token", CONFIG_SECRET, AT(internal_token), NULL, 0, 0, NULL, "TOKEN",
-     "What callbacks must carry; without it one is made and kept in the database, for one machine"},
+     "Token of callbacks; without it one is created and stored in the database, for one machine"},
     {"cluster-token", CONFIG_SECRET, AT(cluster_token), NULL, 0, 0, NULL, "TOKEN",
-     "With what graders register; without it one is made at the first start, and printed once"},
+     "Token with which graders register; without it one is created at the first start, and printed once"},
     {"client-token", CONFIG_SECRET, AT(client_token), NULL, 0, 0, NULL, "TOKEN",
-     "What clients must carry when the public port is bound beyond loopback"},
+     "Token of clients, required when the public port is not bound to loopback"},
     {"second-internal-token", CONFIG_SECRET, AT(second_internal_token), NULL, 0, 0, NULL, "TOKEN",
-     "Valid besides --internal-token, while every scheduler gets a new one"},
+     "A second valid token beside --internal-token, for replacing it"},
     {"second-cluster-token", CONFIG_SECRET, AT(second_cluster_token), NULL, 0, 0, NULL, "TOKEN",
-     "Valid besides --cluster-token, while every grader gets a new one"},
+     "A second valid token beside --cluster-token, for replacing it"},
     {"second-client-token", CONFIG_SECRET, AT(second_client_token), NULL, 0, 0, NULL, "TOKEN",
-     "Valid besides --client-token, while every client gets a new one"},
+     "A second valid token beside --client-token, for replacing it"},
     {"anonymous-clients", CONFIG_SWITCH, AT(anonymous_clients), "false", 0, 0, NULL, NULL,
-     "Lets clients in without a token, wherever the port is bound"},
+     "Serves clients without a token on any address"},
     {"allowed-host", CONFIG_TEXT, AT(allowed_hosts), NULL, 0, 0, NULL, "NAMES",
-     "Names of this server, separated by commas, that clients without a token may use beside "
-     "localhost and its own addresses; their web pages too"},
+     "Host names, separated by commas, that clients without a token may use beside localhost and "
+     "the server's addresses; web pages of these hosts are allowed too"},
     {"allow-privileged", CONFIG_SWITCH, AT(allow_privileged), "false", 0, 0, NULL, NULL,
-     "Lets stages ask for privileged containers"},
+     "Allows privileged containers in stages"},
     {"heartbeat-interval", CONFIG_MILLISECONDS, AT(heartbeat_interval_ms), "10", 0.05, 3600, NULL,
-     "SECONDS", "How often a grader sends a heartbeat; the same as the scheduler's"},
+     "SECONDS", "Interval of graders' heartbeats; must equal the scheduler's"},
     {"poll-wait", CONFIG_MILLISECONDS, AT(poll_wait_ms), "18", 0, 60, NULL, "SECONDS",
-     "How long an empty poll is held"},
+     "How long a poll waits for a job, in the classic protocol"},
     {"course-poll-wait", CONFIG_MILLISECONDS, AT(course_poll_wait_ms), "2", 0, 60, NULL, "SECONDS",
-     "The same in the course protocol"},
+     "How long a poll waits for a job, in the course protocol"},
     {"course-config", CONFIG_TEXT, AT(course_config), NULL, 0, 0, NULL, "FILE",
-     "Courses and their tokens, JSON; replaces those stored; SIGHUP reads it again"},
+     "Courses and their tokens, as JSON; replaces the stored ones; SIGHUP reloads it"},
+    {"receipt-key", CONFIG_TEXT, AT(receipt_key), NULL, 0, 0, NULL, "FILE",
+     "Private key (Ed25519, PEM) that signs receipts, the same for all replicas; without it one is "
+     "created and stored in the database"},
     {"cors-origin", CONFIG_TEXT, AT(cors_origin), "*", 0, 0, NULL, "ORIGIN",
-     "From which web pages browsers may use the course protocol: * or one origin"},
+     "Origin of web pages that may use the course protocol: * or one origin"},
     {"max-body-bytes", CONFIG_INTEGER, AT(max_body_bytes), "16777216", 1024, 256 * MIB, NULL,
-     "BYTES", "Longest body of a request"},
+     "BYTES", "Limit of a request's body"},
+    {"max-file-bytes", CONFIG_INTEGER, AT(max_file_bytes), "67108864", 1024, 1024 * MIB, NULL,
+     "BYTES", "Limit of a file of a run or a job"},
+    {"max-job-files-bytes", CONFIG_INTEGER, AT(max_job_files_bytes), "268435456", 1024, 1e12, NULL,
+     "BYTES", "Limit of all files together that a job is handed out with"},
     {"max-job-bytes", CONFIG_INTEGER, AT(max_job_bytes), "2097152", 1024, 2 * MIB, NULL, "BYTES",
-     "Largest job of a run, its stages with their expanded environments as JSON"},
+     "Limit of a job of a run: its stages with their expanded environments as JSON"},
     {"max-run-bytes", CONFIG_INTEGER, AT(max_run_bytes), "536870912", MIB, 1e12, NULL, "BYTES",
-     "The same of all jobs of a run together"},
+     "Limit of all jobs of a run together"},
     {"max-result-bytes", CONFIG_INTEGER, AT(max_result_bytes), "4194304", 1024, 12 * MIB, NULL,
-     "BYTES", "Longest result of a job"},
+     "BYTES", "Limit of a job's result; longer ones are cut"},
     {"max-log-bytes", CONFIG_INTEGER, AT(max_log_bytes), "4194304", 1024, 7 * MIB, NULL, "BYTES",
-     "Where a job's stdout and stderr are cut, each"},
+     "Limit of a job's stdout, and of its stderr; longer ones are cut"},
     {"max-connections", CONFIG_INTEGER, AT(max_connections), "32768", 256, 1000000, NULL, "N",
-     "How many connections are kept open at most; three quarters of them for waiting polls"},
+     "Limit of open connections; at most three quarters of them for waiting polls"},
     {"max-connections-per-address", CONFIG_INTEGER, AT(max_connections_per_address), "0", 0,
      1000000, NULL, "N",
-     "How many of them one address may have without a known worker or token; 0: three eighths"},
+     "Limit of connections from one address without a known worker or token; 0: three eighths"},
     {"request-timeout", CONFIG_MILLISECONDS, AT(request_timeout_ms), "30", 1, 600, NULL, "SECONDS",
-     "How long a client may take to send a request's headers, and its body, plus a second per KiB"},
+     "Time to send a request's headers, and its body, plus a second per KiB of the body"},
     {"grace", CONFIG_MILLISECONDS, AT(grace_ms), "10", 0, 600, NULL, "SECONDS",
-     "How long requests under way may take after SIGTERM"},
+     "Grace period for requests in flight after SIGTERM"},
+    {"otlp-endpoint", CONFIG_TEXT, AT(otlp_endpoint), NULL, 0, 0, url_beginnings, "URL",
+     "A collector of traces, by OTLP over HTTP: spans are posted to URL/v1/traces"},
     {"log-level", CONFIG_CHOICE, AT(log_level), "info", 0, 0, log_level_names, "LEVEL",
      "debug, info, warning or error"},
     {"log-format", CONFIG_CHOICE, AT(log_format), "text", 0, 0, log_format_names, "FORMAT",
      "text or json"},
 };
 
-/* It is also this replica's id, and what the scheduler puts paths behind. */
-static enum bw_code settle_internal_url(struct api_options *options, struct bw_error *error)
+/* Derives the internal URL, unless it was given. It is also this replica's id, and the prefix of
+ * the URLs that the scheduler calls. */
+static enum bw_code derive_internal_url(struct api_options *options, struct bw_error *error)
 {
     if (options->internal_url == NULL) {
         bool is_ipv6 = strchr(options->internal_bind_address, ':') != NULL;
@@ -101,7 +112,7 @@ static enum bw_code settle_internal_url(struct api_options *options, struct bw_e
     return BW_OK;
 }
 
-/* It becomes a header: nothing in it may end one. */
+/* The origin becomes a header's value, so it must not contain a line end. */
 static enum bw_code check_cors_origin(const char *origin, struct bw_error *error)
 {
     static const char allowed[] =
@@ -115,11 +126,18 @@ static enum bw_code check_cors_origin(const char *origin, struct bw_error *error
                    config_source("cors-origin"));
 }
 
-struct definition_limits api_options_limits(const struct api_options *options)
+struct submission_limits api_options_limits(const struct api_options *options)
 {
-    return (struct definition_limits){.allow_privileged = options->allow_privileged,
+    return (struct submission_limits){.allow_privileged = options->allow_privileged,
                                       .max_job_bytes = options->max_job_bytes,
-                                      .max_run_bytes = options->max_run_bytes};
+                                      .max_run_bytes = options->max_run_bytes,
+                                      .max_job_files_bytes = options->max_job_files_bytes};
+}
+
+int64_t api_options_heartbeat_s(const struct api_options *options)
+{
+    int64_t interval_ms = options->heartbeat_interval_ms;
+    return interval_ms <= 1000 ? 1 : (interval_ms + 999) / 1000;
 }
 
 enum bw_code api_options_read(struct api_options *options, int count, char **arguments,
@@ -127,9 +145,11 @@ enum bw_code api_options_read(struct api_options *options, int count, char **arg
 {
     static const struct config config = {
         .program = "broadway-api",
-        .purpose = "Serves Broadway's REST API to instructors, scripts, front ends and graders.",
+        .purpose =
+            "Serves Broadway's REST API to instructors, scripts, front ends and graders. Alone, --print-openapi prints the OpenAPI document of its routes.",
         .options = table,
         .count = sizeof table / sizeof *table,
+        .metrics_new = api_metrics_new,
     };
     memset(options, 0, sizeof *options);
     enum bw_code code = config_read(&config, count, arguments, options, error);
@@ -137,5 +157,5 @@ enum bw_code api_options_read(struct api_options *options, int count, char **arg
         code = check_cors_origin(options->cors_origin, error);
     if (code == BW_OK)
         code = host_list_check(options->allowed_hosts, error);
-    return code == BW_OK ? settle_internal_url(options, error) : code;
+    return code == BW_OK ? derive_internal_url(options, error) : code;
 }

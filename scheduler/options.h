@@ -1,4 +1,4 @@
-/* options: the scheduler's flags, fixed at start. One table in options.c. */
+/* options: the scheduler's flags, fixed at startup. The table of flags is in options.c. */
 #ifndef SCHEDULER_OPTIONS_H
 #define SCHEDULER_OPTIONS_H
 
@@ -8,16 +8,19 @@
 
 struct scheduler_options {
     const char *mongodb_uri, *mongodb_database;
-    const char *internal_token; /* NULL: agreed upon in the database */
+    const char *internal_token; /* NULL: the one stored in the database */
     const char *metrics_bind_address;
     int64_t metrics_port;
     int64_t heartbeat_interval_ms, job_timeout_ms, leader_lease_ms, grace_ms, retain_runs_ms,
-        orphan_age_ms;
+        orphan_age_ms, retain_audit_ms;
+    const char *webhook_allow;               /* NULL: public addresses alone */
+    int64_t webhook_retry_ms, no_workers_ms; /* no_workers_ms: until webhooks are told */
     int64_t max_attempts;
+    const char *otlp_endpoint; /* NULL: spans are not exported */
     int log_level, log_format; /* common/base/log.h */
 };
 
-/* Reads them; see config_read. */
+/* Reads the flags; arguments and return as in config_read. */
 enum bw_code scheduler_options_read(struct scheduler_options *options, int count, char **arguments,
                                     struct bw_error *error) BW_CHECKED;
 

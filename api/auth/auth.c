@@ -28,24 +28,23 @@ enum client_access {
     CLIENTS_ARE_SHUT_OUT
 };
 
-/* A token, and one that is valid besides, while one replaces the other. */
+/* A token, and a second valid one during a replacement. */
 struct token_pair {
-    atomic_bool is_known; /* set once, after `current`, which does not change any more */
+    atomic_bool is_known; /* set once, after `current`, which does not change afterwards */
     struct token_hash current, second;
     bool has_second;
 };
 
 struct auth_keys {
-    struct setting_store
-        *settings; /* borrowed, as are the runs, the known tokens and the metrics */
+    struct setting_store *settings; /* borrowed, as are runs, known and metrics */
     struct run_store *runs;
     struct known_tokens *known;
     struct metrics *metrics;
     enum client_access clients;
     bool has_client_token;
-    const char *allowed_hosts; /* the option's; NULL: none */
+    const char *allowed_hosts; /* of --allowed-host, borrowed; NULL: none */
     struct token_pair client, cluster, internal;
-    atomic_bool has_run_key; /* set once, after it, which does not change any more */
+    atomic_bool has_run_key; /* set once, after `run_key`, which does not change afterwards */
     struct run_key run_key;
     struct auth_rate_limit *failures;
 };
@@ -68,10 +67,10 @@ static enum bw_code token_pair_wait(const struct token_pair *pair, struct bw_err
     if (atomic_load(&pair->is_known))
         return BW_OK;
     return bw_fail(error, BW_UNAVAILABLE,
-                   "this server is starting: it has yet to learn its tokens from the database");
+                   "this server is starting: it has not read its tokens from the database yet");
 }
 
-/* Takes the same time whichever of the two it is. */
+/* Compares with both tokens, in constant time. */
 static bool token_pair_matches(const struct token_pair *pair, const char *token)
 {
     bool is_current = token_hash_matches(&pair->current, token);
@@ -90,7 +89,8 @@ static enum client_access choose_client_access(const struct api_options *options
     return options->client_token != NULL ? CLIENTS_HAVE_TOKEN : CLIENTS_ARE_SHUT_OUT;
 }
 
-/* "anyone who reaches the public port" is what its operator asked for: the line says by what. */
+/* Logs who may use client endpoints. If they are open on a public address, the line names the
+ * option that opened them. */
 static void log_client_access(enum client_access access)
 {
     static const struct {
@@ -106,10 +106,10 @@ static void log_client_access(enum client_access access)
     };
     const char *who = rows[access].who;
     if (access == CLIENTS_ARE_ANONYMOUS)
-        log_warning("who may use the client endpoints", log_text("who", who),
+        log_warning("access to client endpoints", log_text("who", who),
                     log_text("source", config_source("anonymous-clients")));
     else
-        log_write(rows[access].level, "who may use the client endpoints",
+        log_write(rows[access].level, "access to client endpoints",
                   LOG_FIELDS(log_text("who", who)));
 }
 
@@ -120,17 +120,17 @@ static void warn_if_short(const char *option, const char *token)
                     log_text("source", config_source(option)));
 }
 
-/* Standard output, not the log: logs are kept and sent about. */
-static void show_once(const char *token)
+/* Prints the token on standard output, not to the log, since logs are stored and distributed. */
+static void auth_print_token(const char *token)
 {
     printf(
         "broadway-api: made a cluster token, with which graders register. It is shown this once: %s\n",
         token);
     fflush(stdout);
-    log_event(LOG_LEVEL_INFO, "cluster token made, and shown on standard output");
+    log_event(LOG_LEVEL_INFO, "cluster token created, and printed on standard output");
 }
 
-/* The hash that all replicas share; the first of them makes the token. */
+/* Reads the cluster token's hash, which all replicas share. The first replica creates the token. */
 static enum bw_code agree_on_cluster_token(struct setting_store *settings, struct token_hash *hash,
                                            struct bw_error *error)
 {
@@ -147,10 +147,10 @@ static enum bw_code agree_on_cluster_token(struct setting_store *settings, struc
         return bw_fail(error, BW_INTERNAL,
                        "the cluster token's hash in the collection 'settings' can't be read");
     if (is_new)
-        show_once(token);
+        auth_print_token(token);
     else
         log_info(
-            "cluster token was made at an earlier start",
+            "cluster token was created at an earlier start",
             log_text(
                 "for_a_new_one",
                 "delete 'cluster_token' from the collection settings and start every replica again, "
@@ -194,7 +194,8 @@ static enum bw_code learn_run_key(struct auth_keys *keys, struct bw_error *error
     return code;
 }
 
-/* The cluster token last: one that was made is shown only when nothing can fail any more. */
+/* Reads the cluster token last, so that a new one is printed only if everything else has
+ * succeeded. */
 enum bw_code auth_learn(struct auth_keys *keys, struct bw_error *error)
 {
     enum bw_code code = learn_internal_token(keys, error);
@@ -203,8 +204,8 @@ enum bw_code auth_learn(struct auth_keys *keys, struct bw_error *error)
     return code == BW_OK ? learn_cluster_token(keys, error) : code;
 }
 
-/* What is known in clear is known to be good. */
-static void remember_tokens(struct auth_keys *keys, const struct api_options *options)
+/* Adds the configured tokens to the known ones. */
+static void auth_remember_tokens(struct auth_keys *keys, const struct api_options *options)
 {
     const char *const given[] = {options->cluster_token,         options->client_token,
                                  options->internal_token,        options->second_cluster_token,
@@ -213,7 +214,7 @@ static void remember_tokens(struct auth_keys *keys, const struct api_options *op
         known_tokens_add(keys->known, given[i]);
 }
 
-static void take_options(struct auth_keys *keys, const struct api_options *options)
+static void auth_take_options(struct auth_keys *keys, const struct api_options *options)
 {
     keys->clients = choose_client_access(options);
     keys->has_client_token = options->client_token != NULL;
@@ -227,7 +228,7 @@ static void take_options(struct auth_keys *keys, const struct api_options *optio
     token_pair_set_second(&keys->internal, options->second_internal_token);
     token_pair_set_second(&keys->cluster, options->second_cluster_token);
     token_pair_set_second(&keys->client, options->second_client_token);
-    remember_tokens(keys, options);
+    auth_remember_tokens(keys, options);
     warn_if_short("internal-token", options->internal_token);
     warn_if_short("cluster-token", options->cluster_token);
     warn_if_short("client-token", options->client_token);
@@ -246,7 +247,7 @@ enum bw_code auth_open(const struct api *api, struct auth_keys **keys, struct bw
     opened->known = api->known_tokens;
     opened->metrics = api->metrics;
     opened->failures = auth_rate_limit_new(AUTH_RATE_LIMIT);
-    take_options(opened, api->options);
+    auth_take_options(opened, api->options);
     *keys = opened;
     return BW_OK;
 }
@@ -264,10 +265,10 @@ const struct run_key *auth_run_key(const struct auth_keys *keys)
     return atomic_load(&keys->has_run_key) ? &keys->run_key : NULL;
 }
 
-/* ---- Judging ---- */
+/* ---- Checking ---- */
 
 /* The token of "Authorization: Bearer TOKEN", or NULL. */
-static const char *bearer_token(const struct exchange *exchange)
+static const char *auth_find_bearer(const struct exchange *exchange)
 {
     static const char scheme[] = "Bearer";
     const char *header = exchange_header(exchange, "Authorization");
@@ -278,9 +279,9 @@ static const char *bearer_token(const struct exchange *exchange)
     return header[0] == '\0' ? NULL : header;
 }
 
-/* BW_TOO_MANY, with the same time in words and in the answer's header. */
-static enum bw_code refuse_for(struct auth_keys *keys, struct exchange *exchange, int64_t left_ms,
-                               struct bw_error *error)
+/* Refuses with BW_TOO_MANY, with the same time in the sentence and in the answer's header. */
+static enum bw_code auth_refuse_too_many(struct auth_keys *keys, struct exchange *exchange,
+                                         int64_t left_ms, struct bw_error *error)
 {
     int seconds = (int)((left_ms + 999) / 1000);
     metric_add(keys->metrics, API_CREDENTIALS_UNJUDGED, 1);
@@ -294,8 +295,8 @@ enum bw_code auth_admit_token(struct auth_keys *keys, struct exchange *exchange,
     int64_t left_ms = auth_rate_limit_left(keys->failures, exchange_request(exchange)->address,
                                            token, clock_boot_ms());
     if (left_ms > 0 && !known_tokens_has(keys->known, token))
-        return refuse_for(keys, exchange, left_ms, error);
-    metric_add(keys->metrics, API_TOKENS_JUDGED, 1);
+        return auth_refuse_too_many(keys, exchange, left_ms, error);
+    metric_add(keys->metrics, API_TOKENS_CHECKED, 1);
     return BW_OK;
 }
 
@@ -304,10 +305,10 @@ void auth_accept_token(struct auth_keys *keys, const char *token)
     known_tokens_add(keys->known, token);
 }
 
-/* A wrong token: `code` with a sentence. */
-static enum bw_code refuse_token(struct auth_keys *keys, const struct exchange *exchange,
-                                 const char *token, enum bw_code code, const char *sentence,
-                                 struct bw_error *error)
+/* Counts a wrong token, and returns `code` with `sentence`. */
+static enum bw_code auth_refuse_wrong(struct auth_keys *keys, const struct exchange *exchange,
+                                      const char *token, enum bw_code code, const char *sentence,
+                                      struct bw_error *error)
 {
     auth_rate_limit_note(keys->failures, exchange_request(exchange)->address, token,
                          clock_boot_ms());
@@ -317,13 +318,14 @@ static enum bw_code refuse_token(struct auth_keys *keys, const struct exchange *
 enum bw_code auth_refuse_token(struct auth_keys *keys, const struct exchange *exchange,
                                const char *token, const char *sentence, struct bw_error *error)
 {
-    return refuse_token(keys, exchange, token, BW_UNAUTHORIZED, sentence, error);
+    return auth_refuse_wrong(keys, exchange, token, BW_UNAUTHORIZED, sentence, error);
 }
 
-/* Is `token` one of the pair? If not: `code` with a sentence, or BW_TOO_MANY. */
-static enum bw_code judge_token(struct auth_keys *keys, struct exchange *exchange,
-                                const struct token_pair *pair, const char *token, enum bw_code code,
-                                const char *sentence, struct bw_error *error)
+/* Checks that `token` is one of the pair; otherwise `code` with a sentence, or BW_TOO_MANY. */
+static enum bw_code auth_check_token(struct auth_keys *keys, struct exchange *exchange,
+                                     const struct token_pair *pair, const char *token,
+                                     enum bw_code code, const char *sentence,
+                                     struct bw_error *error)
 {
     enum bw_code admitted = token_pair_wait(pair, error);
     if (admitted == BW_OK)
@@ -331,15 +333,15 @@ static enum bw_code judge_token(struct auth_keys *keys, struct exchange *exchang
     if (admitted != BW_OK)
         return admitted;
     if (!token_pair_matches(pair, token))
-        return refuse_token(keys, exchange, token, code, sentence, error);
+        return auth_refuse_wrong(keys, exchange, token, code, sentence, error);
     auth_accept_token(keys, token);
     return BW_OK;
 }
 
-/* On an open client endpoint: is the request for a name that is served, and from no foreign page?
- * Without a Host (HTTP/1.0) nobody can say. */
-static enum bw_code check_page(const struct auth_keys *keys, const struct exchange *exchange,
-                               struct bw_error *error)
+/* On an open client endpoint: checks that the host name is allowed and that the request is not from
+ * a foreign web page. A request without a Host (HTTP/1.0) is refused. */
+static enum bw_code auth_check_page(const struct auth_keys *keys, const struct exchange *exchange,
+                                    struct bw_error *error)
 {
     const char *host = exchange_header(exchange, "Host"),
                *origin = exchange_header(exchange, "Origin");
@@ -347,12 +349,11 @@ static enum bw_code check_page(const struct auth_keys *keys, const struct exchan
     exchange_local_address(exchange, local);
     if (host == NULL)
         return bw_fail(error, BW_FORBIDDEN,
-                       "the header 'Host' is missing: without a token, this server must know by "
-                       "which name it is asked");
+                       "the header 'Host' is missing: a request without a token needs one");
     if (!host_is_served(host, keys->allowed_hosts, local))
         return bw_fail(error, BW_FORBIDDEN,
-                       "this server does not go by the name '%s' to clients without a token: "
-                       "its operator can add names by --allowed-host",
+                       "the name '%s' is not allowed for clients without a token: the "
+                       "operator can add names by --allowed-host",
                        text_show(host, shown, sizeof shown));
     if (origin != NULL && !origin_is_served(origin, keys->allowed_hosts, local))
         return bw_fail(error, BW_FORBIDDEN,
@@ -362,40 +363,68 @@ static enum bw_code check_page(const struct auth_keys *keys, const struct exchan
     return BW_OK;
 }
 
-/* Who has the token needs no name. */
-static enum bw_code judge_page(struct auth_keys *keys, struct exchange *exchange,
-                               struct bw_error *error)
+/* A request with the client token is served under any host name. */
+static enum bw_code auth_check_origin(struct auth_keys *keys, struct exchange *exchange,
+                                      struct bw_error *error)
 {
     struct bw_error reason;
-    const char *token = bearer_token(exchange);
-    enum bw_code code = check_page(keys, exchange, &reason);
+    const char *token = auth_find_bearer(exchange);
+    enum bw_code code = auth_check_page(keys, exchange, &reason);
     if (code == BW_OK)
         return BW_OK;
     if (token == NULL || !keys->has_client_token)
         return bw_fail(error, code, "%s", reason.message);
-    return judge_token(keys, exchange, &keys->client, token, code, reason.message, error);
+    return auth_check_token(keys, exchange, &keys->client, token, code, reason.message, error);
 }
 
 enum bw_code auth_client(struct auth_keys *keys, struct exchange *exchange, struct bw_error *error)
 {
     if (keys->clients == CLIENTS_ARE_LOCAL || keys->clients == CLIENTS_ARE_ANONYMOUS)
-        return judge_page(keys, exchange, error);
+        return auth_check_origin(keys, exchange, error);
     if (keys->clients == CLIENTS_ARE_SHUT_OUT)
         return bw_fail(
             error, BW_UNAUTHORIZED,
-            "client endpoints are closed here: the operator opens them by --client-token or --anonymous-clients");
-    const char *token = bearer_token(exchange);
+            "client endpoints are disabled: the operator enables them with --client-token or --anonymous-clients");
+    const char *token = auth_find_bearer(exchange);
     if (token == NULL)
         return bw_fail(error, BW_UNAUTHORIZED,
                        "the header 'Authorization: Bearer <client token>' is missing");
-    return judge_token(keys, exchange, &keys->client, token, BW_UNAUTHORIZED,
-                       "the client token is wrong", error);
+    return auth_check_token(keys, exchange, &keys->client, token, BW_UNAUTHORIZED,
+                            "the client token is wrong", error);
+}
+
+const char *auth_client_token_name(const struct auth_keys *keys, const struct exchange *exchange)
+{
+    const char *token = keys->has_client_token ? auth_find_bearer(exchange) : NULL;
+    if (token == NULL)
+        return NULL;
+    bool is_current = token_hash_matches(&keys->client.current, token);
+    bool is_second = keys->client.has_second && token_hash_matches(&keys->client.second, token);
+    if (is_current)
+        return "client-token";
+    return is_second ? "second-client-token" : NULL;
 }
 
 bool auth_has_client_token(const struct auth_keys *keys, const struct exchange *exchange)
 {
-    const char *token = keys->has_client_token ? bearer_token(exchange) : NULL;
-    return token != NULL && token_pair_matches(&keys->client, token);
+    return auth_client_token_name(keys, exchange) != NULL;
+}
+
+void auth_token_fingerprint(const struct auth_keys *keys, const struct exchange *exchange,
+                            char fingerprint[FINGERPRINT_SIZE])
+{
+    static const char purpose[] = "fingerprint of a token";
+    char digest[SHA256_TEXT_SIZE];
+    const char *token = auth_find_bearer(exchange);
+    const struct run_key *key = auth_run_key(keys);
+    fingerprint[0] = '\0';
+    if (token == NULL || key == NULL)
+        return;
+    secret_keyed_digest(
+        key->secret,
+        (const struct digest_part[]){{purpose, sizeof purpose - 1}, {token, strlen(token)}}, 2,
+        digest);
+    snprintf(fingerprint, FINGERPRINT_SIZE, "%.*s", FINGERPRINT_SIZE - 1, digest);
 }
 
 enum bw_code auth_cluster(struct auth_keys *keys, struct exchange *exchange, const char *token,
@@ -403,36 +432,34 @@ enum bw_code auth_cluster(struct auth_keys *keys, struct exchange *exchange, con
 {
     if (token == NULL)
         return bw_fail(error, BW_BAD_REQUEST, "argument 'token' is missing");
-    return judge_token(keys, exchange, &keys->cluster, token, BW_BAD_REQUEST,
-                       "the cluster token is wrong", error);
+    return auth_check_token(keys, exchange, &keys->cluster, token, BW_BAD_REQUEST,
+                            "the cluster token is wrong", error);
 }
 
-enum bw_code auth_course_token(const struct exchange *exchange, const char **token,
+enum bw_code auth_bearer_token(const struct exchange *exchange, const char **token,
                                struct bw_error *error)
 {
-    static const char scheme[] = "Bearer ";
-    const char *header = exchange_header(exchange, "Authorization");
-    if (header == NULL || strncasecmp(header, scheme, sizeof scheme - 1) != 0 ||
-        header[sizeof scheme - 1] == '\0' || strpbrk(header + sizeof scheme - 1, " \t") != NULL)
+    const char *found = auth_find_bearer(exchange);
+    if (found == NULL || found[-2] == ' ' || strpbrk(found, " \t") != NULL)
         return bw_fail(error, BW_UNAUTHORIZED, "invalid token format");
-    *token = header + sizeof scheme - 1;
+    *token = found;
     return BW_OK;
 }
 
-enum bw_code auth_course_cluster(struct auth_keys *keys, struct exchange *exchange,
+enum bw_code auth_cluster_bearer(struct auth_keys *keys, struct exchange *exchange,
                                  const char *token, struct bw_error *error)
 {
-    return judge_token(keys, exchange, &keys->cluster, token, BW_UNAUTHORIZED, "invalid token",
-                       error);
+    return auth_check_token(keys, exchange, &keys->cluster, token, BW_UNAUTHORIZED, "invalid token",
+                            error);
 }
 
 enum bw_code auth_internal(struct auth_keys *keys, struct exchange *exchange,
                            struct bw_error *error)
 {
-    const char *token = bearer_token(exchange);
+    const char *token = auth_find_bearer(exchange);
     if (token == NULL)
         return bw_fail(error, BW_UNAUTHORIZED,
                        "the header 'Authorization: Bearer <internal token>' is missing");
-    return judge_token(keys, exchange, &keys->internal, token, BW_UNAUTHORIZED,
-                       "the internal token is wrong", error);
+    return auth_check_token(keys, exchange, &keys->internal, token, BW_UNAUTHORIZED,
+                            "the internal token is wrong", error);
 }

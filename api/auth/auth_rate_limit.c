@@ -12,7 +12,7 @@
 
 enum { SETS = 1024, WAYS = 8, PREFIX_LENGTH = 8 };
 
-/* Who failed; count 0: a free place. */
+/* A source of failures; count 0: a free entry. */
 struct failure {
     uint64_t key;
     int64_t since_ms;
@@ -21,8 +21,9 @@ struct failure {
 
 struct auth_rate_limit {
     unsigned most;
-    char salt[33];                 /* nobody outside can choose who shares a set with whom */
-    _Atomic int64_t over_until_ms; /* from then on nobody is over the limit */
+    char salt[33];                 /* random, so that callers can't choose sources that share a
+                                      set */
+    _Atomic int64_t over_until_ms; /* no source is over the limit after this time */
     pthread_mutex_t mutex;         /* guards what follows */
     struct failure failures[SETS][WAYS];
 };
@@ -56,7 +57,7 @@ static uint64_t make_key(const struct auth_rate_limit *limit, const char *kind, 
     return key;
 }
 
-/* The keys of address and token; returns how many. */
+/* Writes the keys of the address and of the token, if there is one. Returns their number. */
 static int make_keys(const struct auth_rate_limit *limit, const char *address, const char *token,
                      uint64_t keys[2])
 {
@@ -74,7 +75,8 @@ static bool has_passed(const struct failure *failure, int64_t now_ms)
     return failure->count == 0 || now_ms - failure->since_ms >= FAILURE_WINDOW_MS;
 }
 
-/* Its own place, else a free one, else that of who failed least. Under the mutex. */
+/* The entry for `key`: its own, else a free or expired one, else the one with the fewest failures.
+ * Under the mutex. */
 static struct failure *find_place(struct auth_rate_limit *limit, uint64_t key, int64_t now_ms)
 {
     struct failure *set = limit->failures[key % SETS], *place = NULL;

@@ -1,8 +1,8 @@
 /*
- * auth_rate_limit: how often something wrong was shown lately, by client address (as
- * api/http/client_network.h counts them) and by the first characters of what was shown: so that
- * guessing is slow. Only failures are counted. Whoever is over the limit stays so until the window
- * that its first failure began has passed. Bounded: what failed least is forgotten first. Safe from
+ * auth_rate_limit: counts wrong credentials, by client address (as api/http/client_network.h groups
+ * them) and by the first characters of the credential, to limit the rate of guesses. Only failures
+ * are counted. A source over the limit stays over it until FAILURE_WINDOW_MS after its first
+ * failure. The table is bounded: the entry with the fewest failures is replaced first. Safe from
  * any thread.
  */
 #ifndef API_AUTH_AUTH_RATE_LIMIT_H
@@ -14,17 +14,19 @@ struct auth_rate_limit;
 
 enum { AUTH_RATE_LIMIT = 100, FAILURE_WINDOW_MS = 60000 };
 
-/* `most` failures are allowed within a window. Never NULL. */
+/* Returns a new table, never NULL. `most`: failures of a source that are allowed within a
+ * window. */
 struct auth_rate_limit *auth_rate_limit_new(unsigned most);
-void auth_rate_limit_free(struct auth_rate_limit *limit); /* NULL is fine */
+void auth_rate_limit_free(struct auth_rate_limit *limit); /* NULL is allowed */
 
 /* Counts a failure of this address and of the first characters of `token` (NULL: of the address
  * alone). `now_ms`: clock_boot_ms. */
 void auth_rate_limit_note(struct auth_rate_limit *limit, const char *address, const char *token,
                           int64_t now_ms);
 
-/* For how many milliseconds this address or these first characters are over the limit; 0: they are
- * not. Costs next to nothing while nobody is. */
+/* The number of milliseconds for which this address or these first characters stay over the limit;
+ * 0: they are not over it. `now_ms`: clock_boot_ms. Takes no lock while no source is over the
+ * limit. */
 int64_t auth_rate_limit_left(struct auth_rate_limit *limit, const char *address, const char *token,
                              int64_t now_ms);
 

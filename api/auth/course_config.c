@@ -12,37 +12,76 @@
 
 enum { FILE_MAX = 4 * 1024 * 1024, SHORT_TOKEN = 16, MAX_TOKENS = 1000, MAX_COURSES = 10000 };
 
-/* Tokens go in a header. */
+/* Checks a token. Clients send it in a header, so it must consist of visible ASCII. */
+static enum bw_code check_token(const json_t *value, const char *path, const void *context,
+                                struct bw_error *error)
+{
+    const char *text = json_string_value(value);
+    bool is_fine = text[0] != '\0' && json_string_length(value) <= 500;
+    (void)context;
+    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++)
+        is_fine = is_fine && *at > 0x20 && *at < 0x7F;
+    if (is_fine)
+        return BW_OK;
+    return bw_fail(error, BW_BAD_REQUEST,
+                   "%s: must be 1 to 500 visible ASCII characters (it is not shown here)", path);
+}
+
+static enum bw_code check_token_name(const json_t *value, const char *path, const void *context,
+                                     struct bw_error *error)
+{
+    static const char allowed[] =
+        "-_.@0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    size_t length = json_string_length(value);
+    (void)context;
+    if (length > 0 && length < TOKEN_NAME_SIZE &&
+        strspn(json_string_value(value), allowed) == length)
+        return BW_OK;
+    return bw_fail(error, BW_BAD_REQUEST, "%s: must be 1 to %d letters, digits, -, _, . or @", path,
+                   TOKEN_NAME_SIZE - 1);
+}
+
+static const struct json_field token_fields[] = {
+    {.name = "name", .kind = FIELD_STRING, .is_required = true, .check = check_token_name},
+    {.name = "token", .kind = FIELD_STRING, .is_required = true, .check = check_token},
+    {.name = NULL},
+};
+
+/* Checks a list of tokens: each a string, or an object with a name. */
 static enum bw_code check_tokens(const json_t *value, const char *path, const void *context,
                                  struct bw_error *error)
 {
     size_t index;
     json_t *token;
-    (void)context;
+    char place[160];
+    enum bw_code code = json_check_list(value, path, error);
+    if (code == BW_OK && json_array_size(value) > MAX_TOKENS)
+        code = bw_fail(error, BW_BAD_REQUEST, "%s: must have at most %d items", path,
+                       (int)MAX_TOKENS);
     json_array_foreach (value, index, token) {
-        const char *text = json_string_value(token);
-        bool is_fine = text[0] != '\0' && strlen(text) <= 500;
-        for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++)
-            is_fine = is_fine && *at > 0x20 && *at < 0x7F;
-        if (!is_fine)
-            return bw_fail(
-                error, BW_BAD_REQUEST,
-                "%s[%zu]: must be 1 to 500 visible ASCII characters (it is not shown here)", path,
-                index);
+        if (code != BW_OK)
+            break;
+        snprintf(place, sizeof place, "%s[%zu]", path, index);
+        if (json_is_object(token))
+            code = json_check(token, token_fields, place, context, error);
+        else if (json_is_string(token))
+            code = check_token(token, place, context, error);
+        else
+            code = bw_fail(error, BW_BAD_REQUEST,
+                           "%s: must be a string, or an object with a name and a token, not %s",
+                           place, json_kind_of(token));
     }
-    return BW_OK;
+    return code;
 }
 
 static const struct json_field course_fields[] = {
-    {.name = "tokens", .kind = FIELD_STRING_LIST, .maximum = MAX_TOKENS, .check = check_tokens},
-    {.name = "query_tokens",
-     .kind = FIELD_STRING_LIST,
-     .maximum = MAX_TOKENS,
-     .check = check_tokens},
+    {.name = "tokens", .kind = FIELD_ANY, .check = check_tokens},
+    {.name = "query_tokens", .kind = FIELD_ANY, .check = check_tokens},
     {.name = NULL},
 };
 
-/* 24 hex digits are a run of the classic protocol: its paths would be in doubt. */
+/* Checks a course's name. 24 hex digits are refused: in a path they would be a run of the classic
+ * protocol. */
 static enum bw_code course_config_check_name(const char *name, struct bw_error *error)
 {
     char shown[80];
@@ -65,9 +104,13 @@ static void take_tokens(const char *course, const json_t *tokens, struct known_t
                         struct token_list *list)
 {
     size_t index;
-    json_t *token;
+    json_t *item;
     list->items = bw_alloc_array(json_array_size(tokens) + 1, sizeof *list->items);
-    json_array_foreach (tokens, index, token) {
+    list->names = bw_alloc_array(json_array_size(tokens) + 1, sizeof *list->names);
+    json_array_foreach (tokens, index, item) {
+        const json_t *token = json_is_object(item) ? json_object_get(item, "token") : item;
+        const char *name = json_string_value(json_object_get(item, "name"));
+        snprintf(list->names[list->count], TOKEN_NAME_SIZE, "%s", name != NULL ? name : "");
         token_hash_make(json_string_value(token), &list->items[list->count++]);
         known_tokens_add(known, json_string_value(token));
         if (json_string_length(token) < SHORT_TOKEN)
@@ -102,9 +145,8 @@ enum bw_code course_config_parse(const char *text, size_t length, struct known_t
     if (!json_is_object(object) || json_object_size(object) > MAX_COURSES)
         return bw_fail(error, BW_BAD_REQUEST, "must be an object of at most %d courses",
                        (int)MAX_COURSES);
-    struct course_list read = {.items = calloc(json_object_size(object) + 1, sizeof *read.items)};
-    if (read.items == NULL)
-        abort();
+    struct course_list read = {
+        .items = bw_alloc_array(json_object_size(object), sizeof *read.items)};
     json_object_foreach (object, name, value) {
         code = take_course(name, value, known, &read, error);
         if (code != BW_OK) {

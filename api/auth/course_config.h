@@ -1,9 +1,9 @@
 /*
- * course_config: the file of --course-config: courses and their tokens, JSON:
+ * course_config: reads the file of --course-config: courses and their tokens, as JSON:
  *
  *     {"COURSE": {"tokens": ["..."], "query_tokens": ["..."]}, ...}
  *
- * Called by main, at start and at SIGHUP. Reads a file; no state.
+ * Called by service at startup and by course_table at SIGHUP, on main's thread. No state.
  */
 #ifndef API_AUTH_COURSE_CONFIG_H
 #define API_AUTH_COURSE_CONFIG_H
@@ -12,14 +12,13 @@
 #include "common/base/error.h"
 #include "common/store/course_store.h"
 
-/* Reads and checks the file; the tokens are hashed, each with a salt of its own, and `known` (NULL:
- * nobody) is told of them. On BW_OK
- * course_list_clear is owed. BW_BAD_REQUEST with a sentence that names file and course, never a
- * token. */
+/* Reads and checks the file. Hashes the tokens, each with a salt of its own, and adds them to
+ * `known` (may be NULL). On BW_OK the caller must call course_list_clear. BW_BAD_REQUEST: the
+ * sentence names file and course, never a token. */
 enum bw_code course_config_read(const char *path, struct known_tokens *known,
                                 struct course_list *list, struct bw_error *error) BW_CHECKED;
 
-/* The same for its text. */
+/* The same for `length` bytes of text in place of a file. For tests. */
 enum bw_code course_config_parse(const char *text, size_t length, struct known_tokens *known,
                                  struct course_list *list, struct bw_error *error) BW_CHECKED;
 

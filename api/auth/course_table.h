@@ -1,8 +1,8 @@
 /*
- * course_table: the courses and their tokens as this replica knows them: what the collection holds,
- * looked at twice a second by a thread of its own, so that whatever one replica stored all of them
- * soon go by. Callers: main (open, settle, close), course_route (judge). Safe from any thread;
- * judging never waits.
+ * course_table: the courses and their tokens, as this replica has read them. A thread of its own
+ * checks twice a second whether the stored courses have changed, so that all replicas soon use what
+ * one of them has stored. Callers: service (open, store, close), main (reread), the course protocol
+ * (check). Safe from any thread; course_table_check never waits.
  */
 #ifndef API_AUTH_COURSE_TABLE_H
 #define API_AUTH_COURSE_TABLE_H
@@ -13,32 +13,34 @@
 
 struct course_table;
 
-/* What a token is to a course. Unsettled: nobody can say before course_table_settle. */
+/* What a token authorizes for a course. */
 enum course_standing {
-    COURSE_UNKNOWN,
-    COURSE_STRANGER,
-    COURSE_MEMBER,
-    COURSE_ADMIN,
-    COURSE_UNSETTLED
+    COURSE_UNKNOWN,   /* there is no such course */
+    COURSE_STRANGER,  /* the token is not one of the course's */
+    COURSE_MEMBER,    /* one of its query_tokens: may only read */
+    COURSE_ADMIN,     /* one of its tokens */
+    COURSE_NOT_LOADED /* course_table_store has not succeeded yet */
 };
 
-/* Knows nothing until course_table_settle; begins to look. `known` (NULL: nobody) is told of the
- * tokens in the file. BW_INTERNAL: no thread. */
+/* Creates an empty table, and starts its thread. Until course_table_store, checks return
+ * COURSE_NOT_LOADED. Borrows `store` and `known` until course_table_close. `known` gets the tokens
+ * of files that course_table_reread reads; NULL: they are not kept. BW_INTERNAL: no thread. */
 enum bw_code course_table_open(struct course_store *store, struct known_tokens *known,
                                struct course_table **table, struct bw_error *error) BW_CHECKED;
-void course_table_close(struct course_table *table); /* NULL is fine */
+void course_table_close(struct course_table *table); /* NULL is allowed */
 
-/* The list of --course-config, if there is one (NULL: none), takes the place of what is stored;
- * then what is stored is read. BW_UNAVAILABLE. */
-enum bw_code course_table_settle(struct course_table *table, const struct course_list *list,
-                                 struct bw_error *error) BW_CHECKED;
+/* Replaces the stored courses by `list`, from --course-config (NULL: they stay), then reads the
+ * stored courses. Waits for the database. BW_UNAVAILABLE. */
+enum bw_code course_table_store(struct course_table *table, const struct course_list *list,
+                                struct bw_error *error) BW_CHECKED;
 
-/* The same while serving, with the file of --course-config read again: what goes wrong is logged,
- * and the courses stay as they were. */
+/* Reads the file of --course-config at `path` again, and stores its courses. Waits for the
+ * database. Errors are logged, and leave the courses unchanged. */
 void course_table_reread(struct course_table *table, const char *path);
 
-/* Takes about the same time whatever the course and whether the token is right. */
-enum course_standing course_table_judge(struct course_table *table, const char *course,
-                                        const char *token);
+/* What `token` authorizes for `course`, and the token's name ("": none, or COURSE_UNKNOWN and the
+ * like). Takes about the same time for any course and token. */
+enum course_standing course_table_check(struct course_table *table, const char *course,
+                                        const char *token, char name[TOKEN_NAME_SIZE]);
 
 #endif

@@ -10,14 +10,14 @@
 
 enum { KNOWN_SETS = 1024, KNOWN_WAYS = 8, KNOWN_KEY_BYTES = 16 };
 
-/* used 0: a free place. */
+/* A token; used 0: a free entry. */
 struct known_token {
     unsigned char key[KNOWN_KEY_BYTES];
     uint64_t used;
 };
 
 struct known_tokens {
-    char salt[33];         /* nobody outside can choose which tokens share a set */
+    char salt[33];         /* random, so that callers can't choose tokens that share a set */
     pthread_mutex_t mutex; /* guards what follows */
     uint64_t uses;
     struct known_token tokens[KNOWN_SETS][KNOWN_WAYS];
@@ -49,12 +49,12 @@ static void known_tokens_key(const struct known_tokens *known, const char *token
 static struct known_token *known_tokens_set(struct known_tokens *known,
                                             const unsigned char digest[SHA256_BYTES])
 {
-    /* other bytes than those that are compared */
+    /* bytes of the digest beyond those that are compared */
     size_t number = (size_t)digest[KNOWN_KEY_BYTES] << 8 | digest[KNOWN_KEY_BYTES + 1];
     return known->tokens[number % KNOWN_SETS];
 }
 
-/* Its place in its set, or NULL. Under the mutex. */
+/* The entry of this digest, or NULL. Under the mutex. */
 static struct known_token *known_tokens_find(struct known_tokens *known,
                                              const unsigned char digest[SHA256_BYTES])
 {

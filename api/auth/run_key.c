@@ -9,7 +9,7 @@
 
 static const char run_key_plain_mark[] = " with plain ones";
 
-/* "SECRET", or "SECRET with plain ones". */
+/* Parses the stored value: "SECRET", or "SECRET with plain ones". */
 static bool run_key_parse(const char *text, struct run_key *key)
 {
     size_t length = sizeof key->secret - 1;

@@ -4,19 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/http/exchange.h"
 #include "api/api.h"
 #include "api/grading/definition_cache.h"
-#include "api/grading/grader_presence.h"
 #include "api/options.h"
 #include "api/grading/run_creation.h"
-#include "api/grading/run_facts.h"
-#include "api/grading/run_status.h"
+#include "api/grading/run_rerun.h"
+#include "api/grading/run_start.h"
 #include "api/grading/status_answer.h"
-#include "common/base/clock.h"
 #include "common/domain/run_definition.h"
+#include "common/domain/webhook.h"
 #include "common/base/json_write.h"
 #include "common/base/secret.h"
 #include "common/store/definition_store.h"
+#include "common/store/pause_store.h"
 #include "common/store/run_store.h"
 
 const struct json_field classic_create_fields[] = {
@@ -24,13 +25,8 @@ const struct json_field classic_create_fields[] = {
     {.name = NULL},
 };
 
-const struct json_field classic_show_fields[] = {
-    {.name = "results", .kind = FIELD_BOOLEAN},
-    {.name = "students", .kind = FIELD_BOOLEAN},
-    {.name = "offset", .kind = FIELD_INTEGER, .minimum = 0, .maximum = JOB_MAX_INDEX},
-    {.name = "limit", .kind = FIELD_INTEGER, .minimum = 0, .maximum = JOB_MAX_INDEX},
-    {.name = NULL},
-};
+/* Whose runs these are, for ids that are computed from an Idempotency-Key. */
+#define CLASSIC_CALLER "seed"
 
 /* ---- Create ---- */
 
@@ -39,7 +35,8 @@ static void classic_client_created(struct api *api, struct exchange *exchange, e
 {
     (void)api;
     if (code == BW_OK)
-        exchange_answer_json(exchange, json_pack("{s:s}", "id", run->id));
+        exchange_answer_json(exchange, json_pack("{s:s,s:O*}", "id", run->id, WEBHOOKS_KEY,
+                                                 run_creation_webhooks(exchange)));
     else
         exchange_refuse(exchange, code, error);
 }
@@ -47,28 +44,29 @@ static void classic_client_created(struct api *api, struct exchange *exchange, e
 enum bw_code classic_client_create(struct api *api, struct exchange *exchange,
                                    struct bw_error *error)
 {
-    const struct definition_limits limits = api_options_limits(api->options);
+    const struct submission_limits limits = api_options_limits(api->options);
     json_t *document = json_object_get(exchange_request(exchange)->arguments, "document");
     struct definition *definition;
     struct run run;
     enum bw_code code = definition_new(document, &limits, &definition, error);
     if (code != BW_OK)
         return code;
+    run_creation_move_webhooks(exchange, document);
     run_describe(definition, &run);
-    return run_create(api, exchange, "seed", definition, &run, classic_client_created, error);
+    return run_create(api, exchange, CLASSIC_CALLER, definition, &run, classic_client_created,
+                      error);
 }
 
 /* ---- A run by its id ---- */
 
-/* Runs of courses are not seen here. */
-static enum bw_code refuse_run(const char *id, struct bw_error *error)
+/* Refuses an unknown run. Runs of other protocols count as unknown. */
+static enum bw_code classic_client_refuse_run(const char *id, struct bw_error *error)
 {
     return bw_fail(error, BW_BAD_REQUEST, "there is no grading run '%s'", id);
 }
 
-/* On BW_OK run_clear is owed. `id`: at least as long as an id. */
-static enum bw_code classic_client_read_run(struct api *api, const char *id, struct run *run,
-                                            struct bw_error *error)
+enum bw_code classic_client_read_run(struct api *api, const char *id, struct run *run,
+                                     struct bw_error *error)
 {
     if (!is_hex_id(id, RUN_ID_LENGTH)) {
         char shown[80];
@@ -78,82 +76,36 @@ static enum bw_code classic_client_read_run(struct api *api, const char *id, str
     }
     enum bw_code code = run_store_read(api->run_store, id, run, error);
     if (code == BW_NOT_FOUND)
-        return refuse_run(id, error);
-    if (code != BW_OK || run->course[0] == '\0')
+        return classic_client_refuse_run(id, error);
+    if (code != BW_OK || run->protocol == PROTOCOL_CLASSIC)
         return code;
     run_clear(run);
-    return refuse_run(id, error);
-}
-
-static uint32_t number_argument(const json_t *arguments, const char *name, uint32_t otherwise)
-{
-    const json_t *value = json_object_get(arguments, name);
-    return value == NULL ? otherwise : (uint32_t)json_integer_value(value);
-}
-
-static struct run_view read_view(const json_t *arguments)
-{
-    return (struct run_view){
-        .with_students = !json_is_false(json_object_get(arguments, "students")),
-        .with_results = json_is_true(json_object_get(arguments, "results")),
-        .offset = number_argument(arguments, "offset", 0),
-        .limit = number_argument(arguments, "limit", UINT32_MAX),
-    };
-}
-
-/* The definition is needed for what students show. NULL otherwise. */
-static enum bw_code classic_client_read_definition(struct api *api, const struct run *run,
-                                                   const struct run_view *view,
-                                                   struct definition **definition,
-                                                   struct bw_error *error)
-{
-    *definition = NULL;
-    if (!view->with_students)
-        return BW_OK;
-    enum bw_code code = definition_cache_get(api->definitions, run->id, definition, error);
-    if (code == BW_NOT_FOUND)
-        return bw_fail(error, BW_INTERNAL, "the definition of '%s' is missing", run->id);
-    return code;
+    return classic_client_refuse_run(id, error);
 }
 
 enum bw_code classic_client_show(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
-    const struct run_facts_sources sources = {.leases = api->lease_store,
-                                              .results = api->result_store};
     struct run run;
-    struct definition *definition = NULL;
-    struct run_facts_found found;
-    struct run_view view = read_view(exchange_request(exchange)->arguments);
     enum bw_code code = classic_client_read_run(api, exchange_request(exchange)->path_id, &run,
                                                 error);
-    if (code != BW_OK)
-        return code;
-    code = classic_client_read_definition(api, &run, &view, &definition, error);
-    if (code == BW_OK)
-        code = run_facts_read(&sources, &run, &found, error);
-    if (code == BW_OK) {
-        status_answer_send(api, exchange, &run, definition, &found, &view);
-        return BW_OK;
-    }
-    definition_release(definition);
-    run_clear(&run);
-    return code;
+    return code == BW_OK ? status_answer_send(api, exchange, &run, "", "", error) : code;
 }
 
-/* The phase that the run begins with follows from its definition. If that is at hand nothing is
- * read: whether the run may be started, and exists, the start itself finds out. That would wait for
- * a database that is away; a read does not. */
+/* Finds the phase with which the run begins, which follows from its definition. If the definition
+ * is cached nothing is read: run_store_start itself checks whether the run exists and may be
+ * started. While the database is unavailable the cache is not used, since run_store_start would
+ * wait, and a read fails at once. */
 static enum bw_code find_first_phase(struct api *api, const struct exchange *exchange,
                                      enum run_phase *first, struct bw_error *error)
 {
     struct run run;
     struct definition *definition = NULL;
     const char *id = exchange_request(exchange)->path_id;
-    if (!database_is_away(api->database))
+    if (!database_is_unavailable(api->database))
         definition = definition_cache_find(api->definitions, id);
-    if (definition != NULL && definition_is_course(definition)) {
+    if (definition != NULL && definition_protocol(definition) != PROTOCOL_CLASSIC) {
         definition_release(definition);
-        return refuse_run(id, error);
+        return classic_client_refuse_run(id, error);
     }
     if (definition != NULL) {
         run_describe(definition, &run);
@@ -179,11 +131,11 @@ enum bw_code classic_client_start(struct api *api, struct exchange *exchange,
     if (code == BW_OK)
         exchange_answer_json(exchange, json_object());
     if (code == BW_CONFLICT || code == BW_NOT_FOUND)
-        return BW_BAD_REQUEST; /* the store's sentence says it: started already */
+        return BW_BAD_REQUEST; /* the store's sentence gives the reason, such as: started already */
     return code;
 }
 
-/* One that is over stays as it is; asking twice is fine. */
+/* Cancels a run. Cancelling it again is harmless; a run that is over is refused with its state. */
 enum bw_code classic_client_cancel(struct api *api, struct exchange *exchange,
                                    struct bw_error *error)
 {
@@ -196,12 +148,60 @@ enum bw_code classic_client_cancel(struct api *api, struct exchange *exchange,
         return code;
     run_clear(&run);
     code = run_store_cancel(api->run_store, id, &phase, error);
+    if (code == BW_OK && run.started_ms == 0) /* it is over now, and no scheduler knows it */
+        code = pause_store_delete_run(api->pause_store, id, error);
     if (code == BW_OK)
         exchange_answer_json(exchange, json_object());
     if (code == BW_NOT_FOUND)
-        return refuse_run(id, error);
+        return classic_client_refuse_run(id, error);
     if (code != BW_CONFLICT)
         return code;
     exchange_refuse_with(exchange, code, error, "state", run_phase_name(phase));
     return BW_OK;
+}
+
+/* ---- Grading again ---- */
+
+static void classic_client_rerun_started(struct exchange *exchange, const char *run_id)
+{
+    exchange_answer_json(exchange, json_pack("{s:s}", "id", run_id));
+}
+
+static void classic_client_rerun_created(struct api *api, struct exchange *exchange,
+                                         enum bw_code code, const struct run *run,
+                                         const struct bw_error *error)
+{
+    if (code == BW_OK)
+        run_start(api, exchange, run, classic_client_rerun_started);
+    else
+        exchange_refuse(exchange, code, error);
+}
+
+static enum bw_code classic_client_check_rerun(struct api *api, json_t *object,
+                                               struct bw_error *error)
+{
+    const struct submission_limits limits = api_options_limits(api->options);
+    struct definition *checked;
+    enum bw_code code = definition_new(object, &limits, &checked, error);
+    if (code == BW_OK)
+        definition_release(checked);
+    return code;
+}
+
+enum bw_code classic_client_rerun(struct api *api, struct exchange *exchange,
+                                  struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    struct definition *definition;
+    struct run earlier, run;
+    enum bw_code code = classic_client_read_run(api, request->path_id, &earlier, error);
+    if (code != BW_OK)
+        return code;
+    code = run_rerun_prepare(api, request->arguments, &earlier, classic_client_check_rerun,
+                             &definition, &run, error);
+    run_clear(&earlier);
+    if (code != BW_OK)
+        return code;
+    return run_create(api, exchange, CLASSIC_CALLER, definition, &run, classic_client_rerun_created,
+                      error);
 }

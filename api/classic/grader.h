@@ -1,7 +1,7 @@
 /*
  * classic/grader: the grader's endpoints of the classic protocol: register, poll, heartbeat.
- * (Results: api/grading/result_submission.h.) None of them waits: they answer at once or later.
- * Called by dispatch alone, see api/http/route.h.
+ * (Results: api/classic/result.h.) None of them waits; each answers at once or later. Called by
+ * dispatch alone, see api/http/route.h.
  */
 #ifndef API_CLASSIC_GRADER_H
 #define API_CLASSIC_GRADER_H

@@ -4,26 +4,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/course/envelope.h"
+#include "api/http/exchange.h"
 #include "api/http/answer_stream.h"
 #include "api/api.h"
-#include "api/course/log.h"
+#include "api/course/job_log.h"
 #include "api/course/status.h"
 #include "api/grading/definition_cache.h"
-#include "api/http/thread_pool.h"
-#include "api/grading/grader_presence.h"
+#include "api/grading/job_cancel.h"
+#include "api/grading/job_log.h"
+#include "api/grading/missing_graders.h"
+#include "api/grading/pauses.h"
 #include "api/options.h"
 #include "api/grading/run_creation.h"
 #include "api/grading/run_facts.h"
+#include "api/grading/run_rerun.h"
+#include "api/grading/run_start.h"
+#include "common/domain/webhook.h"
 #include "common/base/alloc.h"
 #include "common/base/json_write.h"
 #include "common/domain/course_definition.h"
-#include "common/domain/course_size.h"
+#include "common/domain/course_submission_check.h"
+#include "common/domain/course_submission_size.h"
+#include "common/domain/owner_rules.h"
 #include "common/base/json.h"
 #include "common/store/grading_config_store.h"
 #include "common/store/result_store.h"
 
-/* A config is copied into each run that is started with it. */
-enum { CONFIG_MAX_BYTES = 1024 * 1024, QUEUE_PAUSE_MS = 100 };
+/* Limit of a config as compact JSON. A config is copied into each run that is started with it. */
+enum { CONFIG_MAX_BYTES = 1024 * 1024 };
 
 /* ---- Configs ---- */
 
@@ -32,7 +41,7 @@ enum bw_code course_config_put(struct api *api, struct exchange *exchange, struc
     const struct request *request = exchange_request(exchange);
     char *text = json_write(request->arguments, JSON_COMPACT);
     if (text == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+        return bw_fail(error, BW_INTERNAL, "out of memory");
     if (strlen(text) > CONFIG_MAX_BYTES) {
         size_t length = strlen(text);
         free(text);
@@ -44,12 +53,12 @@ enum bw_code course_config_put(struct api *api, struct exchange *exchange, struc
                                                  request->parts[1], text, strlen(text), error);
     free(text);
     if (code == BW_OK)
-        exchange_succeed(exchange, json_null());
+        course_succeed(exchange, json_null());
     return code;
 }
 
-/* The config of the assignment that the path names; new reference. What is parsed counts as the
- * request's memory. */
+/* Reads the config of the assignment that the path names; *config is a new reference. The parsed
+ * value counts as the request's memory. */
 static enum bw_code read_config(struct api *api, struct exchange *exchange, json_t **config,
                                 struct bw_error *error)
 {
@@ -81,87 +90,53 @@ enum bw_code course_config_show(struct api *api, struct exchange *exchange, stru
         json_t *value = json_object_get(config, keys[i]);
         json_object_set_new(data, keys[i], value != NULL ? json_incref(value) : json_null());
     }
-    exchange_succeed(exchange, data);
+    const json_t *rules = json_object_get(config, OWNER_RULES_KEY);
+    if (rules != NULL) /* original clients compare the other keys */
+        json_object_set(data, OWNER_RULES_KEY, (json_t *)(uintptr_t)rules);
+    course_succeed(exchange, data);
     return BW_OK;
 }
 
-/* ---- Starting ---- */
+/* ---- Starting and cancelling a run ---- */
 
-/* The definition that follows from the config as it is now and from what was sent. What the
- * operator has come to forbid since the config was stored is refused here. */
+/* Makes the definition from the current config and the request. A config that the operator has
+ * forbidden since it was stored is refused here. */
 static enum bw_code define_run(struct api *api, struct exchange *exchange,
                                struct definition **definition, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
-    const struct definition_limits limits = api_options_limits(api->options);
-    json_auto_t *config = NULL, *object = NULL;
+    const struct submission_limits limits = api_options_limits(api->options);
+    json_auto_t *config = NULL, *object = NULL, *run = json_copy(request->arguments);
+    json_object_del(run, WEBHOOKS_KEY); /* no part of the definition: they have secrets */
     enum bw_code code = read_config(api, exchange, &config, error);
     if (code == BW_OK)
         code = json_check(config, course_config_fields, "", &limits, error);
     if (code == BW_OK)
-        code = course_definition_make(request->parts[0], request->parts[1], config,
-                                      request->arguments, &object, error);
+        code = course_submission_check_steps(config, request->arguments, error);
     if (code == BW_OK)
-        code = course_definition_check_size(object, &limits, error);
+        code = course_definition_make(request->parts[0], request->parts[1], config, run, &object,
+                                      error);
+    if (code == BW_OK)
+        code = course_submission_check_size(object, &limits, error);
     if (code != BW_OK)
         return code;
-    *definition = definition_of_course(object);
-    return *definition != NULL ? BW_OK : bw_fail(error, BW_INTERNAL, "memory is short");
+    *definition = definition_take(object);
+    return BW_OK;
 }
 
-/* A run that is stored, until it is started. */
-struct start {
-    struct api *api;
-    struct exchange *exchange;
-    char run[RUN_ID_SIZE];
-    enum run_phase first;
-};
-
-/* On the thread_pool: it waits for the database. */
-static void start_run(void *argument)
+static void course_client_started(struct exchange *exchange, const char *run_id)
 {
-    struct start *start = argument;
-    struct exchange *exchange = start->exchange;
-    struct bw_error error;
-    char run[RUN_ID_SIZE];
-    enum bw_code code = run_store_start(start->api->run_store, start->run, start->first, &error);
-    memcpy(run, start->run, sizeof run);
-    free(start);
-    if (code == BW_OK || code == BW_CONFLICT) /* an earlier try of the same request started it */
-        exchange_succeed(exchange, json_pack("{s:s}", "grading_run_id", run));
-    else
-        exchange_refuse(exchange, code, &error);
-}
-
-static const struct bw_error course_client_busy = {"this server is stopping: try again"};
-
-/* Not urgent: while the database fails its writes it is tried for ten seconds, on its thread. The
- * run is stored already, so it waits for a place rather than be left without a start. */
-static void course_client_queue_start(void *argument)
-{
-    struct start *start = argument;
-    struct thread_pool *thread_pool = start->api->thread_pool;
-    if (thread_pool_submit(thread_pool, false, start_run, start) ||
-        thread_pool_submit_later(thread_pool, true, QUEUE_PAUSE_MS, course_client_queue_start,
-                                 start))
-        return;
-    exchange_refuse(start->exchange, BW_UNAVAILABLE, &course_client_busy);
-    free(start);
+    course_succeed(exchange, json_pack("{s:s,s:O*}", "grading_run_id", run_id, WEBHOOKS_KEY,
+                                       run_creation_webhooks(exchange)));
 }
 
 static void course_client_created(struct api *api, struct exchange *exchange, enum bw_code code,
                                   const struct run *run, const struct bw_error *error)
 {
-    struct start *start = code == BW_OK ? calloc(1, sizeof *start) : NULL;
-    if (start == NULL) {
-        exchange_refuse(exchange, code == BW_OK ? BW_UNAVAILABLE : code, error);
-        return;
-    }
-    start->api = api;
-    start->exchange = exchange;
-    memcpy(start->run, run->id, sizeof start->run);
-    start->first = run_first_phase(run);
-    course_client_queue_start(start);
+    if (code == BW_OK)
+        run_start(api, exchange, run, course_client_started);
+    else
+        exchange_refuse(exchange, code, error);
 }
 
 enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct bw_error *error)
@@ -178,6 +153,31 @@ enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct
     return run_create(api, exchange, run.course, definition, &run, course_client_created, error);
 }
 
+static enum bw_code course_client_check_rerun(struct api *api, json_t *object,
+                                              struct bw_error *error)
+{
+    const struct submission_limits limits = api_options_limits(api->options);
+    enum bw_code code = json_check(json_object_get(object, "config"), course_config_fields, "",
+                                   &limits, error);
+    return code == BW_OK ? course_submission_check_size(object, &limits, error) : code;
+}
+
+enum bw_code course_run_rerun(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    struct definition *definition;
+    struct run earlier, run;
+    enum bw_code code = course_find_run(api, request->parts[0], request->parts[1], &earlier, error);
+    if (code != BW_OK)
+        return code;
+    code = run_rerun_prepare(api, request->arguments, &earlier, course_client_check_rerun,
+                             &definition, &run, error);
+    run_clear(&earlier);
+    if (code != BW_OK)
+        return code;
+    return run_create(api, exchange, run.course, definition, &run, course_client_created, error);
+}
+
 enum bw_code course_run_cancel(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
@@ -191,11 +191,43 @@ enum bw_code course_run_cancel(struct api *api, struct exchange *exchange, struc
     if (code == BW_CONFLICT)
         return bw_fail(error, BW_CONFLICT, "the run is over: %s", course_run_state(phase));
     if (code == BW_OK)
-        exchange_succeed(exchange, json_null());
+        course_succeed(exchange, json_null());
     return code;
 }
 
-/* ---- Looking ---- */
+/* ---- Cancelling a job ---- */
+
+static void course_client_job_cancelled(struct exchange *exchange,
+                                        const struct job_cancel_outcome *outcome)
+{
+    struct bw_error error = outcome->error;
+    enum bw_code code = outcome->code;
+    const char *state = course_job_outcome_state(outcome->outcome);
+    if (code == BW_CONFLICT && outcome->outcome != OUTCOME_NONE)
+        code = bw_fail(&error, BW_CONFLICT, "the job is over: %s", state);
+    if (code == BW_OK)
+        course_succeed(exchange,
+                       json_pack("{s:s,s:s}", "grading_job_id", outcome->job, "state", state));
+    else
+        exchange_refuse(exchange, code, &error);
+}
+
+enum bw_code course_job_cancel(struct api *api, struct exchange *exchange, struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    struct run run;
+    struct job_cancel_request cancel = {
+        .run = &run, .exchange = exchange, .answer = course_client_job_cancelled};
+    enum bw_code code = course_find_job(api, request->parts[0], request->parts[1], &run,
+                                        &cancel.slot, error);
+    if (code != BW_OK)
+        return code;
+    job_cancel_begin(api, &cancel);
+    run_clear(&run);
+    return BW_PENDING;
+}
+
+/* ---- Reading ---- */
 
 enum bw_code course_find_run(struct api *api, const char *course, const char *id, struct run *run,
                              struct bw_error *error)
@@ -229,12 +261,14 @@ enum bw_code course_find_job(struct api *api, const char *course, const char *id
     return code;
 }
 
-/* An answer about a run, in the protocol's envelope, and all that it is made of. */
+/* An answer about a run, in the protocol's envelope, and the data that it is made of. */
 struct long_answer {
     struct run run;
     struct run_facts_found found;
-    struct definition *definition; /* NULL: it needs none */
+    struct definition *definition; /* NULL: not needed */
     struct course_answer answer;
+    char waiting_for[WAITING_SIZE];
+    json_t *paused; /* own, or NULL */
 };
 
 static enum bw_code produce_answer(void *context, struct text_buffer *part, bool *is_last,
@@ -243,10 +277,10 @@ static enum bw_code produce_answer(void *context, struct text_buffer *part, bool
     struct long_answer *answer = context;
     (void)error;
     if (!answer->answer.is_begun)
-        text_buffer_add_text(part, EXCHANGE_SUCCESS_BEFORE);
+        text_buffer_add_text(part, COURSE_SUCCESS_BEFORE);
     *is_last = course_answer_write(&answer->answer, part);
     if (*is_last)
-        text_buffer_add_text(part, EXCHANGE_SUCCESS_AFTER);
+        text_buffer_add_text(part, COURSE_SUCCESS_AFTER);
     return BW_OK;
 }
 
@@ -256,6 +290,7 @@ static void release_answer(void *context)
     definition_release(answer->definition);
     run_facts_clear(&answer->found);
     run_clear(&answer->run);
+    json_decref(answer->paused);
     free(answer);
 }
 
@@ -265,10 +300,12 @@ static size_t hold_answer(const void *context)
     return answer->found.count * sizeof *answer->found.jobs;
 }
 
-/* A fresh run's status is that of the system this protocol comes from, key by key. */
-enum { TOLD_AFTER_MS = 10000 };
+/* The status reports missing graders only after this time: that of a new run must have exactly the
+ * keys of the system that this protocol was designed for. */
+enum { REPORT_AFTER_MS = 10000 };
 
-/* Reads all that the answer needs; what was read is released with it, however this ends. */
+/* Reads all data that the answer needs. The caller releases it by release_answer, also after a
+ * failure. */
 static enum bw_code read_answer(struct api *api, const struct request *request,
                                 struct long_answer *answer, struct bw_error *error)
 {
@@ -282,15 +319,17 @@ static enum bw_code read_answer(struct api *api, const struct request *request,
         code = definition_cache_get(api->definitions, answer->run.id, &answer->definition, error);
     if (code == BW_NOT_FOUND)
         return BW_INTERNAL;
+    if (code == BW_OK && answer->answer.kind == COURSE_ANSWER_STATUS)
+        code = pause_of_run(api, &answer->run, &answer->paused, error);
+    answer->answer.paused = answer->paused;
     if (code == BW_OK)
         code = run_facts_read(&sources, &answer->run, &answer->found, error);
     answer->answer.run = &answer->run;
     answer->answer.definition = answer->definition;
     answer->answer.facts = answer->found.jobs;
-    if (code == BW_OK && answer->answer.kind == COURSE_ANSWER_STATUS &&
-        run_status_has_queued(&answer->run, answer->found.jobs))
-        answer->answer.waiting_for = grader_presence_missing(api->graders, &answer->run,
-                                                             TOLD_AFTER_MS);
+    if (code == BW_OK && answer->answer.kind == COURSE_ANSWER_STATUS)
+        answer->answer.waiting_for = missing_graders_waiting(
+            api->graders, &answer->run, &answer->found, REPORT_AFTER_MS, answer->waiting_for);
     return code;
 }
 
@@ -324,29 +363,22 @@ enum bw_code course_run_env(struct api *api, struct exchange *exchange, struct b
 
 /* ---- Logs ---- */
 
-static void course_client_take_result(const struct result *result, void *context)
-{
-    *(struct result *)context = *result;
-}
-
 enum bw_code course_job_log(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
-    char jobs[1][JOB_ID_SIZE];
+    struct job_log_state log = {.is_over = false};
     struct run run;
-    struct result result = {.job = ""};
     uint32_t slot;
     enum bw_code code = course_find_job(api, request->parts[0], request->parts[1], &run, &slot,
                                         error);
     if (code != BW_OK)
         return code;
     run_clear(&run);
-    snprintf(jobs[0], sizeof jobs[0], "%s", request->parts[1]);
-    code = result_store_read(api->result_store, (const char(*)[JOB_ID_SIZE])jobs, 1, false,
-                             course_client_take_result, &result, error);
-    if (code == BW_OK && result.job[0] == '\0')
+    snprintf(log.place.job, sizeof log.place.job, "%s", request->parts[1]);
+    code = job_log_find(api, &log, error);
+    if (code == BW_OK && log.result.job[0] == '\0')
         return bw_fail(error, BW_BAD_REQUEST, "grading job has not finished yet");
     if (code == BW_OK)
-        course_log_send(api, exchange, &result);
+        course_log_send(api, exchange, &log.result);
     return code;
 }

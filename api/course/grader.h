@@ -1,15 +1,24 @@
 /*
- * course_grader: what graders that poll ask in the course protocol. Called by dispatch alone, see
- * api/http/route.h: the cluster token was judged, the worker in the path is known (but to the
- * registration), and the body has passed its table.
+ * course_grader: the endpoints of graders that poll, in the course protocol. Called by dispatch
+ * alone, see api/http/route.h: the cluster token has been checked, the worker in the path is
+ * registered (except for a registration), and the body fits its fields. No handler waits; each
+ * answers at once or later.
  */
 #ifndef API_COURSE_GRADER_H
 #define API_COURSE_GRADER_H
 
 #include "api/http/route.h"
 
+struct result_form;
+
 extern const struct json_field course_register_fields[];
 extern const struct json_field course_result_fields[];
+extern const struct result_form course_result_form; /* api/grading/result_refusal.h */
+
+/* Are these the arguments of a result, or of a job that is returned (api/grading/job_return.h)? The
+ * route's fields are those of both. BW_BAD_REQUEST. */
+enum bw_code course_result_check(const json_t *arguments, const char *path, struct bw_error *error)
+    BW_CHECKED;
 
 /* POST worker/{worker} */
 enum bw_code course_grader_register(struct api *api, struct exchange *exchange,
@@ -25,12 +34,5 @@ enum bw_code course_grader_result(struct api *api, struct exchange *exchange,
 /* POST heartbeat/{worker} */
 enum bw_code course_grader_heartbeat(struct api *api, struct exchange *exchange,
                                      struct bw_error *error);
-
-/* Whole seconds, as graders want them: rounded up, at least 1. */
-int64_t heartbeat_seconds(const struct api *api);
-
-/* How a result that was not taken is refused, whatever the reason. BW_BAD_REQUEST with one of the
- * two sentences that graders know, or the code and the sentence as they are. */
-enum bw_code course_result_refusal(enum bw_code code, struct bw_error *error);
 
 #endif

@@ -3,16 +3,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/course/envelope.h"
+#include "api/http/exchange.h"
 #include "api/api.h"
 #include "api/course/client.h"
 #include "api/uplink/scheduler_queries.h"
 
-static const struct bw_error nobody = {"no scheduler answers: ask again"};
+static const struct bw_error nobody = {"no scheduler answered: try again"};
 
-/* Asks for the exchange, which `answered` answers. */
+/* Sends a query for the exchange; `answered` answers the exchange. */
 static enum bw_code course_queue_ask(struct api *api, struct exchange *exchange,
                                      enum query_kind kind, const char *subject,
-                                     void (*answered)(enum bw_code, const json_t *, void *))
+                                     void (*answered)(enum bw_code, const struct query_answer *,
+                                                      void *))
 {
     struct query query = {.kind = kind,
                           .request_timeout_ms = QUERY_TIMEOUT_MS,
@@ -23,27 +26,29 @@ static enum bw_code course_queue_ask(struct api *api, struct exchange *exchange,
     return BW_PENDING;
 }
 
-/* The answer as it is. */
-static void pass_on(enum bw_code code, const json_t *answer, void *context)
+/* Answers with the scheduler's answer, unchanged. */
+static void course_queue_pass_answer(enum bw_code code, const struct query_answer *answer,
+                                     void *context)
 {
     if (code != BW_OK)
         exchange_refuse(context, code, &nobody);
     else
-        exchange_succeed_with(context, answer);
+        course_succeed_with_text(context, answer->text);
 }
 
-static void answer_position(enum bw_code code, const json_t *answer, void *context)
+static void course_queue_answer_position(enum bw_code code, const struct query_answer *answer,
+                                         void *context)
 {
     struct bw_error error;
     if (code != BW_OK) {
         exchange_refuse(context, code, &nobody);
         return;
     }
-    if (json_object_get(answer, "position") != NULL) {
-        exchange_succeed_with(context, answer);
+    if (json_object_get(answer->value, "position") != NULL) {
+        course_succeed_with_text(context, answer->text);
         return;
     }
-    bool is_passed = json_is_true(json_object_get(answer, "passed"));
+    bool is_passed = json_is_true(json_object_get(answer->value, "passed"));
     code = bw_fail(&error, BW_BAD_REQUEST, "grading job with the given ID %s",
                    is_passed ? "has already passed through the queue" : "not found");
     exchange_refuse(context, code, &error);
@@ -53,7 +58,7 @@ enum bw_code course_queue_length(struct api *api, struct exchange *exchange, str
 {
     (void)error;
     return course_queue_ask(api, exchange, QUERY_LENGTH, exchange_request(exchange)->parts[0],
-                            pass_on);
+                            course_queue_pass_answer);
 }
 
 enum bw_code course_queue_position(struct api *api, struct exchange *exchange,
@@ -67,7 +72,8 @@ enum bw_code course_queue_position(struct api *api, struct exchange *exchange,
     if (code != BW_OK)
         return code;
     run_clear(&run);
-    return course_queue_ask(api, exchange, QUERY_POSITION, request->parts[1], answer_position);
+    return course_queue_ask(api, exchange, QUERY_POSITION, request->parts[1],
+                            course_queue_answer_position);
 }
 
 enum bw_code course_worker_list(struct api *api, struct exchange *exchange, struct bw_error *error)
@@ -75,5 +81,5 @@ enum bw_code course_worker_list(struct api *api, struct exchange *exchange, stru
     const char *scope = exchange_request(exchange)->parts[1];
     if (strcmp(scope, "all") != 0)
         return bw_fail(error, BW_NOT_FOUND, "scope %s has not been implemented yet", scope);
-    return course_queue_ask(api, exchange, QUERY_WORKERS, "", pass_on);
+    return course_queue_ask(api, exchange, QUERY_WORKERS, "", course_queue_pass_answer);
 }

@@ -1,7 +1,7 @@
 /*
- * course_queue: what only the scheduler can say, asked for clients of the course protocol: queue
+ * course_queue: the endpoints of the course protocol that only the scheduler can answer: queue
  * length and position, the list of workers. Called by dispatch alone, see api/http/route.h. The
- * answer comes with a callback; without a leader it is 503.
+ * answer arrives in a callback; without a leader it is 503.
  */
 #ifndef API_COURSE_QUEUE_H
 #define API_COURSE_QUEUE_H
@@ -12,7 +12,7 @@
 enum bw_code course_queue_length(struct api *api, struct exchange *exchange,
                                  struct bw_error *error);
 
-/* GET queue/{course}/{job}/position: whether there is such a job is read first: ROUTE_BLOCKING. */
+/* GET queue/{course}/{job}/position. First reads the job from the database (ROUTE_BLOCKING). */
 enum bw_code course_queue_position(struct api *api, struct exchange *exchange,
                                    struct bw_error *error);
 

@@ -12,6 +12,7 @@ static const char *const run_states[] = {
     [RUN_FINISHED] = "grading run is complete",
     [RUN_FAILED] = "grading run failed",
     [RUN_CANCELLED] = "grading run was cancelled",
+    [RUN_SUPERSEDED] = "grading run was superseded",
 };
 
 const char *course_run_state(enum run_phase phase)
@@ -25,7 +26,7 @@ static uint32_t first_slot(const struct run *run, enum job_kind kind)
     return kind == JOB_PRE ? 0 : kind == JOB_STUDENT ? students : students + run->students;
 }
 
-/* How many jobs of that kind there are once their step has begun. */
+/* The number of jobs of this kind once their step has begun. */
 static uint32_t slot_count(const struct run *run, enum job_kind kind)
 {
     return kind == JOB_STUDENT ? run->students : kind == JOB_PRE ? run->has_pre : run->has_post;
@@ -36,31 +37,44 @@ static bool was_touched(const struct run *run, const struct job_fact *facts, enu
     uint32_t first = first_slot(run, kind), count = slot_count(run, kind);
     for (uint32_t slot = first; slot < first + count; slot++)
         if (facts[slot].attempts > 0 ||
-            (facts[slot].outcome != OUTCOME_NONE && facts[slot].outcome != OUTCOME_CANCELLED))
+            (facts[slot].outcome != OUTCOME_NONE && facts[slot].outcome < OUTCOME_CANCELLED))
             return true;
     return false;
 }
 
-/* Has the step of these jobs begun? One that a failure or a cancellation kept from it has not. */
+/* Whether the step of these jobs has begun. A step that was skipped because of a failure or a
+ * cancellation has not. */
 static bool has_begun(const struct run *run, const struct job_fact *facts, enum run_phase phase,
                       enum job_kind kind)
 {
     if (slot_count(run, kind) == 0 || phase == RUN_CREATED)
         return false;
-    if (phase == RUN_CANCELLED)
+    if (phase == RUN_SUPERSEDED && kind == JOB_STUDENT)
+        return true;
+    if (phase == RUN_CANCELLED || phase == RUN_SUPERSEDED)
         return was_touched(run, facts, kind);
     if (phase == RUN_FAILED && run->has_pre && facts[0].outcome != OUTCOME_SUCCEEDED)
         return kind == JOB_PRE;
     return phase >= RUN_FINISHED || run_phase_of(kind) <= phase;
 }
 
+const char *course_job_outcome_state(enum job_outcome outcome)
+{
+    static const char *const states[] = {
+        [OUTCOME_NONE] = "grading job has been scheduled",
+        [OUTCOME_SUCCEEDED] = "grading job was successful",
+        [OUTCOME_FAILED] = "grading job failed",
+        [OUTCOME_CANCELLED] = "grading job failed",
+        [OUTCOME_SUPERSEDED] = "grading job failed",
+    };
+    return states[outcome];
+}
+
 static const char *job_state(const struct job_fact *fact)
 {
-    if (fact->outcome == OUTCOME_SUCCEEDED)
-        return "grading job was successful";
-    if (fact->outcome != OUTCOME_NONE)
-        return "grading job failed";
-    return fact->is_live ? "grading job is running" : "grading job has been scheduled";
+    if (fact->outcome == OUTCOME_NONE && fact->is_live)
+        return "grading job is running";
+    return course_job_outcome_state(fact->outcome);
 }
 
 /* ---- The answers ---- */
@@ -77,7 +91,7 @@ static const struct step {
 
 enum { STEPS = sizeof steps / sizeof *steps };
 
-/* "KEY": and what begins its value. */
+/* Writes "KEY": and the beginning of its value. */
 static void write_key(struct text_buffer *text, const char *key, const char *more)
 {
     text_buffer_add_text(text, "\"");
@@ -102,7 +116,8 @@ static void course_status_write_job(struct course_answer *answer, enum job_kind 
         text_buffer_add_new(text, course_job_env(definition_object(answer->definition), &id));
 }
 
-/* What has begun is asked once for each step, not for each job: it looks at all of them. */
+/* Begins a step. has_begun is called once for each step, not for each job, since it may read the
+ * facts of all jobs. */
 static void begin_step(struct course_answer *answer)
 {
     enum job_kind kind = steps[answer->step].kind;
@@ -124,7 +139,7 @@ static void course_status_write_begin(struct course_answer *answer, struct text_
     text_buffer_add_text(text, "\",");
 }
 
-/* Of what has not begun there is nothing, or an empty object. */
+/* Writes the value of a step that has not begun. */
 static void write_nothing(enum job_kind kind, const char *key, struct text_buffer *text)
 {
     write_key(text, key, kind == JOB_STUDENT ? "{}" : "null");
@@ -137,13 +152,62 @@ static void course_status_write_end(const struct course_answer *answer, struct t
         write_key(text, "waiting_for", "");
         text_buffer_add_new(text, json_string(answer->waiting_for));
     }
+    run_status_write_pause(answer->paused, text);
+    if (answer->kind == COURSE_ANSWER_STATUS)
+        run_status_write_links(answer->run, text);
     text_buffer_add_text(text, "}");
+}
+
+/* The next slot from `slot` on of a job whose failure is the infrastructure's fault; the number of
+ * jobs: there is none. */
+static uint32_t next_owned(const struct course_answer *answer, uint32_t slot)
+{
+    const struct run *run = answer->run;
+    uint32_t count = run_job_count(run->has_pre, run->students, run->has_post);
+    while (slot < count && answer->facts[slot].owner != OWNER_INFRASTRUCTURE)
+        slot++;
+    return slot;
+}
+
+/* One more of "owners". False: there are no more. */
+static bool course_status_write_owner(struct course_answer *answer, struct text_buffer *text)
+{
+    const struct run *run = answer->run;
+    uint32_t slot = next_owned(answer, answer->index);
+    if (answer->kind != COURSE_ANSWER_STATUS ||
+        slot == run_job_count(run->has_pre, run->students, run->has_post))
+        return false;
+    char id[JOB_ID_SIZE];
+    enum job_kind kind;
+    uint32_t index;
+    run_slot_job(run->has_pre, run->students, slot, &kind, &index);
+    text_buffer_add_text(text, ",");
+    if (!answer->has_owners)
+        write_key(text, "owners", "{");
+    write_key(text, job_id_make(run->id, kind, index, id), "");
+    text_buffer_add_new(text, json_string(owner_name(answer->facts[slot].owner)));
+    answer->has_owners = true;
+    answer->index = slot + 1;
+    return true;
+}
+
+/* Behind the steps. True: that was the end. */
+static bool course_status_write_rest(struct course_answer *answer, struct text_buffer *text)
+{
+    if (course_status_write_owner(answer, text))
+        return false;
+    if (answer->has_owners)
+        text_buffer_add_text(text, "}");
+    course_status_write_end(answer, text);
+    return true;
 }
 
 bool course_answer_write(struct course_answer *answer, struct text_buffer *text)
 {
     if (!answer->is_begun)
         course_status_write_begin(answer, text);
+    if (answer->step == STEPS)
+        return course_status_write_rest(answer, text);
     const struct step *step = &steps[answer->step];
     const char *key = step->keys[answer->kind];
     if (answer->count == 0)
@@ -157,8 +221,8 @@ bool course_answer_write(struct course_answer *answer, struct text_buffer *text)
     if (answer->count > 0)
         text_buffer_add_text(text, "}");
     if (++answer->step == STEPS) {
-        course_status_write_end(answer, text);
-        return true;
+        answer->index = 0;
+        return course_status_write_rest(answer, text);
     }
     text_buffer_add_text(text, ",");
     begin_step(answer);

@@ -14,15 +14,17 @@ struct entry {
     char run_id[RUN_ID_SIZE];
     struct definition *definition;
     size_t size;
-    UT_hash_handle
-        hh; /* the table's order of insertion is that of use: the first is the longest unused */
+    UT_hash_handle hh; /* the hash table's order of insertion is the order of use: the first entry
+                          is the least recently used */
 };
 
-/* One definition that is being read; whoever wants the same waits for it and shares its fate. */
+/* A definition that is being read. Other callers for it wait, and get the same outcome, unless the
+ * reader's own limits have refused it. */
 struct load {
     char run_id[RUN_ID_SIZE];
     unsigned users;
     bool is_done;
+    bool is_refused; /* refused by the reader's limits */
     enum bw_code code;
     struct bw_error error;
     struct definition *definition; /* the load's own reference */
@@ -52,7 +54,7 @@ struct definition_cache *definition_cache_new(struct run_store *runs,
     return cache;
 }
 
-static void evict(struct definition_cache *cache, struct entry *entry)
+static void definition_cache_evict(struct definition_cache *cache, struct entry *entry)
 {
     HASH_DEL(cache->entries, entry);
     cache->bytes -= entry->size;
@@ -65,23 +67,23 @@ void definition_cache_free(struct definition_cache *cache)
     if (cache == NULL)
         return;
     while (cache->entries != NULL)
-        evict(cache, cache->entries);
+        definition_cache_evict(cache, cache->entries);
     pthread_cond_destroy(&cache->loaded);
     pthread_mutex_destroy(&cache->mutex);
     free(cache);
 }
 
-/* Takes a reference for the cache. Under the mutex. */
-static void remember(struct definition_cache *cache, const char *run_id,
-                     struct definition *definition)
+/* Adds an entry, with a reference of its own. Under the mutex. */
+static void definition_cache_insert(struct definition_cache *cache, const char *run_id,
+                                    struct definition *definition)
 {
     struct entry *entry;
     HASH_FIND_STR(cache->entries, run_id, entry);
     size_t size = definition_size(definition);
-    if (entry != NULL || size > cache->max_bytes)
+    if (entry != NULL)
         return;
-    while (cache->bytes + size > cache->max_bytes)
-        evict(cache, cache->entries);
+    while (cache->entries != NULL && cache->bytes + size > cache->max_bytes)
+        definition_cache_evict(cache, cache->entries);
     entry = bw_alloc(sizeof *entry);
     snprintf(entry->run_id, sizeof entry->run_id, "%s", run_id);
     entry->definition = definition_hold(definition);
@@ -90,20 +92,21 @@ static void remember(struct definition_cache *cache, const char *run_id,
     HASH_ADD_STR(cache->entries, run_id, entry);
 }
 
-/* A reference for the caller, or NULL. Under the mutex. */
-static struct definition *recall(struct definition_cache *cache, const char *run_id)
+/* A cached definition, with a reference for the caller; or NULL. Under the mutex. */
+static struct definition *definition_cache_lookup(struct definition_cache *cache,
+                                                  const char *run_id)
 {
     struct entry *entry;
     HASH_FIND_STR(cache->entries, run_id, entry);
     if (entry == NULL)
         return NULL;
     HASH_DEL(cache->entries, entry);
-    HASH_ADD_STR(cache->entries, run_id, entry); /* the latest used comes last */
+    HASH_ADD_STR(cache->entries, run_id, entry); /* the most recently used entry is the last one */
     return definition_hold(entry->definition);
 }
 
-/* A short one stands in the run's own document. That one counts: what else stands under the run's
- * id may have been left by a request that came to nothing. */
+/* Reads the stored text. A short definition is in the run's own document, and takes precedence:
+ * what the other collection has under the run's id may be left from a request that failed. */
 static enum bw_code definition_cache_read_text(struct definition_cache *cache, const char *run_id,
                                                char **text, size_t *length, struct bw_error *error)
 {
@@ -113,26 +116,23 @@ static enum bw_code definition_cache_read_text(struct definition_cache *cache, c
     return definition_store_read(cache->store, run_id, text, length, error);
 }
 
-static enum bw_code definition_cache_read_definition(struct definition_cache *cache,
-                                                     const char *run_id,
-                                                     struct definition **definition,
-                                                     struct bw_error *error)
+/* Parses the text, and frees it. BW_UNAVAILABLE: `limits` refused it. */
+static enum bw_code definition_cache_parse(const char *run_id, char *text, size_t length,
+                                           const struct json_limits *limits,
+                                           struct definition **definition, struct bw_error *error)
 {
-    char *text;
-    size_t length;
-    enum bw_code code = definition_cache_read_text(cache, run_id, &text, &length, error);
-    if (code != BW_OK)
-        return code;
     struct bw_error reason;
-    code = definition_load(text, length, definition, &reason);
+    enum bw_code code = definition_load(text, length, limits, definition, &reason);
     free(text);
-    if (code != BW_OK)
-        return bw_fail(error, BW_INTERNAL, "the stored definition of '%s' can't be read: %.300s",
-                       run_id, reason.message);
-    return BW_OK;
+    if (code == BW_OK)
+        return code;
+    if (code == BW_UNAVAILABLE)
+        return bw_fail(error, code, "%s", reason.message);
+    return bw_fail(error, BW_INTERNAL, "the stored definition of '%s' can't be read: %.300s",
+                   run_id, reason.message);
 }
 
-/* Joins the load of this id, or begins it: then *is_ours. Under the mutex. */
+/* Joins the load of this id, or begins one and sets *is_ours. Under the mutex. */
 static struct load *load_join(struct definition_cache *cache, const char *run_id, bool *is_ours)
 {
     struct load *load;
@@ -147,24 +147,36 @@ static struct load *load_join(struct definition_cache *cache, const char *run_id
     return load;
 }
 
-/* Does the reading; the mutex is let go meanwhile. */
-static void load_run(struct definition_cache *cache, struct load *load)
+/* Reads the definition. Only the reader writes these members; the others read them once is_done is
+ * set. */
+static void load_read(struct definition_cache *cache, struct load *load,
+                      const struct json_limits *limits)
 {
-    struct definition *definition = NULL;
+    char *text;
+    size_t length;
+    load->code = definition_cache_read_text(cache, load->run_id, &text, &length, &load->error);
+    if (load->code != BW_OK)
+        return;
+    load->code = definition_cache_parse(load->run_id, text, length, limits, &load->definition,
+                                        &load->error);
+    load->is_refused = load->code == BW_UNAVAILABLE;
+}
+
+/* Reads the definition, with the mutex unlocked in the meantime. */
+static void load_run(struct definition_cache *cache, struct load *load,
+                     const struct json_limits *limits)
+{
     pthread_mutex_unlock(&cache->mutex);
-    enum bw_code code = definition_cache_read_definition(cache, load->run_id, &definition,
-                                                         &load->error);
+    load_read(cache, load, limits);
     pthread_mutex_lock(&cache->mutex);
-    load->code = code;
-    load->definition = definition;
     load->is_done = true;
     HASH_DEL(cache->loads, load);
-    if (code == BW_OK)
-        remember(cache, load->run_id, definition);
+    if (load->code == BW_OK)
+        definition_cache_insert(cache, load->run_id, load->definition);
     pthread_cond_broadcast(&cache->loaded);
 }
 
-/* The last one out frees it. Under the mutex. */
+/* Releases a load; its last user frees it. Under the mutex. */
 static void load_leave(struct load *load)
 {
     if (--load->users > 0)
@@ -176,23 +188,44 @@ static void load_leave(struct load *load)
 enum bw_code definition_cache_get(struct definition_cache *cache, const char *run_id,
                                   struct definition **definition, struct bw_error *error)
 {
-    enum bw_code code = BW_OK;
+    return definition_cache_get_within(cache, run_id, NULL, definition, error);
+}
+
+/* Takes the definition from the cache, reads it, or waits for its reader. False: the limits of
+ * another caller refused it, so this caller must try again. Under the mutex. */
+static bool definition_cache_try(struct definition_cache *cache, const char *run_id,
+                                 const struct json_limits *limits, enum bw_code *code,
+                                 struct definition **definition, struct bw_error *error)
+{
     bool is_ours;
+    *code = BW_OK;
+    *definition = definition_cache_lookup(cache, run_id);
+    if (*definition != NULL)
+        return true;
+    struct load *load = load_join(cache, run_id, &is_ours);
+    if (is_ours)
+        load_run(cache, load, limits);
+    while (!load->is_done)
+        pthread_cond_wait(&cache->loaded, &cache->mutex);
+    bool is_final = is_ours || !load->is_refused;
+    *code = load->code;
+    if (load->code == BW_OK)
+        *definition = definition_hold(load->definition);
+    else if (error != NULL)
+        *error = load->error;
+    load_leave(load);
+    return is_final;
+}
+
+enum bw_code definition_cache_get_within(struct definition_cache *cache, const char *run_id,
+                                         const struct json_limits *limits,
+                                         struct definition **definition, struct bw_error *error)
+{
+    enum bw_code code;
+    struct definition *found;
     pthread_mutex_lock(&cache->mutex);
-    struct definition *found = recall(cache, run_id);
-    if (found == NULL) {
-        struct load *load = load_join(cache, run_id, &is_ours);
-        if (is_ours)
-            load_run(cache, load);
-        while (!load->is_done)
-            pthread_cond_wait(&cache->loaded, &cache->mutex);
-        code = load->code;
-        if (code == BW_OK)
-            found = definition_hold(load->definition);
-        else if (error != NULL)
-            *error = load->error;
-        load_leave(load);
-    }
+    while (!definition_cache_try(cache, run_id, limits, &code, &found, error))
+        continue;
     pthread_mutex_unlock(&cache->mutex);
     if (code == BW_OK)
         *definition = found;
@@ -202,15 +235,31 @@ enum bw_code definition_cache_get(struct definition_cache *cache, const char *ru
 struct definition *definition_cache_find(struct definition_cache *cache, const char *run_id)
 {
     pthread_mutex_lock(&cache->mutex);
-    struct definition *found = recall(cache, run_id);
+    struct definition *found = definition_cache_lookup(cache, run_id);
     pthread_mutex_unlock(&cache->mutex);
     return found;
+}
+
+enum bw_code definition_cache_get_short(struct definition_cache *cache, const char *run_id,
+                                        struct definition **definition, struct bw_error *error)
+{
+    char *text;
+    size_t length;
+    *definition = definition_cache_find(cache, run_id);
+    if (*definition != NULL)
+        return BW_OK;
+    enum bw_code code = run_store_read_definition(cache->runs, run_id, &text, &length, error);
+    if (code == BW_OK)
+        code = definition_cache_parse(run_id, text, length, NULL, definition, error);
+    if (code == BW_OK)
+        definition_cache_put(cache, run_id, *definition);
+    return code;
 }
 
 void definition_cache_put(struct definition_cache *cache, const char *run_id,
                           struct definition *definition)
 {
     pthread_mutex_lock(&cache->mutex);
-    remember(cache, run_id, definition);
+    definition_cache_insert(cache, run_id, definition);
     pthread_mutex_unlock(&cache->mutex);
 }

@@ -12,9 +12,9 @@
 enum { SLACK_MS = 5000, FINISHED_KEEP_MS = 5000, SWEEP_EVERY_MS = 10000 };
 
 struct entry {
-    struct hand_out hand_out; /* as delivered last; its poll is 0 if it never was */
+    struct hand_out hand_out; /* as delivered last; its poll is 0 before the first delivery */
     int64_t expires_ms;       /* clock_boot_ms */
-    bool is_under_way;        /* it is being delivered right now */
+    bool is_inflight;         /* it is being delivered */
     bool is_finished;
     struct entry *next; /* another attempt of the same job */
 };
@@ -26,10 +26,10 @@ struct handed_job {
 };
 
 struct delivery_table {
-    pthread_cond_t settled;
+    pthread_cond_t completed;
     pthread_mutex_t mutex; /* guards what follows */
     struct handed_job *jobs;
-    size_t count, under_way;
+    size_t count, inflight;
     int64_t next_sweep_ms;
 };
 
@@ -37,7 +37,7 @@ struct delivery_table *delivery_table_new(void)
 {
     struct delivery_table *table = bw_alloc(sizeof *table);
     pthread_mutex_init(&table->mutex, NULL);
-    pthread_cond_init(&table->settled, NULL);
+    pthread_cond_init(&table->completed, NULL);
     table->next_sweep_ms = clock_boot_ms() + SWEEP_EVERY_MS;
     return table;
 }
@@ -58,8 +58,7 @@ static struct entry *find_entry(struct delivery_table *table, const struct hand_
     return entry;
 }
 
-/* Forgets those of a job's hand-outs for which `is_over` holds, and the job with the last of them.
- */
+/* Removes a job's hand-outs for which `is_over` holds, and the job with its last hand-out. */
 static void remove_entries(struct delivery_table *table, struct handed_job *job,
                            bool (*is_over)(const struct entry *entry, const void *context),
                            const void *context)
@@ -83,7 +82,7 @@ static void remove_entries(struct delivery_table *table, struct handed_job *job,
 
 static bool has_expired(const struct entry *entry, const void *now_ms)
 {
-    return !entry->is_under_way && entry->expires_ms <= *(const int64_t *)now_ms;
+    return !entry->is_inflight && entry->expires_ms <= *(const int64_t *)now_ms;
 }
 
 static bool is_any(const struct entry *entry, const void *context)
@@ -115,17 +114,17 @@ void delivery_table_free(struct delivery_table *table)
         return;
     while (table->jobs != NULL)
         remove_entries(table, table->jobs, is_any, NULL);
-    pthread_cond_destroy(&table->settled);
+    pthread_cond_destroy(&table->completed);
     pthread_mutex_destroy(&table->mutex);
     free(table);
 }
 
-/* The entry of this job and attempt, once nobody is delivering it; NULL if there is none. */
-static struct entry *wait_settled(struct delivery_table *table, const struct hand_out *hand_out)
+/* Waits until this job and attempt is not being delivered. Returns its entry, or NULL. */
+static struct entry *wait_completed(struct delivery_table *table, const struct hand_out *hand_out)
 {
     struct entry *entry = find_entry(table, hand_out);
-    while (entry != NULL && entry->is_under_way) {
-        pthread_cond_wait(&table->settled, &table->mutex);
+    while (entry != NULL && entry->is_inflight) {
+        pthread_cond_wait(&table->completed, &table->mutex);
         entry = find_entry(table, hand_out);
     }
     return entry;
@@ -140,7 +139,7 @@ static bool is_same(const struct entry *entry, const struct hand_out *hand_out)
 bool delivery_table_delivered(struct delivery_table *table, const struct hand_out *hand_out)
 {
     pthread_mutex_lock(&table->mutex);
-    const struct entry *entry = wait_settled(table, hand_out);
+    const struct entry *entry = wait_completed(table, hand_out);
     bool is_delivered = entry != NULL && is_same(entry, hand_out);
     pthread_mutex_unlock(&table->mutex);
     return is_delivered;
@@ -173,49 +172,72 @@ bool delivery_table_begin(struct delivery_table *table, const struct hand_out *h
     int64_t now_ms = clock_boot_ms();
     pthread_mutex_lock(&table->mutex);
     delivery_table_sweep(table, now_ms);
-    struct entry *entry = wait_settled(table, hand_out);
+    struct entry *entry = wait_completed(table, hand_out);
     bool is_refused = entry != NULL && (entry->is_finished || is_same(entry, hand_out) ||
                                         strcmp(entry->hand_out.worker, hand_out->worker) != 0);
     if (!is_refused) {
         if (entry == NULL)
             entry = add_entry(table, hand_out);
-        entry->is_under_way = true;
-        table->under_way++;
+        entry->hand_out.handing = hand_out->handing;
+        entry->is_inflight = true;
+        table->inflight++;
         entry->expires_ms = now_ms + hand_out->expires_in_ms + SLACK_MS;
     }
     pthread_mutex_unlock(&table->mutex);
     return !is_refused;
 }
 
-void delivery_table_settle(struct delivery_table *table, const struct hand_out *hand_out,
-                           bool is_delivered)
+void delivery_table_complete(struct delivery_table *table, const struct hand_out *hand_out,
+                             bool is_delivered)
 {
     pthread_mutex_lock(&table->mutex);
     struct entry *entry = find_entry(table, hand_out);
-    entry->is_under_way = false;
-    table->under_way--;
+    entry->is_inflight = false;
+    table->inflight--;
     if (is_delivered)
         entry->hand_out.poll = hand_out->poll;
     else if (entry->hand_out.poll == 0)
         remove_entries(table, find_job(table, hand_out->job), is_attempt, &hand_out->attempt);
-    pthread_cond_broadcast(&table->settled);
+    pthread_cond_broadcast(&table->completed);
     pthread_mutex_unlock(&table->mutex);
 }
 
-bool delivery_table_has(struct delivery_table *table, const char *id, const char *worker)
+/* The latest hand-out of the job to the worker that has not expired: the first entry of a job is
+ * its latest. */
+static const struct entry *find_live(struct delivery_table *table, const char *id,
+                                     const char *worker)
 {
     int64_t now_ms = clock_boot_ms();
-    pthread_mutex_lock(&table->mutex);
     const struct handed_job *job = find_job(table, id);
     const struct entry *entry = job == NULL ? NULL : job->entries;
     while (entry != NULL &&
            (entry->expires_ms <= now_ms || strcmp(entry->hand_out.worker, worker) != 0))
         entry = entry->next;
+    return entry;
+}
+
+bool delivery_table_has(struct delivery_table *table, const char *id, const char *worker)
+{
+    pthread_mutex_lock(&table->mutex);
+    bool has = find_live(table, id, worker) != NULL;
+    pthread_mutex_unlock(&table->mutex);
+    return has;
+}
+
+bool delivery_table_find(struct delivery_table *table, const char *id, const char *worker,
+                         struct job_handing *handing)
+{
+    pthread_mutex_lock(&table->mutex);
+    const struct entry *entry = find_live(table, id, worker);
+    if (entry != NULL) {
+        *handing = entry->hand_out.handing;
+        handing->attempt = entry->hand_out.attempt;
+    }
     pthread_mutex_unlock(&table->mutex);
     return entry != NULL;
 }
 
-/* The latest comes first. */
+/* The first entry of a job is its latest. */
 bool delivery_table_holder(struct delivery_table *table, const char *id,
                            char worker[WORKER_ID_SIZE])
 {
@@ -241,14 +263,6 @@ void delivery_table_finish(struct delivery_table *table, const char *id)
     pthread_mutex_unlock(&table->mutex);
 }
 
-size_t delivery_table_count(struct delivery_table *table)
-{
-    pthread_mutex_lock(&table->mutex);
-    size_t count = table->count;
-    pthread_mutex_unlock(&table->mutex);
-    return count;
-}
-
 static size_t list_job(const struct handed_job *job, int64_t now_ms,
                        struct signal_delivery *deliveries, size_t room)
 {
@@ -270,8 +284,8 @@ struct signal_delivery *delivery_table_list(struct delivery_table *table, size_t
 {
     int64_t now_ms = clock_boot_ms();
     pthread_mutex_lock(&table->mutex);
-    while (table->under_way > 0)
-        pthread_cond_wait(&table->settled, &table->mutex);
+    while (table->inflight > 0)
+        pthread_cond_wait(&table->completed, &table->mutex);
     size_t room = table->count < limit ? table->count : limit;
     struct signal_delivery *deliveries = bw_alloc_array(room + 1, sizeof *deliveries);
     *count = 0;

@@ -1,5 +1,6 @@
 #include "api/grading/event_streams.h"
 
+#include <microhttpd.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,27 +8,28 @@
 #include <time.h>
 #include <uthash.h>
 
-#include "api/course/status.h"
 #include "api/uplink/signals.h"
+#include "api/http/event_response.h"
 #include "common/base/alloc.h"
 #include "common/base/json_write.h"
 #include "common/base/clock.h"
-#include "common/domain/run.h"
+#include "common/base/ticker.h"
 
 enum {
     KEEP_ALIVE_MS = 20000,
-    LOOK_MS = 1000,
-    QUEUED_MAX = 256, /* of a client that does not read: then its stream ends, and it comes again */
+    SCAN_MS = 1000,
+    QUEUED_MAX = 256, /* pieces that are queued for a client that does not read; then its stream
+                         ends, and it reconnects */
     BLOCK_BYTES = 1024
 };
 
-/* A piece of a stream: an event, or a sign of life. */
+/* A piece of a stream: an event, or a keep-alive. */
 struct piece {
     char *text; /* own */
     struct piece *next;
 };
 
-/* How many streams a course has. */
+/* The number of a course's streams. */
 struct stream_course {
     size_t count;
     UT_hash_handle hh;
@@ -39,7 +41,7 @@ struct event_stream {
     struct stream_course *course;
     int64_t number; /* key; 0: not begun */
     char subject[JOB_ID_SIZE];
-    int64_t last; /* what the client was told, as announced */
+    int64_t last; /* the last event that the client got, as signal_watch.last */
     struct MHD_Connection *connection;
     struct piece *first, **tail;
     unsigned queued;
@@ -50,19 +52,18 @@ struct event_stream {
 
 struct event_streams {
     struct event_streams_settings settings;
-    pthread_t timer;
-    pthread_cond_t wake;
+    struct ticker *ticker;
     pthread_mutex_t mutex; /* guards what follows, and the streams */
     struct event_stream *streams;
     struct stream_course *courses;
-    size_t count; /* with those that have not begun */
+    size_t count; /* including streams that have not begun */
     int64_t last_number;
-    bool is_draining, is_closing;
+    bool is_draining;
 };
 
 /* ---- Under the mutex ---- */
 
-static void resume(struct event_stream *stream)
+static void event_stream_resume(struct event_stream *stream)
 {
     if (!stream->is_suspended)
         return;
@@ -73,37 +74,33 @@ static void resume(struct event_stream *stream)
 /* Adds a piece; `text` is stolen. */
 static void event_streams_append(struct event_stream *stream, char *text)
 {
-    struct piece *piece = calloc(1, sizeof *piece);
-    if (piece == NULL || text == NULL)
-        abort();
+    struct piece *piece = bw_alloc(sizeof *piece);
     piece->text = text;
     *stream->tail = piece;
     stream->tail = &piece->next;
     stream->is_over = stream->is_over || ++stream->queued > QUEUED_MAX;
     stream->sent_ms = clock_boot_ms();
-    resume(stream);
+    event_stream_resume(stream);
 }
 
-/* `data` is stolen. The spacing is what clients match. */
-static void append_event(struct event_stream *stream, const char *type, json_t *data)
+/* Adds an event; `data` is stolen. Clients match the spacing of the JSON text. */
+static void event_stream_append_event(struct event_stream *stream, const char *type, json_t *data)
 {
     json_auto_t *event = json_pack("{s:s,s:o}", "type", type, "data", data);
-    char *json = json_write(event, 0), *text = NULL;
-    if (json == NULL || asprintf(&text, "event: status_update\ndata: %s\n\n", json) < 0)
-        abort();
+    char *json = json_write(event, 0);
+    event_streams_append(stream, bw_format("event: status_update\ndata: %s\n\n", json));
     free(json);
-    event_streams_append(stream, text);
 }
 
-static void append_state(struct event_stream *stream, const char *state)
+static void event_stream_append_state(struct event_stream *stream, const char *state)
 {
-    append_event(stream, "state", json_string(state));
+    event_stream_append_event(stream, "state", json_string(state));
 }
 
 static void event_stream_finish(struct event_stream *stream)
 {
     stream->is_over = true;
-    resume(stream);
+    event_stream_resume(stream);
 }
 
 static struct event_stream *event_streams_find(struct event_streams *streams, int64_t number)
@@ -113,7 +110,7 @@ static struct event_stream *event_streams_find(struct event_streams *streams, in
     return stream;
 }
 
-static void free_stream(struct event_stream *stream)
+static void event_stream_free(struct event_stream *stream)
 {
     while (stream->first != NULL) {
         struct piece *piece = stream->first;
@@ -124,10 +121,10 @@ static void free_stream(struct event_stream *stream)
     free(stream);
 }
 
-/* ---- Beginning and ending ---- */
+/* ---- Begin and end of a stream ---- */
 
-/* Counts one more. NULL: there are too many. */
-static struct stream_course *take_room(struct event_streams *streams, const char *name)
+/* Counts one more stream of the course. NULL: there are too many. */
+static struct stream_course *stream_course_join(struct event_streams *streams, const char *name)
 {
     size_t most = streams->settings.most_connections;
     struct stream_course *course;
@@ -144,7 +141,7 @@ static struct stream_course *take_room(struct event_streams *streams, const char
     return course;
 }
 
-static void give_room_back(struct event_streams *streams, struct stream_course *course)
+static void stream_course_leave(struct event_streams *streams, struct stream_course *course)
 {
     streams->count--;
     if (--course->count > 0)
@@ -159,11 +156,11 @@ struct event_stream *event_stream_new(struct event_streams *streams, const char 
     struct event_stream *stream = bw_alloc(sizeof *stream);
     stream->streams = streams;
     stream->tail = &stream->first;
-    stream->last = wants_all ? WATCH_WANTS_ALL : WATCH_TOLD_NOTHING;
+    stream->last = wants_all ? WATCH_WANTS_ALL : WATCH_NOTIFIED_NOTHING;
     stream->sent_ms = clock_boot_ms();
     snprintf(stream->subject, sizeof stream->subject, "%s", subject);
     pthread_mutex_lock(&streams->mutex);
-    stream->course = take_room(streams, course);
+    stream->course = stream_course_join(streams, course);
     pthread_mutex_unlock(&streams->mutex);
     if (stream->course != NULL)
         return stream;
@@ -178,7 +175,7 @@ void event_stream_begin(struct event_stream *stream, const char *last)
     stream->number = ++streams->last_number;
     HASH_ADD(hh, streams->streams, number, sizeof stream->number, stream);
     if (last != NULL)
-        append_state(stream, last);
+        event_stream_append_state(stream, last);
     stream->is_over = last != NULL || streams->is_draining;
     if (!stream->is_over) {
         struct signal_watch watch = {.number = stream->number, .last = stream->last};
@@ -188,27 +185,30 @@ void event_stream_begin(struct event_stream *stream, const char *last)
     pthread_mutex_unlock(&streams->mutex);
 }
 
-void event_stream_drop(struct event_stream *stream)
+/* Frees a stream that is not read any more. */
+static void event_stream_drop(void *context)
 {
+    struct event_stream *stream = context;
     struct event_streams *streams = stream->streams;
     pthread_mutex_lock(&streams->mutex);
     if (stream->number != 0) {
         HASH_DELETE(hh, streams->streams, stream);
         signals_unwatch(streams->settings.signals, stream->number);
     }
-    give_room_back(streams, stream->course);
+    stream_course_leave(streams, stream->course);
     pthread_mutex_unlock(&streams->mutex);
-    free_stream(stream);
+    event_stream_free(stream);
 }
 
-/* ---- Reading, on the server's threads ---- */
+/* ---- Sending, on the server's threads ---- */
 
 static ssize_t take_piece(struct event_stream *stream, char *bytes, size_t room)
 {
     struct piece *piece = stream->first;
     size_t length = strlen(piece->text);
     if (length > room)
-        return MHD_CONTENT_READER_END_WITH_ERROR; /* cannot happen: pieces are short */
+        return MHD_CONTENT_READER_END_WITH_ERROR; /* can't happen: pieces are shorter than
+                                                     BLOCK_BYTES */
     memcpy(bytes, piece->text, length);
     stream->first = piece->next;
     if (stream->first == NULL)
@@ -237,57 +237,53 @@ static ssize_t event_streams_read_stream(void *context, uint64_t position, char 
     return length;
 }
 
-static void event_streams_drop_stream(void *context)
+static struct MHD_Response *event_stream_response(void *context, struct MHD_Connection *connection,
+                                                  int fd)
 {
-    event_stream_drop(context);
-}
-
-struct MHD_Response *event_stream_response(struct event_stream *stream,
-                                           struct MHD_Connection *connection)
-{
+    struct event_stream *stream = context;
+    (void)fd;
     stream->connection = connection;
-    struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, BLOCK_BYTES, event_streams_read_stream, stream,
-        event_streams_drop_stream);
-    if (response == NULL) {
-        event_stream_drop(stream);
-        return NULL;
-    }
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/event-stream");
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
-    MHD_add_response_header(response, "X-Accel-Buffering", "no");
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
-    return response;
+    return event_response_new(BLOCK_BYTES, event_streams_read_stream, stream, event_stream_drop);
 }
 
-/* ---- What the scheduler says ---- */
+/* ---- Events of the scheduler ---- */
 
 static void take_position(struct event_stream *stream, const json_t *data)
 {
     if (stream->last == json_integer_value(data))
-        return; /* told again */
+        return; /* sent again by a new leader */
     stream->last = json_integer_value(data);
-    append_event(stream, "position", json_integer(stream->last));
+    event_stream_append_event(stream, "position", json_integer(stream->last));
 }
 
 static void take_started(struct event_stream *stream, const json_t *data)
 {
     (void)data;
-    if (stream->last == WATCH_TOLD_STARTED)
+    if (stream->last == WATCH_NOTIFIED_STARTED)
         return;
-    stream->last = WATCH_TOLD_STARTED;
-    append_state(stream, "STARTED");
+    stream->last = WATCH_NOTIFIED_STARTED;
+    event_stream_append_state(stream, "STARTED");
 }
 
 static void take_finished(struct event_stream *stream, const json_t *data)
 {
-    append_state(stream, json_is_true(data) ? "FINISHED" : "FAILED");
+    event_stream_append_state(stream, json_is_true(data) ? "FINISHED" : "FAILED");
     event_stream_finish(stream);
 }
 
 static void take_progress(struct event_stream *stream, const json_t *data)
 {
-    append_event(stream, "progress", json_deep_copy(data));
+    event_stream_append_event(stream, "progress", json_deep_copy(data));
+}
+
+static void take_paused(struct event_stream *stream, const json_t *data)
+{
+    event_stream_append_event(stream, "paused", json_deep_copy(data));
+}
+
+static void take_resumed(struct event_stream *stream, const json_t *data)
+{
+    event_stream_append_event(stream, "resumed", json_deep_copy(data));
 }
 
 static void take_phase(struct event_stream *stream, const json_t *data)
@@ -296,7 +292,7 @@ static void take_phase(struct event_stream *stream, const json_t *data)
     const char *name = json_string_value(data);
     if (name == NULL || !run_phase_parse(name, &phase))
         return;
-    append_state(stream, course_run_state(phase));
+    event_stream_append_state(stream, stream->streams->settings.run_state(phase));
     if (run_phase_is_over(phase))
         event_stream_finish(stream);
 }
@@ -306,7 +302,8 @@ static const struct event_kind {
     void (*take)(struct event_stream *stream, const json_t *data);
 } event_kinds[] = {
     {"position", take_position}, {"started", take_started}, {"finished", take_finished},
-    {"progress", take_progress}, {"phase", take_phase},
+    {"progress", take_progress}, {"phase", take_phase},     {"paused", take_paused},
+    {"resumed", take_resumed},
 };
 
 void event_streams_take(struct event_streams *streams, int64_t number, const char *type,
@@ -332,15 +329,25 @@ void event_streams_finish(struct event_streams *streams, int64_t number, const c
     pthread_mutex_lock(&streams->mutex);
     struct event_stream *stream = event_streams_find(streams, number);
     if (stream != NULL && !stream->is_over) {
-        append_state(stream, state);
+        event_stream_append_state(stream, state);
         event_stream_finish(stream);
     }
     pthread_mutex_unlock(&streams->mutex);
 }
 
-int64_t event_stream_number(const struct event_stream *stream)
+static void event_stream_gone(void *context, int64_t number)
 {
-    return stream->number;
+    event_streams_end(context, number);
+}
+
+void event_stream_answer(struct event_stream *stream, struct exchange *exchange)
+{
+    exchange_answer_stream(exchange, &(struct exchange_stream){.stream = stream,
+                                                               .response = event_stream_response,
+                                                               .drop = event_stream_drop,
+                                                               .gone = event_stream_gone,
+                                                               .context = stream->streams,
+                                                               .number = stream->number});
 }
 
 void event_streams_end(struct event_streams *streams, int64_t number)
@@ -352,7 +359,7 @@ void event_streams_end(struct event_streams *streams, int64_t number)
     pthread_mutex_unlock(&streams->mutex);
 }
 
-/* ---- All of them ---- */
+/* ---- All streams ---- */
 
 struct signal_watch *event_streams_list(struct event_streams *streams, size_t *count)
 {
@@ -390,8 +397,8 @@ size_t event_streams_count(struct event_streams *streams)
     return count;
 }
 
-/* A sign of life shows us as well who has gone. */
-static void keep_alive(struct event_streams *streams, int64_t now_ms)
+/* Sends keep-alives, which also detect clients that have disconnected. */
+static void event_streams_keep_alive(struct event_streams *streams, int64_t now_ms)
 {
     struct event_stream *stream, *following;
     HASH_ITER (hh, streams->streams, stream, following) {
@@ -402,17 +409,13 @@ static void keep_alive(struct event_streams *streams, int64_t now_ms)
     }
 }
 
-static void *event_streams_run_timer(void *context)
+static int64_t event_streams_tick(void *context)
 {
     struct event_streams *streams = context;
     pthread_mutex_lock(&streams->mutex);
-    while (!streams->is_closing) {
-        struct timespec until = clock_deadline(LOOK_MS);
-        pthread_cond_timedwait(&streams->wake, &streams->mutex, &until);
-        keep_alive(streams, clock_boot_ms());
-    }
+    event_streams_keep_alive(streams, clock_boot_ms());
     pthread_mutex_unlock(&streams->mutex);
-    return NULL;
+    return SCAN_MS;
 }
 
 enum bw_code event_streams_open(const struct event_streams_settings *settings,
@@ -421,12 +424,12 @@ enum bw_code event_streams_open(const struct event_streams_settings *settings,
     struct event_streams *opened = bw_alloc(sizeof *opened);
     opened->settings = *settings;
     pthread_mutex_init(&opened->mutex, NULL);
-    clock_condition_init(&opened->wake);
-    if (pthread_create(&opened->timer, NULL, event_streams_run_timer, opened) != 0) {
-        pthread_cond_destroy(&opened->wake);
+    enum bw_code code = ticker_open("the event streams", SCAN_MS, event_streams_tick, opened,
+                                    &opened->ticker, error);
+    if (code != BW_OK) {
         pthread_mutex_destroy(&opened->mutex);
         free(opened);
-        return bw_fail(error, BW_INTERNAL, "the thread of the event streams can't be started");
+        return code;
     }
     *streams = opened;
     return BW_OK;
@@ -437,12 +440,7 @@ void event_streams_close(struct event_streams *streams)
     if (streams == NULL)
         return;
     event_streams_drain(streams);
-    pthread_mutex_lock(&streams->mutex);
-    streams->is_closing = true;
-    pthread_cond_signal(&streams->wake);
-    pthread_mutex_unlock(&streams->mutex);
-    pthread_join(streams->timer, NULL);
-    pthread_cond_destroy(&streams->wake);
+    ticker_close(streams->ticker);
     pthread_mutex_destroy(&streams->mutex);
     free(streams);
 }

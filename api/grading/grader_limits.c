@@ -3,15 +3,24 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-void grader_limits_list(const struct api_options *options,
-                        struct grader_limit limits[GRADER_LIMITS])
+#include "common/domain/job.h"
+
+static void grader_limits_add(struct exchange *exchange, const char *header, int64_t bytes)
 {
-    static const char *const headers[GRADER_LIMITS] = {
-        "Broadway-Max-Log-Bytes", "Broadway-Max-Result-Bytes", "Broadway-Max-Body-Bytes"};
-    const int64_t bytes[GRADER_LIMITS] = {options->max_log_bytes, options->max_result_bytes,
-                                          options->max_body_bytes};
-    for (int i = 0; i < GRADER_LIMITS; i++) {
-        limits[i].header = headers[i];
-        snprintf(limits[i].bytes, sizeof limits[i].bytes, "%" PRId64, bytes[i]);
-    }
+    char text[EXCHANGE_HEADER_SIZE];
+    snprintf(text, sizeof text, "%" PRId64, bytes);
+    exchange_add_header(exchange, header, text);
+}
+
+void grader_limits_write(const struct api_options *options, struct exchange *exchange)
+{
+    grader_limits_add(exchange, "Broadway-Max-Log-Bytes", options->max_log_bytes);
+    grader_limits_add(exchange, "Broadway-Max-Result-Bytes", options->max_result_bytes);
+    grader_limits_add(exchange, "Broadway-Max-Body-Bytes", options->max_body_bytes);
+    exchange_add_header(exchange, "Broadway-Outcomes", owner_name(OWNER_INFRASTRUCTURE));
+    exchange_add_header(exchange, "Broadway-Files", GRADER_FILES);
+    exchange_add_header(exchange, "Broadway-Registration", "tags, digests, fault");
+    exchange_add_header(exchange, "Broadway-Cancel", "true");
+    exchange_add_header(exchange, "Broadway-Scores", "true");
+    exchange_add_header(exchange, "Broadway-Logs", "chunks");
 }

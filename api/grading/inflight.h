@@ -1,9 +1,9 @@
 /*
- * inflight: how much has been begun here that is not settled, beyond the requests that the fronts
- * count: submissions, registrations, messages of websockets, ends of event streams. Whatever goes
- * from thread to thread holds one from its begin until nothing of it touches the api any more. At a
- * stop the count must be 0 before anything is closed that these use: main waits for that. Safe from
- * any thread.
+ * inflight: counts the operations in flight, beside the requests that the HTTP servers count:
+ * submissions, registrations, messages of websockets, ends of event streams. An operation that
+ * moves between threads is counted from its begin until it no longer uses the api. At a shutdown
+ * the count must be 0 before the modules that these operations use are closed: main waits for that.
+ * Safe from any thread.
  */
 #ifndef API_GRADING_INFLIGHT_H
 #define API_GRADING_INFLIGHT_H
@@ -18,7 +18,7 @@ static inline void inflight_begin(struct api *api)
     atomic_fetch_add(&api->inflight, 1);
 }
 
-/* The last that its holder does with the api. */
+/* Must be the last use of the api by its operation. */
 static inline void inflight_end(struct api *api)
 {
     atomic_fetch_sub(&api->inflight, 1);

@@ -1,5 +1,6 @@
 /*
- * poll: a grader asks for a job, in either protocol. Called by the handlers, see api/http/route.h.
+ * poll: a grader's poll for a job, in either protocol. Called by the handlers, see
+ * api/http/route.h.
  */
 #ifndef API_GRADING_POLL_H
 #define API_GRADING_POLL_H
@@ -10,9 +11,9 @@
 
 struct api;
 
-/* Parks the exchange as a poll of `worker` for `wait_ms`; it is answered later: BW_PENDING.
- * BW_NO_JOB while the replica leaves. Where too many wait already it is held for a moment and
- * answered empty. */
+/* Parks the exchange as a poll of `worker` for `wait_ms`. BW_PENDING: it is answered later.
+ * BW_NO_JOB: the replica is shutting down. If too many polls wait already, it is held for a second
+ * and answered empty. */
 enum bw_code poll_begin(struct api *api, struct exchange *exchange, const char *worker,
                         int64_t wait_ms) BW_CHECKED;
 

@@ -6,11 +6,12 @@
 #include <string.h>
 #include <uthash.h>
 
-#include "api/uplink/signals.h"
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
+#include "common/base/ticker.h"
 
-/* Clients of the course protocol wait 5 s for an answer, and take an empty one at its word. */
+/* How long an ENDING poll waits for the scheduler's answer. Clients of the course protocol wait 5 s
+ * for an answer, and treat an empty one as final. */
 enum { CUT_MS = 1000, COURSE_CUT_MS = 3000, LONGEST_SLEEP_MS = 60000 };
 
 enum poll_state { POLL_PARKED, POLL_ENDING };
@@ -18,27 +19,26 @@ enum poll_state { POLL_PARKED, POLL_ENDING };
 struct poll {
     int64_t number;
     char worker[WORKER_ID_SIZE];
-    struct exchange *exchange; /* NULL: a websocket's */
+    struct exchange *exchange; /* NULL: the poll of a websocket */
     uint64_t socket;
-    int64_t deadline_ms; /* clock_boot_ms of the next thing that happens to it by itself */
-    int64_t cut_ms;      /* how long the scheduler may take for its last word */
+    int64_t deadline_ms; /* clock_boot_ms of its end: of PARKED, then of ENDING */
+    int64_t cut_ms;      /* milliseconds that the scheduler has for its last answer */
     enum poll_state state;
-    size_t place;      /* in the heap */
-    struct poll *next; /* in a list of those that were just removed */
+    size_t place;      /* index in the heap */
+    struct poll *next; /* in a list of removed polls */
     UT_hash_handle by_number, by_exchange;
 };
 
 struct poll_table {
     struct poll_table_settings settings;
-    pthread_t timer;
-    pthread_cond_t earlier; /* the first deadline is another one, or it is over */
-    pthread_mutex_t mutex;  /* guards what follows */
+    struct ticker *ticker; /* woken when the first deadline changes */
+    pthread_mutex_t mutex; /* guards what follows */
     struct poll *numbers, *exchanges;
     struct poll **heap; /* by deadline, the first on top */
     size_t count, room;
     int64_t last_number;
     uint64_t checksum;
-    bool is_draining, is_closing;
+    bool is_draining;
 };
 
 /* ---- The heap ---- */
@@ -99,7 +99,7 @@ static void heap_remove(struct poll_table *table, const struct poll *poll)
 
 /* ---- The table, under its mutex ---- */
 
-static void add(struct poll_table *table, struct poll *poll)
+static void poll_table_insert(struct poll_table *table, struct poll *poll)
 {
     HASH_ADD(by_number, table->numbers, number, sizeof poll->number, poll);
     if (poll->exchange != NULL)
@@ -107,10 +107,10 @@ static void add(struct poll_table *table, struct poll *poll)
     poll_table_heap_add(table, poll);
     table->checksum += (uint64_t)signal_poll_checksum(poll->number);
     if (poll->place == 0)
-        pthread_cond_signal(&table->earlier);
+        ticker_wake(table->ticker);
 }
 
-static void take_out(struct poll_table *table, struct poll *poll)
+static void poll_table_remove(struct poll_table *table, struct poll *poll)
 {
     HASH_DELETE(by_number, table->numbers, poll);
     if (poll->exchange != NULL)
@@ -135,7 +135,7 @@ static void poll_table_answer_empty(const struct poll_table *table, struct poll 
     free(poll);
 }
 
-static void answer_all_empty(const struct poll_table *table, struct poll *list)
+static void poll_table_answer_all_empty(const struct poll_table *table, struct poll *list)
 {
     while (list != NULL) {
         struct poll *poll = list;
@@ -146,8 +146,9 @@ static void answer_all_empty(const struct poll_table *table, struct poll *list)
 
 /* ---- The timer ---- */
 
-/* Does what is due at `now_ms`; returns those that are cut. */
-static struct poll *pass_deadlines(struct poll_table *table, int64_t now_ms)
+/* Handles the deadlines up to `now_ms`. Returns the polls that ended without an answer of the
+ * scheduler, removed from the table. */
+static struct poll *poll_table_pass_deadlines(struct poll_table *table, int64_t now_ms)
 {
     struct poll *cut = NULL;
     while (table->count > 0 && table->heap[0]->deadline_ms <= now_ms) {
@@ -159,7 +160,7 @@ static struct poll *pass_deadlines(struct poll_table *table, int64_t now_ms)
             signals_poll(table->settings.signals, poll->worker, poll->number, true);
             continue;
         }
-        take_out(table, poll);
+        poll_table_remove(table, poll);
         signals_gone(table->settings.signals, poll->number);
         poll->next = cut;
         cut = poll;
@@ -167,42 +168,34 @@ static struct poll *pass_deadlines(struct poll_table *table, int64_t now_ms)
     return cut;
 }
 
-static void sleep_until_due(struct poll_table *table)
+/* Milliseconds from `now_ms` until the next deadline. */
+static int64_t poll_table_wait_ms(const struct poll_table *table, int64_t now_ms)
 {
-    if (table->count == 0) {
-        pthread_cond_wait(&table->earlier, &table->mutex);
-        return;
-    }
-    int64_t wait_ms = table->heap[0]->deadline_ms - clock_boot_ms();
-    if (wait_ms <= 0)
-        return;
+    if (table->count == 0)
+        return TICKER_IDLE;
+    int64_t wait_ms = table->heap[0]->deadline_ms - now_ms;
     if (wait_ms > LONGEST_SLEEP_MS)
-        wait_ms = LONGEST_SLEEP_MS; /* websockets wait without an end */
-    struct timespec until = clock_deadline(wait_ms);
-    pthread_cond_timedwait(&table->earlier, &table->mutex, &until);
+        return LONGEST_SLEEP_MS; /* polls of websockets have no deadline */
+    return wait_ms > 0 ? wait_ms : 0;
 }
 
-static void *poll_table_run_timer(void *context)
+static int64_t poll_table_tick(void *context)
 {
     struct poll_table *table = context;
+    int64_t now_ms = clock_boot_ms();
     pthread_mutex_lock(&table->mutex);
-    while (!table->is_closing) {
-        struct poll *cut = pass_deadlines(table, clock_boot_ms());
-        if (cut == NULL) {
-            sleep_until_due(table);
-            continue;
-        }
-        pthread_mutex_unlock(&table->mutex);
-        answer_all_empty(table, cut);
-        pthread_mutex_lock(&table->mutex);
-    }
+    struct poll *cut = poll_table_pass_deadlines(table, now_ms);
+    int64_t wait_ms = poll_table_wait_ms(table, now_ms);
     pthread_mutex_unlock(&table->mutex);
-    return NULL;
+    bool has_answered = cut != NULL;
+    poll_table_answer_all_empty(table, cut);
+    /* The answers took time, so the deadlines are checked again. */
+    return has_answered ? 0 : wait_ms;
 }
 
-/* ---- What others call ---- */
+/* ---- Called by other modules ---- */
 
-static struct poll_table_settings complete(struct poll_table_settings settings)
+static struct poll_table_settings poll_table_default_settings(struct poll_table_settings settings)
 {
     if (settings.watch == NULL)
         settings.watch = exchange_watch;
@@ -217,14 +210,14 @@ enum bw_code poll_table_open(const struct poll_table_settings *settings, struct 
                              struct bw_error *error)
 {
     struct poll_table *self = bw_alloc(sizeof *self);
-    self->settings = complete(*settings);
+    self->settings = poll_table_default_settings(*settings);
     pthread_mutex_init(&self->mutex, NULL);
-    clock_condition_init(&self->earlier);
-    if (pthread_create(&self->timer, NULL, poll_table_run_timer, self) != 0) {
-        pthread_cond_destroy(&self->earlier);
+    enum bw_code code = ticker_open("the parked polls", TICKER_IDLE, poll_table_tick, self,
+                                    &self->ticker, error);
+    if (code != BW_OK) {
         pthread_mutex_destroy(&self->mutex);
         free(self);
-        return bw_fail(error, BW_INTERNAL, "the thread of the parked polls can't be started");
+        return code;
     }
     *table = self;
     return BW_OK;
@@ -235,27 +228,22 @@ void poll_table_close(struct poll_table *table)
     if (table == NULL)
         return;
     poll_table_drain(table);
-    pthread_mutex_lock(&table->mutex);
-    table->is_closing = true;
-    pthread_cond_signal(&table->earlier);
-    pthread_mutex_unlock(&table->mutex);
-    pthread_join(table->timer, NULL);
-    pthread_cond_destroy(&table->earlier);
+    ticker_close(table->ticker);
     pthread_mutex_destroy(&table->mutex);
     free(table->heap);
     free(table);
 }
 
-/* The HTTP server's: the client has gone. The exchange is alive until this returns, so that its
- * address can't be another's. */
-static void client_gone(struct exchange *exchange, void *context)
+/* Called by the HTTP server when a client has disconnected. The exchange stays allocated until this
+ * returns, so no other exchange can have its address. */
+static void poll_table_client_gone(struct exchange *exchange, void *context)
 {
     struct poll_table *table = context;
     struct poll *poll;
     pthread_mutex_lock(&table->mutex);
     HASH_FIND(by_exchange, table->exchanges, &exchange, sizeof(struct exchange *), poll);
     if (poll != NULL) {
-        take_out(table, poll);
+        poll_table_remove(table, poll);
         signals_gone(table->settings.signals, poll->number);
     }
     pthread_mutex_unlock(&table->mutex);
@@ -278,15 +266,15 @@ void poll_table_park(struct poll_table *table, struct exchange *exchange, const 
                      int64_t wait_ms)
 {
     struct poll *poll = poll_new(exchange, worker, wait_ms);
-    /* Watched before it can be found: once it is in the table, anyone may answer it and it must not
-     * be touched. A client that goes before the table has the poll is not found by client_gone, but
-     * then exchange_is_gone tells. */
-    table->settings.watch(exchange, client_gone, table);
+    /* Watched before it is in the table: once it is there, any thread may answer it, and it must
+     * not be touched. If the client disconnects before the poll is in the table,
+     * poll_table_client_gone does not find the poll, but exchange_is_gone returns true. */
+    table->settings.watch(exchange, poll_table_client_gone, table);
     pthread_mutex_lock(&table->mutex);
     bool is_refused = table->is_draining || table->settings.is_gone(exchange);
     if (!is_refused) {
         poll->number = ++table->last_number;
-        add(table, poll);
+        poll_table_insert(table, poll);
         signals_poll(table->settings.signals, poll->worker, poll->number,
                      poll->state == POLL_ENDING);
     }
@@ -304,7 +292,7 @@ int64_t poll_table_park_socket(struct poll_table *table, uint64_t socket, const 
     pthread_mutex_lock(&table->mutex);
     if (!table->is_draining) {
         number = poll->number = ++table->last_number;
-        add(table, poll);
+        poll_table_insert(table, poll);
         signals_poll(table->settings.signals, poll->worker, number, false);
     }
     pthread_mutex_unlock(&table->mutex);
@@ -318,48 +306,41 @@ void poll_table_leave(struct poll_table *table, int64_t number)
     pthread_mutex_lock(&table->mutex);
     struct poll *poll = poll_table_find(table, number);
     if (poll != NULL) {
-        take_out(table, poll);
+        poll_table_remove(table, poll);
         signals_gone(table->settings.signals, number);
     }
     pthread_mutex_unlock(&table->mutex);
     free(poll);
 }
 
-bool poll_table_is_socket(struct poll_table *table, int64_t number)
+enum poll_kind poll_table_kind(struct poll_table *table, int64_t number, const char *worker)
 {
+    enum poll_kind kind = POLL_KIND_NONE;
     pthread_mutex_lock(&table->mutex);
     const struct poll *poll = poll_table_find(table, number);
-    bool is_socket = poll != NULL && poll->exchange == NULL;
+    if (poll != NULL && strcmp(poll->worker, worker) == 0)
+        kind = poll->exchange == NULL ? POLL_KIND_SOCKET : POLL_KIND_REQUEST;
     pthread_mutex_unlock(&table->mutex);
-    return is_socket;
+    return kind;
 }
 
-bool poll_table_has(struct poll_table *table, int64_t number, const char *worker)
-{
-    pthread_mutex_lock(&table->mutex);
-    const struct poll *poll = poll_table_find(table, number);
-    bool has = poll != NULL && strcmp(poll->worker, worker) == 0;
-    pthread_mutex_unlock(&table->mutex);
-    return has;
-}
-
-/* Takes the worker's poll out; NULL: it is not there. */
-static struct poll *poll_table_take_out(struct poll_table *table, int64_t number,
-                                        const char *worker)
+/* Removes the poll, if it is this worker's. NULL: it is not there. */
+static struct poll *poll_table_remove_of(struct poll_table *table, int64_t number,
+                                         const char *worker)
 {
     pthread_mutex_lock(&table->mutex);
     struct poll *poll = poll_table_find(table, number);
     if (poll != NULL && strcmp(poll->worker, worker) != 0)
         poll = NULL;
     if (poll != NULL)
-        take_out(table, poll);
+        poll_table_remove(table, poll);
     pthread_mutex_unlock(&table->mutex);
     return poll;
 }
 
 struct exchange *poll_table_take(struct poll_table *table, int64_t number, const char *worker)
 {
-    struct poll *poll = poll_table_take_out(table, number, worker);
+    struct poll *poll = poll_table_remove_of(table, number, worker);
     struct exchange *exchange = poll == NULL ? NULL : poll->exchange;
     free(poll);
     return exchange;
@@ -367,7 +348,7 @@ struct exchange *poll_table_take(struct poll_table *table, int64_t number, const
 
 uint64_t poll_table_take_socket(struct poll_table *table, int64_t number, const char *worker)
 {
-    struct poll *poll = poll_table_take_out(table, number, worker);
+    struct poll *poll = poll_table_remove_of(table, number, worker);
     uint64_t socket = poll == NULL ? 0 : poll->socket;
     free(poll);
     return socket;
@@ -380,7 +361,7 @@ void poll_table_empty(struct poll_table *table, int64_t number)
     if (poll != NULL && poll->state != POLL_ENDING)
         poll = NULL;
     if (poll != NULL)
-        take_out(table, poll);
+        poll_table_remove(table, poll);
     pthread_mutex_unlock(&table->mutex);
     if (poll != NULL)
         poll_table_answer_empty(table, poll);
@@ -393,13 +374,13 @@ void poll_table_drain(struct poll_table *table)
     table->is_draining = true;
     while (table->count > 0) {
         struct poll *poll = table->heap[table->count - 1];
-        take_out(table, poll);
+        poll_table_remove(table, poll);
         signals_gone(table->settings.signals, poll->number);
         poll->next = list;
         list = poll;
     }
     pthread_mutex_unlock(&table->mutex);
-    answer_all_empty(table, list);
+    poll_table_answer_all_empty(table, list);
 }
 
 size_t poll_table_count(struct poll_table *table)
@@ -410,7 +391,7 @@ size_t poll_table_count(struct poll_table *table)
     return count;
 }
 
-static struct signal_poll *list_polls(const struct poll_table *table)
+static struct signal_poll *poll_table_list(const struct poll_table *table)
 {
     struct signal_poll *polls = bw_alloc_array(table->count + 1, sizeof *polls);
     for (size_t i = 0; i < table->count; i++) {
@@ -427,7 +408,7 @@ void poll_table_snapshot(struct poll_table *table, bool with_polls, struct poll_
     pthread_mutex_lock(&table->mutex);
     snapshot->count = (int64_t)table->count;
     snapshot->checksum = (int64_t)(table->checksum & INT64_MAX);
-    snapshot->polls = with_polls ? list_polls(table) : NULL;
+    snapshot->polls = with_polls ? poll_table_list(table) : NULL;
     at(context);
     pthread_mutex_unlock(&table->mutex);
 }

@@ -1,3 +1,4 @@
+#include "api/grading/run_spans.h"
 #include "api/grading/result_submission.h"
 
 #include <stdio.h>
@@ -8,81 +9,84 @@
 #include "api/metrics.h"
 #include "api/http/thread_pool.h"
 #include "api/grading/delivery_table.h"
+#include "api/grading/definition_cache.h"
+#include "api/grading/image_pins.h"
 #include "api/grading/inflight.h"
+#include "api/grading/job_claim.h"
+#include "api/grading/job_receipt.h"
+#include "api/grading/job_return.h"
+#include "api/grading/result_files.h"
+#include "api/grading/result_scores.h"
 #include "api/options.h"
-#include "api/grading/result_refusal.h"
 #include "api/grading/result_text.h"
 #include "api/uplink/signals.h"
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
-#include "common/base/failpoint.h"
 #include "common/base/log.h"
-#include "common/domain/run.h"
 #include "common/base/secret.h"
-#include "common/store/lease_store.h"
+#include "common/domain/log_pieces.h"
+#include "common/domain/owner_rules.h"
+#include "common/domain/receipt.h"
 #include "common/store/log_store.h"
 #include "common/store/result_store.h"
-#include "common/store/run_store.h"
 
-enum { TRY_MS = 15000, RETRY_PAUSE_MS = 200, LEASE_WINDOW = 4 };
-
-const struct json_field result_submission_fields[] = {
-    {.name = "worker_id", .kind = FIELD_STRING, .is_required = true},
-    {.name = "result", .kind = FIELD_ANY, .is_required = true},
-    {.name = "success", .kind = FIELD_BOOLEAN},
-    {.name = "logs", .kind = FIELD_ANY}, /* an object, or the same as text in a form: read_logs */
-    {.name = NULL},
-};
-
-static const struct json_field logs_fields[] = {
-    {.name = "stdout", .kind = FIELD_STRING},
-    {.name = "stderr", .kind = FIELD_STRING},
-    {.name = NULL},
-};
+enum { TRY_MS = 15000, RETRY_PAUSE_MS = 200 };
 
 struct submission {
     struct api *api;
-    void (*settled)(enum bw_code code, const struct bw_error *error, void *context);
+    void (*completed)(enum bw_code code, const struct bw_error *error, void *context);
     void *context;
-    struct job_id job;
-    enum protocol protocol; /* the grader's: jobs of the other are not known to it */
-    int64_t expires_ms;     /* clock_boot_ms until which it is tried */
-    json_t *logs;           /* NULL: none */
+    struct job_claim claim;
+    struct failure failure;            /* of a result that is a failure */
+    char returned[RETURN_REASON_SIZE]; /* why the job is returned in place of its result */
+    int64_t expires_ms;                /* clock_boot_ms of the end of all tries */
+    json_t *logs;                      /* NULL: none */
+    json_t *files;                     /* NULL: none */
+    json_t *images;                    /* receipt_images; NULL: none */
+    struct job_handing handing;
+    struct run_spans_result spans;
     struct log_commit log;
-    struct result_commit result; /* its text is the submission's */
-    enum bw_code refused;        /* not BW_OK: the job fails by `refusal` */
-    bool is_callers_refusal;     /* whose caller knows it, and waits for its being on record */
+    struct result_commit result; /* its texts and lists are owned by the submission */
+    enum bw_code refused;        /* not BW_OK: the job fails, with `refusal` as the reason */
+    bool is_callers_refusal; /* the caller has refused the result itself, and waits until that is
+                                stored */
     struct bw_error refusal;
 };
 
 static struct submission *result_submission_new(struct api *api)
 {
-    struct submission *submission = calloc(1, sizeof *submission);
-    if (submission == NULL)
-        return NULL;
+    struct submission *submission = bw_alloc(sizeof *submission);
     submission->api = api;
     inflight_begin(api);
     return submission;
 }
 
-/* After this the api may be gone, unless what it was begun for counts by itself. */
+/* Frees the submission. After this the api may be freed, unless the caller's own operation is
+ * counted as in flight. */
 static void result_submission_free(struct submission *submission)
 {
     struct api *api = submission->api;
     json_decref(submission->logs);
+    json_decref(submission->files);
+    json_decref(submission->images);
     free(submission->result.result.text);
+    free(submission->result.result.files);
+    free(submission->result.result.receipt.text);
+    free(submission->result.result.drift);
+    free(submission->result.result.tests);
     free(submission);
     inflight_end(api);
 }
 
-/* Frees before it tells: what is left of the request may be freed by the HTTP server at once, in
- * another thread. */
-static void submission_settle(struct submission *submission, enum bw_code code,
-                              const struct bw_error *error)
+/* Calls `completed`. The submission is freed first: once that is called, the HTTP server may free
+ * the rest of the request, in another thread. */
+static void submission_complete(struct submission *submission, enum bw_code code,
+                                const struct bw_error *error)
 {
-    void (*settled)(enum bw_code, const struct bw_error *, void *) = submission->settled;
+    void (*completed)(enum bw_code, const struct bw_error *, void *) = submission->completed;
     void *context = submission->context;
     result_submission_free(submission);
-    settled(code, error, context);
+    completed(code, error, context);
 }
 
 static void submission_refuse(struct submission *submission, enum bw_code code,
@@ -90,34 +94,40 @@ static void submission_refuse(struct submission *submission, enum bw_code code,
 {
     metric_add(submission->api->metrics,
                code == BW_UNAVAILABLE ? API_RESULTS_UNSTORED : API_RESULTS_REFUSED, 1);
-    submission_settle(submission, code, error);
+    submission_complete(submission, code, error);
 }
 
-/* What people should know of a result that is on record. */
+/* Logs a stored result that was refused or repaired, or that drifted. */
 static void log_stored(const struct submission *submission)
 {
     const struct result *result = &submission->result.result;
+    if (result->drift != NULL)
+        log_info("a job ran with another image than the run's pin", log_text("job", result->job),
+                 log_text("images", result->drift));
     if (submission->refused != BW_OK)
-        log_warning("a result can't be taken: its job has failed", log_text("job", result->job),
-                    log_text("worker", result->worker),
+        log_warning("result refused: its job has failed", log_text("job", result->job),
                     log_text("reason", submission->refusal.message));
     else if (result->note[0] != '\0')
-        log_info("a result was mended", log_text("job", result->job),
-                 log_text("worker", result->worker), log_text("note", result->note));
+        log_info("result repaired", log_text("job", result->job), log_text("note", result->note));
 }
 
 static void accept_result(struct submission *submission, enum api_metric as)
 {
     metric_add(submission->api->metrics, submission->refused == BW_OK ? as : API_RESULTS_REFUSED,
                1);
+    if (submission->result.result.drift != NULL && as == API_RESULTS_ACCEPTED)
+        metric_add(submission->api->metrics, API_IMAGE_DRIFTS, 1);
+    if (as == API_RESULTS_ACCEPTED)
+        run_spans_result_stored(submission->api, &submission->claim.job, &submission->handing,
+                                &submission->spans);
     delivery_table_finish(submission->api->hand_outs, submission->result.result.job);
     log_stored(submission);
     if (submission->refused == BW_OK || submission->is_callers_refusal) {
-        submission_settle(submission, BW_OK, NULL);
+        submission_complete(submission, BW_OK, NULL);
         return;
     }
     struct bw_error refusal = submission->refusal;
-    submission_settle(submission, submission->refused, &refusal);
+    submission_complete(submission, submission->refused, &refusal);
 }
 
 static int64_t time_left(const struct submission *submission)
@@ -126,52 +136,98 @@ static int64_t time_left(const struct submission *submission)
     return left_ms > 0 ? left_ms : 0;
 }
 
-/* ---- The last step: the result is stored, or something stands there ---- */
-
-static enum bw_code refuse_second(const struct result *mine, const struct result *first,
-                                  struct bw_error *error)
-{
-    const char *outcome = outcome_name(first->outcome);
-    if (first->worker[0] == '\0')
-        return bw_fail(error, BW_CONFLICT, "job '%s' has its result already: it %s%s%s", mine->job,
-                       first->outcome == OUTCOME_CANCELLED ? "was cancelled" : outcome,
-                       first->reason[0] == '\0' ? "" : ", ", first->reason);
-    if (strcmp(first->worker, mine->worker) == 0)
-        return bw_fail(error, BW_CONFLICT,
-                       "job '%s' has its result already: this worker sent another one before (%s)",
-                       mine->job, outcome);
-    return bw_fail(error, BW_CONFLICT, "job '%s' has its result already: from another grader (%s)",
-                   mine->job, outcome);
-}
+/* ---- Step 8: the result is stored, or the job has one already ---- */
 
 static bool is_repeated(const struct result *mine, const struct result *first)
 {
     return strcmp(first->worker, mine->worker) == 0 && strcmp(first->digest, mine->digest) == 0;
 }
 
-static void settle_duplicate(struct submission *submission, const struct result *first)
+static bool submission_try_again(struct submission *submission, void (*step)(void *context));
+static void complete_duplicate(struct submission *submission, const struct result *first);
+
+/* Adds the result of a superseded job, which counts for nothing, beside its outcome. If another one
+ * was added before, that one is compared. On the thread pool. */
+static void keep_result(void *context)
+{
+    struct submission *submission = context;
+    const struct result *mine = &submission->result.result;
+    struct result_store *store = submission->api->result_store;
+    struct bw_error error;
+    struct result first;
+    bool is_kept = false;
+    enum bw_code code = result_store_keep(store, mine, &is_kept, &error);
+    if (code == BW_OK && !is_kept)
+        code = result_store_read_one(store, mine->job, &first, &error);
+    if (code == BW_UNAVAILABLE && submission_try_again(submission, keep_result))
+        return;
+    if (code != BW_OK)
+        submission_refuse(submission, code, &error);
+    else if (is_kept)
+        accept_result(submission, API_RESULTS_ACCEPTED);
+    else
+        complete_duplicate(submission, &first);
+}
+
+/* The result is late, for a reason that `refusal` says. Answers a grader that could not know that
+ * as if it was taken. On the thread pool. */
+static void submission_excuse(void *context)
+{
+    struct submission *submission = context;
+    struct bw_error error = submission->refusal;
+    struct bw_error unread;
+    bool is_excused;
+    enum bw_code code = job_claim_read_excuse(submission->api, &submission->claim, &is_excused,
+                                              &unread);
+    if (code == BW_UNAVAILABLE && submission_try_again(submission, submission_excuse))
+        return;
+    if (code != BW_OK) {
+        submission_refuse(submission, code, &unread);
+        return;
+    }
+    if (!is_excused) {
+        submission_refuse(submission, BW_CONFLICT, &error);
+        return;
+    }
+    log_info("late result dropped", log_text("job", submission->claim.id),
+             log_text("reason", error.message));
+    submission_refuse(submission, BW_OK, NULL);
+}
+
+static void complete_duplicate(struct submission *submission, const struct result *first)
 {
     const struct result *mine = &submission->result.result;
     struct bw_error error;
     if (first == NULL) {
         enum bw_code code = bw_fail(&error, BW_UNAVAILABLE,
-                                    "the result that job '%s' has could not be read", mine->job);
+                                    "the stored result of job '%s' could not be read", mine->job);
         submission_refuse(submission, code, &error);
         return;
     }
-    if (is_repeated(mine, first) || MUTANT("duplicate_is_success")) {
+    if (is_repeated(mine, first)) {
         accept_result(submission, API_RESULTS_REPEATED);
         return;
     }
+    if (result_is_held_by(first, mine->worker)) {
+        thread_pool_submit(submission->api->thread_pool, true, keep_result, submission);
+        return;
+    }
     delivery_table_finish(submission->api->hand_outs, mine->job);
-    submission_refuse(submission, refuse_second(mine, first, &error), &error);
+    enum bw_code code = job_claim_refuse_second(mine->job, mine->worker, first, &error);
+    if (job_claim_may_be_excused(&submission->claim, first)) {
+        submission->refusal = error;
+        thread_pool_submit(submission->api->thread_pool, true, submission_excuse, submission);
+        return;
+    }
+    submission_refuse(submission, code, &error);
 }
 
 static enum bw_code become_refusal(struct submission *submission, enum bw_code code,
                                    const struct bw_error *refusal, struct bw_error *error);
 static void store_result(struct submission *submission);
+static bool submission_make_receipt(struct submission *submission);
 
-/* The database does not take what was to be stored: then the job fails by that. */
+/* Handles a result that the database does not accept: the job fails for this reason. */
 static void store_refusal(struct submission *submission)
 {
     struct bw_error refusal, error;
@@ -183,10 +239,12 @@ static void store_refusal(struct submission *submission)
         code = bw_fail(&error, BW_INTERNAL, "the result of job '%s' can't be stored", job);
     else
         code = become_refusal(submission, code, &refusal, &error);
-    if (code == BW_OK)
-        store_result(submission);
-    else
+    if (code != BW_OK) {
         submission_refuse(submission, code, &error);
+        return;
+    }
+    (void)submission_make_receipt(submission); /* can't fail: the key was known before */
+    store_result(submission);
 }
 
 static void refuse_unstored(struct submission *submission, enum commit_outcome outcome)
@@ -202,37 +260,61 @@ static void refuse_unstored(struct submission *submission, enum commit_outcome o
     submission_refuse(submission, code, &error);
 }
 
-static void submission_result_settled(struct result_commit *commit, enum commit_outcome outcome,
-                                      const struct result *first)
+static void submission_result_completed(struct result_commit *commit, enum commit_outcome outcome,
+                                        const struct result *first)
 {
     struct submission *submission = commit->context;
     if (outcome == COMMIT_DONE)
         accept_result(submission, API_RESULTS_ACCEPTED);
     else if (outcome == COMMIT_DUPLICATE)
-        settle_duplicate(submission, first);
+        complete_duplicate(submission, first);
     else
         refuse_unstored(submission, outcome);
 }
 
 static void store_result(struct submission *submission)
 {
-    submission->result.settled = submission_result_settled;
+    submission->result.completed = submission_result_completed;
     submission->result.context = submission;
     result_store_insert(submission->api->result_store, &submission->result, time_left(submission));
 }
 
-/* ---- Before it: the logs that the result's digest stands for ---- */
+/* ---- Step 7: the logs are stored, under the result's digest ---- */
 
-static void log_settled(struct log_commit *commit, enum commit_outcome outcome)
+static void log_completed(struct log_commit *commit, enum commit_outcome outcome)
 {
     struct submission *submission = commit->context;
-    if (outcome == COMMIT_DONE)
-        store_result(submission);
-    else
+    if (outcome != COMMIT_DONE) {
         refuse_unstored(submission, outcome);
+        return;
+    }
+    metric_add(submission->api->metrics, API_LOG_BYTES_WHOLE,
+               (int64_t)(commit->out_length + commit->err_length));
+    store_result(submission);
 }
 
-static void submission_store(struct submission *submission)
+const struct json_field result_log_cut_fields[] = {
+    {.name = "at", .kind = FIELD_INTEGER, .is_required = true, .maximum = INT32_MAX},
+    {.name = "missing",
+     .kind = FIELD_INTEGER,
+     .is_required = true,
+     .minimum = 1,
+     .maximum = (int64_t)LOG_MISSING_MAX},
+    {.name = NULL},
+};
+
+/* Where the grader has cut a text. The mark must be there, since the text may have been repaired.
+ */
+static struct text_cut_place submission_read_cut(const json_t *text, const json_t *cut)
+{
+    struct text_cut_place place = {
+        .head = (size_t)json_integer_value(json_object_get(cut, "at")),
+        .missing = (size_t)json_integer_value(json_object_get(cut, "missing"))};
+    bool has_mark = text_cut_has_mark(json_string_value(text), json_string_length(text), &place);
+    return has_mark ? place : (struct text_cut_place){.missing = 0};
+}
+
+static void submission_store_logs(struct submission *submission)
 {
     if (submission->logs == NULL) {
         store_result(submission);
@@ -247,141 +329,259 @@ static void submission_store(struct submission *submission)
     log->out_length = json_string_length(out);
     log->err = json_string_value(err);
     log->err_length = json_string_length(err);
-    log->settled = log_settled;
+    log->cuts.out = submission_read_cut(out, json_object_get(submission->logs, "stdout_cut"));
+    log->cuts.err = submission_read_cut(err, json_object_get(submission->logs, "stderr_cut"));
+    log->completed = log_completed;
     log->context = submission;
     log_store_insert(submission->api->log_store, log, time_left(submission));
 }
 
-/* ---- Before that: was the job ever handed to this worker? ---- */
-
-struct search {
-    const char *worker;
-    uint32_t found; /* leases in this window */
-    bool is_handed;
-};
-
-static void submission_take_lease(const struct lease *lease, void *context)
-{
-    struct search *search = context;
-    search->found++;
-    search->is_handed = search->is_handed || strcmp(lease->worker, search->worker) == 0;
-}
-
-/* Attempts have no gaps: on by windows until one is not full. Whatever became of the lease, it was
- * handed out. */
-static enum bw_code search_leases(struct submission *submission, bool *is_handed,
-                                  struct bw_error *error)
-{
-    struct search search = {.worker = submission->result.result.worker};
-    char ids[1][JOB_ID_SIZE];
-    memcpy(ids[0], submission->result.result.job, sizeof ids[0]);
-    uint32_t first = 1;
-    do {
-        search.found = 0;
-        enum bw_code code = lease_store_read(submission->api->lease_store,
-                                             (const char(*)[JOB_ID_SIZE])ids, 1, first,
-                                             LEASE_WINDOW, submission_take_lease, &search, error);
-        if (code != BW_OK)
-            return code;
-        first += LEASE_WINDOW;
-    } while (search.found == LEASE_WINDOW && !search.is_handed);
-    *is_handed = search.is_handed || MUTANT("anyone_may_answer");
-    return BW_OK;
-}
-
-static enum bw_code submission_refuse_unknown(const char *job, struct bw_error *error)
-{
-    char shown[80];
-    return bw_fail(error, BW_NOT_FOUND, "job '%s' is not known",
-                   text_show(job, shown, sizeof shown));
-}
-
-/* Why this worker may not send a result: there is no such job, or it was not its own. */
-static enum bw_code refuse_stranger(struct submission *submission, struct bw_error *error)
-{
-    const struct job_id *job = &submission->job;
-    const char *id = submission->result.result.job;
-    struct run run;
-    uint32_t slot;
-    enum bw_code code = run_store_read(submission->api->run_store, job->run, &run, error);
-    if (code == BW_NOT_FOUND)
-        return submission_refuse_unknown(id, error);
-    if (code != BW_OK)
-        return code;
-    bool is_course = submission->protocol == PROTOCOL_COURSE;
-    bool is_known = (run.course[0] != '\0') == is_course &&
-                    run_job_slot(run.has_pre, run.students, run.has_post, job->kind, job->index,
-                                 &slot);
-    run_clear(&run);
-    if (!is_known)
-        return submission_refuse_unknown(id, error);
-    return bw_fail(error, BW_CONFLICT, "job '%s' was never handed to worker '%s'", id,
-                   submission->result.result.worker);
-}
-
-static void judge_by_leases(void *context);
-
-/* False: there is no time for it. */
-static bool judge_again(struct submission *submission)
+/* Tries `step` again later. False: there is no time left. */
+static bool submission_try_again(struct submission *submission, void (*step)(void *context))
 {
     return time_left(submission) > RETRY_PAUSE_MS &&
-           thread_pool_submit_later(submission->api->thread_pool, true, RETRY_PAUSE_MS,
-                                    judge_by_leases, submission);
+           thread_pool_submit_later(submission->api->thread_pool, true, RETRY_PAUSE_MS, step,
+                                    submission);
 }
 
-/* On the thread pool. While the database is away the result waits, without a thread. */
-static void judge_by_leases(void *context)
+/* ---- Step 6: the receipt is made ---- */
+
+static bool submission_make_receipt(struct submission *submission)
+{
+    submission->result.result.started_ms = submission->handing.handed_out_ms;
+    return job_receipt_make(submission->api, submission->claim.protocol, &submission->handing,
+                            submission->images, &submission->result.result);
+}
+
+/* A process that has just started may not know its key yet: then it is tried again on the thread
+ * pool. */
+static void submission_store(void *context)
+{
+    struct submission *submission = context;
+    if (submission_make_receipt(submission))
+        submission_store_logs(submission);
+    else if (!submission_try_again(submission, submission_store))
+        refuse_unstored(submission, COMMIT_UNKNOWN);
+}
+
+/* ---- Step 5: the images are pinned ---- */
+
+/* The definition of the job's run, if there are images to pin. NULL: none are pinned. */
+static enum bw_code submission_find_definition(struct submission *submission,
+                                               struct definition **definition,
+                                               struct bw_error *error)
+{
+    struct api *api = submission->api;
+    const char *run = submission->claim.job.run;
+    *definition = NULL;
+    if (!image_pins_must_wait(api->image_pins, run, submission->images))
+        return BW_OK;
+    enum bw_code code = definition_cache_get(api->definitions, run, definition, error);
+    return code == BW_UNAVAILABLE ? code : BW_OK; /* a run that is about to be removed has none */
+}
+
+/* Waits only if images_pins_must_wait: then on the thread pool. While the database is unavailable
+ * it is retried, like the leases. */
+static void submission_pin_images(void *context)
+{
+    struct submission *submission = context;
+    struct definition *definition;
+    struct bw_error error;
+    json_t *drift = NULL;
+    enum bw_code code = submission_find_definition(submission, &definition, &error);
+    if (code == BW_OK)
+        code = image_pins_compare(submission->api->image_pins, definition,
+                                  submission->claim.job.run, submission->images, &drift, &error);
+    definition_release(definition);
+    if (code == BW_UNAVAILABLE && submission_try_again(submission, submission_pin_images))
+        return;
+    if (code != BW_OK) {
+        refuse_unstored(submission, COMMIT_UNKNOWN);
+        return;
+    }
+    free(submission->result.result.drift);
+    submission->result.result.drift = drift != NULL ? json_dumps(drift, JSON_COMPACT) : NULL;
+    json_decref(drift);
+    submission_store(submission);
+}
+
+/* ---- Step 4: the files are recorded ---- */
+
+static void submission_add_note(struct result *result, const char *more)
+{
+    size_t length = strlen(result->note);
+    if (more[0] != '\0')
+        snprintf(result->note + length, sizeof result->note - length, "%s%s",
+                 length > 0 ? "; " : "", more);
+}
+
+/* On the thread pool. While the database is unavailable it is retried, like the leases. */
+static void submission_record_files(void *context)
 {
     struct submission *submission = context;
     struct bw_error error;
-    bool is_handed;
-    enum bw_code code = search_leases(submission, &is_handed, &error);
-    if (code == BW_OK && !is_handed)
-        code = refuse_stranger(submission, &error);
+    char note[RESULT_FILES_NOTE_SIZE] = "";
+    enum bw_code code = BW_OK;
+    if (submission->files != NULL)
+        code = result_files_keep(submission->api, &submission->claim.job, submission->files,
+                                 &submission->result.result.files, note, &error);
+    if (code == BW_UNAVAILABLE && submission_try_again(submission, submission_record_files))
+        return;
+    if (code != BW_OK) {
+        refuse_unstored(submission, COMMIT_UNKNOWN);
+        return;
+    }
+    submission_add_note(&submission->result.result, note);
+    submission_pin_images(submission);
+}
+
+/* ---- Step 3: who is at fault, by the rules of the run ---- */
+
+/* The job can't be returned. If it has a result, the rules mean nothing: the insert decides, as
+ * without them. On the thread pool. */
+static void submission_ignore_rules(void *context)
+{
+    struct submission *submission = context;
+    struct bw_error reason = submission->refusal;
+    struct result first;
+    struct bw_error error;
+    enum bw_code code = result_store_read_one(submission->api->result_store, submission->claim.id,
+                                              &first, &error);
+    if (code == BW_UNAVAILABLE && submission_try_again(submission, submission_ignore_rules))
+        return;
     if (code == BW_OK)
-        submission_store(submission);
-    else if (code != BW_UNAVAILABLE || !judge_again(submission))
+        submission_record_files(submission);
+    else if (code == BW_NOT_FOUND)
+        submission_refuse(submission, BW_CONFLICT, &reason);
+    else
         submission_refuse(submission, code, &error);
 }
 
-/* ---- First: what was sent ---- */
-
-/* An object, or its JSON text in a form, which then takes the text's place. *logs: borrowed from
- * the arguments, NULL if there are none. Nobody but the request may hold a reference: it can be
- * answered and freed by another thread as soon as the submission is on its way. */
-static enum bw_code read_logs(json_t *arguments, const struct json_limits *cost,
-                              struct json_mend_report *mended, json_t **logs,
-                              struct bw_error *error)
+static void submission_returned(enum bw_code code, const struct bw_error *error, void *context)
 {
-    static const struct json_mend_limits limits = {.max_values = JSON_MEND_MAX_VALUES};
-    json_t *value = json_object_get(arguments, "logs");
-    *logs = NULL;
-    if (value == NULL)
-        return BW_OK;
-    if (json_is_string(value)) {
-        json_t *parsed = NULL;
-        enum bw_code code = json_parse_mended(json_string_value(value), json_string_length(value),
-                                              "logs", &limits, cost, &parsed, mended, error);
-        if (code != BW_OK)
-            return code;
-        value = parsed;
-        if (json_object_set_new(arguments, "logs", parsed) != 0)
-            return bw_fail(error, BW_INTERNAL, "memory is short");
+    struct submission *submission = context;
+    if (code == BW_CONFLICT) {
+        submission->refusal = *error;
+        submission_ignore_rules(submission);
+        return;
     }
-    enum bw_code code = json_check(value, logs_fields, "logs", NULL, error);
-    if (code == BW_OK)
-        *logs = value;
-    return code;
+    if (code != BW_OK) {
+        submission_refuse(submission, code, error);
+        return;
+    }
+    log_info("failure returned by an owner rule", log_text("job", submission->claim.id),
+             log_text("reason", submission->returned));
+    submission_complete(submission, BW_OK, NULL);
 }
 
-/* Did the grader send any output? */
+/* A rule holds the infrastructure responsible: the job is returned in the grader's name. */
+static void submission_return(struct submission *submission, int rule)
+{
+    struct bw_error error;
+    char exit_code[48] = "";
+    if (submission->failure.has_exit_code)
+        snprintf(exit_code, sizeof exit_code, ": exit code %lld",
+                 (long long)submission->failure.exit_code);
+    snprintf(submission->returned, sizeof submission->returned,
+             "it failed, and " OWNER_RULES_KEY
+             "[%d] of its run holds the infrastructure responsible%s",
+             rule, exit_code);
+    json_t *arguments = json_pack("{s:s}", "reason", submission->returned);
+    const struct job_return_request returned = {.job = submission->claim.id,
+                                                .worker = submission->claim.worker,
+                                                .arguments = arguments,
+                                                .protocol = submission->claim.protocol,
+                                                .is_ruled = true,
+                                                .completed = submission_returned,
+                                                .context = submission};
+    enum bw_code code = job_return_begin(submission->api, &returned, &error);
+    json_decref(arguments);
+    if (code != BW_OK)
+        submission_refuse(submission, code, &error);
+}
+
+/* True: the job is returned in place of the result. */
+static bool submission_apply_rules(struct submission *submission,
+                                   const struct definition *definition)
+{
+    int rule;
+    const json_t *rules = definition_owner_rules(definition);
+    enum job_owner owner = owner_rules_decide(rules, &submission->failure, &rule);
+    if (owner == OWNER_INFRASTRUCTURE) {
+        submission_return(submission, rule);
+        return true;
+    }
+    if (rule >= 0) /* else the grader may have said it */
+        submission->result.result.owner = owner;
+    return false;
+}
+
+/* On the thread pool. A run without a definition is being removed: its result is refused, or of no
+ * use. */
+static void submission_find_owner(void *context)
+{
+    struct submission *submission = context;
+    struct definition *definition;
+    struct bw_error unused;
+    enum bw_code code = definition_cache_get(submission->api->definitions,
+                                             submission->claim.job.run, &definition, &unused);
+    if (code == BW_UNAVAILABLE && submission_try_again(submission, submission_find_owner))
+        return;
+    if (code == BW_UNAVAILABLE) {
+        refuse_unstored(submission, COMMIT_UNKNOWN);
+        return;
+    }
+    bool is_returned = code == BW_OK && submission_apply_rules(submission, definition);
+    if (code == BW_OK)
+        definition_release(definition);
+    if (!is_returned)
+        submission_record_files(submission);
+}
+
+/* Whether the result is a failure that a grader reports, and the rules of its run may have to be
+ * read. Does not wait. */
+static bool submission_has_rules(const struct submission *submission)
+{
+    if (submission->refused != BW_OK || submission->result.result.outcome != OUTCOME_FAILED)
+        return false;
+    struct definition *definition = definition_cache_find(submission->api->definitions,
+                                                          submission->claim.job.run);
+    bool has_rules = definition == NULL || definition_owner_rules(definition) != NULL;
+    definition_release(definition);
+    return has_rules;
+}
+
+/* ---- Step 2: whether the job was handed to this worker ---- */
+
+/* Checks the sender by the leases. On the thread pool. While the database is unavailable the
+ * submission is retried later, without blocking a thread. */
+static void classify_by_leases(void *context)
+{
+    struct submission *submission = context;
+    struct bw_error error;
+    struct lease last;
+    enum bw_code code = job_claim_check(submission->api, &submission->claim, &last, &error);
+    if (code == BW_OK)
+        code = job_handing_read(submission->api, &submission->claim.job, &last,
+                                &submission->handing, &error);
+    if (code == BW_OK && submission_has_rules(submission))
+        submission_find_owner(submission);
+    else if (code == BW_OK)
+        submission_record_files(submission);
+    else if (code != BW_UNAVAILABLE || !submission_try_again(submission, classify_by_leases))
+        submission_refuse(submission, code, &error);
+}
+
+/* ---- Step 1: the request is read ---- */
+
+/* Whether the logs are empty. */
 static bool is_silent(const json_t *logs)
 {
     return json_string_length(json_object_get(logs, "stdout")) == 0 &&
            json_string_length(json_object_get(logs, "stderr")) == 0;
 }
 
-/* The value as it is stored: compact JSON within the limit. */
+/* Makes the stored text of the result: compact JSON within the limit. */
 static enum bw_code submission_read_result(const struct api *api, const json_t *value,
                                            struct json_mend_report *mended, struct result *result,
                                            struct bw_error *error)
@@ -396,40 +596,59 @@ static enum bw_code submission_read_result(const struct api *api, const json_t *
     return BW_OK;
 }
 
-/* Of result, success and logs in one canonical form: equal after parsing is equal here. */
-static enum bw_code make_digest(json_t *value, bool is_success, json_t *logs,
+/* The digest of what the grader sent (logs, files, scores: NULL without them) in one canonical
+ * form, so that texts that parse to equal values have equal digests. */
+static enum bw_code make_digest(const struct result_submission_request *sent,
                                 char digest[DIGEST_SIZE], struct bw_error *error)
 {
-    json_t *all = json_pack("{s:O,s:b,s:O?}", "result", value, "success", (int)is_success, "logs",
-                            logs);
+    json_t *all = json_pack("{s:O,s:b,s:O?}", "result", sent->result, "success",
+                            (int)sent->is_success, "logs", sent->logs);
+    if (sent->files != NULL)
+        json_object_set(all, "files", sent->files);
+    result_scores_copy(sent->scores, all);
     char *text = all == NULL ? NULL : json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(all);
     if (text == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+        return bw_fail(error, BW_INTERNAL, "out of memory");
     secret_digest(&(struct digest_part){text, strlen(text)}, 1, digest);
     free(text);
     return BW_OK;
 }
 
-/* The job fails by a refusal, whatever was sent. Only refusals for what a grader itself did wrong
- * count towards its being broken. */
+/* Replaces the submitted result by a failure whose reason is the refusal. The failure counts as
+ * silent, as a sign of a broken grader, except for a result that was too large; in any case the
+ * grader is at fault, which must not send such a result. */
 static enum bw_code become_refusal(struct submission *submission, enum bw_code code,
                                    const struct bw_error *refusal, struct bw_error *error)
 {
     struct result *result = &submission->result.result;
-    struct json_t *sentence = json_string(refusal->message);
+    json_t *sentence = json_string(refusal->message);
     submission->refused = code;
     submission->refusal = *refusal;
     json_decref(submission->logs);
     submission->logs = NULL;
+    json_decref(submission->files);
+    submission->files = NULL;
+    json_decref(submission->images);
+    submission->images = NULL;
+    free(result->drift);
+    result->drift = NULL;
     free(result->text);
     result->text = NULL;
+    free(result->files);
+    result->files = NULL;
+    free(result->tests);
+    result->tests = NULL;
+    result->has_score = result->has_max_score = false;
     result->text_length = 0;
     result->note[0] = '\0';
     result->outcome = OUTCOME_FAILED;
     result->is_silent = code != BW_TOO_LARGE;
     text_show(refusal->message, result->reason, sizeof result->reason);
-    code = make_digest(sentence, false, NULL, result->digest, error);
+    result->owner = OWNER_INFRASTRUCTURE;
+    failure_signature_make(sentence, NULL, result->signature);
+    code = make_digest(&(struct result_submission_request){.result = sentence}, result->digest,
+                       error);
     json_decref(sentence);
     return code;
 }
@@ -440,17 +659,27 @@ static enum bw_code fill_result(struct submission *submission,
 {
     struct result *result = &submission->result.result;
     struct json_mend_report mended = {{0}};
+    char note[RESULT_SCORES_NOTE_SIZE];
     if (request->mended != NULL)
         mended = *request->mended;
     result->outcome = request->is_success ? OUTCOME_SUCCEEDED : OUTCOME_FAILED;
     submission->logs = json_incref(request->logs);
+    submission->files = json_incref(request->files);
+    submission->images = receipt_images(request->result);
     result->is_silent = !request->is_success && is_silent(request->logs);
+    if (!request->is_success) {
+        result->owner = owner_of_kind(submission->claim.job.kind);
+        failure_read(request->result, submission->claim.job.kind, &submission->failure);
+        failure_signature_make(request->result, request->logs, result->signature);
+    }
+    result_scores_take(request->scores, result, note);
     enum bw_code code = submission_read_result(submission->api, request->result, &mended, result,
                                                error);
     if (code != BW_OK)
         return code;
     json_mend_note(&mended, result->note);
-    return make_digest(request->result, request->is_success, request->logs, result->digest, error);
+    submission_add_note(result, note);
+    return make_digest(request, result->digest, error);
 }
 
 static enum bw_code result_submission_fill(struct submission *submission,
@@ -459,14 +688,17 @@ static enum bw_code result_submission_fill(struct submission *submission,
 {
     struct result *result = &submission->result.result;
     struct bw_error refusal;
-    if (!job_id_parse(request->job, &submission->job))
-        return submission_refuse_unknown(request->job, error);
-    job_id_format(&submission->job, result->job);
-    snprintf(result->worker, sizeof result->worker, "%s", request->worker);
+    struct job_claim *claim = &submission->claim;
+    enum bw_code code = job_claim_make(request->job, request->worker, request->protocol, claim,
+                                       error);
+    if (code != BW_OK)
+        return code;
+    memcpy(result->job, claim->id, sizeof result->job);
+    memcpy(result->worker, claim->worker, sizeof result->worker);
     submission->is_callers_refusal = request->refused != BW_OK;
     if (submission->is_callers_refusal)
         return become_refusal(submission, request->refused, request->refusal, error);
-    enum bw_code code = fill_result(submission, request, &refusal);
+    code = fill_result(submission, request, &refusal);
     if (code == BW_TOO_LARGE)
         return become_refusal(submission, code, &refusal, error);
     *error = refusal;
@@ -478,65 +710,29 @@ enum bw_code result_submission_begin(struct api *api,
                                      struct bw_error *error)
 {
     struct submission *submission = result_submission_new(api);
-    if (submission == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
-    submission->settled = request->settled;
+    submission->completed = request->completed;
     submission->context = request->context;
-    submission->protocol = request->protocol;
     submission->expires_ms = clock_boot_ms() + TRY_MS;
+    run_spans_note_result(api, request->result, &submission->spans);
     enum bw_code code = result_submission_fill(submission, request, error);
     if (code != BW_OK) {
         result_submission_free(submission);
         return code;
     }
     const struct result *result = &submission->result.result;
-    bool is_handed = delivery_table_has(api->hand_outs, result->job, result->worker);
-    if (is_handed || request->refused == BW_OK) /* else anybody may have sent it */
-        signals_heard(api->signals, result->worker, HEARD_RESULT);
-    if (is_handed)
-        submission_store(submission);
+    bool is_handed = delivery_table_find(api->hand_outs, result->job, result->worker,
+                                         &submission->handing);
+    if (is_handed ||
+        request->refused == BW_OK) /* a refused body without a hand-out may come from anyone */
+        signals_seen(api->signals, result->worker, SEEN_RESULT);
+    if (is_handed && submission_has_rules(submission))
+        thread_pool_submit(api->thread_pool, true, submission_find_owner, submission);
+    else if (is_handed && submission->files == NULL &&
+             !image_pins_must_wait(api->image_pins, submission->claim.job.run, submission->images))
+        submission_pin_images(submission);
+    else if (is_handed)
+        thread_pool_submit(api->thread_pool, true, submission_record_files, submission);
     else
-        thread_pool_submit(api->thread_pool, true, judge_by_leases, submission);
+        thread_pool_submit(api->thread_pool, true, classify_by_leases, submission);
     return BW_OK;
-}
-
-/* ---- The classic protocol's form of it ---- */
-
-/* Unknown, never handed out, too late: all are the caller's mistake. */
-static enum bw_code seed_code(enum bw_code code)
-{
-    return code == BW_NOT_FOUND || code == BW_CONFLICT ? BW_BAD_REQUEST : code;
-}
-
-static void answer(enum bw_code code, const struct bw_error *error, void *context)
-{
-    if (code == BW_OK)
-        exchange_answer_json(context, json_object());
-    else
-        exchange_refuse(context, seed_code(code), error);
-}
-
-enum bw_code result_submission_handle(struct api *api, struct exchange *exchange,
-                                      struct bw_error *error)
-{
-    const struct request *request = exchange_request(exchange);
-    const struct json_limits limits = exchange_json_limits(exchange);
-    json_t *logs = NULL;
-    enum bw_code code = read_logs(request->arguments, &limits, request->mended, &logs, error);
-    if (code != BW_OK) {
-        result_refuse(api, exchange, code, error);
-        return BW_PENDING;
-    }
-    struct result_submission_request submitted = {
-        .job = request->path_id,
-        .worker = json_string_value(json_object_get(request->arguments, "worker_id")),
-        .is_success = !json_is_false(json_object_get(request->arguments, "success")),
-        .result = json_object_get(request->arguments, "result"),
-        .logs = logs,
-        .mended = request->mended,
-        .settled = answer,
-        .context = exchange,
-    };
-    code = result_submission_begin(api, &submitted, error);
-    return code == BW_OK ? BW_PENDING : seed_code(code);
 }

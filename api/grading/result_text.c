@@ -16,8 +16,8 @@ static char *result_text_write_value(const json_t *value)
 
 /* ---- Lists ---- */
 
-/* As many items of a list as fit, and one that tells of the others. New reference; NULL: not even
- * the first one fits. */
+/* A list of as many items as fit, and one that gives the number of the others. New reference; NULL:
+ * not even the first one fits. */
 static json_t *result_text_cut_list(const json_t *list, size_t limit)
 {
     size_t index, used = MARK_ROOM;
@@ -41,8 +41,8 @@ static json_t *result_text_cut_list(const json_t *list, size_t limit)
 
 /* ---- Strings ---- */
 
-/* A copy in which no string is longer than `longest`. By recursion: values are as deep as
- * json_parse lets them be. New reference; NULL: memory is short. */
+/* A copy in which no string is longer than `longest`. Recursive: json_parse limits the depth. New
+ * reference; NULL: out of memory. */
 static json_t *result_text_shorten(const json_t *value, size_t longest);
 
 static json_t *result_text_shorten_string(const json_t *string, size_t longest)
@@ -51,8 +51,6 @@ static json_t *result_text_shorten_string(const json_t *string, size_t longest)
     if (json_string_length(string) <= longest)
         return json_incref((json_t *)(uintptr_t)string);
     char *cut = text_cut(json_string_value(string), json_string_length(string), longest, &length);
-    if (cut == NULL)
-        abort();
     json_t *shortened = json_stringn(cut, length);
     free(cut);
     return shortened;
@@ -101,8 +99,8 @@ static char *result_text_write_shortened(const json_t *value, size_t longest, si
     return NULL;
 }
 
-/* How long the text of a value is at least when its strings are cut: counting is cheap where
- * copying a million values only to find that they don't fit is not. */
+/* The least length of a value's text when its strings are cut. Computing it is cheap, unlike
+ * copying a million values only to find that they do not fit. */
 static size_t result_text_least_size(const json_t *value)
 {
     size_t index, size = 2;
@@ -122,10 +120,12 @@ static size_t result_text_least_size(const json_t *value)
     return size;
 }
 
-/* Keeps as much of the strings as halving finds. NULL: strings are not what makes it large. */
+/* Cuts the strings as little as possible, by binary search. NULL: the strings are not what makes
+ * the value large. */
 static char *result_text_cut_strings(const json_t *value, size_t limit)
 {
-    if (result_text_least_size(value) > limit + 1) /* the last comma of all is none */
+    if (result_text_least_size(value) >
+        limit + 1) /* one byte too many is counted: there is no comma after the last value */
         return NULL;
     char *least = result_text_write_shortened(value, LEAST_STRING, limit);
     if (least == NULL)
@@ -151,7 +151,7 @@ enum bw_code result_text_make(const json_t *value, size_t limit, char **text, bo
 {
     char *whole = result_text_write_value(value);
     if (whole == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+        return bw_fail(error, BW_INTERNAL, "out of memory");
     size_t length = strlen(whole);
     *is_cut = length > limit;
     if (length <= limit) {

@@ -4,180 +4,126 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
-
-enum {
-    LEASE_CHUNK = 256, /* more than a batch of the scheduler's leases: no gap can be as long */
-    RESULT_CHUNK = 1000,
-    LATER_WINDOW = 3 /* attempts after the first that are read at once */
-};
+#include "common/store/job_leases.h"
+#include "common/store/job_results.h"
+#include "common/store/run_jobs.h"
 
 struct reading {
     const struct run_facts_sources *sources;
     const struct run *run;
     struct job_fact *facts;
-    uint8_t *seen;  /* by slot: leases found by the last lease reading */
-    uint32_t found; /* leases found by it in all */
     int64_t last_result_ms;
+    struct lease returned; /* the latest of the leases that were returned */
     struct bw_error *error;
 };
 
-/* A list of slots. */
-struct slots {
-    uint32_t *items;
-    uint32_t count;
-};
-
-static void *run_facts_allocate(size_t count, size_t size)
-{
-    void *memory = bw_alloc_array(count + 1, size);
-    return memory;
-}
-
-static bool slot_of(const struct run *run, const char *job, uint32_t *slot)
-{
-    struct job_id id;
-    return job_id_parse(job, &id) &&
-           run_job_slot(run->has_pre, run->students, run->has_post, id.kind, id.index, slot);
-}
-
-static void make_ids(const struct run *run, const uint32_t *slots, uint32_t count,
-                     char (*ids)[JOB_ID_SIZE])
-{
-    for (uint32_t i = 0; i < count; i++) {
-        enum job_kind kind;
-        uint32_t index;
-        run_slot_job(run->has_pre, run->students, slots[i], &kind, &index);
-        job_id_make(run->id, kind, index, ids[i]);
-    }
-}
-
 /* ---- Leases ---- */
 
-static void run_facts_take_lease(const struct lease *lease, void *context)
+static void run_facts_take_lease(uint32_t slot, const struct lease *lease, void *context)
 {
     struct reading *reading = context;
-    uint32_t slot;
-    if (!slot_of(reading->run, lease->job, &slot))
-        return;
     struct job_fact *fact = &reading->facts[slot];
-    reading->seen[slot]++;
-    reading->found++;
-    fact->attempts += lease->end != LEASE_RELEASED;
+    fact->attempts += lease->end != LEASE_RELEASED && lease->end != LEASE_RETURNED;
     fact->is_live = fact->is_live || lease->end == LEASE_LIVE;
+    if (lease->end != LEASE_RETURNED)
+        return;
+    fact->is_returned = true;
+    if (lease->leased_ms >= reading->returned.leased_ms)
+        reading->returned = *lease;
 }
 
-/* Reads attempts first..first+window-1 of at most LEASE_CHUNK jobs. */
-static enum bw_code run_facts_read_leases(struct reading *reading, const uint32_t *slots,
-                                          uint32_t count, uint32_t first, uint32_t window)
+static struct job_leases run_facts_leases(struct reading *reading)
 {
-    char ids[LEASE_CHUNK][JOB_ID_SIZE];
-    make_ids(reading->run, slots, count, ids);
-    for (uint32_t i = 0; i < count; i++)
-        reading->seen[slots[i]] = 0;
-    reading->found = 0;
-    return lease_store_read(reading->sources->leases, (const char(*)[JOB_ID_SIZE])ids, count, first,
-                            window, run_facts_take_lease, reading, reading->error);
+    return (struct job_leases){.store = reading->sources->leases,
+                               .run = reading->run,
+                               .take = run_facts_take_lease,
+                               .context = reading};
 }
 
-static uint32_t chunk_of(uint32_t rest, uint32_t limit)
+/* Reads the further attempts of jobs whose first attempt has ended. Overwrites `slots`. */
+static enum bw_code read_later_leases(struct reading *reading, struct slot_list *slots)
 {
-    return rest < limit ? rest : limit;
-}
-
-/* Reads first attempts, and cuts `slots` to the jobs that have one. */
-static enum bw_code read_first_leases(struct reading *reading, struct slots *slots)
-{
+    const struct job_leases leases = run_facts_leases(reading);
     uint32_t kept = 0;
-    for (uint32_t at = 0; at < slots->count; at += LEASE_CHUNK) {
-        uint32_t count = chunk_of(slots->count - at, LEASE_CHUNK);
-        enum bw_code code = run_facts_read_leases(reading, slots->items + at, count, 1, 1);
-        if (code != BW_OK)
-            return code;
-        if (reading->found == 0)
-            break;
-        for (uint32_t i = at; i < at + count; i++)
-            if (reading->seen[slots->items[i]] > 0)
-                slots->items[kept++] = slots->items[i];
-    }
+    for (uint32_t i = 0; i < slots->count; i++)
+        if (!reading->facts[slots->items[i]].is_live)
+            slots->items[kept++] = slots->items[i];
     slots->count = kept;
-    return BW_OK;
-}
-
-/* Keeps the jobs that may have attempts after those just read: all `window` were there, and the
- * last has ended. */
-static uint32_t keep_unfinished(const struct reading *reading, uint32_t *slots, uint32_t count,
-                                uint32_t window)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < count; i++)
-        if (reading->seen[slots[i]] == window && !reading->facts[slots[i]].is_live)
-            slots[kept++] = slots[i];
-    return kept;
-}
-
-/* Reads on for the jobs whose first attempt has ended. Uses `slots` up. */
-static enum bw_code read_later_leases(struct reading *reading, struct slots *slots)
-{
-    uint32_t total = keep_unfinished(reading, slots->items, slots->count, 1);
-    for (uint32_t at = 0; at < total; at += LEASE_CHUNK) {
-        uint32_t *chunk = slots->items + at;
-        uint32_t count = chunk_of(total - at, LEASE_CHUNK);
-        for (uint32_t first = 2; count > 0; first += LATER_WINDOW) {
-            enum bw_code code = run_facts_read_leases(reading, chunk, count, first, LATER_WINDOW);
-            if (code != BW_OK)
-                return code;
-            count = keep_unfinished(reading, chunk, count, LATER_WINDOW);
-        }
-    }
-    return BW_OK;
+    return job_leases_read_on(&leases, slots, 2, reading->error);
 }
 
 /* ---- Results ---- */
 
-static void run_facts_take_result(const struct result *result, void *context)
+static void run_facts_take_result(uint32_t slot, const struct result *result, void *context)
 {
     struct reading *reading = context;
-    uint32_t slot;
-    if (!slot_of(reading->run, result->job, &slot))
-        return;
     reading->facts[slot].outcome = result->outcome;
+    reading->facts[slot].owner = result->owner;
     if (result->finished_ms > reading->last_result_ms)
         reading->last_result_ms = result->finished_ms;
 }
 
-static enum bw_code run_facts_read_results(struct reading *reading, const struct slots *slots)
+static enum bw_code run_facts_read_results(struct reading *reading, const struct slot_list *slots)
 {
-    char(*ids)[JOB_ID_SIZE] = run_facts_allocate(RESULT_CHUNK, sizeof *ids);
-    enum bw_code code = BW_OK;
-    for (uint32_t at = 0; at < slots->count && code == BW_OK; at += RESULT_CHUNK) {
-        uint32_t count = chunk_of(slots->count - at, RESULT_CHUNK);
-        make_ids(reading->run, slots->items + at, count, ids);
-        code = result_store_read(reading->sources->results, (const char(*)[JOB_ID_SIZE])ids, count,
-                                 false, run_facts_take_result, reading, reading->error);
+    const struct job_results results = {.store = reading->sources->results,
+                                        .run = reading->run,
+                                        .take = run_facts_take_result,
+                                        .context = reading};
+    return job_results_read(&results, slots, reading->error);
+}
+
+/* ---- The order of the reads ---- */
+
+/* Moves the jobs that were cancelled or superseded from `slots` to `cancelled`, which has room for
+ * all. Some of them were never handed out, and would be a gap between the others. */
+static void split_cancelled(const struct reading *reading, struct slot_list *slots,
+                            struct slot_list *cancelled)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < slots->count; i++) {
+        uint32_t slot = slots->items[i];
+        if (reading->facts[slot].outcome >= OUTCOME_CANCELLED)
+            cancelled->items[cancelled->count++] = slot;
+        else
+            slots->items[kept++] = slot;
     }
-    free(ids);
+    slots->count = kept;
+}
+
+/* Reads the facts of those of `slots` that were cancelled alone or superseded, and removes them
+ * from it. */
+static enum bw_code read_cancelled(struct reading *reading, struct slot_list *slots)
+{
+    const struct job_leases leases = run_facts_leases(reading);
+    if (!run_has_lone_ends(reading->run))
+        return BW_OK;
+    struct slot_list cancelled = {bw_alloc_array(slots->count, sizeof *cancelled.items), 0};
+    enum bw_code code = run_facts_read_results(reading, slots);
+    split_cancelled(reading, slots, &cancelled);
+    if (code == BW_OK)
+        code = job_leases_read_on(&leases, &cancelled, 1, reading->error);
+    free(cancelled.items);
     return code;
 }
 
-/* ---- In order ---- */
-
-/* Reads the jobs of `kind`, which stand at `count` slots from `from`. */
+/* Reads the facts of the jobs of `kind`, which have `count` slots from `from`. */
 static enum bw_code read_kind(struct reading *reading, enum job_kind kind, uint32_t from,
                               uint32_t count)
 {
     const struct run *run = reading->run;
-    struct slots slots = {run_facts_allocate(count, sizeof *slots.items), 0};
+    struct slot_list slots = {bw_alloc_array(count, sizeof *slots.items), 0};
     for (uint32_t slot = from; slot < from + count; slot++)
         if (reading->facts[slot].outcome == OUTCOME_NONE)
             slots.items[slots.count++] = slot;
-    struct slots handed_out = {run_facts_allocate(slots.count, sizeof *slots.items), slots.count};
+    const struct job_leases leases = run_facts_leases(reading);
+    enum bw_code code = read_cancelled(reading, &slots);
+    struct slot_list handed_out = {bw_alloc_array(slots.count, sizeof *slots.items), slots.count};
     memcpy(handed_out.items, slots.items, slots.count * sizeof *slots.items);
-    enum bw_code code = BW_OK;
-    if (run->has_stages[kind])
-        code = read_first_leases(reading, &handed_out);
+    if (code == BW_OK && run->has_stages[kind])
+        code = job_leases_read_first(&leases, &handed_out, reading->error);
     else
         handed_out.count = 0;
-    /* Without stages or by a cancellation a job may end that was never handed out. */
+    /* A job can end without being handed out: if it has no stages, or by a cancellation. */
     bool may_end_so = !run->has_stages[kind] || run->cancelled_ms != 0;
     if (code == BW_OK)
         code = run_facts_read_results(reading, may_end_so ? &slots : &handed_out);
@@ -196,22 +142,22 @@ static bool are_all_done(const struct job_fact *facts, uint32_t count)
     return true;
 }
 
-/* Kind by kind, as far as the run can have come. */
+/* Reads the kinds in order, up to the first one that the run can't have passed yet. */
 static enum bw_code read_kinds(struct reading *reading)
 {
     const struct run *run = reading->run;
     uint32_t students = run->has_pre ? 1 : 0;
+    bool reads_all = run->cancelled_ms != 0 || run_has_lone_ends(run);
     if (run->started_ms == 0)
         return BW_OK;
     if (run->has_pre) {
         enum bw_code code = read_kind(reading, JOB_PRE, 0, 1);
-        bool is_passed = reading->facts[0].outcome == OUTCOME_SUCCEEDED || run->cancelled_ms != 0;
+        bool is_passed = reading->facts[0].outcome == OUTCOME_SUCCEEDED || reads_all;
         if (code != BW_OK || !is_passed)
             return code;
     }
     enum bw_code code = read_kind(reading, JOB_STUDENT, students, run->students);
-    bool is_passed = are_all_done(reading->facts + students, run->students) ||
-                     run->cancelled_ms != 0;
+    bool is_passed = are_all_done(reading->facts + students, run->students) || reads_all;
     if (code != BW_OK || !is_passed || !run->has_post)
         return code;
     return read_kind(reading, JOB_POST, students + run->students, 1);
@@ -219,10 +165,14 @@ static enum bw_code read_kinds(struct reading *reading)
 
 static void take_summary(const struct run *run, struct job_fact *facts, uint32_t count)
 {
+    enum job_kind kind;
+    uint32_t index;
     for (uint32_t slot = 0; slot < count && slot < run->summary_length; slot++) {
         facts[slot].outcome = summary_outcome(run->summary[slot]);
         if (facts[slot].outcome != OUTCOME_NONE)
             facts[slot].attempts = summary_attempts(run->summary[slot]);
+        run_slot_job(run->has_pre, run->students, slot, &kind, &index);
+        facts[slot].owner = summary_owner(run->summary[slot], kind);
     }
 }
 
@@ -231,13 +181,12 @@ enum bw_code run_facts_read(const struct run_facts_sources *sources, const struc
 {
     struct run_facts_found result = {
         .count = run_job_count(run->has_pre, run->students, run->has_post)};
-    result.jobs = run_facts_allocate(result.count, sizeof *result.jobs);
+    result.jobs = bw_alloc_array(result.count, sizeof *result.jobs);
     struct reading reading = {.sources = sources, .run = run, .facts = result.jobs, .error = error};
-    reading.seen = run_facts_allocate(result.count, sizeof *reading.seen);
     take_summary(run, result.jobs, result.count);
     enum bw_code code = read_kinds(&reading);
-    free(reading.seen);
     result.last_result_ms = reading.last_result_ms;
+    memcpy(result.reason, reading.returned.reason, sizeof result.reason);
     if (code == BW_OK)
         *found = result;
     else

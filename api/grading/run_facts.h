@@ -1,12 +1,13 @@
 /*
- * run_facts: collects from the stores what run_status needs, reading as little as is exact. Waits
- * for the database: for the thread pool's threads. No state; safe from any thread.
+ * run_facts: collects the facts for run_status from the stores, with as few reads as possible.
+ * Waits for the database, so it is used on the thread pool. No state; safe from any thread.
  *
- * What the run's summary knows as ended is not read again. Of the rest, in order: the first leases,
- * up to the first chunk in which there is none (first attempts are handed out in order, in batches
- * smaller than a chunk); results of jobs that were handed out; further attempts of those whose
- * first one ended. A result that was acknowledged before the reading began is always seen, since
- * its lease was there even earlier.
+ * Jobs that have ended according to the run's summary are not read again. For the others it reads,
+ * in this order: the first leases, up to the first chunk without any (first attempts are handed out
+ * in order, in batches smaller than a chunk); the results of jobs that were handed out; the further
+ * attempts of jobs whose first one ended. A result that was acknowledged before the reads began is
+ * always found, since its lease was stored even earlier. If a job of the run was to be cancelled
+ * alone, the results of all jobs are read first.
  */
 #ifndef API_GRADING_RUN_FACTS_H
 #define API_GRADING_RUN_FACTS_H
@@ -26,11 +27,12 @@ struct run_facts_sources {
 struct run_facts_found {
     struct job_fact *jobs; /* by slot */
     uint32_t count;
-    int64_t last_result_ms; /* date of the latest result that was read; 0: none was */
+    int64_t last_result_ms; /* date of the latest result that was read (UTC ms); 0: none was read */
+    char reason[RETURN_REASON_SIZE]; /* of the latest lease that was read and had been returned */
 };
 
-/* Reads the facts of `run`; what graders sent is read later, by result_texts.h. On BW_OK
- * run_facts_clear is owed. BW_UNAVAILABLE. */
+/* Reads the facts of `run`, but no results' texts (see result_pages.h). On BW_OK the caller must
+ * call run_facts_clear. BW_UNAVAILABLE. */
 enum bw_code run_facts_read(const struct run_facts_sources *sources, const struct run *run,
                             struct run_facts_found *found, struct bw_error *error) BW_CHECKED;
 

@@ -1,21 +1,24 @@
 /*
- * status_answer: sends the classic protocol's answer to "how is this run?" (run_status.h) as parts
- * (answer_stream.h). Called by its handler, on the thread pool.
+ * status_answer: answers with the status of a run (run_status.h), part by part (answer_stream.h).
+ * Called by the handlers of both protocols, on the thread pool; waits for the database.
  */
 #ifndef API_GRADING_STATUS_ANSWER_H
 #define API_GRADING_STATUS_ANSWER_H
 
-#include "api/grading/run_facts.h"
-#include "api/grading/run_status.h"
-#include "common/domain/run_definition.h"
+#include "common/base/error.h"
+#include "common/base/json.h"
+#include "common/store/run_store.h"
 
 struct api;
 struct exchange;
 
-/* Answers. Takes the run, the reference of `definition` (NULL: no students are shown) and the
- * facts. */
-void status_answer_send(struct api *api, struct exchange *exchange, const struct run *run,
-                        struct definition *definition, const struct run_facts_found *found,
-                        const struct run_view *view);
+/* The arguments: "results", "students", "outcome", "student", "offset", "limit". */
+extern const struct json_field status_answer_fields[];
+
+/* Answers between the texts `before` and `after` (static), by the exchange's arguments, which fit
+ * status_answer_fields. Takes `run`, also if it fails. BW_UNAVAILABLE, BW_INTERNAL. */
+enum bw_code status_answer_send(struct api *api, struct exchange *exchange, const struct run *run,
+                                const char *before, const char *after, struct bw_error *error)
+    BW_CHECKED;
 
 #endif

@@ -34,8 +34,8 @@ struct worker_cache *worker_cache_new(const struct worker_cache_settings *settin
     return cache;
 }
 
-/* Forgets those last used before `before_ms`. Under the mutex. */
-static void forget(struct worker_cache *cache, int64_t before_ms)
+/* Drops ids that were last used before `before_ms`. Under the mutex. */
+static void worker_cache_forget(struct worker_cache *cache, int64_t before_ms)
 {
     for (struct entry *entry = cache->entries, *next; entry != NULL; entry = next) {
         next = entry->hh.next;
@@ -50,7 +50,7 @@ void worker_cache_free(struct worker_cache *cache)
 {
     if (cache == NULL)
         return;
-    forget(cache, INT64_MAX);
+    worker_cache_forget(cache, INT64_MAX);
     pthread_mutex_destroy(&cache->mutex);
     free(cache);
 }
@@ -78,7 +78,8 @@ enum bw_code worker_cache_refuse_unknown(const char *id, struct bw_error *error)
 enum bw_code worker_cache_check(struct worker_cache *cache, const char *id, struct bw_error *error)
 {
     struct worker worker = {.protocol = cache->settings.protocol};
-    if (cache->settings.protocol == PROTOCOL_CLASSIC && !is_hex_id(id, WORKER_ID_LENGTH))
+    bool is_hex = protocol_properties(worker.protocol)->has_hex_worker_ids;
+    if (is_hex && !is_hex_id(id, WORKER_ID_LENGTH))
         return worker_cache_refuse_unknown(id, error);
     if (worker_cache_has(cache, id))
         return BW_OK;
@@ -95,7 +96,7 @@ static void worker_cache_sweep(struct worker_cache *cache, int64_t now_ms)
     if (now_ms < cache->next_sweep_ms)
         return;
     cache->next_sweep_ms = now_ms + cache->settings.keep_ms / 10;
-    forget(cache, now_ms - cache->settings.keep_ms);
+    worker_cache_forget(cache, now_ms - cache->settings.keep_ms);
 }
 
 void worker_cache_add(struct worker_cache *cache, const char *id)
@@ -112,12 +113,4 @@ void worker_cache_add(struct worker_cache *cache, const char *id)
     }
     entry->used_ms = now_ms;
     pthread_mutex_unlock(&cache->mutex);
-}
-
-size_t worker_cache_count(struct worker_cache *cache)
-{
-    pthread_mutex_lock(&cache->mutex);
-    size_t count = HASH_COUNT(cache->entries);
-    pthread_mutex_unlock(&cache->mutex);
-    return count;
 }

@@ -12,7 +12,7 @@
 struct request {
     char id[WORKER_ID_SIZE];
     bool is_found;
-    void (*settled)(void *context, enum bw_code code, const struct bw_error *error);
+    void (*completed)(void *context, enum bw_code code, const struct bw_error *error);
     void *context;
     struct request *next;
 };
@@ -21,7 +21,7 @@ struct worker_lookup {
     struct worker_lookup_settings settings;
     pthread_mutex_t mutex; /* guards what follows */
     struct request *first, **end;
-    bool is_reading; /* a task of the thread pool reads, or will */
+    bool is_reading; /* a task of the thread pool is queued or running */
 };
 
 struct worker_lookup *worker_lookup_new(const struct worker_lookup_settings *settings)
@@ -43,7 +43,7 @@ void worker_lookup_free(struct worker_lookup *lookup)
     free(lookup);
 }
 
-/* Takes up to `most` requests off the queue, the oldest first. */
+/* Removes up to `most` requests from the queue, the oldest first. */
 static struct request *worker_lookup_take(struct worker_lookup *lookup, size_t most)
 {
     pthread_mutex_lock(&lookup->mutex);
@@ -58,29 +58,36 @@ static struct request *worker_lookup_take(struct worker_lookup *lookup, size_t m
     return taken;
 }
 
-static void note_found(const struct worker *worker, void *context)
+/* The requests of one read. */
+struct batch {
+    struct request *requests;
+    enum protocol protocol;
+};
+
+static void worker_lookup_note_found(const struct worker *worker, void *context)
 {
-    for (struct request *request = context; request != NULL; request = request->next)
-        if (worker->protocol == PROTOCOL_CLASSIC && strcmp(worker->id, request->id) == 0)
+    const struct batch *batch = context;
+    for (struct request *request = batch->requests; request != NULL; request = request->next)
+        if (worker->protocol == batch->protocol && strcmp(worker->id, request->id) == 0)
             request->is_found = true;
 }
 
-/* Answers them all, and frees them. `code`: what came of the read. */
-static void worker_lookup_settle(struct worker_lookup *lookup, struct request *requests,
-                                 enum bw_code code, const struct bw_error *error)
+/* Completes all requests of a read with outcome `code`, and frees them. */
+static void worker_lookup_complete(struct worker_lookup *lookup, struct request *requests,
+                                   enum bw_code code, const struct bw_error *error)
 {
     while (requests != NULL) {
         struct request *request = requests;
         struct bw_error unknown;
         requests = request->next;
         if (code != BW_OK) {
-            request->settled(request->context, code, error);
+            request->completed(request->context, code, error);
         } else if (request->is_found) {
             worker_cache_add(lookup->settings.cache, request->id);
-            request->settled(request->context, BW_OK, error);
+            request->completed(request->context, BW_OK, error);
         } else {
             enum bw_code refusal = worker_cache_refuse_unknown(request->id, &unknown);
-            request->settled(request->context, refusal, &unknown);
+            request->completed(request->context, refusal, &unknown);
         }
         free(request);
     }
@@ -91,23 +98,24 @@ static enum bw_code worker_lookup_read(struct worker_lookup *lookup, struct requ
 {
     const struct worker_lookup_settings *settings = &lookup->settings;
     const char *ids[WORKER_LOOKUP_BATCH];
+    struct batch batch = {requests, settings->protocol};
     size_t count = 0;
     for (const struct request *request = requests; request != NULL; request = request->next)
         ids[count++] = request->id;
-    return settings->find(settings->store, ids, count, note_found, requests, error);
+    return settings->find(settings->store, ids, count, worker_lookup_note_found, &batch, error);
 }
 
-/* One read; then it is the turn of other urgent tasks. If the database can't say, whoever waits
- * behind is told so as well, in place of one failure after another. */
+/* Does one read, then queues itself again behind other urgent tasks. If the database is
+ * unavailable, all waiting requests fail with this read, instead of one read after another. */
 static void worker_lookup_run(void *context)
 {
     struct worker_lookup *lookup = context;
     struct bw_error error = {""};
     struct request *requests = worker_lookup_take(lookup, WORKER_LOOKUP_BATCH);
     enum bw_code code = worker_lookup_read(lookup, requests, &error);
-    worker_lookup_settle(lookup, requests, code, &error);
+    worker_lookup_complete(lookup, requests, code, &error);
     if (code != BW_OK)
-        worker_lookup_settle(lookup, worker_lookup_take(lookup, SIZE_MAX), code, &error);
+        worker_lookup_complete(lookup, worker_lookup_take(lookup, SIZE_MAX), code, &error);
     pthread_mutex_lock(&lookup->mutex);
     lookup->is_reading = lookup->first != NULL;
     bool goes_on = lookup->is_reading;
@@ -117,13 +125,13 @@ static void worker_lookup_run(void *context)
 }
 
 void worker_lookup_ask(struct worker_lookup *lookup, const char *id,
-                       void (*settled)(void *context, enum bw_code code,
-                                       const struct bw_error *error),
+                       void (*completed)(void *context, enum bw_code code,
+                                         const struct bw_error *error),
                        void *context)
 {
     struct request *request = bw_alloc(sizeof *request);
     snprintf(request->id, sizeof request->id, "%s", id);
-    request->settled = settled;
+    request->completed = completed;
     request->context = context;
     pthread_mutex_lock(&lookup->mutex);
     *lookup->end = request;

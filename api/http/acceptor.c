@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 
@@ -23,14 +24,14 @@ struct acceptor {
     int64_t logged_ms;
 };
 
-/* One line now and then: it may pause ten times a second. */
+/* Logs why accepting paused, but not every time: it may pause ten times a second. */
 static void acceptor_log(struct acceptor *acceptor, int reason)
 {
     int64_t now_ms = clock_boot_ms();
     if (acceptor->logged_ms != 0 && now_ms - acceptor->logged_ms < ACCEPTOR_LOG_EVERY_MS)
         return;
     acceptor->logged_ms = now_ms;
-    log_error("new connections can't be accepted", log_text("front", acceptor->settings.name),
+    log_error("new connections can't be accepted", log_text("server", acceptor->settings.name),
               log_text("reason", strerror(reason)),
               log_number("open", (int64_t)connection_table_open(acceptor->settings.table)));
 }
@@ -43,7 +44,7 @@ static void acceptor_pause(struct acceptor *acceptor, int reason)
     connection_table_wait(table, true, ACCEPTOR_PAUSE_MS);
 }
 
-/* False: there is none just now. */
+/* Accepts one connection. False: there is none now. */
 static bool acceptor_take(struct acceptor *acceptor)
 {
     const struct acceptor_settings *settings = &acceptor->settings;
@@ -82,9 +83,7 @@ static void *acceptor_run(void *context)
 enum bw_code acceptor_open(const struct acceptor_settings *settings, struct acceptor **acceptor,
                            struct bw_error *error)
 {
-    struct acceptor *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+    struct acceptor *self = bw_alloc(sizeof *self);
     self->settings = *settings;
     self->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int reason = self->stop >= 0 ? pthread_create(&self->thread, NULL, acceptor_run, self) : errno;

@@ -19,34 +19,37 @@ static enum api_metric status_metric(int status)
     return status >= 400 ? API_REQUESTS_4XX : API_REQUESTS_2XX;
 }
 
-/* A poll that finds nothing for 18 s is in order: it says nothing of how fast we are. */
+/* Whether the route is a poll. Polls are not in the histogram of durations, since waiting for a job
+ * is not slowness. */
 static bool is_poll(const struct route *route)
 {
     return route != NULL && route->auth == AUTH_WORKER && route->method[0] == 'G';
 }
 
-/* Does it only read, or come again and again? Registrations are told, and what opens a websocket.
- */
+/* Whether requests of this route are logged at level debug: reads, and what is repeated often.
+ * Registrations and upgrades to websockets are not. */
 static bool is_quiet(const struct route *route)
 {
     bool is_read = route->method[0] == 'G' && route->auth != AUTH_CLUSTER &&
-                   route->auth != AUTH_COURSE_SOCKET;
+                   route->auth != AUTH_SOCKET;
     return is_read || (route->flags & ROUTE_QUIET) != 0;
 }
 
-/* A 500 is a fault of ours, and someone must look; a 503 mends itself. Refusals are worth a line,
- * and so is what changes anything. */
+/* The level of a line. A 500 is a failure of the server, on which an operator must act; a 503 is
+ * temporary. Refusals and requests that change anything are logged at level info. */
 static enum log_level line_level(const struct request *request, int status)
 {
     if (status == STATUS_INTERNAL)
         return LOG_LEVEL_ERROR;
     if (status > STATUS_INTERNAL)
         return LOG_LEVEL_WARNING;
-    bool is_told = request->refusal != NULL || request->route == NULL || !is_quiet(request->route);
-    return is_told ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+    bool is_reported = request->refusal != NULL || request->route == NULL ||
+                       !is_quiet(request->route);
+    return is_reported ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
 }
 
-/* The sentence of a refusal without what looks like a worker's id, which is a credential. */
+/* Copies the sentence of a refusal, without words that look like a worker's id, which is a
+ * credential. */
 static void hide_ids(const char *sentence, char shown[BW_ERROR_SIZE])
 {
     size_t used = 0;
@@ -62,7 +65,8 @@ static void hide_ids(const char *sentence, char shown[BW_ERROR_SIZE])
     shown[used] = '\0';
 }
 
-/* An unknown path is foreign text, and is not logged. */
+/* Writes the sentence of a refusal, but not an unknown path, which is any text that a client
+ * sent. */
 static void show_refusal(const struct request *request, int status, char shown[BW_ERROR_SIZE])
 {
     shown[0] = '\0';
@@ -84,6 +88,13 @@ void access_log_write(struct metrics *metrics, const struct request *request, in
         metric_observe_us(metrics, API_REQUEST_SECONDS, took_ms * 1000);
     request_id_of(request, id);
     show_refusal(request, status, refusal);
+    /* The optional fields come last: a field without a name ends the list. */
+    struct log_field more[2] = {{0}};
+    size_t count = 0;
+    if (request->trace_id[0] != '\0')
+        more[count++] = log_text("trace_id", request->trace_id);
+    if (refusal[0] != '\0')
+        more[count++] = log_text("reason", refusal);
     const struct log_field fields[] = {
         log_text("request_id", id),
         log_text("method", request->method),
@@ -92,7 +103,8 @@ void access_log_write(struct metrics *metrics, const struct request *request, in
         log_number("status", status),
         log_number("took_ms", took_ms),
         log_text("client", request->address),
-        refusal[0] != '\0' ? log_text("reason", refusal) : (struct log_field){0},
+        more[0],
+        more[1],
         {0},
     };
     log_write(line_level(request, status), "request", fields);

@@ -21,62 +21,63 @@
 
 enum {
     BLOCK_BYTES = 32 * 1024,
-    KEPT_BYTES = 4 * ANSWER_PART_BYTES, /* of a buffer's memory, from one part to the next */
+    KEPT_BYTES = 4 * ANSWER_PART_BYTES, /* bytes of a buffer that are kept for the next part */
     TICK_MS = 1000,
-    STUCK_MS = 60000 /* a later part waits for room no longer */
+    STUCK_MS = 60000 /* how long a part after the first one may wait for room */
 };
 
-/* Who has streams, by the key of answer_caller.h. */
+/* A caller that has streams, by the key of answer_caller.h. */
 struct answer_caller {
     char key[ANSWER_CALLER_SIZE];
     size_t streams, places, waiting;
-    size_t held; /* by its streams, when they were summed up last; what is claimed apart */
+    size_t held; /* bytes held by its streams as of the last streams_sum_up, without claims */
     bool moves;
     UT_hash_handle hh;
 };
 
-/* How fast a client takes what there is for it. */
+/* Measures how fast a client takes the bytes that are ready for it. */
 struct answer_rate {
-    int64_t since_ms; /* when time was counted last; 0: none is counted, there is nothing to take */
-    int64_t spent_ms; /* in this window */
-    uint64_t begun;   /* what it had taken at the window's beginning */
+    int64_t since_ms; /* clock_boot_ms of the last count; 0: paused, since nothing is ready */
+    int64_t spent_ms; /* time counted in this window */
+    uint64_t begun;   /* bytes that the client had taken at the window's begin */
 };
 
 struct answer_stream {
     struct answer_streams *streams;
-    struct answer_caller *caller; /* NULL: it is not listed */
-    struct exchange *exchange;    /* until that is answered; then NULL */
-    struct answer_source source;  /* used by who fills, alone */
-    struct text_buffer next;      /* what was made; used by who fills while is_filling */
-    struct text_buffer sending;   /* what is being sent */
-    size_t sent;                  /* of it */
-    uint64_t handed;              /* bytes that the server got, in all */
+    struct answer_caller *caller; /* NULL: the stream is not listed */
+    struct exchange *exchange;    /* NULL once it is answered */
+    struct answer_source source;  /* used only by the filling thread */
+    struct text_buffer next; /* the next part; used only by the filling thread while is_filling */
+    struct text_buffer sending; /* the part that is being sent */
+    size_t sent;                /* bytes of `sending` that were sent */
+    uint64_t handed;            /* bytes that libmicrohttpd got, in all */
     struct answer_rate rate;
-    size_t claimed, kept;              /* for the part that is being made; by source and `next` */
+    size_t claimed,
+        kept; /* bytes claimed for the part that is being made; bytes held by source and `next` */
     struct MHD_Connection *connection; /* NULL: no response yet */
-    int fd;                            /* its socket; -1: none yet */
+    int fd;                            /* the connection's socket; -1: none yet */
     bool has_place;
     bool is_filling, has_next;
-    bool is_waiting;   /* for room, to be filled */
-    bool is_last;      /* the source has nothing more */
-    bool is_failed;    /* it ends here, short of its end */
-    bool is_suspended; /* the connection */
-    bool is_dropped;   /* while it was being filled: then who fills frees it */
+    bool is_waiting;   /* waits for room, to be filled */
+    bool is_last;      /* the source is at its end */
+    bool is_failed;    /* the answer is aborted */
+    bool is_suspended; /* the connection is suspended */
+    bool is_dropped;   /* dropped while being filled: the filling thread frees it */
     int64_t waits_since_ms;
     struct answer_stream *prev, *following;
-    struct answer_stream *refused; /* in a list of those that are to be refused */
+    struct answer_stream *refused; /* next in a list of streams to be refused */
 };
 
 struct answer_streams {
     struct thread_pool *const *thread_pool;
     pthread_mutex_t mutex;         /* guards what follows, and the streams */
-    struct answer_stream *streams; /* those that wait: who waits longest first */
+    struct answer_stream *streams; /* in this order, waiting streams come oldest first */
     struct answer_caller *callers;
     size_t places, waiting;
     size_t building; /* bytes for texts that are being built */
-    size_t held;     /* by all, when it was summed up last */
-    bool moves;      /* does anything move that will make room? */
-    bool is_watched; /* the next look at the clients is planned */
+    size_t held;     /* bytes held by all, as of the last streams_sum_up */
+    bool moves;      /* a stream or a text will release memory without further room */
+    bool is_watched; /* the next streams_watch is scheduled */
     bool is_ended;
 };
 
@@ -98,7 +99,7 @@ void answer_streams_free(struct answer_streams *streams)
     free(streams);
 }
 
-/* ---- Who has how much; under the mutex ---- */
+/* ---- Accounting; under the mutex ---- */
 
 static struct answer_caller *streams_find_caller(struct answer_streams *streams, const char *key)
 {
@@ -154,7 +155,7 @@ static void stream_unlist(struct answer_stream *stream)
     free(caller);
 }
 
-/* Will it give back memory by itself? */
+/* Whether the stream will release memory without further room. */
 static bool stream_moves(const struct answer_stream *stream)
 {
     return stream->is_filling || stream->has_next || stream->sent < stream->sending.length;
@@ -179,7 +180,7 @@ static void streams_sum_up(struct answer_streams *streams)
     }
 }
 
-/* What is to be claimed before the next part is made. */
+/* The bytes to be claimed before the next part is made. */
 static size_t stream_need(const struct answer_stream *stream)
 {
     const struct answer_source *source = &stream->source;
@@ -192,7 +193,7 @@ static size_t stream_kept(const struct answer_stream *stream)
     return (source->held != NULL ? source->held(source->context) : 0) + stream->next.size;
 }
 
-/* May its next part be made? The sums are fresh. */
+/* Whether the stream's next part may be made now. After streams_sum_up. */
 static bool stream_may_fill(const struct answer_stream *stream)
 {
     const struct answer_streams *streams = stream->streams;
@@ -201,7 +202,7 @@ static bool stream_may_fill(const struct answer_stream *stream)
     return (fits || !streams->moves) && (is_fair || !stream->caller->moves);
 }
 
-/* May it be made while the one before is still being sent? */
+/* Whether the next part may be made while the previous one is still being sent. */
 static bool stream_may_hurry(const struct answer_stream *stream)
 {
     const struct answer_streams *streams = stream->streams;
@@ -209,7 +210,7 @@ static bool stream_may_hurry(const struct answer_stream *stream)
            stream->caller->held < ANSWER_CALLER_BYTES / 2;
 }
 
-/* ---- The ends of a stream; under the mutex ---- */
+/* ---- Suspending and ending a stream; under the mutex ---- */
 
 static void rate_pause(struct answer_rate *rate)
 {
@@ -227,8 +228,8 @@ static void stream_resume(struct answer_stream *stream)
     MHD_resume_connection(stream->connection);
 }
 
-/* The socket is still open: the server drops a stream before it closes that. A connection that
- * waits for its client to read is woken by the shutdown. */
+/* Aborts the stream. Its socket is still open, since libmicrohttpd drops a stream before it closes
+ * the socket. The shutdown wakes a connection that waits for its client to read. */
 static void stream_fail(struct answer_stream *stream)
 {
     if (stream->is_failed)
@@ -264,8 +265,8 @@ static void stream_start_filling(struct answer_stream *stream)
     stream->is_filling = true;
 }
 
-/* On the thread pool. What is urgent is never refused there: an exchange that waits has to be
- * answered. */
+/* Queues the making of a part on the thread pool. First parts are urgent, which the pool never
+ * refuses, since the waiting exchange must be answered. */
 static void stream_submit(struct answer_stream *stream)
 {
     bool is_first = stream->exchange != NULL;
@@ -289,7 +290,7 @@ static void stream_wait(struct answer_stream *stream)
     DL_APPEND2(streams->streams, stream, prev, following);
 }
 
-/* Those that wait go on, who waits longest first, as far as there is room. */
+/* Continues waiting streams, the oldest first, as far as there is room. */
 static void streams_serve(struct answer_streams *streams)
 {
     struct answer_stream *stream;
@@ -304,9 +305,9 @@ static void streams_serve(struct answer_streams *streams)
     }
 }
 
-/* ---- Looking at the clients ---- */
+/* ---- Watching the clients ---- */
 
-/* What its client has taken. */
+/* The bytes that the client has acknowledged. */
 static uint64_t stream_taken(const struct answer_stream *stream)
 {
     int queued = 0;
@@ -337,7 +338,8 @@ static bool stream_is_stuck(const struct answer_stream *stream, int64_t now_ms)
                                      (stream->exchange != NULL ? ANSWER_WAIT_MS : STUCK_MS);
 }
 
-/* Takes out those whose first part waits, `now_ms` or all; a list. */
+/* Removes the streams whose first part waits: those that have waited too long as of `now_ms`, or
+ * all. Returns them as a list. */
 static struct answer_stream *streams_take_refused(struct answer_streams *streams, int64_t now_ms,
                                                   bool takes_all)
 {
@@ -367,7 +369,7 @@ static void streams_refuse(struct answer_stream *refused)
 
 static void streams_watch(void *context);
 
-/* Under the mutex. */
+/* Schedules streams_watch, while there are streams. Under the mutex. */
 static void streams_plan_watch(struct answer_streams *streams)
 {
     if (streams->is_watched || streams->is_ended || streams->streams == NULL)
@@ -376,7 +378,7 @@ static void streams_plan_watch(struct answer_streams *streams)
                                                    streams_watch, streams);
 }
 
-/* Once a second, while there are any. */
+/* Ends slow and stuck streams. Runs once a second, while there are streams. */
 static void streams_watch(void *context)
 {
     struct answer_streams *streams = context;
@@ -402,20 +404,29 @@ static void streams_watch(void *context)
 
 /* ---- Filling, on the thread pool ---- */
 
-/* Makes one part. */
+/* Whether a part that is made since `begun_ms` is long enough. */
+static bool stream_part_is_made(const struct answer_stream *stream, int64_t begun_ms)
+{
+    bool is_prompt = stream->source.is_prompt && stream->exchange != NULL;
+    return stream->next.length >= ANSWER_PART_BYTES ||
+           (is_prompt && stream->next.length > 0 && clock_boot_ms() - begun_ms >= ANSWER_PROMPT_MS);
+}
+
+/* Makes a part. */
 static enum bw_code stream_fill(struct answer_stream *stream, bool *is_last, struct bw_error *error)
 {
     const struct answer_source *source = &stream->source;
+    int64_t begun_ms = clock_boot_ms();
     enum bw_code code = BW_OK;
     *is_last = false;
-    while (code == BW_OK && !*is_last && stream->next.length < ANSWER_PART_BYTES)
+    while (code == BW_OK && !*is_last && !stream_part_is_made(stream, begun_ms))
         code = source->produce(source->context, &stream->next, is_last, error);
     if (stream->next.size > KEPT_BYTES)
         text_buffer_fit(&stream->next);
     return code;
 }
 
-/* Under the mutex: a part is there. */
+/* Records that a part was made. Under the mutex. */
 static void stream_note_filled(struct answer_stream *stream, bool is_last)
 {
     stream->is_filling = false;
@@ -433,7 +444,7 @@ static void stream_fill_next(void *context)
     bool is_last;
     enum bw_code code = stream_fill(stream, &is_last, &error);
     if (code != BW_OK)
-        log_warning("a long answer is cut short", log_text("reason", error.message));
+        log_warning("long answer aborted", log_text("reason", error.message));
     pthread_mutex_lock(&streams->mutex);
     stream_note_filled(stream, is_last);
     if (code != BW_OK)
@@ -450,7 +461,7 @@ static void stream_fill_next(void *context)
 
 /* ---- Sending, on the server's threads, under the mutex ---- */
 
-/* Asks for the next part while this one is sent, if there is plenty of room. */
+/* Requests the next part while this one is sent, if there is plenty of room. */
 static void stream_hurry(struct answer_stream *stream)
 {
     if (stream->is_last)
@@ -460,7 +471,7 @@ static void stream_hurry(struct answer_stream *stream)
         stream_submit(stream);
 }
 
-/* False if there is nothing to send now. */
+/* Begins to send the next part. False: there is none yet. */
 static bool stream_take_next(struct answer_stream *stream)
 {
     if (!stream->has_next)
@@ -476,8 +487,8 @@ static bool stream_take_next(struct answer_stream *stream)
     return true;
 }
 
-/* All of a part is with the server: its memory is given back if it was much, and the next part is
- * made as soon as there is room. */
+/* libmicrohttpd has taken all of a part: most of its memory is released, and the next part is
+ * requested. */
 static void stream_end_part(struct answer_stream *stream)
 {
     text_buffer_reset(&stream->sending, KEPT_BYTES);
@@ -493,7 +504,7 @@ static ssize_t stream_read(struct answer_stream *stream, char *bytes, size_t roo
         return MHD_CONTENT_READER_END_WITH_ERROR;
     bool has_more = stream->sent < stream->sending.length ||
                     (stream_take_next(stream) && stream->sending.length > 0);
-    if (stream->is_failed) /* just now: the part behind it can't be made */
+    if (stream->is_failed) /* failed in stream_take_next: the part after that can't be made */
         return MHD_CONTENT_READER_END_WITH_ERROR;
     if (!has_more && stream->is_last)
         return MHD_CONTENT_READER_END_OF_STREAM;
@@ -522,37 +533,13 @@ static ssize_t answer_stream_read_stream(void *context, uint64_t position, char 
     return length;
 }
 
-static void answer_stream_drop_stream(void *context)
+/* Drops a stream that is not sent any more. */
+static void answer_stream_drop(void *context)
 {
-    answer_stream_drop(context);
-}
-
-struct MHD_Response *answer_stream_response(struct answer_stream *stream,
-                                            struct MHD_Connection *connection, int fd)
-{
-    struct answer_streams *streams = stream->streams;
-    struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, BLOCK_BYTES, answer_stream_read_stream, stream,
-        answer_stream_drop_stream);
-    if (response == NULL) {
-        answer_stream_drop(stream);
-        return NULL;
-    }
-    pthread_mutex_lock(&streams->mutex);
-    stream->connection = connection;
-    stream->fd = fd;
-    stream->rate.since_ms = clock_boot_ms();
-    pthread_mutex_unlock(&streams->mutex);
-    return response;
-}
-
-void answer_stream_drop(struct answer_stream *stream)
-{
-    if (stream == NULL)
-        return;
+    struct answer_stream *stream = context;
     struct answer_streams *streams = stream->streams;
     pthread_mutex_lock(&streams->mutex);
-    stream->fd = -1; /* it may be another's soon */
+    stream->fd = -1; /* another connection may get this descriptor */
     stream->is_suspended = false;
     stream_fail(stream);
     stream->is_dropped = true;
@@ -563,6 +550,26 @@ void answer_stream_drop(struct answer_stream *stream)
     pthread_mutex_unlock(&streams->mutex);
     if (!is_filling)
         stream_free(stream);
+}
+
+static struct MHD_Response *answer_stream_response(void *context, struct MHD_Connection *connection,
+                                                   int fd)
+{
+    struct answer_stream *stream = context;
+    struct answer_streams *streams = stream->streams;
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        stream->source.length > 0 ? stream->source.length : MHD_SIZE_UNKNOWN, BLOCK_BYTES,
+        answer_stream_read_stream, stream, answer_stream_drop);
+    if (response == NULL) {
+        answer_stream_drop(stream);
+        return NULL;
+    }
+    pthread_mutex_lock(&streams->mutex);
+    stream->connection = connection;
+    stream->fd = fd;
+    stream->rate.since_ms = clock_boot_ms();
+    pthread_mutex_unlock(&streams->mutex);
+    return response;
 }
 
 void answer_streams_end(struct answer_streams *streams)
@@ -581,8 +588,8 @@ void answer_streams_end(struct answer_streams *streams)
 
 /* ---- Starting ---- */
 
-/* A right token counts alone; one that nobody had to check does not. */
-static void stream_find_caller(const struct exchange *exchange, char key[ANSWER_CALLER_SIZE])
+/* Only a token that was checked counts. */
+void answer_stream_caller(const struct exchange *exchange, char key[ANSWER_CALLER_SIZE])
 {
     bool has_token = exchange_memory_pool(exchange) == MEMORY_CLIENT;
     const char *header = has_token ? exchange_header(exchange, "Authorization") : NULL;
@@ -592,8 +599,8 @@ static void stream_find_caller(const struct exchange *exchange, char key[ANSWER_
         answer_caller_of_address(exchange_request(exchange)->address, key);
 }
 
-/* Its first part is there, and is not all: gives it a place. False: there is none. Under the
- * mutex. */
+/* Gives a place to a stream whose first part is not the whole answer. False: there is no place.
+ * Under the mutex. */
 static bool stream_enter(struct answer_stream *stream, const char *key)
 {
     struct answer_streams *streams = stream->streams;
@@ -613,7 +620,7 @@ static bool stream_enter(struct answer_stream *stream, const char *key)
     return true;
 }
 
-/* The first part is there, or can't be made: answers the exchange. */
+/* Answers the exchange, after the first part was made or has failed. */
 static void stream_answer(struct answer_stream *stream, enum bw_code code, bool is_last,
                           const char *key, const struct bw_error *error)
 {
@@ -628,19 +635,25 @@ static void stream_answer(struct answer_stream *stream, enum bw_code code, bool 
     streams_serve(streams);
     pthread_mutex_unlock(&streams->mutex);
     if (is_long) {
-        exchange_answer_long(exchange, stream);
+        exchange_answer_stream(exchange,
+                               &(struct exchange_stream){.stream = stream,
+                                                         .response = answer_stream_response,
+                                                         .drop = answer_stream_drop,
+                                                         .is_json = true,
+                                                         .type = stream->source.type});
         return;
     }
     char *body = code == BW_OK && is_last ? text_buffer_take(&stream->next) : NULL;
+    const char *type = stream->source.type;
     stream_free(stream);
     if (body != NULL)
-        exchange_answer(exchange, 200, body, NULL);
+        exchange_answer(exchange, 200, body, type);
     else
         exchange_refuse(exchange, code != BW_OK ? code : BW_UNAVAILABLE,
                         code != BW_OK ? error : &busy);
 }
 
-/* Makes the first part of one that is listed. */
+/* Makes the first part of a stream that is listed already. */
 static void stream_begin(void *context)
 {
     struct answer_stream *stream = context;
@@ -650,7 +663,7 @@ static void stream_begin(void *context)
     stream_answer(stream, code, is_last, NULL, &error);
 }
 
-/* Lists one whose first part takes much memory. */
+/* Lists a stream whose first part needs much memory. */
 enum stream_turn { STREAM_NOW, STREAM_LATER, STREAM_REFUSED };
 
 static enum stream_turn stream_queue(struct answer_stream *stream, const char *key)
@@ -675,7 +688,7 @@ static enum stream_turn stream_queue(struct answer_stream *stream, const char *k
     return STREAM_NOW;
 }
 
-/* The first part of a stream that needs memory for it: now, or when there is room. */
+/* Makes the first part of such a stream now, or lets it wait for room, or refuses it. */
 static void stream_begin_in_turn(struct answer_stream *stream, const char *key)
 {
     struct answer_streams *streams = stream->streams;
@@ -702,7 +715,7 @@ void answer_stream_send(struct answer_streams *streams, struct exchange *exchang
     stream->exchange = exchange;
     stream->source = *source;
     stream->fd = -1;
-    stream_find_caller(exchange, key);
+    answer_stream_caller(exchange, key);
     if (source->needed != NULL && source->needed(source->context) > 0) {
         stream_begin_in_turn(stream, key);
         return;
@@ -711,7 +724,7 @@ void answer_stream_send(struct answer_streams *streams, struct exchange *exchang
     stream_answer(stream, code, is_last, key, &error);
 }
 
-/* ---- A text ---- */
+/* ---- A text as a source ---- */
 
 struct whole_text {
     char *text; /* own */
@@ -755,7 +768,7 @@ static void answer_stream_send_text(struct answer_streams *streams, struct excha
             .produce = produce_text, .release = release_text, .held = hold_text, .context = whole});
 }
 
-/* Counts a text that is to be built. False: there is no room. */
+/* Claims the memory of a text that is to be built. False: there is no room. */
 static bool streams_claim_text(struct answer_streams *streams, size_t bytes)
 {
     pthread_mutex_lock(&streams->mutex);
@@ -774,7 +787,7 @@ static void streams_release_text(struct answer_streams *streams, size_t bytes)
     pthread_mutex_unlock(&streams->mutex);
 }
 
-/* The text; NULL: memory is short. */
+/* Builds the text; NULL: out of memory. */
 static char *stream_build_text(const char *before, const json_t *value, const char *after,
                                size_t *length)
 {
@@ -790,6 +803,33 @@ static char *stream_build_text(const char *before, const json_t *value, const ch
     return text_buffer_take(&text);
 }
 
+/* Sends a text that was built with this claim. The text is taken. */
+static void send_claimed(struct answer_streams *streams, struct exchange *exchange, size_t claim,
+                         char *text, size_t length)
+{
+    /* From here on the text is counted as the answer's. */
+    if (claim > 0)
+        streams_release_text(streams, claim);
+    if (text == NULL)
+        exchange_refuse(exchange, BW_INTERNAL, NULL);
+    else if (claim == 0)
+        exchange_answer(exchange, 200, text, NULL);
+    else
+        answer_stream_send_text(streams, exchange, text, length);
+}
+
+void answer_stream_send_written(struct answer_streams *streams, struct exchange *exchange,
+                                const char *before, const char *written, const char *after)
+{
+    size_t length = strlen(before) + strlen(written) + strlen(after);
+    size_t claim = length > ANSWER_PART_BYTES ? length : 0;
+    if (claim > 0 && !streams_claim_text(streams, claim)) {
+        exchange_refuse(exchange, BW_UNAVAILABLE, &busy);
+        return;
+    }
+    send_claimed(streams, exchange, claim, bw_format("%s%s%s", before, written, after), length);
+}
+
 void answer_stream_send_json(struct answer_streams *streams, struct exchange *exchange,
                              const char *before, const json_t *value, const char *after)
 {
@@ -800,12 +840,5 @@ void answer_stream_send_json(struct answer_streams *streams, struct exchange *ex
         return;
     }
     char *text = stream_build_text(before, value, after, &length);
-    if (claim > 0) /* from here on the text counts as the answer's */
-        streams_release_text(streams, claim);
-    if (text == NULL)
-        exchange_refuse(exchange, BW_INTERNAL, NULL);
-    else if (claim == 0)
-        exchange_answer(exchange, 200, text, NULL);
-    else
-        answer_stream_send_text(streams, exchange, text, length);
+    send_claimed(streams, exchange, claim, text, length);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/http/exchange.h"
 #include "api/http/form.h"
 
 enum { SHOWN_SIZE = 80, NUMBER_MAX_LENGTH = 32 };
@@ -18,10 +19,10 @@ struct reader {
     const struct route *route;
     const struct json_limits *limits;
     const struct json_field *fields;
-    json_t *arguments; /* from every place so far; json_payload as text */
-    json_t *place;     /* the names seen in this place: query or body */
+    json_t *arguments; /* the arguments so far; json_payload as text */
+    json_t *place;     /* the names that were read from the current place: query or body */
     size_t count;
-    struct json_mend_report *mended; /* NULL: nothing is */
+    struct json_mend_report *mended; /* NULL: nothing is repaired */
 };
 
 /* ---- Text to values ---- */
@@ -34,8 +35,8 @@ static enum bw_code refuse_value(const char *name, const char *text, const char 
                    text_show(text, shown, sizeof shown), wanted);
 }
 
-/* Digits, after a minus if there is one; with `has_fraction`, and then a point and digits. Nothing
- * else that strtod knows. */
+/* Whether the text is an optional minus and digits, with `has_fraction` optionally followed by a
+ * point and digits. strtod accepts more. */
 static bool is_decimal(const char *text, bool has_fraction)
 {
     static const char digits[] = "0123456789";
@@ -115,7 +116,7 @@ static enum bw_code arguments_read_text(const struct reader *reader, const struc
     }
 }
 
-/* ---- The places ---- */
+/* ---- Query and body ---- */
 
 static const struct json_field *find_row(const struct json_field *fields, const char *name)
 {
@@ -125,8 +126,8 @@ static const struct json_field *find_row(const struct json_field *fields, const 
     return NULL;
 }
 
-/* The field of an argument; that of json_payload is implied, and "document" is what becomes of it.
- */
+/* The field of an argument. Every BODY_DOCUMENT route has json_payload, whose value becomes
+ * "document". */
 static const struct json_field *arguments_find_field(const struct reader *reader, const char *name)
 {
     static const struct json_field payload = {.name = payload_name, .kind = FIELD_STRING};
@@ -138,9 +139,10 @@ static const struct json_field *arguments_find_field(const struct reader *reader
     return find_row(reader->fields, name);
 }
 
-/* Counts an argument, and finds its field. */
-static enum bw_code meet(struct reader *reader, const char *name, const struct json_field **field,
-                         struct bw_error *error)
+/* Counts an argument, checks its name, and finds its field. */
+static enum bw_code arguments_find_next_field(struct reader *reader, const char *name,
+                                              const struct json_field **field,
+                                              struct bw_error *error)
 {
     char shown[SHOWN_SIZE];
     if (++reader->count > ARGUMENT_MAX)
@@ -155,7 +157,7 @@ static enum bw_code meet(struct reader *reader, const char *name, const struct j
     return BW_OK;
 }
 
-/* The same value in query and body is no harm. Borrows `value`. */
+/* Adds an argument. The same value in query and body is accepted. `value` is borrowed. */
 static enum bw_code arguments_put(struct reader *reader, const char *name, json_t *value,
                                   struct bw_error *error)
 {
@@ -164,7 +166,7 @@ static enum bw_code arguments_put(struct reader *reader, const char *name, json_
         return bw_fail(error, BW_BAD_REQUEST, "argument '%s' is given twice", name);
     return json_object_set(reader->arguments, name, value) == 0
                ? BW_OK
-               : bw_fail(error, BW_INTERNAL, "memory is short");
+               : bw_fail(error, BW_INTERNAL, "out of memory");
 }
 
 static enum bw_code arguments_take_text(const char *name, const char *text, void *context,
@@ -173,7 +175,7 @@ static enum bw_code arguments_take_text(const char *name, const char *text, void
     struct reader *reader = context;
     const struct json_field *field;
     json_auto_t *value = NULL;
-    enum bw_code code = meet(reader, name, &field, error);
+    enum bw_code code = arguments_find_next_field(reader, name, &field, error);
     if (code == BW_OK)
         code = arguments_read_text(reader, field, text, &value, error);
     return code == BW_OK ? arguments_put(reader, field->name, value, error) : code;
@@ -208,7 +210,7 @@ static enum bw_code read_json_body(struct reader *reader, const struct arguments
         return arguments_put(reader, document_name, body, error);
     json_object_foreach (body, name, value) {
         const struct json_field *field;
-        code = meet(reader, name, &field, error);
+        code = arguments_find_next_field(reader, name, &field, error);
         if (code == BW_OK)
             code = arguments_put(reader, name, value, error);
         if (code != BW_OK)
@@ -217,20 +219,18 @@ static enum bw_code read_json_body(struct reader *reader, const struct arguments
     return BW_OK;
 }
 
-static bool is_json(const struct arguments_source *source)
+bool arguments_body_is_json(const char *content_type, const char *body, size_t length)
 {
     static const char type[] = "application/json";
     size_t at = 0;
-    while (at < source->body_length && source->body[at] != '\0' &&
-           strchr(" \t\r\n", source->body[at]) != NULL)
+    while (at < length && body[at] != '\0' && strchr(" \t\r\n", body[at]) != NULL)
         at++;
-    if (at < source->body_length && source->body[at] == '{')
+    if (at < length && body[at] == '{')
         return true;
-    return source->content_type != NULL &&
-           strncasecmp(source->content_type, type, sizeof type - 1) == 0;
+    return content_type != NULL && strncasecmp(content_type, type, sizeof type - 1) == 0;
 }
 
-/* Of a form's text there are two copies more: decoded, and as the argument. */
+/* Takes memory for a form's two copies of its text: decoded, and as the argument. */
 static enum bw_code take_copies(const struct reader *reader, size_t length, struct bw_error *error)
 {
     const struct json_limits *limits = reader->limits;
@@ -242,10 +242,11 @@ static enum bw_code take_copies(const struct reader *reader, size_t length, stru
 static enum bw_code read_body(struct reader *reader, const struct arguments_source *source,
                               struct bw_error *error)
 {
-    if (source->body_length == 0 || reader->route->body == BODY_NONE)
+    if (source->body_length == 0 || reader->route->body == BODY_NONE ||
+        reader->route->body == BODY_BYTES)
         return BW_OK;
     json_object_clear(reader->place);
-    if (is_json(source))
+    if (arguments_body_is_json(source->content_type, source->body, source->body_length))
         return read_json_body(reader, source, error);
     enum bw_code code = take_copies(reader, source->body_length, error);
     if (code != BW_OK)
@@ -257,9 +258,9 @@ static enum bw_code read_body(struct reader *reader, const struct arguments_sour
                                 reader, source->mended, error);
 }
 
-/* ---- All together ---- */
+/* ---- All arguments ---- */
 
-/* The text of json_payload becomes the document. */
+/* Parses json_payload into the document. */
 static enum bw_code read_document(struct reader *reader, struct bw_error *error)
 {
     if (reader->route->body != BODY_DOCUMENT)
@@ -286,12 +287,12 @@ static enum bw_code read_document(struct reader *reader, struct bw_error *error)
     return BW_OK;
 }
 
-static enum bw_code check(const struct reader *reader, struct bw_error *error)
+static enum bw_code arguments_check(const struct reader *reader, struct bw_error *error)
 {
     for (const struct json_field *field = reader->fields; field->name != NULL; field++)
         if (field->is_required && json_object_get(reader->arguments, field->name) == NULL)
             return bw_fail(error, BW_BAD_REQUEST, "argument '%s' is missing", field->name);
-    /* A document need not have a row: then it is the handler's to check, not the table's. */
+    /* If the document has no field, its handler checks it. */
     json_auto_t *named = json_copy(reader->arguments);
     if (find_row(reader->fields, document_name) == NULL)
         json_object_del(named, document_name);
@@ -307,7 +308,35 @@ static enum bw_code arguments_read_all(struct reader *reader, const struct argum
         code = read_body(reader, source, error);
     if (code == BW_OK)
         code = read_document(reader, error);
-    return code == BW_OK ? check(reader, error) : code;
+    return code == BW_OK ? arguments_check(reader, error) : code;
+}
+
+static bool has_required(const struct json_field *fields)
+{
+    while (fields->name != NULL && !fields->is_required)
+        fields++;
+    return fields->name != NULL;
+}
+
+/* Reads the body of BODY_JSON as the arguments. The query is ignored. No body at all is {}, if
+ * nothing is required. */
+static enum bw_code arguments_read_json(const struct reader *reader,
+                                        const struct arguments_source *source, json_t **arguments,
+                                        struct bw_error *error)
+{
+    json_t *body = NULL;
+    enum bw_code code = BW_OK;
+    if (source->body_length == 0 && !has_required(reader->fields))
+        body = json_object();
+    else
+        code = arguments_parse_body(reader, source, &body, error);
+    if (code == BW_OK)
+        code = json_check(body, reader->fields, "", source->context, error);
+    if (code == BW_OK)
+        *arguments = body;
+    else
+        json_decref(body);
+    return code == BW_BAD_REQUEST ? BW_BAD_BODY : code;
 }
 
 enum bw_code arguments_read(const struct route *route, const struct arguments_source *source,
@@ -316,9 +345,13 @@ enum bw_code arguments_read(const struct route *route, const struct arguments_so
     struct reader reader = {.route = route,
                             .limits = source->limits,
                             .fields = route->fields != NULL ? route->fields : no_fields,
-                            .arguments = json_object(),
-                            .place = json_object(),
                             .mended = source->mended};
+    if (route->body == BODY_UNREAD)
+        return BW_OK;
+    if (route->body == BODY_JSON)
+        return arguments_read_json(&reader, source, arguments, error);
+    reader.arguments = json_object();
+    reader.place = json_object();
     enum bw_code code = arguments_read_all(&reader, source, error);
     json_decref(reader.place);
     if (code == BW_OK)

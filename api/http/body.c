@@ -15,8 +15,8 @@ enum bw_code body_admit(const struct body *body, struct bw_error *error)
     return memory_hold_try(&body->hold, (size_t)body->expected, error);
 }
 
-/* How much to have for `wanted` bytes and a NUL: twice of what there was, but not more than will
- * come. */
+/* The capacity for `wanted` bytes and a NUL: twice the current one, but not more than the expected
+ * length needs. */
 static size_t next_capacity(const struct body *body, size_t wanted)
 {
     size_t capacity = body->capacity > 0 ? body->capacity * 2 : FIRST_BYTES;
@@ -54,9 +54,9 @@ enum bw_code body_reserve(struct body *body, size_t more, struct bw_error *error
     enum bw_code code = body_claim(body, capacity, error);
     if (code != BW_OK)
         return code;
-    char *bytes = realloc(body->bytes, capacity);
+    char *bytes = realloc(body->bytes, capacity); /* its size is the sender's */
     if (bytes == NULL)
-        return bw_fail(error, BW_UNAVAILABLE, "memory is short: try again");
+        return bw_fail(error, BW_UNAVAILABLE, "out of memory: try again");
     body->bytes = bytes;
     body->capacity = capacity;
     return BW_OK;

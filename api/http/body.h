@@ -1,7 +1,7 @@
 /*
- * body: the body of a request or a message, as it comes in. Its memory, and that of what is parsed
- * of it, is counted by its hold: api/http/memory_budget.h.
- * Callers: the HTTP server and the websockets; a body belongs to one thread at a time.
+ * body: the body of a request or a message, while it is received. Its hold counts its memory, and
+ * that of the values that are parsed from it: api/http/memory_budget.h. Callers: the HTTP server
+ * and the websockets. A body belongs to one thread at a time.
  */
 #ifndef API_HTTP_BODY_H
 #define API_HTTP_BODY_H
@@ -13,34 +13,36 @@
 #include "common/base/error.h"
 
 struct body {
-    char *bytes; /* own; a NUL follows; NULL while there are none */
+    char *bytes; /* own; followed by a NUL; NULL: none yet */
     size_t length;
-    size_t capacity, claimed; /* bytes that there are, that the hold has for it */
-    uint64_t expected;        /* Content-Length; 0 if that is not known */
+    size_t capacity, claimed; /* allocated bytes; bytes that the hold has for them */
+    uint64_t expected;        /* Content-Length; 0: unknown */
     struct memory_hold hold;
 };
 
-/* Would a body of this length find room now? BW_OK, BW_UNAVAILABLE, BW_TOO_LARGE. */
+/* Whether there is room for a body of the expected length now. BW_OK, BW_UNAVAILABLE,
+ * BW_TOO_LARGE. */
 enum bw_code body_admit(const struct body *body, struct bw_error *error) BW_CHECKED;
 
-/* Takes memory for `bytes` in all before they come; the same codes. What the body does not need of
- * it is there for what is parsed of it. */
+/* Takes memory from the budget for `bytes` in all, before they are received. The same codes. The
+ * part that the body does not need is available to the values that are parsed from it. */
 enum bw_code body_claim(struct body *body, size_t bytes, struct bw_error *error) BW_CHECKED;
 
-/* Takes memory for what is parsed of it; the same codes. As json_limits wants it: `body` is one. */
+/* Takes memory from the budget for values that are parsed from the body. The same codes. For struct
+ * json_limits, with the body as `body`. */
 enum bw_code body_take_parsed(void *body, size_t bytes, struct bw_error *error) BW_CHECKED;
 
-/* Makes room for `more` bytes; the same codes. */
+/* Allocates room for `more` bytes. The same codes. */
 enum bw_code body_reserve(struct body *body, size_t more, struct bw_error *error) BW_CHECKED;
 
-/* Adds bytes; the same codes. BW_TOO_LARGE also: it would be longer than `limit`. */
+/* Appends bytes. The same codes. BW_TOO_LARGE also if the body would be longer than `limit`. */
 enum bw_code body_append(struct body *body, const char *bytes, size_t length, size_t limit,
                          struct bw_error *error) BW_CHECKED;
 
-/* What is said of a body longer than `limit`. */
+/* BW_TOO_LARGE with the sentence for a body longer than `limit` bytes. */
 enum bw_code body_refuse_large(size_t limit, struct bw_error *error) BW_CHECKED;
 
-/* Frees the bytes, and ends the hold. */
+/* Frees the bytes, and releases the hold. */
 void body_clear(struct body *body);
 
 #endif

@@ -1,27 +1,18 @@
 #include "api/http/server_internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "api/http/request_validation.h"
-#include "api/http/answer_stream.h"
-#include "api/api.h"
 #include "api/http/body.h"
-#include "api/course/route.h"
-#include "api/course/websocket.h"
 #include "api/http/dispatch.h"
-#include "api/grading/event_streams.h"
-#include "api/options.h"
-#include "api/grading/result_refusal.h"
-#include "api/grading/grader_limits.h"
-#include "api/websocket/handshake.h"
-#include "api/websocket/server.h"
+#include "api/http/router.h"
+#include "common/base/alloc.h"
 #include "common/base/host_name.h"
 
-/* ---- A connection ---- */
+/* ---- The entry of a connection ---- */
 
 struct connection *http_server_connection(struct MHD_Connection *connection)
 {
@@ -38,78 +29,6 @@ static struct timed_request *timed_request_of(struct MHD_Connection *connection)
 
 /* ---- Answering ---- */
 
-/* Ulfius calls back for an answer without saying for which of our exchanges: it does so on the
- * thread that called it. */
-static _Thread_local struct exchange *answering;
-
-bool http_server_is_answering(void)
-{
-    return answering != NULL;
-}
-
-/* For browsers: who may read the answer, and what they may ask. */
-static void allow_origin(const struct answer *answer, struct _u_map *headers)
-{
-    u_map_put(headers, "Access-Control-Allow-Origin", answer->cors);
-    if (strcmp(answer->cors, "*") != 0)
-        u_map_put(headers, "Vary", "Origin");
-    if (answer->status != MHD_HTTP_NO_CONTENT)
-        return;
-    u_map_put(headers, "Access-Control-Allow-Headers", "Authorization, Content-Type");
-    u_map_put(headers, "Access-Control-Allow-Methods", answer->allow);
-}
-
-static void tell_limits(const struct api *api, struct _u_map *headers)
-{
-    struct grader_limit limits[GRADER_LIMITS];
-    grader_limits_list(api->options, limits);
-    for (int i = 0; i < GRADER_LIMITS; i++)
-        u_map_put(headers, limits[i].header, limits[i].bytes);
-}
-
-/* The answer's headers that have to do with when to ask again, and as whom. */
-static void write_hints(const struct answer *answer, struct _u_map *headers)
-{
-    char seconds[16];
-    if (answer->asks_for_token)
-        u_map_put(headers, "WWW-Authenticate", "Bearer");
-    snprintf(seconds, sizeof seconds, "%d", answer->retry_after_s);
-    if (answer->retry_after_s > 0)
-        u_map_put(headers, "Retry-After", seconds);
-}
-
-int http_server_write_answer(const struct _u_request *request, struct _u_response *response,
-                             void *context)
-{
-    struct answer *answer = &answering->answer;
-    char id[REQUEST_ID_SIZE];
-    (void)request;
-    (void)context;
-    response->status = answer->status;
-    request_id_of(&answering->request, id);
-    u_map_put(response->map_header, REQUEST_ID_HEADER, id);
-    if (answer->body != NULL) {
-        u_map_put(response->map_header, "Content-Type", answer->type);
-        response->binary_body_length = strlen(answer->body);
-        response->binary_body = answer->body; /* stolen: ulfius frees it */
-        answer->body = NULL;
-    }
-    if (answer->allow != NULL)
-        u_map_put(response->map_header, "Allow", answer->allow);
-    if (answer->cors != NULL)
-        allow_origin(answer, response->map_header);
-    write_hints(answer, response->map_header);
-    if (answer->status == MHD_HTTP_UPGRADE_REQUIRED) {
-        u_map_put(response->map_header, "Upgrade", "websocket");
-        u_map_put(response->map_header, "Sec-WebSocket-Version", "13");
-    }
-    if (answer->tells_limits && answer->status == MHD_HTTP_OK)
-        tell_limits(answering->host->api, response->map_header);
-    if (answer->closes)
-        u_map_put(response->map_header, "Connection", "close");
-    return U_CALLBACK_COMPLETE;
-}
-
 static void http_connection_note_finished(struct server *server, const struct exchange *exchange)
 {
     if (server->settings.finished != NULL)
@@ -117,29 +36,15 @@ static void http_connection_note_finished(struct server *server, const struct ex
                                   server->settings.context);
 }
 
-/* It is the server's again. */
-static void take_back(struct server *server, struct exchange *exchange)
+/* Takes the exchange back from dispatch. */
+static void http_connection_take_back(struct server *server, struct exchange *exchange)
 {
     if (exchange->is_given)
         atomic_fetch_sub(&server->unanswered, 1);
     exchange->is_given = false;
 }
 
-/* A stream that sleeps would not see that its client has gone before it next writes. */
-static void end_stream(struct exchange *exchange, void *streams)
-{
-    event_streams_end(streams, exchange->stream_number);
-}
-
-static void watch_stream(struct server *server, struct exchange *exchange,
-                         const struct event_stream *stream)
-{
-    exchange->stream_number = event_stream_number(stream);
-    disconnect_watch_add(server->host.watch, exchange->request.number, exchange->fd, exchange,
-                         end_stream, server->host.api->streams);
-}
-
-/* The headers that every answer has, on one that is written past ulfius. */
+/* Adds the headers that every answer has to a response that is sent without ulfius. */
 static void add_common_headers(const struct exchange *exchange, struct MHD_Response *response)
 {
     const char *cors = exchange->answer.cors;
@@ -153,79 +58,69 @@ static void add_common_headers(const struct exchange *exchange, struct MHD_Respo
         MHD_add_response_header(response, "Vary", "Origin");
 }
 
-/* Queues a response that is for this answer alone, and lets go of it. */
+/* Queues a response, and releases it. */
 static enum MHD_Result queue_once(struct exchange *exchange, unsigned status,
                                   struct MHD_Response *response)
 {
-    enum MHD_Result result = http_server_queue_response(exchange->connection, status, response);
+    enum MHD_Result result = ulfius_shim_queue_response(exchange->connection, status, response);
     MHD_destroy_response(response);
     return result;
 }
 
-/* A stream is written past ulfius, which has no way to let one wait. */
+/* Ends a stream whose client has disconnected. A suspended connection would notice that only at its
+ * next write. */
+static void end_stream(struct exchange *exchange, void *context)
+{
+    const struct exchange_stream *made = &exchange->answer.made;
+    made->gone(context, made->number);
+}
+
+static void watch_stream(struct server *server, struct exchange *exchange)
+{
+    const struct exchange_stream *made = &exchange->answer.made;
+    if (made->gone == NULL)
+        return;
+    exchange->is_stream_watched = true;
+    disconnect_watch_add(server->host.watch, exchange->request.number, exchange->fd, exchange,
+                         end_stream, made->context);
+}
+
+/* Sends an answer that is made while it is sent. Ulfius is not used, since it can't suspend such an
+ * answer. */
 static enum MHD_Result send_stream(struct server *server, struct exchange *exchange)
 {
     struct answer *answer = &exchange->answer;
-    struct event_stream *stream = answer->stream;
-    answer->stream = NULL;
-    take_back(server, exchange);
+    void *stream = answer->made.stream;
+    answer->made.stream = NULL;
+    http_connection_take_back(server, exchange);
     http_connection_note_finished(server, exchange);
-    watch_stream(server, exchange, stream);
-    struct MHD_Response *response = event_stream_response(stream, exchange->connection);
+    watch_stream(server, exchange);
+    struct MHD_Response *response = answer->made.response(stream, exchange->connection,
+                                                          exchange->fd);
     if (response == NULL)
         return MHD_NO;
+    if (answer->made.is_json)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->type);
+    for (unsigned i = 0; i < answer->header_count; i++)
+        MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value);
     add_common_headers(exchange, response);
-    return queue_once(exchange, MHD_HTTP_OK, response);
-}
-
-/* Like a stream. */
-static enum MHD_Result send_long(struct server *server, struct exchange *exchange)
-{
-    struct answer *answer = &exchange->answer;
-    struct answer_stream *parts = answer->parts;
-    answer->parts = NULL;
-    take_back(server, exchange);
-    http_connection_note_finished(server, exchange);
-    struct MHD_Response *response = answer_stream_response(parts, exchange->connection,
-                                                           exchange->fd);
-    if (response == NULL)
-        return MHD_NO;
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->type);
-    add_common_headers(exchange, response);
-    if (atomic_load(&server->is_stopping) || exchange_is_gone(exchange))
+    if (answer->made.is_json && (atomic_load(&server->is_stopping) || exchange_is_gone(exchange)))
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     return queue_once(exchange, MHD_HTTP_OK, response);
 }
 
-/* Hands the request to ulfius, whose default endpoint is write_answer. It is told of the request
- * only now, so that it keeps nothing for those that wait; it wants two calls, one for the headers
- * and one for the end. */
 static enum MHD_Result send_answer(struct server *server, struct exchange *exchange)
 {
-    struct MHD_Connection *connection = exchange->connection;
-    const char *method = exchange->request.method;
-    size_t no_upload = 0;
-    if (exchange->answer.stream != NULL)
+    if (exchange->answer.made.stream != NULL)
         return send_stream(server, exchange);
-    if (exchange->answer.parts != NULL)
-        return send_long(server, exchange);
-    /* The server does not see the end of a client that comes together with its request: it would
-     * keep the connection as idle. */
+    /* libmicrohttpd does not notice the end of a connection that arrives together with its request:
+     * it would keep the connection as idle. */
     if (atomic_load(&server->is_stopping) || exchange_is_gone(exchange))
         exchange->answer.closes = true;
     connection_release(exchange->peer);
-    take_back(server, exchange);
+    http_connection_take_back(server, exchange);
     http_connection_note_finished(server, exchange);
-    exchange->ulfius = ulfius_uri_logger(NULL, "/");
-    answering = exchange;
-    enum MHD_Result result = server->ulfius_handler(server->ulfius_context, connection, "/", method,
-                                                    MHD_HTTP_VERSION_1_1, NULL, &no_upload,
-                                                    &exchange->ulfius);
-    if (result == MHD_YES)
-        result = server->ulfius_handler(server->ulfius_context, connection, "/", method,
-                                        MHD_HTTP_VERSION_1_1, NULL, &no_upload, &exchange->ulfius);
-    answering = NULL;
-    return result;
+    return ulfius_shim_answer(server, exchange);
 }
 
 void http_server_send_raw(int fd, const char *text, int length)
@@ -247,11 +142,11 @@ void http_server_write_raw_headers(const struct exchange *exchange, char *text, 
     snprintf(text, size, "%s: %s\r\n%s%s", REQUEST_ID_HEADER, id, retry, origin);
 }
 
-/* In the middle of a body the server takes no answer: it is written past it, and the connection
- * closed. */
+/* Sends an answer in the middle of a body, where libmicrohttpd accepts none: it is written to the
+ * socket, and the connection is closed. */
 static enum MHD_Result send_midway(struct server *server, struct exchange *exchange)
 {
-    take_back(server, exchange);
+    http_connection_take_back(server, exchange);
     http_connection_note_finished(server, exchange);
     const struct answer *answer = &exchange->answer;
     const char *body = answer->body != NULL ? answer->body : "";
@@ -274,84 +169,172 @@ static enum MHD_Result send_early(struct server *server, struct exchange *exchan
 
 /* ---- Waiting for an answer ---- */
 
-/* It may be answered at any moment from here on, but not freed before its connection sleeps. */
-static void give_away(struct server *server, struct exchange *exchange)
+/* Marks the exchange as given to dispatch. From here on it may be answered at any moment, but it is
+ * not freed before its connection is suspended. */
+static void hand_to_dispatch(struct server *server, struct exchange *exchange)
 {
-    timed_request_finish(timed_request_of(exchange->connection));
     connection_hold(exchange->peer);
     exchange->is_given = true;
     atomic_fetch_add(&server->unanswered, 1);
     atomic_store(&exchange->state, EXCHANGE_HANDLED);
 }
 
-/* False: it is answered. Else the server calls again when it is. */
-static bool sleeps_until_answered(struct exchange *exchange)
+static void pass_to_ulfius(struct server *server, struct exchange *exchange)
+{
+    timed_request_finish(timed_request_of(exchange->connection));
+    hand_to_dispatch(server, exchange);
+}
+
+/* Suspends the connection. libmicrohttpd calls the handler again after it is resumed. */
+static void sleep_until_woken(struct exchange *exchange)
 {
     enum exchange_state handled = EXCHANGE_HANDLED;
     struct MHD_Connection *connection = exchange->connection;
-    if (atomic_load(&exchange->state) == EXCHANGE_ANSWERED)
-        return false;
     MHD_suspend_connection(connection);
     if (!atomic_compare_exchange_strong(&exchange->state, &handled, EXCHANGE_SUSPENDED))
-        MHD_resume_connection(connection); /* it was answered meanwhile */
+        MHD_resume_connection(connection); /* dispatch has given it back in the meantime */
+}
+
+/* Suspends the connection until the answer. False: the exchange is answered already. */
+static bool sleeps_until_answered(struct exchange *exchange)
+{
+    if (atomic_load(&exchange->state) == EXCHANGE_ANSWERED)
+        return false;
+    sleep_until_woken(exchange);
     return true;
 }
 
-/* Refuses a request whose body is not read to its end. That may have consequences for a job, and
- * take its time: what has come of the body is left in the server's buffer until then. */
+/* Refuses a request whose body is not read to its end. The refusal may fail a job, which takes
+ * time: the unread part of the body stays in libmicrohttpd's buffer until then. */
 static enum MHD_Result refuse_early(struct server *server, struct exchange *exchange,
                                     enum bw_code code, const struct bw_error *error)
 {
     exchange->is_early = exchange->answer.closes = true;
-    give_away(server, exchange);
+    pass_to_ulfius(server, exchange);
     dispatch_refuse(exchange, code, error);
     return sleeps_until_answered(exchange) ? MHD_YES : send_early(server, exchange);
 }
 
+/* ---- The look-up of a large result's sender ---- */
+
+/* Whether the sender must be looked up. `piece`: the next one of the body; NULL: it has not
+ * begun. */
+static bool needs_sender(const struct server *server, struct exchange *exchange, const char *piece,
+                         size_t length)
+{
+    return dispatch_names_stranger(exchange, piece, length) && !atomic_load(&server->is_closing);
+}
+
+/* Suspends the connection for the look-up. The piece stays in libmicrohttpd's buffer, so
+ * libmicrohttpd calls the handler again when the look-up is over, even if no more data arrives. */
+static enum MHD_Result wait_for_sender(struct server *server, struct exchange *exchange)
+{
+    timed_request_pause(timed_request_of(exchange->connection));
+    hand_to_dispatch(server, exchange);
+    dispatch_find_sender(exchange);
+    sleep_until_woken(exchange);
+    return MHD_YES;
+}
+
+/* Takes the exchange back after the look-up. BW_OK: the rest of the body is read. */
+static enum bw_code take_sender(struct server *server, struct exchange *exchange,
+                                struct bw_error *error)
+{
+    http_connection_take_back(server, exchange);
+    connection_release(exchange->peer);
+    timed_request_resume(timed_request_of(exchange->connection));
+    atomic_store(&exchange->state, EXCHANGE_READING);
+    return dispatch_take_sender(exchange, error);
+}
+
+/* Refuses a result whose sender is not registered; no job fails. `length`: of the current piece of
+ * its body. */
+static enum MHD_Result http_connection_refuse_stranger(struct server *server,
+                                                       struct exchange *exchange, size_t length,
+                                                       enum bw_code code,
+                                                       const struct bw_error *error)
+{
+    exchange->received += length;
+    exchange->is_early = exchange->answer.closes = true;
+    pass_to_ulfius(server, exchange);
+    exchange_refuse(exchange, code, error);
+    return send_early(server, exchange);
+}
+
 /* ---- The body ---- */
 
-/* Has the client gone, and was all read that it sent? Then the rest of the body will never come,
- * and the server need not notice by itself before the connection has been idle for long: by edges,
- * it does not see an end that comes together with data. */
-static bool has_left(const struct exchange *exchange)
+/* Whether the client has disconnected and all its data was read, so that the rest of the body will
+ * never arrive. With edge-triggered epoll, libmicrohttpd misses an end that arrives together with
+ * data, until the connection's idle timeout. */
+static bool http_connection_is_over(const struct exchange *exchange)
 {
     int unread = 0;
     return exchange_is_gone(exchange) && ioctl(exchange->fd, FIONREAD, &unread) == 0 && unread == 0;
 }
 
-/* Looks for the sender in the next piece of a result that is too large, and first in what was kept
- * of it before. */
-static enum bw_code seek_sender(struct exchange *exchange, const char *data, size_t length,
-                                struct bw_error *error)
+/* Searches the next piece of an oversized result for its sender; before the first piece, the part
+ * that was stored before. */
+static void seek_sender(struct exchange *exchange, const char *data, size_t length)
 {
     const struct body *body = &exchange->body;
-    enum bw_code code = BW_OK;
-    if ((exchange->request.route->flags & ROUTE_LIFE) == 0)
-        return BW_OK;
+    if ((exchange->request.route->flags & ROUTE_HEARTBEAT) == 0)
+        return;
     if (exchange->seek == NULL && body->length > 0)
-        code = result_refusal_seek(exchange, body->bytes, body->length, error);
-    return code == BW_OK ? result_refusal_seek(exchange, data, length, error) : code;
+        exchange->host->hooks->seek_result(exchange, body->bytes, body->length);
+    exchange->host->hooks->seek_result(exchange, data, length);
 }
 
-/* Of a result that is too large the beginning is kept, if it may be read at all. */
+/* Whether a body that is too large is read on in order to find its sender. */
+static bool reads_oversized(const struct exchange *exchange, uint64_t length, uint64_t limit)
+{
+    const struct exchange_host *host = exchange->host;
+    return (exchange->request.route->flags & ROUTE_HEARTBEAT) != 0 &&
+           host->hooks->reads_result(host->api, exchange, length, limit);
+}
+
+/* Stores the beginning of a result that is too large, if it may be read at all. */
 static enum bw_code take_prefix(struct server *server, struct exchange *exchange, const char *data,
                                 size_t length, struct bw_error *error)
 {
     struct body *body = &exchange->body;
     size_t limit = server->settings.max_body_bytes;
     size_t room = body->length < RESULT_PREFIX_BYTES ? RESULT_PREFIX_BYTES - body->length : 0;
-    uint64_t announced = exchange->received > body->expected ? exchange->received : body->expected;
-    enum bw_code code = seek_sender(exchange, data, length, error);
-    if (code == BW_OK && room > 0)
+    uint64_t declared = exchange->received > body->expected ? exchange->received : body->expected;
+    enum bw_code code = BW_OK;
+    seek_sender(exchange, data, length);
+    if (room > 0)
         code = body_append(body, data, length < room ? length : room, RESULT_PREFIX_BYTES, error);
-    else if (room == 0)
+    else
         body->length = RESULT_PREFIX_BYTES;
     exchange->is_oversized = true;
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
-    if (code == BW_OK && !result_refusal_reads(server->host.api, exchange, announced, limit))
+    if (code == BW_OK && !reads_oversized(exchange, declared, limit))
         code = body_refuse_large(limit, error);
     return code;
+}
+
+/* Records that a piece of the body was stored. */
+static enum MHD_Result take_piece(struct exchange *exchange, size_t *length)
+{
+    timed_request_receive(timed_request_of(exchange->connection), *length);
+    *length = 0;
+    dispatch_progress(exchange);
+    bool is_complete = exchange->body.expected > 0 && exchange->received == exchange->body.expected;
+    return is_complete || !http_connection_is_over(exchange) ? MHD_YES : MHD_NO;
+}
+
+/* The next piece of a file. */
+static enum MHD_Result take_file(struct server *server, struct exchange *exchange, const char *data,
+                                 size_t *length)
+{
+    struct bw_error error = {""};
+    exchange->received += *length;
+    enum bw_code code = spool_append(exchange->spool, data, *length,
+                                     server->settings.max_file_bytes, &error);
+    if (code != BW_OK)
+        return refuse_early(server, exchange, code, &error);
+    return take_piece(exchange, length);
 }
 
 static enum MHD_Result take_body(struct server *server, struct exchange *exchange, const char *data,
@@ -361,6 +344,10 @@ static enum MHD_Result take_body(struct server *server, struct exchange *exchang
     struct body *body = &exchange->body;
     size_t limit = route_body_limit(exchange->request.route, server->settings.max_body_bytes);
     enum bw_code code = BW_OK;
+    if (exchange->spool != NULL)
+        return take_file(server, exchange, data, length);
+    if (needs_sender(server, exchange, data, *length))
+        return wait_for_sender(server, exchange);
     exchange->received += *length;
     if (!exchange->is_oversized)
         code = body_append(body, data, *length, limit, &error);
@@ -371,73 +358,73 @@ static enum MHD_Result take_body(struct server *server, struct exchange *exchang
     exchange->request.body = body->bytes;
     exchange->request.body_length = body->length;
     dispatch_identify(exchange);
-    timed_request_receive(timed_request_of(exchange->connection), *length);
-    *length = 0;
-    dispatch_progress(exchange);
-    bool is_complete = body->expected > 0 && exchange->received == body->expected;
-    return is_complete || !has_left(exchange) ? MHD_YES : MHD_NO;
+    return take_piece(exchange, length);
+}
+
+/* Continues after the look-up of the sender. */
+static enum MHD_Result http_connection_read_on(struct server *server, struct exchange *exchange,
+                                               const char *data, size_t *length)
+{
+    struct bw_error error;
+    enum bw_code code = take_sender(server, exchange, &error);
+    if (code != BW_OK)
+        return http_connection_refuse_stranger(server, exchange, *length, code, &error);
+    return *length > 0 ? take_body(server, exchange, data, length) : MHD_YES;
 }
 
 /* ---- Websockets ---- */
 
-/* On a server's thread, once the answer is out: the connection is ours until it is given back. */
-static void hand_over(void *context, struct MHD_Connection *connection, void *con_cls,
-                      const char *extra, size_t extra_length, MHD_socket fd,
-                      struct MHD_UpgradeResponseHandle *http_connection_handle)
+/* Called by libmicrohttpd on one of its threads, after the answer is sent. The websocket server
+ * owns the connection until it calls MHD_upgrade_action. */
+static void http_connection_hand_over(void *context, struct MHD_Connection *connection,
+                                      void *con_cls, const char *extra, size_t extra_length,
+                                      MHD_socket fd,
+                                      struct MHD_UpgradeResponseHandle *http_connection_handle)
 {
     struct server *server = context;
     struct exchange *exchange = con_cls;
-    const struct socket_offer offer = {.handle = http_connection_handle,
-                                       .fd = fd,
-                                       .name = exchange->request.parts[0],
-                                       .extra = extra,
-                                       .extra_length = extra_length,
-                                       .refusal = exchange->socket_refusal};
+    const struct upgraded upgraded = {
+        .handle = http_connection_handle, .fd = fd, .extra = extra, .extra_length = extra_length};
     (void)connection;
-    exchange->is_begun = false; /* it is answered */
+    exchange->is_begun = false; /* it is answered already */
     exchange->is_upgraded = true;
     atomic_fetch_add(&server->upgraded, 1);
     atomic_fetch_sub(&server->in_flight, 1);
-    sockets_take(server->settings.sockets, &offer);
+    exchange->request.protocol->take_upgraded(server->host.api, exchange, &upgraded);
 }
 
-/* The answer to a handshake. NULL: memory is short. */
+/* Makes the answer to a handshake. NULL: out of memory. */
 static struct MHD_Response *new_upgrade(struct server *server, const struct exchange *exchange,
                                         const char *accept)
 {
-    struct grader_limit limits[GRADER_LIMITS];
     char seconds[16];
-    struct MHD_Response *response = MHD_create_response_for_upgrade(hand_over, server);
+    struct MHD_Response *response = MHD_create_response_for_upgrade(http_connection_hand_over,
+                                                                    server);
     if (response == NULL)
         return NULL;
     MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, "websocket");
     MHD_add_response_header(response, "Sec-WebSocket-Accept", accept);
     snprintf(seconds, sizeof seconds, "%d", exchange->answer.retry_after_s);
-    if (exchange->answer.retry_after_s > 0) /* the frame that closes it says why */
+    /* The websocket is refused: its close frame has the reason. */
+    if (exchange->answer.retry_after_s > 0)
         MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
-    grader_limits_list(server->host.api->options, limits);
-    for (int i = 0; i < GRADER_LIMITS; i++)
-        MHD_add_response_header(response, limits[i].header, limits[i].bytes);
+    for (unsigned i = 0; i < exchange->answer.header_count; i++)
+        MHD_add_response_header(response, exchange->answer.headers[i].name,
+                                exchange->answer.headers[i].value);
     return response;
 }
 
-/* Who may not come in is told so when the websocket is open: its clients understand nothing else.
- */
 static enum bw_code open_socket(struct server *server, struct exchange *exchange,
                                 const char *version, struct bw_error *error)
 {
-    char accept[SOCKET_ACCEPT_SIZE];
-    enum bw_code code = socket_handshake(exchange, version, accept, error);
+    char accept[UPGRADE_ACCEPT_SIZE];
+    enum bw_code code = exchange->request.protocol->upgrade(server->host.api, exchange, version,
+                                                            accept, error);
     if (code != BW_OK)
         return code;
-    code = course_socket_judge(server->host.api, exchange, &exchange->socket_refusal, error);
-    if (code != BW_OK)
-        return code;
-    if (exchange->socket_refusal == NULL)
-        exchange_prove(exchange, CONNECTION_WORKER);
     struct MHD_Response *response = new_upgrade(server, exchange, accept);
     if (response == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+        return bw_fail(error, BW_INTERNAL, "out of memory");
     add_common_headers(exchange, response);
     exchange->answer.status = MHD_HTTP_SWITCHING_PROTOCOLS;
     http_connection_note_finished(server, exchange);
@@ -445,10 +432,10 @@ static enum bw_code open_socket(struct server *server, struct exchange *exchange
     return result == MHD_YES ? BW_OK : bw_fail(error, BW_INTERNAL, "the upgrade is not possible");
 }
 
-/* ---- The first call: the headers are in ---- */
+/* ---- The first call: the headers were received ---- */
 
-/* What a refusal tells of the exchange is written under its connection's mutex, since the thread
- * that ends slow requests reads it. */
+/* The members of the exchange that a refusal uses are written under its connection's mutex, since
+ * the thread that ends slow requests reads them. */
 static void lock_exchange(const struct exchange *exchange)
 {
     struct connection_parts *parts = connection_parts(exchange->peer);
@@ -463,7 +450,7 @@ static void unlock_exchange(const struct exchange *exchange)
         pthread_mutex_unlock(&parts->mutex);
 }
 
-/* Which exchange is at hand on the connection of this one. */
+/* Sets the current exchange of this exchange's connection. */
 static void set_exchange(const struct exchange *exchange, struct exchange *at_hand)
 {
     lock_exchange(exchange);
@@ -484,59 +471,49 @@ void http_server_note_address(struct exchange *exchange)
 void http_server_note_id(struct exchange *exchange)
 {
     const char *given_id = exchange_header(exchange, REQUEST_ID_HEADER);
+    struct trace trace;
+    bool has_trace = trace_parse(exchange_header(exchange, TRACEPARENT_HEADER), &trace);
     lock_exchange(exchange);
     if (request_id_is_sound(given_id))
         exchange->request.given_id = given_id;
+    if (has_trace)
+        memcpy(exchange->request.trace_id, trace.id, sizeof trace.id);
     unlock_exchange(exchange);
 }
 
-/* Finds the route of either protocol, and with it the form of refusals. */
-static enum bw_code find_route(struct server *server, struct exchange *exchange, const char *path,
-                               struct bw_error *error)
+/* Finds the route, and with it the protocol and the form of refusals. */
+static enum bw_code find_route(struct exchange *exchange, const char *path, struct bw_error *error)
 {
     struct request *request = &exchange->request;
     char allowed[ROUTE_ALLOWED_SIZE], shown[128];
     lock_exchange(exchange);
-    enum bw_code code = course_route_choose(&server->settings, exchange, path, allowed);
+    enum bw_code code = router_choose(exchange, path, allowed);
     unlock_exchange(exchange);
     if (code == BW_OK)
         return BW_OK;
     if (code == BW_NOT_FOUND)
         return bw_fail(error, BW_NOT_FOUND, "there is nothing at %s",
                        text_show(path, shown, sizeof shown));
-    exchange->answer.allow = strdup(allowed);
+    exchange->answer.allow = bw_copy(allowed);
     if (code != BW_METHOD_NOT_ALLOWED)
         return code;
     return bw_fail(error, BW_METHOD_NOT_ALLOWED, "this path does not take the method %s, but %s",
                    text_show(request->method, shown, sizeof shown), allowed);
 }
 
-/* Who the sender is, its headers having been found good. */
+/* Records the sender, after its headers were accepted. */
 static void prove_by_headers(struct exchange *exchange)
 {
-    switch (exchange->request.route->auth) {
-    case AUTH_INTERNAL:
-    case AUTH_COURSE_CLUSTER:
-        exchange_prove(exchange, CONNECTION_WORKER);
-        break;
-    case AUTH_COURSE_WORKER:
-        exchange_prove_worker(exchange, exchange->request.parts[0]);
-        break;
-    case AUTH_COURSE_ADMIN:
-    case AUTH_COURSE_MEMBER:
-        exchange_prove(exchange, CONNECTION_CLIENT);
-        break;
-    case AUTH_CLIENT:
-        if (exchange->has_client_token)
-            exchange_prove(exchange, CONNECTION_CLIENT);
-        break;
-    default:
-        break; /* not known yet */
-    }
+    const struct sender *sender = &exchange->sender;
+    if (sender->worker != NULL)
+        exchange_prove_worker(exchange, sender->worker);
+    else if (sender->kind != CONNECTION_UNPROVEN)
+        exchange_prove(exchange, sender->kind);
 }
 
-/* Who sends only the head of a very long result, and waits, hears soon that it is too long. */
-static void hurry(struct exchange *exchange)
+/* Shortens the time for a result that is far too long, so that a client that waits for an answer
+ * before it sends the body is refused soon. */
+static void http_connection_shorten_timeout(struct exchange *exchange)
 {
     lock_exchange(exchange);
     exchange->is_beyond = true;
@@ -544,8 +521,21 @@ static void hurry(struct exchange *exchange)
     timed_request_limit(timed_request_of(exchange->connection), HTTP_SERVER_BEGINNING_MS);
 }
 
-/* Whose memory the body takes, and whether it may come. Who may yet be known by the body's first
- * part is not refused before, and of a result that is too large the beginning may be read. */
+/* Takes a place for a file that is about to arrive. */
+static enum bw_code admit_file(struct server *server, struct exchange *exchange,
+                               const struct framing *framing, struct bw_error *error)
+{
+    if (framing->length > server->settings.max_file_bytes)
+        return spool_refuse_large(server->settings.max_file_bytes, error);
+    enum spool_sender sender = exchange->request.route->auth != AUTH_WORKER ? SPOOL_CLIENT
+                               : exchange->is_known                         ? SPOOL_GRADER
+                                                                            : SPOOL_UNKNOWN;
+    return spool_open(&server->host.spools, sender, &exchange->spool, error);
+}
+
+/* Begins the body's hold of memory, and checks whether the body may be sent. A sender that may yet
+ * be recognised by the body's first part is not refused before that, and the beginning of a result
+ * that is too large may be read. */
 static enum bw_code admit_body(struct server *server, struct exchange *exchange,
                                const struct framing *framing, struct bw_error *error)
 {
@@ -555,20 +545,23 @@ static enum bw_code admit_body(struct server *server, struct exchange *exchange,
     memory_hold_begin(&body->hold, server->settings.memory, exchange_memory_pool(exchange),
                       request->address);
     dispatch_identify(exchange);
+    if (request->route->body == BODY_FILE)
+        return admit_file(server, exchange, framing, error);
     exchange->is_oversized = framing->length > limit &&
-                             result_refusal_reads(server->host.api, exchange, framing->length,
-                                                  limit);
-    if (exchange->is_oversized && result_refusal_is_beyond(framing->length, limit))
-        hurry(exchange);
+                             reads_oversized(exchange, framing->length, limit);
+    if (exchange->is_oversized && server->host.hooks->is_result_beyond(framing->length, limit))
+        http_connection_shorten_timeout(exchange);
     if (exchange->is_oversized)
         return BW_OK;
     if (framing->length > limit)
         return body_refuse_large(limit, error);
-    bool may_be_known = request->route->auth == AUTH_WORKER && !exchange->is_known;
+    bool may_be_known = request->route->auth == AUTH_WORKER && !exchange->is_known &&
+                        request->protocol->has_workers_in_arguments;
     return may_be_known ? BW_OK : body_admit(body, error);
 }
 
-/* On a port of loopback, a web page whose name was rebound must not read what anybody may. */
+/* On a port that is bound to loopback: refuses host names, so that a web page whose name was
+ * rebound to loopback can't read routes with AUTH_NONE. */
 static enum bw_code refuse_foreign_name(const struct server *server,
                                         const struct exchange *exchange, struct bw_error *error)
 {
@@ -577,26 +570,28 @@ static enum bw_code refuse_foreign_name(const struct server *server,
     if (!server->settings.refuses_names || exchange->request.route->auth != AUTH_NONE ||
         !host_is_foreign_name(host))
         return BW_OK;
-    return bw_fail(error, BW_FORBIDDEN,
-                   "this port is bound to loopback, where it goes by localhost and by numeric "
-                   "addresses, not by the name '%s'",
-                   text_show(host, shown, sizeof shown));
+    return bw_fail(
+        error, BW_FORBIDDEN,
+        "this port is bound to loopback: it serves localhost and numeric addresses, not the "
+        "name '%s'",
+        text_show(host, shown, sizeof shown));
 }
 
-/* All that can be known before the body. */
-static enum bw_code admit(struct server *server, struct exchange *exchange, const char *path,
-                          const struct framing *framing, struct bw_error *error)
+/* Checks everything that is known before the body. */
+static enum bw_code http_connection_admit(struct server *server, struct exchange *exchange,
+                                          const char *path, const struct framing *framing,
+                                          struct bw_error *error)
 {
     enum bw_code code = request_validation_path(exchange->uri, path, error);
     if (code == BW_OK)
-        code = find_route(server, exchange, path, error);
+        code = find_route(exchange, path, error);
     if (code == BW_OK)
         code = refuse_foreign_name(server, exchange, error);
     if (code == BW_OK)
         code = dispatch_admit(server->host.api, exchange, error);
     exchange->is_admitted = code == BW_OK;
     if (code == BW_OK && framing->is_encoded)
-        code = bw_fail(error, BW_BAD_REQUEST, "a body with a Content-Encoding is not taken");
+        code = bw_fail(error, BW_BAD_REQUEST, "a body with a Content-Encoding is not supported");
     if (code == BW_OK)
         code = admit_body(server, exchange, framing, error);
     if (code == BW_OK)
@@ -606,7 +601,8 @@ static enum bw_code admit(struct server *server, struct exchange *exchange, cons
     return code;
 }
 
-/* The server has no memory left for an answer: it is written past it, and the connection closed. */
+/* Refuses a request whose head leaves libmicrohttpd no memory for an answer: the refusal is written
+ * to the socket, and the connection is closed. */
 static enum MHD_Result refuse_large_head(struct server *server, struct exchange *exchange)
 {
     static const struct raw_refusal refusal = {
@@ -618,7 +614,7 @@ static enum MHD_Result refuse_large_head(struct server *server, struct exchange 
     return MHD_NO;
 }
 
-/* From now on it counts as in flight. */
+/* Counts the request as in flight. */
 static void note_begun(struct server *server, struct exchange *exchange, const char *method)
 {
     exchange->is_begun = true;
@@ -631,9 +627,9 @@ static void note_begun(struct server *server, struct exchange *exchange, const c
                        ->connect_fd;
 }
 
-/* A refusal without a body behind it waits for the second call: an answer to the first one ends the
- * connection. With one, or when it is in doubt where the request ends, that is just what is wanted.
- */
+/* Handles a request's headers. A refusal of a request without a body is sent in the second call,
+ * since an answer in the first one closes the connection. If there is a body, or the request's end
+ * is ambiguous, closing it is intended. */
 static enum MHD_Result http_connection_begin(struct server *server, struct exchange *exchange,
                                              const char *path, const char *method,
                                              const char *version)
@@ -653,16 +649,18 @@ static enum MHD_Result http_connection_begin(struct server *server, struct excha
     bool is_sound = code == BW_OK;
     exchange->body.expected = framing.length;
     if (is_sound)
-        code = admit(server, exchange, path, &framing, &error);
+        code = http_connection_admit(server, exchange, path, &framing, &error);
     if (code != BW_OK)
         timed_request_finish(timed_request_of(exchange->connection));
-    if (code == BW_OK && exchange->request.route->auth == AUTH_COURSE_SOCKET) {
+    if (code == BW_OK && exchange->request.route->auth == AUTH_SOCKET) {
         code = framing_has_body(&framing)
                    ? bw_fail(&error, BW_BAD_REQUEST, "a websocket's handshake has no body")
                    : open_socket(server, exchange, version, &error);
         if (code == BW_OK)
             timed_request_finish(timed_request_of(exchange->connection));
     }
+    if (code == BW_OK && framing_has_body(&framing) && needs_sender(server, exchange, NULL, 0))
+        return wait_for_sender(server, exchange);
     if (code == BW_OK)
         return MHD_YES;
     if (!is_sound || framing_has_body(&framing))
@@ -676,7 +674,7 @@ static enum MHD_Result http_connection_begin(struct server *server, struct excha
 
 static enum MHD_Result http_connection_handle(struct server *server, struct exchange *exchange)
 {
-    give_away(server, exchange);
+    pass_to_ulfius(server, exchange);
     dispatch_request(exchange);
     return sleeps_until_answered(exchange) ? MHD_YES : send_answer(server, exchange);
 }
@@ -689,14 +687,17 @@ enum MHD_Result http_server_access(void *context, struct MHD_Connection *connect
     struct server *server = context;
     struct exchange *exchange = *con_cls;
     (void)connection;
+    /* There is no exchange: memory had run out. */
     if (exchange == NULL)
-        return MHD_NO; /* memory was short */
+        return MHD_NO;
     if (!exchange->is_begun)
         return http_connection_begin(server, exchange, url, method, version);
     if (exchange->is_early && atomic_load(&exchange->state) == EXCHANGE_ANSWERED)
         return send_early(server, exchange);
     if (exchange->is_early)
         return MHD_YES; /* asleep: not called */
+    if (atomic_load(&exchange->state) == EXCHANGE_SENDER_FOUND)
+        return http_connection_read_on(server, exchange, upload_data, upload_data_size);
     if (*upload_data_size > 0)
         return take_body(server, exchange, upload_data, upload_data_size);
     switch (atomic_load(&exchange->state)) {
@@ -709,12 +710,12 @@ enum MHD_Result http_server_access(void *context, struct MHD_Connection *connect
     }
 }
 
-/* ---- What the server calls ---- */
+/* ---- Called by libmicrohttpd ---- */
 
-/* The server would parse the query into the connection's small memory, although only our copy of it
- * is read (api/http/arguments.h), and a query that does not fit would leave the connection in a
- * state in which it answers nothing. So the query is emptied in the server's buffer, which is
- * writable: the server itself decodes the path and the query there. */
+/* libmicrohttpd would parse the query into the connection's small memory, although only our copy of
+ * it is read (api/http/arguments.h); a query that does not fit would leave the connection in a
+ * state in which it answers nothing. So the query is emptied in libmicrohttpd's buffer, which is
+ * writable: libmicrohttpd itself decodes the path and the query there. */
 static void empty_query(const char *uri)
 {
     char *query = strchr((char *)(uintptr_t)uri, '?');
@@ -757,21 +758,20 @@ void http_server_end_request(void *context, struct MHD_Connection *connection, v
     if (exchange == NULL)
         return;
     *con_cls = NULL;
-    set_exchange(exchange, NULL); /* from here on nobody else reads it */
+    set_exchange(exchange, NULL); /* from here on no other thread reads it */
     timed_request_rest(timed_request_of(connection));
     connection_rest(exchange->peer);
-    take_back(server,
-              exchange); /* answered, but the client had gone: then it is not asked to send */
-    if (exchange->ulfius != NULL)
-        mhd_request_completed(NULL, connection, &exchange->ulfius, code);
-    struct body body = exchange->body; /* given back when what was parsed of it is freed */
-    if (exchange->stream_number != 0)
+    /* The exchange may be answered without having been sent, since the client has disconnected. */
+    http_connection_take_back(server, exchange);
+    ulfius_shim_end_request(exchange, code);
+    struct body body =
+        exchange->body; /* cleared after the values that were parsed from it are freed */
+    if (exchange->is_stream_watched)
         disconnect_watch_remove(server->host.watch, exchange->request.number);
     if (exchange->is_upgraded)
         atomic_fetch_sub(&server->upgraded, 1);
-    if (exchange->answer.stream != NULL)
-        event_stream_drop(exchange->answer.stream);
-    answer_stream_drop(exchange->answer.parts);
+    if (exchange->answer.made.stream != NULL)
+        exchange->answer.made.drop(exchange->answer.made.stream);
     bool is_begun = exchange->is_begun;
     exchange_free(exchange);
     body_clear(&body);

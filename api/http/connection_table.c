@@ -10,26 +10,28 @@
 #include <utlist.h>
 
 #include "api/http/client_network.h"
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 
 enum {
     START_WAIT_MS = 100,
-    NEW_SHARE = 8 /* an eighth of all connections: unproven ones that clients' make room for */
+    NEW_SHARE = 8 /* an eighth of all connections is left to unproven ones */
 };
 
 struct address {
     char network[CLIENT_NETWORK_SIZE]; /* key */
     size_t open, unproven;
-    struct connection *idle; /* unproven ones, oldest first */
+    struct connection *idle; /* its idle unproven connections, oldest first */
     UT_hash_handle hh;
 };
 
-/* What one worker has open, by its id's hash: two that are alike would share the limit. */
+/* The connections of one worker, by a hash of its id. Two ids with the same hash share the
+ * limit. */
 struct worker_links {
     uint64_t key;
-    size_t open;                      /* without those that are closing */
-    struct connection *connections;   /* those that became its first come first */
-    struct worker_links *prev, *next; /* in the table's crowded ones */
+    size_t open;                      /* connections, without those that are closing */
+    struct connection *connections;   /* in the order in which they were proved */
+    struct worker_links *prev, *next; /* in the table's list `crowded` */
     UT_hash_handle hh;
 };
 
@@ -38,28 +40,28 @@ struct connection {
     struct connection_table *table;
     struct address *address;
     int fd;
-    _Atomic enum connection_kind kind, proof; /* of the last request; of the one at hand */
-    atomic_bool is_held;                      /* its request is being handled */
-    uint64_t worker_key; /* whose it is; 0: no worker is named. For who handles its request */
-    struct worker_links *worker; /* NULL: no worker is named, or it is closing */
+    _Atomic enum connection_kind kind, proof; /* of the last request; of the current request */
+    atomic_bool is_held;                      /* the current request is being handled */
+    uint64_t worker_key; /* the worker's hash; 0: none. For the thread that handles the request */
+    struct worker_links *worker; /* NULL: no worker, or closing */
     bool is_started, is_listed, is_closing;
-    struct connection *prev, *next;               /* in the table's idle ones of its kind */
-    struct connection *near_prev, *near_next;     /* in those of its address, if unproven */
-    struct connection *all_prev, *all_next;       /* in all */
-    struct connection *worker_prev, *worker_next; /* in its worker's */
+    struct connection *prev, *next;               /* in the table's idle list of its kind */
+    struct connection *near_prev, *near_next;     /* in the idle list of its address, if unproven */
+    struct connection *all_prev, *all_next;       /* in the table's list `all` */
+    struct connection *worker_prev, *worker_next; /* in its worker's list */
     UT_hash_handle hh;
 };
 
 struct connection_table {
     size_t most, most_unproven, most_per_address;
     pthread_mutex_t mutex;  /* guards what follows, and the connections */
-    pthread_cond_t changed; /* one has started, or is gone */
+    pthread_cond_t changed; /* a connection has started or was closed */
     struct address *addresses;
     struct worker_links *workers;
-    struct worker_links *crowded; /* those with more than CONNECTION_WORKER_MOST */
+    struct worker_links *crowded; /* workers with more than CONNECTION_WORKER_MOST connections */
     struct connection *by_fd;
     struct connection *all;
-    struct connection *idle[CONNECTION_KINDS]; /* oldest first; those of workers are not listed */
+    struct connection *idle[CONNECTION_KINDS]; /* oldest first; workers' are not listed */
     size_t open, closing, starting;
     struct connection_counts counts;
 };
@@ -113,9 +115,7 @@ static void connection_join_worker(struct connection *connection, uint64_t key)
         return;
     HASH_FIND(hh, table->workers, &key, sizeof key, worker);
     if (worker == NULL) {
-        worker = calloc(1, sizeof *worker);
-        if (worker == NULL)
-            return; /* then it is not counted */
+        worker = bw_alloc(sizeof *worker);
         worker->key = key;
         HASH_ADD(hh, table->workers, key, sizeof worker->key, worker);
     }
@@ -160,7 +160,7 @@ static bool connection_evict(struct connection *connection)
     return true;
 }
 
-/* Of a worker that has more than its own. */
+/* Closes the oldest connection of a worker that has too many. False: there is none. */
 static bool connection_evict_crowded(const struct connection_table *table)
 {
     struct worker_links *worker;
@@ -174,8 +174,9 @@ static bool connection_evict_crowded(const struct connection_table *table)
     return false;
 }
 
-/* While others hold nearly all, theirs go first: else newcomers would close one another before
- * anything came from them. */
+/* Closes a connection. While unproven connections have at most their eighth, those of workers with
+ * too many and of clients are closed first: otherwise new connections would close one another
+ * before their first request. */
 static bool connection_evict_any(struct connection_table *table)
 {
     bool spares_unproven = table->counts.by_kind[CONNECTION_UNPROVEN] <= table->most / NEW_SHARE;
@@ -185,7 +186,7 @@ static bool connection_evict_any(struct connection_table *table)
            connection_evict(table->idle[CONNECTION_UNPROVEN]);
 }
 
-/* Makes room for one more from this address, which is unproven. False: there is none. */
+/* Makes room for one more unproven connection from this address. False: there is none. */
 static bool connection_make_room(struct connection_table *table, const struct address *address)
 {
     if (address->unproven >= table->most_per_address)
@@ -208,9 +209,7 @@ static struct address *connection_address(struct connection_table *table,
     HASH_FIND_STR(table->addresses, network, address);
     if (address != NULL)
         return address;
-    address = calloc(1, sizeof *address);
-    if (address == NULL)
-        return NULL;
+    address = bw_alloc(sizeof *address);
     memcpy(address->network, network, sizeof address->network);
     HASH_ADD_STR(table->addresses, network, address);
     return address;
@@ -218,7 +217,7 @@ static struct address *connection_address(struct connection_table *table,
 
 static void connection_forget_address(struct connection_table *table, struct address *address)
 {
-    if (address == NULL || address->open > 0)
+    if (address->open > 0)
         return;
     HASH_DELETE(hh, table->addresses, address);
     free(address);
@@ -228,9 +227,7 @@ static void connection_forget_address(struct connection_table *table, struct add
 
 struct connection_table *connection_table_new(const struct connection_limits *limits)
 {
-    struct connection_table *table = calloc(1, sizeof *table);
-    if (table == NULL)
-        return NULL;
+    struct connection_table *table = bw_alloc(sizeof *table);
     table->most = limits->most;
     table->most_unproven = limits->most / 4 * 3;
     table->most_per_address = limits->per_address != 0 ? limits->per_address
@@ -244,7 +241,8 @@ struct connection_table *connection_table_new(const struct connection_limits *li
     return table;
 }
 
-/* Those that the server has never told of (it was short of memory) are still there. */
+/* Connections that libmicrohttpd never announced, since it was out of memory, are still in the
+ * table. */
 void connection_table_free(struct connection_table *table)
 {
     if (table == NULL)
@@ -275,7 +273,8 @@ static void connection_drop(struct connection *connection)
     free(connection);
 }
 
-/* The server has closed the descriptor without a word if it was short of memory. */
+/* Removes an earlier connection of this descriptor: when it is out of memory, libmicrohttpd closes
+ * a descriptor without a notification. */
 static void connection_drop_stale(struct connection_table *table, int fd)
 {
     struct connection *stale;
@@ -287,9 +286,7 @@ static void connection_drop_stale(struct connection_table *table, int fd)
 static struct connection *connection_enter(struct connection_table *table, int fd,
                                            struct address *address)
 {
-    struct connection *connection = calloc(1, sizeof *connection);
-    if (connection == NULL)
-        return NULL;
+    struct connection *connection = bw_alloc(sizeof *connection);
     pthread_mutex_init(&connection->parts.mutex, NULL);
     connection->table = table;
     connection->fd = fd;
@@ -314,13 +311,14 @@ static struct timespec connection_deadline(int wait_ms)
     return until;
 }
 
-/* Those that the server has not taken yet can't be closed: in a burst they are waited for. */
+/* Makes room, and waits if necessary: connections that libmicrohttpd has not taken yet can't be
+ * closed, so in a burst they are waited for. */
 static bool connection_await_room(struct connection_table *table, struct address *address)
 {
     struct timespec until = connection_deadline(START_WAIT_MS);
     int result = 0;
     bool has_room = connection_make_room(table, address);
-    address->open++; /* it is not forgotten meanwhile */
+    address->open++; /* so that the address is not freed in the meantime */
     while (!has_room && table->starting > 0 && result == 0) {
         result = pthread_cond_timedwait(&table->changed, &table->mutex, &until);
         has_room = connection_make_room(table, address);
@@ -336,7 +334,7 @@ struct connection *connection_table_add(struct connection_table *table, int fd,
     pthread_mutex_lock(&table->mutex);
     connection_drop_stale(table, fd);
     struct address *address = connection_address(table, from);
-    if (address != NULL && connection_await_room(table, address))
+    if (connection_await_room(table, address))
         connection = connection_enter(table, fd, address);
     if (connection == NULL) {
         table->counts.refused++;
@@ -431,7 +429,7 @@ static bool is_unlocked(const struct connection *connection)
     return connection == NULL || connection->kind == CONNECTION_WORKER;
 }
 
-/* Last in the list: something has just happened on it. */
+/* Moves the connection to the end of its list, after activity on it. */
 static void connection_touch(struct connection *connection)
 {
     if (is_unlocked(connection))
@@ -471,7 +469,7 @@ void connection_hold(struct connection *connection)
     pthread_mutex_unlock(&connection->table->mutex);
 }
 
-/* Under the mutex. */
+/* Changes the kind, if the new one is higher. Under the mutex. */
 static void connection_raise_kind(struct connection *connection, enum connection_kind kind)
 {
     bool is_listed = connection->is_listed;
@@ -483,7 +481,7 @@ static void connection_raise_kind(struct connection *connection, enum connection
         connection_list(connection);
 }
 
-/* `key`: of a worker, or 0. */
+/* Records the sender of the current request. `key`: the worker's hash, or 0. */
 static void connection_prove_as(struct connection *connection, enum connection_kind kind,
                                 uint64_t key)
 {
@@ -503,7 +501,8 @@ void connection_prove(struct connection *connection, enum connection_kind kind)
     connection_prove_as(connection, kind, 0);
 }
 
-/* FNV-1a: most requests of a worker's connection are its own, and that is seen without the lock. */
+/* The hash is FNV-1a. Most requests on a worker's connection are from the same worker, which is
+ * seen without the lock. */
 void connection_prove_worker(struct connection *connection, const char *id)
 {
     uint64_t key = 14695981039346656037u;

@@ -11,6 +11,8 @@
 
 #include <uthash.h>
 
+#include "common/base/alloc.h"
+
 enum { EVENTS_AT_ONCE = 64, NUMBER_OF_STOP = 0 };
 
 struct watched {
@@ -31,7 +33,7 @@ struct disconnect_watch {
     uint64_t calling;          /* the exchange whose `gone` is running; 0: none */
 };
 
-/* Takes the exchange out; the caller frees it. Locked. */
+/* Removes the exchange from the table; the caller frees the entry. Under the mutex. */
 static struct watched *disconnect_watch_take(struct disconnect_watch *watch, uint64_t number)
 {
     struct watched *watched;
@@ -41,9 +43,9 @@ static struct watched *disconnect_watch_take(struct disconnect_watch *watch, uin
     return watched;
 }
 
-/* An event may be late: its exchange answered, its connection busy with another one. Then its
- * number is not found. */
-static void call(struct disconnect_watch *watch, uint64_t number)
+/* Calls `gone` of this exchange. An event may be late: if its exchange has been answered, and the
+ * connection has another one, the number is not found. */
+static void disconnect_watch_call(struct disconnect_watch *watch, uint64_t number)
 {
     pthread_mutex_lock(&watch->mutex);
     struct watched *watched = disconnect_watch_take(watch, number);
@@ -69,7 +71,7 @@ static void *disconnect_watch_run(void *context)
         for (int i = 0; i < count; i++) {
             if (events[i].data.u64 == NUMBER_OF_STOP)
                 return NULL;
-            call(watch, events[i].data.u64);
+            disconnect_watch_call(watch, events[i].data.u64);
         }
     }
 }
@@ -100,9 +102,7 @@ static void disconnect_watch_release(struct disconnect_watch *watch)
 
 enum bw_code disconnect_watch_open(struct disconnect_watch **watch, struct bw_error *error)
 {
-    struct disconnect_watch *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+    struct disconnect_watch *self = bw_alloc(sizeof *self);
     pthread_mutex_init(&self->mutex, NULL);
     pthread_cond_init(&self->called, NULL);
     self->epoll = self->stop = -1;
@@ -129,16 +129,14 @@ void disconnect_watch_add(struct disconnect_watch *watch, uint64_t number, int f
                           struct exchange *exchange,
                           void (*gone)(struct exchange *exchange, void *context), void *context)
 {
-    struct watched *watched = calloc(1, sizeof *watched);
-    if (watched == NULL)
-        return;
+    struct watched *watched = bw_alloc(sizeof *watched);
     *watched = (struct watched){
         .number = number, .exchange = exchange, .gone = gone, .context = context};
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = number};
     pthread_mutex_lock(&watch->mutex);
     HASH_ADD(hh, watch->exchanges, number, sizeof watched->number, watched);
     pthread_mutex_unlock(&watch->mutex);
-    /* A connection that was watched before is still in the set; closing it takes it out. */
+    /* A connection that was watched before is still in the set, until it is closed. */
     if (epoll_ctl(watch->epoll, EPOLL_CTL_MOD, fd, &event) != 0)
         epoll_ctl(watch->epoll, EPOLL_CTL_ADD, fd, &event);
 }

@@ -1,5 +1,6 @@
 #include "api/http/exchange.h"
 
+#include <assert.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -8,19 +9,18 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "api/http/answer_stream.h"
-#include "api/api.h"
 #include "api/http/exchange_internal.h"
+#include "common/base/alloc.h"
 #include "common/base/json_write.h"
 #include "common/base/clock.h"
 
-enum { RETRY_UNAVAILABLE_S = 1, RETRY_TOO_MANY_S = 10 };
+enum { RETRY_UNAVAILABLE_S = 1, RETRY_TOO_MANY_S = 10, FIRST_REFUSAL = 400 };
 
 struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection *connection,
                               const char *uri)
 {
     size_t size = strlen(uri) + 1;
-    struct exchange *exchange = calloc(1, sizeof *exchange + size);
+    struct exchange *exchange = calloc(1, sizeof *exchange + size); /* the size is the sender's */
     if (exchange == NULL)
         return NULL;
     memcpy(exchange->uri, uri, size);
@@ -29,6 +29,8 @@ struct exchange *exchange_new(struct exchange_host *host, struct MHD_Connection 
     for (size_t i = 0; i < PATH_PARTS; i++)
         exchange->request.parts[i] = "";
     exchange->host = host;
+    exchange->request.protocol = host->protocols[0];
+    exchange->sender.pool = MEMORY_UNKNOWN;
     exchange->connection = connection;
     exchange->fd = -1;
     exchange->request.method = exchange->request.path_id = exchange->request.body = "";
@@ -44,9 +46,12 @@ void exchange_free(struct exchange *exchange)
     json_decref(exchange->request.arguments);
     free(exchange->request.mended);
     free(exchange->seek);
+    free(exchange->sender_seek);
     free(exchange->answer.body);
+    spool_close(exchange->spool);
     free(exchange->answer.allow);
     free(exchange->answer.refusal);
+    memory_hold_release(&exchange->answer.hold);
     free(exchange->path);
     free(exchange->socket_refusal);
     free(exchange);
@@ -76,6 +81,11 @@ void exchange_show_address(const struct sockaddr *from, char address[EXCHANGE_AD
 const struct request *exchange_request(const struct exchange *exchange)
 {
     return &exchange->request;
+}
+
+const struct received_file *exchange_received_file(struct exchange *exchange)
+{
+    return spool_finish(exchange->spool);
 }
 
 struct json_limits exchange_json_limits(struct exchange *exchange)
@@ -126,33 +136,109 @@ void exchange_watch(struct exchange *exchange,
                          gone, context);
 }
 
-/* The answer is written: the connection may go on. Once the state is ANSWERED, only a connection
- * that was SUSPENDED before can still be relied on to be there, since it sleeps until it is resumed
- * here. */
-static void exchange_finish(struct exchange *exchange)
+/* After the change of state the exchange may be freed. Only a connection that was SUSPENDED is
+ * still there, since it is suspended until the call below. */
+void exchange_wake(struct exchange *exchange, enum exchange_state state)
 {
     struct exchange_host *host = exchange->host;
     struct MHD_Connection *connection = exchange->connection;
     atomic_fetch_add(&host->answering, 1);
-    if (exchange->is_watched)
-        disconnect_watch_remove(host->watch, exchange->request.number);
-    if (atomic_exchange(&exchange->state, EXCHANGE_ANSWERED) == EXCHANGE_SUSPENDED)
+    if (atomic_exchange(&exchange->state, state) == EXCHANGE_SUSPENDED)
         MHD_resume_connection(connection);
     atomic_fetch_sub(&host->answering, 1);
 }
 
+void exchange_carried_out(struct exchange *exchange)
+{
+    exchange->is_carried_out = true;
+}
+
+/* Whether the answer waits until the request is recorded. Refusals are not recorded, except of
+ * requests that were carried out nevertheless. */
+static bool exchange_record(struct exchange *exchange)
+{
+    const struct http_hooks *hooks = exchange->host->hooks;
+    if (hooks == NULL || hooks->record == NULL || exchange->is_recorded ||
+        (exchange->answer.status >= FIRST_REFUSAL && !exchange->is_carried_out))
+        return false;
+    exchange->is_recorded = true;
+    return hooks->record(exchange->host->api, exchange);
+}
+
+/* Ends the wait: the answer is complete, and the connection is resumed. */
+static void exchange_finish(struct exchange *exchange)
+{
+    if (exchange->is_watched)
+        disconnect_watch_remove(exchange->host->watch, exchange->request.number);
+    exchange->is_watched = false;
+    if (!exchange_record(exchange))
+        exchange_wake(exchange, EXCHANGE_ANSWERED);
+}
+
+enum sender_token exchange_token(const struct exchange *exchange)
+{
+    return exchange->sender.token;
+}
+
+const char *exchange_token_name(const struct exchange *exchange)
+{
+    return exchange->sender.token_name;
+}
+
+static const struct bw_error exchange_unrecorded = {
+    "the request was carried out, but could not be recorded in the audit: send it again"};
+
+static void exchange_drop_answer(struct exchange *exchange)
+{
+    struct answer *answer = &exchange->answer;
+    free(answer->body);
+    answer->body = NULL;
+    memory_hold_release(&answer->hold);
+    if (answer->made.stream != NULL)
+        answer->made.drop(answer->made.stream);
+    answer->made.stream = NULL;
+}
+
+void exchange_release(struct exchange *exchange, bool is_stored)
+{
+    if (is_stored) {
+        exchange_wake(exchange, EXCHANGE_ANSWERED);
+        return;
+    }
+    exchange_drop_answer(exchange);
+    exchange_refuse(exchange, BW_UNAVAILABLE, &exchange_unrecorded);
+}
+
 static const char *usual_type(const struct exchange *exchange)
 {
-    bool is_course = exchange->request.form == FORM_COURSE;
-    return is_course ? "application/json; charset=UTF-8" : "application/json";
+    const struct wire_protocol *protocol = exchange->request.protocol;
+    return protocol != NULL && protocol->json_type != NULL ? protocol->json_type
+                                                           : "application/json";
 }
 
 void exchange_answer(struct exchange *exchange, int status, char *body, const char *type)
 {
     exchange->answer.status = status;
     exchange->answer.body = body;
+    exchange->answer.body_length = body != NULL ? strlen(body) : 0;
     exchange->answer.type = type != NULL ? type : usual_type(exchange);
     exchange_finish(exchange);
+}
+
+void exchange_answer_bytes(struct exchange *exchange, char *bytes, size_t length, const char *type)
+{
+    exchange->answer.status = 200;
+    exchange->answer.body = bytes;
+    exchange->answer.body_length = length;
+    exchange->answer.type = type;
+    exchange_finish(exchange);
+}
+
+void exchange_answer_held(struct exchange *exchange, char *body, struct memory_hold *hold)
+{
+    exchange->answer.hold = *hold;
+    *hold = (struct memory_hold){.budget = NULL};
+    exchange_answer(exchange, 200, body, NULL);
 }
 
 void exchange_answer_json(struct exchange *exchange, json_t *value)
@@ -165,41 +251,26 @@ void exchange_answer_json(struct exchange *exchange, json_t *value)
         exchange_refuse(exchange, BW_INTERNAL, NULL);
 }
 
-void exchange_succeed(struct exchange *exchange, json_t *data)
+void exchange_add_header(struct exchange *exchange, const char *name, const char *value)
 {
-    exchange_succeed_with(exchange, data);
-    json_decref(data);
+    struct answer *answer = &exchange->answer;
+    assert(answer->header_count < EXCHANGE_HEADERS);
+    struct answer_header *header = &answer->headers[answer->header_count++];
+    header->name = name;
+    snprintf(header->value, sizeof header->value, "%s", value);
 }
 
-void exchange_succeed_with(struct exchange *exchange, const json_t *data)
-{
-    answer_stream_send_json(exchange->host->api->answer_streams, exchange, EXCHANGE_SUCCESS_BEFORE,
-                            data, EXCHANGE_SUCCESS_AFTER);
-}
-
-void exchange_tell_limits(struct exchange *exchange)
-{
-    exchange->answer.tells_limits = true;
-}
-
-void exchange_answer_stream(struct exchange *exchange, struct event_stream *stream)
+void exchange_answer_stream(struct exchange *exchange, const struct exchange_stream *stream)
 {
     exchange->answer.status = 200;
-    exchange->answer.stream = stream;
+    exchange->answer.type = stream->type != NULL ? stream->type : usual_type(exchange);
+    exchange->answer.made = *stream;
     exchange_finish(exchange);
 }
 
-void exchange_answer_long(struct exchange *exchange, struct answer_stream *stream)
-{
-    exchange->answer.status = 200;
-    exchange->answer.type = usual_type(exchange);
-    exchange->answer.parts = stream;
-    exchange_finish(exchange);
-}
-
-/* A sentence as JSON text. It is UTF-8, unless a client got bytes into it that are not: those are
- * not shown. */
-static json_t *sentence(const char *message)
+/* A sentence as JSON text. If it has bytes from a client that are not UTF-8, all non-ASCII bytes
+ * are replaced. */
+static json_t *exchange_sentence(const char *message)
 {
     json_t *text = json_string(message);
     if (text != NULL)
@@ -212,58 +283,52 @@ static json_t *sentence(const char *message)
     return json_string(plain);
 }
 
-/* The course protocol tells what the caller got wrong ("fail") from what went wrong here or never
- * will be ("error"). */
-static json_t *course_refusal(enum bw_code code, const char *message)
+static bool refuse_plainly(json_t *body, enum bw_code code, json_t *said)
 {
-    switch (code) {
-    case BW_BAD_BODY:
-        return json_pack("{s:s, s:o}", "status", "fail", "data", sentence(message));
-    case BW_BAD_REQUEST:
-    case BW_UNAUTHORIZED:
-    case BW_NOT_FOUND:
-    case BW_CONFLICT:
-    case BW_UPGRADE_REQUIRED:
-    case BW_NO_JOB:
-        return json_pack("{s:s, s:{s:o}}", "status", "fail", "data", "message", sentence(message));
-    default:
-        return json_pack("{s:s, s:o, s:i}", "status", "error", "message", sentence(message), "code",
-                         bw_code_status(code));
-    }
+    if (code != BW_NO_JOB)
+        json_object_set(body, "error", said);
+    return true;
 }
 
-/* Of an unknown path nobody knows whose it is, so that it gets both forms. */
-static json_t *make_refusal(enum answer_form form, enum bw_code code, const char *message)
+static bool refuse_as(const struct wire_protocol *protocol, json_t *body, enum bw_code code,
+                      json_t *said, bool is_own)
 {
-    if (form == FORM_COURSE)
-        return course_refusal(code, message);
-    if (form == FORM_BOTH)
-        return json_pack("{s:s, s:o, s:i, s:o}", "status", "error", "message", sentence(message),
-                         "code", bw_code_status(code), "error", sentence(message));
-    return json_pack("{s:o}", "error", sentence(message));
+    return protocol->refuse != NULL ? protocol->refuse(body, code, said, is_own)
+                                    : refuse_plainly(body, code, said);
 }
 
-/* The request's id goes into all but the envelope "fail" of the course protocol, whose clients
- * compare it as a whole. */
+/* Fills the body of a refusal on a path of no protocol: the members of all protocols' forms, the
+ * last form first. */
+static bool refuse_as_all(const struct wire_protocol *const *forms, json_t *body, enum bw_code code,
+                          json_t *said)
+{
+    size_t count = 0;
+    while (forms[count] != NULL)
+        count++;
+    while (count > 0)
+        (void)refuse_as(forms[--count], body, code, said, false);
+    return true;
+}
+
+/* Makes the body of a refusal. NULL: it is empty. */
 static char *refusal_body(const struct exchange *exchange, enum bw_code code, const char *message,
                           const char *name, const char *text)
 {
-    const enum answer_form form = exchange->request.form;
+    const struct wire_protocol *protocol = exchange->request.protocol;
+    json_auto_t *body = json_object(), *said = exchange_sentence(message);
     char id[REQUEST_ID_SIZE];
-    json_auto_t *body = make_refusal(form, code, message);
-    const char *status = json_string_value(json_object_get(body, "status"));
+    if (code == BW_NO_CONTENT)
+        return NULL;
+    bool has_id = protocol != NULL ? refuse_as(protocol, body, code, said, true)
+                                   : refuse_as_all(exchange->host->forms, body, code, said);
+    if (json_object_size(body) == 0)
+        return NULL;
     request_id_of(&exchange->request, id);
-    if (form != FORM_COURSE && name != NULL)
+    if (name != NULL)
         json_object_set_new(body, name, json_string(text));
-    if (status == NULL || strcmp(status, "fail") != 0)
+    if (has_id)
         json_object_set_new(body, "request_id", json_string(id));
     return json_write(body, JSON_COMPACT);
-}
-
-/* A poll without a job: nothing at all in the classic protocol, a refusal in the other. */
-static bool is_empty_answer(const struct exchange *exchange, enum bw_code code)
-{
-    return code == BW_NO_CONTENT || (code == BW_NO_JOB && exchange->request.form != FORM_COURSE);
 }
 
 void exchange_refuse_with(struct exchange *exchange, enum bw_code code,
@@ -277,13 +342,12 @@ void exchange_refuse_with(struct exchange *exchange, enum bw_code code,
     answer->asks_for_token = code == BW_UNAUTHORIZED;
     const char *message = error != NULL && error->message[0] != '\0' ? error->message
                                                                      : bw_code_text(code);
-    bool is_empty = is_empty_answer(exchange, code);
-    if (!is_empty && code != BW_NO_JOB) {
+    if (code != BW_NO_CONTENT && code != BW_NO_JOB) {
         free(answer->refusal);
-        answer->refusal = strdup(message);
+        answer->refusal = bw_copy(message);
         exchange->request.refusal = answer->refusal;
     }
-    char *body = is_empty ? NULL : refusal_body(exchange, code, message, name, text);
+    char *body = refusal_body(exchange, code, message, name, text);
     exchange_answer(exchange, bw_code_status(code), body, NULL);
 }
 
@@ -294,16 +358,5 @@ void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct 
 
 enum memory_pool exchange_memory_pool(const struct exchange *exchange)
 {
-    switch (exchange->request.route->auth) {
-    case AUTH_CLIENT:
-        return exchange->has_client_token ? MEMORY_CLIENT : MEMORY_UNKNOWN;
-    case AUTH_INTERNAL:
-        return MEMORY_WORKER;
-    case AUTH_NONE:
-    case AUTH_CLUSTER:
-    case AUTH_WORKER:
-        return MEMORY_UNKNOWN;
-    default:
-        return MEMORY_CLIENT; /* the course protocol's token was seen to be good */
-    }
+    return exchange->sender.pool;
 }

@@ -1,10 +1,10 @@
 /*
  * exchange: one request and its answer, from its first header to its last byte.
  *
- * The HTTP server makes it, gathers the body, and gives it to dispatch on one of the server's
- * threads. Whoever handles it answers it exactly once, at once or later, from any thread: until
- * then the connection is suspended and costs no thread. After exchange_answer the exchange belongs
- * to the HTTP server again and must not be touched.
+ * The HTTP server creates it, receives the body, and gives it to dispatch on one of its threads.
+ * The exchange is answered exactly once, at once or later, from any thread; until then the
+ * connection is suspended and costs no thread. After exchange_answer the exchange belongs to the
+ * HTTP server again and must not be touched.
  */
 #ifndef API_HTTP_EXCHANGE_H
 #define API_HTTP_EXCHANGE_H
@@ -14,114 +14,152 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/base/request_id.h"
 #include "api/http/memory_budget.h"
+#include "api/http/route.h"
+#include "api/http/spool.h"
+#include "common/base/request_id.h"
+#include "common/domain/trace.h"
 #include "common/base/error.h"
 #include "common/domain/job.h"
 #include "common/base/json.h"
+#include "common/base/secret.h"
 
 struct exchange;
-struct route;
-struct answer_stream;
-struct event_stream;
+struct wire_protocol;
+struct MHD_Connection;
+struct MHD_Response;
 
-enum { ARGUMENT_MAX = 16, PATH_PARTS = 2, EXCHANGE_ADDRESS_SIZE = 64 };
+enum { ARGUMENT_MAX = 16, EXCHANGE_ADDRESS_SIZE = 64 };
 
-/* How refusals are written: by the protocol of the path. Nobody knows whose an unknown path is. */
-enum answer_form { FORM_CLASSIC, FORM_COURSE, FORM_BOTH };
-
-/* What a request said. Valid until it is answered. */
+/* The request. Valid until the answer. */
 struct request {
     const struct route *route;
-    const char *method;  /* "GET" */
-    const char *path_id; /* the {id} of the path, percent-decoded and free of NUL; "" if the route
-                            has none */
-    const char *parts[PATH_PARTS]; /* the names in a path of the course protocol, in order; "" */
-    const char *query;             /* as it was sent, behind the "?"; "" if there is none */
-    enum answer_form form;
-    bool has_twin;    /* the other protocol has the same path and method: the body decides */
-    const char *body; /* NUL-terminated as well, but may contain NUL; "" if none */
+    const char *method;            /* "GET" */
+    const char *path_id;           /* the {id} of the path, decoded, without NUL; "": none */
+    const char *parts[PATH_PARTS]; /* the path's parts in place of the pattern's braces, in order;
+                                      "": none */
+    const char *query;             /* as it was sent, after the "?"; "": none */
+    const struct wire_protocol *
+        protocol; /* of the answer; the first one until the path is known; NULL: none, or several */
+    const struct wire_protocol *twin; /* another protocol with the same path and method, if the body
+                                         has to decide; else NULL */
+    const char *body;                 /* NUL-terminated, but may contain NUL; "": none */
     size_t body_length;
-    json_t *arguments;   /* object: checked against the route's fields; strings from query and form,
-                            typed from JSON */
-    const char *late_id; /* of a result that is too large: what it names behind its beginning:
-                            api/grading/result_refusal.h; else NULL */
-    struct json_mend_report *mended; /* of a result: what was mended in what came; own; else NULL */
-    char address[EXCHANGE_ADDRESS_SIZE]; /* of the client, numeric */
+    json_t *arguments;   /* an object that fits the route's fields */
+    const char *late_id; /* for a result that is too large: the id that it names after its beginning
+                            (api/grading/result_refusal.h); else NULL */
+    struct json_mend_report *mended;     /* own: for a result: its repairs; else NULL */
+    char address[EXCHANGE_ADDRESS_SIZE]; /* the client's, numeric */
     uint64_t number;                     /* unique in this process */
-    const char *given_id;                /* its X-Request-Id, if that is sound; else NULL */
-    const char *refusal;                 /* once it is refused: the sentence; else NULL */
-    int64_t received_ms;                 /* clock_boot_ms when the first header was in */
+    const char *given_id;         /* the client's X-Request-Id, if that is valid; else NULL */
+    char trace_id[TRACE_ID_SIZE]; /* of its traceparent, if that is valid; else "" */
+    const char *refusal;          /* the sentence of the refusal; NULL: not refused */
+    int64_t received_ms;          /* clock_boot_ms of the first line's arrival */
 };
+
+/* The received body, of a route with BODY_FILE; valid until the answer. */
+const struct received_file *exchange_received_file(struct exchange *exchange);
 
 /* Borrowed until the answer. */
 const struct request *exchange_request(const struct exchange *exchange);
 
-/* What its JSON may cost; valid until the answer. */
+/* The limits of its JSON, which count in its memory; valid until the answer. */
 struct json_limits exchange_json_limits(struct exchange *exchange);
 
-/* By what it is found in the logs. */
+/* Writes the request's id, which is in the logs: the client's, or the server's own. */
 void request_id_of(const struct request *request, char id[REQUEST_ID_SIZE]);
 
 /* A header of the request by name (case-insensitive), or NULL. Borrowed until the answer. */
 const char *exchange_header(const struct exchange *exchange, const char *name);
 
-/* The address that its connection came to, numeric; "" if that can't be told. */
+/* Writes the local address of its connection, numeric; "": unknown. */
 void exchange_local_address(const struct exchange *exchange, char address[EXCHANGE_ADDRESS_SIZE]);
 
-/* Has the client gone (closed or reset its socket)? A hint, cheap (one poll(2) with POLLRDHUP);
- * only before the answer, and only on an exchange that is suspended or being handled. */
+/* Which token of a client the request has, as far as it was checked. */
+enum sender_token {
+    TOKEN_NONE,
+    TOKEN_OF_CLIENT, /* the client token */
+    TOKEN_OF_COURSE, /* one of a course */
+    TOKEN_OF_CLUSTER /* the cluster token, shown by an operator */
+};
+enum sender_token exchange_token(const struct exchange *exchange);
+
+/* The name of that token, "": none. Borrowed until the answer. */
+const char *exchange_token_name(const struct exchange *exchange);
+
+/* Notes that what the request asks for is stored, so that it is recorded whatever its answer. By
+ * the handler, before the answer. */
+void exchange_carried_out(struct exchange *exchange);
+
+/* For http_hooks.record: the request's entry is stored, so its answer is sent; or it could not be
+ * stored: the request is refused with BW_UNAVAILABLE. The exchange must not be touched
+ * afterwards. */
+void exchange_release(struct exchange *exchange, bool is_stored);
+
+/* Whether the client has closed or reset its connection. Only a hint; cheap (one poll(2) with
+ * POLLRDHUP). Only before the answer, while the exchange is suspended or being handled. */
 bool exchange_is_gone(const struct exchange *exchange);
 
-/* Asks that `gone` be called, once, from a thread of the HTTP server, when the client goes while
- * the exchange waits. It must not answer the exchange itself under a lock that it also holds in
- * exchange_answer; answering from it is allowed. */
+/* Requests that `gone` is called once, from a thread of the HTTP server, when the client
+ * disconnects while the exchange waits. `gone` may answer the exchange, but not while it holds a
+ * lock that is also held during exchange_answer. */
 void exchange_watch(struct exchange *exchange,
                     void (*gone)(struct exchange *exchange, void *context), void *context);
 
-/* Answers. `body` is stolen (free()); NULL means an empty body. `type` is static or NULL for
- * application/json. */
+/* Answers the exchange. `body` is stolen (free()); NULL: an empty body. `type` is static; NULL: the
+ * protocol's JSON type. */
 void exchange_answer(struct exchange *exchange, int status, char *body, const char *type);
 
-/* Answers 200 with a value, stolen. */
+/* Answers 200 with `length` bytes of any kind, stolen (free()). `type` is static. */
+void exchange_answer_bytes(struct exchange *exchange, char *bytes, size_t length, const char *type);
+
+/* Answers 200. `body` is stolen. `hold` is taken, and released when the client has the answer, or
+ * has disconnected. */
+void exchange_answer_held(struct exchange *exchange, char *body, struct memory_hold *hold);
+
+/* Answers 200 with a JSON value, which is stolen. */
 void exchange_answer_json(struct exchange *exchange, json_t *value);
 
-/* Answers 200 in the course protocol's envelope: {"status": "success", "data": `data`}; stolen.
- * A long one is bounded as api/http/answer_stream.h says. */
-void exchange_succeed(struct exchange *exchange, json_t *data);
+/* Adds a header to the answer, unless that is a refusal; at most EXCHANGE_HEADERS. `name` is
+ * static; of `value` at most EXCHANGE_HEADER_SIZE - 1 bytes are copied. Called before the
+ * answer. */
+enum { EXCHANGE_HEADERS = 12, EXCHANGE_HEADER_SIZE = 80 };
+void exchange_add_header(struct exchange *exchange, const char *name, const char *value);
 
-/* The same; `data` is borrowed until it returns. */
-void exchange_succeed_with(struct exchange *exchange, const json_t *data);
+/* An answer that is made while it is sent: an event stream (api/grading/event_streams.h), or a long
+ * answer (api/http/answer_stream.h). */
+struct exchange_stream {
+    void *stream;
+    /* Makes the response for the connection, whose socket is `fd`; takes the stream. NULL: out of
+     * memory, and the stream is dropped. */
+    struct MHD_Response *(*response)(void *stream, struct MHD_Connection *connection, int fd);
+    void (*drop)(void *stream); /* frees a stream that is not sent */
+    /* The client of a suspended stream has disconnected; called from a thread of the HTTP server.
+     * The stream may be freed already, so it is named by its number. NULL: the stream is never
+     * suspended for long. */
+    void (*gone)(void *context, int64_t number);
+    void *context;
+    int64_t number;
+    bool is_json; /* false: the response has a Content-Type of its own, and closes the connection */
+    const char *type; /* static; with is_json: the Content-Type; NULL: the protocol's JSON type */
+};
 
-/* What stands around the data in that envelope. */
-#define EXCHANGE_SUCCESS_BEFORE "{\"status\":\"success\",\"data\":"
-#define EXCHANGE_SUCCESS_AFTER "}"
+/* Answers 200 with a stream. `stream` is copied; its member `stream` is taken. */
+void exchange_answer_stream(struct exchange *exchange, const struct exchange_stream *stream);
 
-/* The answer, if it is no refusal, also tells what a grader may send: api/grading/grader_limits.h.
- * To be called before it. */
-void exchange_tell_limits(struct exchange *exchange);
+/* The memory pool of the request, by its headers: MEMORY_CLIENT if they have a client's token. */
+enum memory_pool exchange_memory_pool(const struct exchange *exchange);
 
-/* Answers with a stream of events (api/grading/event_streams.h), which is taken. */
-void exchange_answer_stream(struct exchange *exchange, struct event_stream *stream);
-
-/* Answers 200 with JSON that is sent while it is made (api/http/answer_stream.h, which calls this);
- * the stream is taken. */
-void exchange_answer_long(struct exchange *exchange, struct answer_stream *stream);
-
-/* Before a refusal with BW_TOO_MANY: what its Retry-After says. */
+/* Sets the Retry-After of a refusal with BW_TOO_MANY. Called before the refusal. */
 void exchange_retry_after(struct exchange *exchange, int seconds);
 
-/* Answers a refusal in the form of the route's protocol; with Retry-After for BW_UNAVAILABLE and
- * BW_TOO_MANY, WWW-Authenticate for BW_UNAUTHORIZED. BW_NO_JOB: in the classic protocol an empty
- * body. `error` may be NULL: the code's own text. */
+/* Answers with a refusal in the form of the path's protocol; with Retry-After for BW_UNAVAILABLE
+ * and BW_TOO_MANY, WWW-Authenticate for BW_UNAUTHORIZED. `error` (copied) may be NULL: the code's
+ * own text is used. */
 void exchange_refuse(struct exchange *exchange, enum bw_code code, const struct bw_error *error);
 
-/* The same, and in the classic protocol with one more text in the body. */
+/* The same with one more member in the body. */
 void exchange_refuse_with(struct exchange *exchange, enum bw_code code,
                           const struct bw_error *error, const char *name, const char *text);
-
-/* From which pool a request's memory comes before its sender is known: by its route and what
- * dispatch_admit found. */
-enum memory_pool exchange_memory_pool(const struct exchange *exchange);
 
 #endif

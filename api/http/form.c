@@ -21,17 +21,17 @@ static int hex_value(char digit)
     return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
 }
 
-/* What all parts of one reading have in common. */
+/* The arguments of one call, for all parts of the form. */
 struct form {
     const char *what; /* the text's name in sentences */
     form_taker *take;
     void *context;
-    struct json_mend_report *mended; /* NULL: nothing is */
+    struct json_mend_report *mended; /* NULL: nothing is repaired */
 };
 
-/* Counts what is mended; else refuses it. */
-static enum bw_code mend(const struct form *form, enum json_mend kind, const char *trouble,
-                         struct bw_error *error)
+/* Counts a repair, or refuses the text if there is no report. */
+static enum bw_code form_mend(const struct form *form, enum json_mend kind, const char *trouble,
+                              struct bw_error *error)
 {
     if (form->mended == NULL)
         return bw_fail(error, BW_BAD_REQUEST, "%s contains %s", form->what, trouble);
@@ -39,7 +39,7 @@ static enum bw_code mend(const struct form *form, enum json_mend kind, const cha
     return BW_OK;
 }
 
-/* The character that the escape %XX stands for; -1: it is none. */
+/* The character of the escape %XX at `at`; -1: it is invalid. */
 static int escape_value(struct piece piece, size_t at)
 {
     int high = at + 1 < piece.length ? hex_value(piece.at[at + 1]) : -1;
@@ -47,10 +47,10 @@ static int escape_value(struct piece piece, size_t at)
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 
-/* Decodes `piece` into `text`, which has room for it and a NUL. BW_BAD_REQUEST: an escape is none,
- * or is %00. */
-static enum bw_code decode(const struct form *form, struct piece piece, char *text,
-                           struct bw_error *error)
+/* Decodes `piece` into `text`, which has room for it and a NUL. BW_BAD_REQUEST: an invalid escape,
+ * or %00. */
+static enum bw_code form_decode(const struct form *form, struct piece piece, char *text,
+                                struct bw_error *error)
 {
     enum bw_code code = BW_OK;
     size_t length = 0;
@@ -58,14 +58,14 @@ static enum bw_code decode(const struct form *form, struct piece piece, char *te
         char c = piece.at[i] == '+' ? ' ' : piece.at[i];
         int value = c == '%' ? escape_value(piece, i) : -1;
         if (c == '%' && value < 0)
-            code = mend(form, JSON_MEND_ESCAPES, "a % that is not followed by two hex digits",
-                        error);
+            code = form_mend(form, JSON_MEND_ESCAPES, "a % that is not followed by two hex digits",
+                             error);
         if (value >= 0) {
             c = (char)value;
             i += 2;
         }
         if (c == '\0')
-            code = mend(form, JSON_MEND_NULS, "a NUL character", error);
+            code = form_mend(form, JSON_MEND_NULS, "a NUL character", error);
         else
             text[length++] = c;
     }
@@ -73,7 +73,7 @@ static enum bw_code decode(const struct form *form, struct piece piece, char *te
     return code;
 }
 
-/* One "name=value", or "name" alone, whose value is empty. */
+/* Reads one "name=value", or "name" with an empty value. */
 static enum bw_code read_pair(const struct form *form, struct piece pair, struct bw_error *error)
 {
     const char *sign = memchr(pair.at, '=', pair.length);
@@ -81,13 +81,13 @@ static enum bw_code read_pair(const struct form *form, struct piece pair, struct
     struct piece value = {pair.at + pair.length, 0};
     if (sign != NULL)
         value = (struct piece){sign + 1, pair.length - name.length - 1};
-    char *texts = malloc(name.length + value.length + 2);
+    char *texts = malloc(name.length + value.length + 2); /* the sizes are the sender's */
     if (texts == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+        return bw_fail(error, BW_INTERNAL, "out of memory");
     char *value_text = texts + name.length + 1;
-    enum bw_code code = decode(form, name, texts, error);
+    enum bw_code code = form_decode(form, name, texts, error);
     if (code == BW_OK)
-        code = decode(form, value, value_text, error);
+        code = form_decode(form, value, value_text, error);
     if (code == BW_OK)
         code = form->take(texts, value_text, form->context, error);
     free(texts);
@@ -121,9 +121,9 @@ bool is_multipart(const char *content_type)
            (content_type[length] == '\0' || strchr("; \t", content_type[length]) != NULL);
 }
 
-/* Where the value that begins at `at` ends: behind its closing quote, or before the next ";" or
- * blank. In quotes a backslash takes what follows as it is, but before letters and digits: browsers
- * of old sent paths so. */
+/* The end of the value that begins at `at`: after its closing quote, or before the next ";" or
+ * blank. In quotes a backslash escapes the next character, except letters and digits, since old
+ * browsers sent file paths unescaped. */
 static const char *value_end(const char *at, const char *end)
 {
     if (at >= end || *at != '"') {
@@ -137,8 +137,8 @@ static const char *value_end(const char *at, const char *end)
     return at < end ? at + 1 : end;
 }
 
-/* The next parameter of a header, behind a ";": name=value, the value as it is written. False:
- * there is none. */
+/* Reads the next parameter of a header, after a ";": name=value, with the value as it is written.
+ * False: there is none. */
 static bool next_parameter(const char **at, const char *end, struct piece *name,
                            struct piece *value)
 {
@@ -159,8 +159,8 @@ static bool next_parameter(const char **at, const char *end, struct piece *name,
     return true;
 }
 
-/* Takes the quotes off. False: the closing one is missing. */
-static bool unquote(struct piece *value)
+/* Removes the quotes. False: the closing quote is missing. */
+static bool piece_unquote(struct piece *value)
 {
     if (value->length == 0 || value->at[0] != '"')
         return true;
@@ -170,8 +170,8 @@ static bool unquote(struct piece *value)
     return true;
 }
 
-/* The value of a parameter of a header, e.g. name in: form-data; name="x". False: it is not there.
- */
+/* Finds the value of a header's parameter, e.g. name in: form-data; name="x". False: it is not
+ * there. */
 static bool find_parameter(struct piece header, const char *name, struct piece *value)
 {
     const char *end = header.at + header.length;
@@ -179,7 +179,7 @@ static bool find_parameter(struct piece header, const char *name, struct piece *
     struct piece found;
     while (at != NULL && next_parameter(&at, end, &found, value))
         if (found.length == strlen(name) && strncasecmp(found.at, name, found.length) == 0)
-            return unquote(value);
+            return piece_unquote(value);
     return false;
 }
 
@@ -197,9 +197,10 @@ static bool find_delimiter(const char *content_type, char delimiter[DELIMITER_SI
     return true;
 }
 
-/* Takes what stands before `mark` off the beginning of *rest, and the mark too. False: there is no
- * such mark. */
-static bool split(struct piece *rest, const char *mark, size_t mark_length, struct piece *before)
+/* Splits *rest at the first `mark`: *before gets the text before it, *rest the text after it.
+ * False: there is no mark. */
+static bool piece_split(struct piece *rest, const char *mark, size_t mark_length,
+                        struct piece *before)
 {
     const char *found = rest->length > 0 ? memmem(rest->at, rest->length, mark, mark_length) : NULL;
     if (found == NULL)
@@ -210,14 +211,14 @@ static bool split(struct piece *rest, const char *mark, size_t mark_length, stru
     return true;
 }
 
-/* Reads a part's header lines up to the empty one. False: they do not end, or do not name the part.
- */
+/* Reads a part's header lines up to the empty one. False: they do not end, or lack the part's
+ * name. */
 static bool read_part_headers(struct piece *rest, struct piece *name)
 {
     static const char disposition[] = "content-disposition:";
     struct piece line;
     bool is_named = false;
-    while (split(rest, "\r\n", 2, &line)) {
+    while (piece_split(rest, "\r\n", 2, &line)) {
         if (line.length == 0)
             return is_named;
         if (line.length >= sizeof disposition - 1 &&
@@ -227,7 +228,8 @@ static bool read_part_headers(struct piece *rest, struct piece *name)
     return false;
 }
 
-/* Without its NULs, which are counted. New, free(); NULL if memory is short. */
+/* A copy without NULs, which are counted. New, free(); NULL: out of memory (senders decide its
+ * size). */
 static char *copy_value(struct piece value, struct json_mend_report *mended)
 {
     char *text = malloc(value.length + 1);
@@ -259,29 +261,29 @@ static enum bw_code form_take_part(const struct form *form, struct piece name, s
     char *value_text = is_mended ? copy_value(value, form->mended)
                                  : strndup(value.at, value.length);
     if (value_text == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+        return bw_fail(error, BW_INTERNAL, "out of memory");
     enum bw_code code = form->take(name_text, value_text, form->context, error);
     free(value_text);
     return code;
 }
 
-/* Reads the part that follows a delimiter, up to the next one. False: it is not whole. */
+/* Reads the part that follows a delimiter, up to the next one. False: the part is incomplete. */
 static bool read_part(struct piece *rest, const char *delimiter, struct piece *name,
                       struct piece *value)
 {
     struct piece padding;
-    return split(rest, "\r\n", 2, &padding) && read_part_headers(rest, name) &&
-           split(rest, delimiter, strlen(delimiter), value);
+    return piece_split(rest, "\r\n", 2, &padding) && read_part_headers(rest, name) &&
+           piece_split(rest, delimiter, strlen(delimiter), value);
 }
 
-/* Takes the first delimiter and what stands before it; at the very start the delimiter has no line
+/* Skips the first delimiter and the text before it. At the very beginning the delimiter has no line
  * break. */
 static bool skip_preamble(struct piece *rest, const char *delimiter)
 {
     struct piece preamble;
     size_t length = strlen(delimiter) - 2;
     if (rest->length < length || memcmp(rest->at, delimiter + 2, length) != 0)
-        return split(rest, delimiter, length + 2, &preamble);
+        return piece_split(rest, delimiter, length + 2, &preamble);
     *rest = (struct piece){rest->at + length, rest->length - length};
     return true;
 }
@@ -303,5 +305,5 @@ enum bw_code form_read_multipart(const char *content_type, const char *body, siz
         if (code != BW_OK)
             return code;
     }
-    return is_whole ? BW_OK : bw_fail(error, BW_BAD_REQUEST, "the multipart form is not whole");
+    return is_whole ? BW_OK : bw_fail(error, BW_BAD_REQUEST, "the multipart form is incomplete");
 }

@@ -12,7 +12,7 @@ enum { HOST_NAME_SIZE = 256 };
 static const char host_characters[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:";
 
-/* Copies the name out of HOST, HOST:PORT, [V6] or [V6]:PORT. False: it is none of these. */
+/* Copies the name from HOST, HOST:PORT, [V6] or [V6]:PORT. False: the text is none of these. */
 static bool host_read_name(const char *host, char name[HOST_NAME_SIZE])
 {
     bool is_bracketed = host[0] == '[';
@@ -28,7 +28,7 @@ static bool host_read_name(const char *host, char name[HOST_NAME_SIZE])
     return rest[0] == '\0';
 }
 
-/* Are both numeric, and the same address? */
+/* Whether both are numeric forms of the same address. */
 static bool host_is_same_address(const char *one, const char *other)
 {
     struct in6_addr a, b;

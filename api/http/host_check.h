@@ -1,12 +1,13 @@
 /*
- * host_check: does a request come from a page, or to a name, that an open client endpoint serves?
- * A web page can send requests to a Broadway that its reader can reach, and by rebinding its own
- * name (DNS) it can read the answers; what it can't do is to choose the headers Host and Origin.
+ * host_check: checks whether an open client endpoint serves a request, by its headers Host and
+ * Origin. A web page can send requests to any Broadway that its reader can reach, and by rebinding
+ * its own name (DNS rebinding) it can read the answers; but it can't choose the headers Host and
+ * Origin.
  *
- * Served are localhost, the loopback addresses 127.0.0.1 and ::1, the address that the connection
- * came to, and the names in `allowed`: a comma list, NULL if there is none. That address may be any
- * of this machine's: a page's name can be rebound to it, but the page still says its name, not the
- * number. Upper and lower case are the same. No state; safe from any thread.
+ * Served are localhost, the loopback addresses 127.0.0.1 and ::1, the local address of the
+ * connection, and the names in `allowed`: a comma-separated list, or NULL. The local address may be
+ * any of this machine's: a page's name can be rebound to it, but the page then still sends its
+ * name, not the address. Names are case-insensitive. No state; safe from any thread.
  */
 #ifndef API_HTTP_HOST_CHECK_H
 #define API_HTTP_HOST_CHECK_H
@@ -15,14 +16,14 @@
 
 #include "common/base/error.h"
 
-/* Is the value of a header Host, with or without a port, one of these? `local`: the numeric address
- * that the connection came to; "" if it is not known. */
+/* Whether the value of a header Host, with or without a port, is served. `local`: the numeric local
+ * address of the connection; "": unknown. */
 bool host_is_served(const char *host, const char *allowed, const char *local);
 
-/* The same for the value of a header Origin: "null" is not. */
+/* The same for the value of a header Origin. "null" is not served. */
 bool origin_is_served(const char *origin, const char *allowed, const char *local);
 
-/* Can this be the list of --allowed-host? BW_BAD_REQUEST with a sentence. */
+/* Checks the list of --allowed-host. BW_BAD_REQUEST with a sentence. */
 enum bw_code host_list_check(const char *allowed, struct bw_error *error) BW_CHECKED;
 
 #endif

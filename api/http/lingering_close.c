@@ -14,16 +14,28 @@
 
 #include <utlist.h>
 
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 
 enum {
     LINGER_MS = 3000,
-    LINGER_BYTES = 1024 * 1024, /* read away of each; what comes after these is not read */
-    LINGER_BYTES_ANNOUNCED = 16 * 1024 * 1024, /* the same of a client that has said how many */
+    LINGER_BYTES = 1024 *
+                   1024, /* bytes of each that are read and dropped; later bytes are not read */
+    LINGER_BYTES_DECLARED = 16 * 1024 *
+                            1024, /* the same for a client that has announced their number */
     EVENTS_AT_ONCE = 64,
     READ_SIZE = 64 * 1024,
-    READS_AT_ONCE = 16 /* then the others' turn */
+    READS_AT_ONCE = 16, /* reads before the other connections are served */
+    LINGERING_SHARE = 16
 };
+
+size_t lingering_close_room(size_t connections)
+{
+    size_t share = connections / LINGERING_SHARE;
+    if (share < LINGERING_LEAST)
+        return LINGERING_LEAST;
+    return share < LINGERING_MOST ? share : LINGERING_MOST;
+}
 
 struct kept {
     int fd;
@@ -35,17 +47,17 @@ struct kept {
 struct lingering_close {
     pthread_t thread;
     int epoll;
-    int wake;              /* an eventfd: a first one was taken, or stop */
-    size_t most;           /* kept at a time */
-    char *sink;            /* READ_SIZE bytes that nobody reads */
+    int wake;              /* an eventfd: a first connection was taken, or is_stopping */
+    size_t most;           /* limit of kept connections */
+    char *sink;            /* own: READ_SIZE bytes for data that is dropped */
     pthread_mutex_t mutex; /* guards what follows */
     struct kept *kept;     /* by deadline */
     size_t count;
     bool is_stopping;
 };
 
-/* Only the thread ends one, so that it never meets one that is freed. It is taken out of the epoll
- * set by hand: closing does that only for the last of all duplicates. */
+/* Closes a kept connection. Only the thread does so, so it never uses a freed one. It is removed
+ * from the epoll set explicitly, since close removes only the last of all duplicates. */
 static void lingering_close_end(struct lingering_close *lingering_close, struct kept *kept)
 {
     epoll_ctl(lingering_close->epoll, EPOLL_CTL_DEL, kept->fd, NULL);
@@ -57,14 +69,16 @@ static void lingering_close_end(struct lingering_close *lingering_close, struct 
     free(kept);
 }
 
-/* No more is read; the client still gets its answer, since no reset is sent before the deadline. */
+/* Stops reading. The client can still read its answer, since no reset is sent before the
+ * deadline. */
 static void stop_reading(struct lingering_close *lingering_close, struct kept *kept)
 {
-    struct epoll_event event = {.events = 0, .data.ptr = kept}; /* an error or both ends closed */
+    struct epoll_event event = {
+        .events = 0, .data.ptr = kept}; /* only errors and the close of both ends are reported */
     epoll_ctl(lingering_close->epoll, EPOLL_CTL_MOD, kept->fd, &event);
 }
 
-static void read_away(struct lingering_close *lingering_close, struct kept *kept)
+static void drain_input(struct lingering_close *lingering_close, struct kept *kept)
 {
     for (int i = 0; i < READS_AT_ONCE && kept->left > 0; i++) {
         size_t most = kept->left < READ_SIZE ? kept->left : READ_SIZE;
@@ -81,18 +95,18 @@ static void read_away(struct lingering_close *lingering_close, struct kept *kept
         stop_reading(lingering_close, kept);
 }
 
-/* With nothing left to read only a closed or broken connection is told of. */
+/* Handles an event. When nothing more is read, an event means a closed or broken connection. */
 static void handle_event(struct lingering_close *lingering_close, struct kept *kept)
 {
     if (kept->left > 0)
-        read_away(lingering_close, kept);
+        drain_input(lingering_close, kept);
     else
         lingering_close_end(lingering_close, kept);
 }
 
-/* Ends those whose time is over. Returns how long to wait for the next one; negative: there is
- * none. */
-static int end_due(struct lingering_close *lingering_close)
+/* Closes connections whose time is over. Returns the milliseconds until the next deadline;
+ * negative: there is none. */
+static int lingering_close_end_due(struct lingering_close *lingering_close)
 {
     for (;;) {
         pthread_mutex_lock(&lingering_close->mutex);
@@ -108,7 +122,7 @@ static int end_due(struct lingering_close *lingering_close)
     }
 }
 
-static bool is_stopping(struct lingering_close *lingering_close)
+static bool lingering_close_is_stopping(struct lingering_close *lingering_close)
 {
     eventfd_t ignored;
     eventfd_read(lingering_close->wake, &ignored);
@@ -125,15 +139,15 @@ static void *lingering_close_run(void *context)
     bool stops = false;
     while (!stops) {
         int count = epoll_wait(lingering_close->epoll, events, EVENTS_AT_ONCE,
-                               end_due(lingering_close));
+                               lingering_close_end_due(lingering_close));
         for (int i = 0; i < count; i++) {
             if (events[i].data.ptr == NULL)
-                stops = is_stopping(lingering_close);
+                stops = lingering_close_is_stopping(lingering_close);
             else
                 handle_event(lingering_close, events[i].data.ptr);
         }
     }
-    end_due(lingering_close);
+    lingering_close_end_due(lingering_close);
     return NULL;
 }
 
@@ -142,8 +156,8 @@ static bool lingering_close_start(struct lingering_close *lingering_close)
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     lingering_close->epoll = epoll_create1(EPOLL_CLOEXEC);
     lingering_close->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    lingering_close->sink = malloc(READ_SIZE);
-    if (lingering_close->epoll < 0 || lingering_close->wake < 0 || lingering_close->sink == NULL ||
+    lingering_close->sink = bw_alloc(READ_SIZE);
+    if (lingering_close->epoll < 0 || lingering_close->wake < 0 ||
         epoll_ctl(lingering_close->epoll, EPOLL_CTL_ADD, lingering_close->wake, &event) != 0)
         return false;
     int reason = pthread_create(&lingering_close->thread, NULL, lingering_close_run,
@@ -166,9 +180,7 @@ static void lingering_close_release(struct lingering_close *lingering_close)
 enum bw_code lingering_close_open(size_t most, struct lingering_close **lingering_close,
                                   struct bw_error *error)
 {
-    struct lingering_close *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+    struct lingering_close *self = bw_alloc(sizeof *self);
     pthread_mutex_init(&self->mutex, NULL);
     self->epoll = self->wake = -1;
     self->most = most;
@@ -194,20 +206,17 @@ void lingering_close_close(struct lingering_close *lingering_close)
     lingering_close_release(lingering_close);
 }
 
-/* Under the mutex as a whole: the thread can't end one that is not in the list yet. */
-static void lingering_close_keep(struct lingering_close *lingering_close, int fd,
-                                 uint64_t announced)
+/* The whole function runs under the mutex, so that the thread can't close a connection that is not
+ * in the list yet. */
+static void lingering_close_keep(struct lingering_close *lingering_close, int fd, uint64_t declared)
 {
-    struct kept *kept = lingering_close->count < lingering_close->most &&
-                                !lingering_close->is_stopping
-                            ? calloc(1, sizeof *kept)
-                            : NULL;
-    if (kept == NULL)
+    if (lingering_close->count >= lingering_close->most || lingering_close->is_stopping)
         return;
+    struct kept *kept = bw_alloc(sizeof *kept);
     kept->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     kept->deadline_ms = clock_boot_ms() + LINGER_MS;
-    kept->left = announced > LINGER_BYTES && announced <= LINGER_BYTES_ANNOUNCED ? (size_t)announced
-                                                                                 : LINGER_BYTES;
+    kept->left = declared > LINGER_BYTES && declared <= LINGER_BYTES_DECLARED ? (size_t)declared
+                                                                              : LINGER_BYTES;
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = kept};
     if (kept->fd < 0 || epoll_ctl(lingering_close->epoll, EPOLL_CTL_ADD, kept->fd, &event) != 0) {
         if (kept->fd >= 0)
@@ -219,10 +228,10 @@ static void lingering_close_keep(struct lingering_close *lingering_close, int fd
     lingering_close->count++;
 }
 
-void lingering_close_take(struct lingering_close *lingering_close, int fd, uint64_t announced)
+void lingering_close_take(struct lingering_close *lingering_close, int fd, uint64_t declared)
 {
     pthread_mutex_lock(&lingering_close->mutex);
-    lingering_close_keep(lingering_close, fd, announced);
+    lingering_close_keep(lingering_close, fd, declared);
     bool is_first = lingering_close->count == 1;
     pthread_mutex_unlock(&lingering_close->mutex);
     if (is_first)

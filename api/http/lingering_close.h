@@ -1,8 +1,8 @@
 /*
  * lingering_close: keeps the connections of clients that were refused while they were still
- * sending, and reads away some of what they send, until they have closed or three seconds have
- * passed. Without it the answer could be overtaken by a reset and never be seen. One thread.
- * Callers: the HTTP server. Safe from any thread.
+ * sending, and reads and drops some of what they send, until they have closed or three seconds have
+ * passed. Otherwise a reset could overtake the answer, and the client would never read it. One
+ * thread. Caller: the HTTP server. Safe from any thread.
  */
 #ifndef API_HTTP_LINGERING_CLOSE_H
 #define API_HTTP_LINGERING_CLOSE_H
@@ -14,14 +14,21 @@
 
 struct lingering_close;
 
-/* `most` are kept at a time. */
+/* The number of connections that a port with `connections` keeps in this way: a share, with bounds.
+ * Pure. */
+enum { LINGERING_LEAST = 16, LINGERING_MOST = 4096 };
+size_t lingering_close_room(size_t connections);
+
+/* Creates *lingering_close, and starts the thread. At most `most` connections are kept at a time.
+ * BW_INTERNAL: no thread or no descriptor. */
 enum bw_code lingering_close_open(size_t most, struct lingering_close **lingering_close,
                                   struct bw_error *error) BW_CHECKED;
-void lingering_close_close(struct lingering_close *lingering_close); /* NULL is fine */
+/* Closes all kept connections, and ends the thread. NULL is allowed. */
+void lingering_close_close(struct lingering_close *lingering_close);
 
-/* Keeps a duplicate of `fd`, whose owner may close it at any time. `announced` is how many bytes
- * the client has said will come: up to 16 MiB are read away, else (or if it has not said, 0) 1 MiB.
- * Nothing happens if as many are kept already as may be. */
-void lingering_close_take(struct lingering_close *lingering_close, int fd, uint64_t announced);
+/* Keeps a duplicate of `fd`, whose owner may close it at any time. `declared`: the bytes that the
+ * client has announced; 0: unknown. If they are at most 16 MiB, as many are read, otherwise 1 MiB.
+ * Ignored if `most` connections are kept already. */
+void lingering_close_take(struct lingering_close *lingering_close, int fd, uint64_t declared);
 
 #endif

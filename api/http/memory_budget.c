@@ -2,7 +2,6 @@
 
 #include <malloc.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,14 +10,15 @@
 #include "api/http/client_network.h"
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
+#include "common/base/ticker.h"
 
 enum {
     MIB = 1024 * 1024,
-    TRIM_LEAST = 16 * MIB,  /* a peak below that leaves nothing worth looking for */
-    TRIM_PAUSE_MS = 500,    /* the memory is freed a moment after it is given back */
-    MAPPED_LEAST = MIB / 2, /* from this size on memory is mapped, and unmapped when it is freed */
+    TRIM_LEAST = 16 * MIB, /* least peak after which memory is trimmed */
+    TRIM_PAUSE_MS = 500,   /* delay of a trim: memory is freed shortly after its hold is released */
+    MAPPED_LEAST = MIB / 2, /* blocks of at least this size are mapped, and unmapped by free */
     TOP_MOST = MIB,         /* free memory that an arena keeps at its end */
-    ARENAS_MOST = 4         /* each keeps what it once had, until it is trimmed */
+    ARENAS_MOST = 4         /* number of arenas; each keeps its memory until it is trimmed */
 };
 
 struct memory_address {
@@ -29,13 +29,12 @@ struct memory_address {
 };
 
 struct memory_budget {
-    pthread_t thread;
-    pthread_cond_t changed;
+    struct ticker *ticker; /* trims */
     pthread_mutex_t mutex; /* guards what follows */
     size_t used[MEMORY_POOLS];
-    size_t peak; /* since the last trim */
+    size_t peak;         /* the highest total since the last trim */
+    int64_t trim_due_ms; /* 0: no trim is due */
     struct memory_address *addresses;
-    bool is_stopping;
 };
 
 static const struct {
@@ -48,8 +47,9 @@ static const struct {
 
 /* ---- Returning memory to the system ---- */
 
-/* By itself the allocator raises both limits to 32 and 64 MiB when a large body is freed. Then
- * later bodies lie in arenas, and malloc_trim leaves what is free at an arena's end. */
+/* Fixes the allocator's thresholds. Otherwise it raises them to 32 and 64 MiB when a large body
+ * is freed; then later bodies are in arenas, and malloc_trim does not return the free end of an
+ * arena. */
 static void budget_tune_allocator(void)
 {
     mallopt(M_ARENA_MAX, ARENAS_MOST);
@@ -70,34 +70,30 @@ static bool budget_needs_trim(const struct memory_budget *budget)
     return budget->peak >= TRIM_LEAST && budget_total(budget) < budget->peak / 4;
 }
 
-/* True: it is time to stop. */
-static bool budget_await_trim(struct memory_budget *budget)
+/* Trims TRIM_PAUSE_MS after it was woken. */
+static int64_t budget_tick(void *context)
 {
+    struct memory_budget *budget = context;
+    int64_t now_ms = clock_boot_ms();
     pthread_mutex_lock(&budget->mutex);
-    while (!budget->is_stopping && !budget_needs_trim(budget))
-        pthread_cond_wait(&budget->changed, &budget->mutex);
-    struct timespec until = clock_deadline(TRIM_PAUSE_MS);
-    int result = 0;
-    while (!budget->is_stopping && result == 0)
-        result = pthread_cond_timedwait(&budget->changed, &budget->mutex, &until);
-    budget->peak = budget_total(budget);
-    bool stops = budget->is_stopping;
+    if (budget->trim_due_ms == 0)
+        budget->trim_due_ms = now_ms + TRIM_PAUSE_MS;
+    int64_t wait_ms = budget->trim_due_ms - now_ms;
+    if (wait_ms <= 0) {
+        budget->trim_due_ms = 0;
+        budget->peak = budget_total(budget);
+    }
     pthread_mutex_unlock(&budget->mutex);
-    return stops;
-}
-
-static void *budget_run(void *context)
-{
-    while (!budget_await_trim(context))
-        malloc_trim(0);
-    return NULL;
+    if (wait_ms > 0)
+        return wait_ms;
+    malloc_trim(0);
+    return TICKER_IDLE;
 }
 
 /* ---- The budget ---- */
 
 static void budget_free(struct memory_budget *budget)
 {
-    pthread_cond_destroy(&budget->changed);
     pthread_mutex_destroy(&budget->mutex);
     free(budget);
 }
@@ -105,15 +101,14 @@ static void budget_free(struct memory_budget *budget)
 enum bw_code memory_budget_open(struct memory_budget **budget, struct bw_error *error)
 {
     static pthread_once_t is_tuned = PTHREAD_ONCE_INIT;
-    struct memory_budget *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+    struct memory_budget *self = bw_alloc(sizeof *self);
     pthread_once(&is_tuned, budget_tune_allocator);
     pthread_mutex_init(&self->mutex, NULL);
-    clock_condition_init(&self->changed);
-    if (pthread_create(&self->thread, NULL, budget_run, self) != 0) {
+    enum bw_code code = ticker_open("returning memory", TICKER_IDLE, budget_tick, self,
+                                    &self->ticker, error);
+    if (code != BW_OK) {
         budget_free(self);
-        return bw_fail(error, BW_INTERNAL, "a thread can't be started");
+        return code;
     }
     *budget = self;
     return BW_OK;
@@ -123,11 +118,7 @@ void memory_budget_close(struct memory_budget *budget)
 {
     if (budget == NULL)
         return;
-    pthread_mutex_lock(&budget->mutex);
-    budget->is_stopping = true;
-    pthread_cond_signal(&budget->changed);
-    pthread_mutex_unlock(&budget->mutex);
-    pthread_join(budget->thread, NULL);
+    ticker_close(budget->ticker);
     budget_free(budget);
 }
 
@@ -139,7 +130,7 @@ size_t memory_budget_used(struct memory_budget *budget, enum memory_pool pool)
     return used;
 }
 
-/* What all pools together have of the shared amount, if `pool` had `more`. */
+/* The bytes of the shared amount that all pools together would use, if `pool` had `more` bytes. */
 static size_t budget_shared(const struct memory_budget *budget, enum memory_pool pool, size_t more)
 {
     size_t shared = 0;
@@ -186,7 +177,7 @@ void memory_hold_begin(struct memory_hold *hold, struct memory_budget *budget,
     pthread_mutex_unlock(&budget->mutex);
 }
 
-/* How much of `bytes` more comes from the pool of first parts. */
+/* The part of `bytes` more that comes from the pool of first parts. */
 static size_t hold_first_part(const struct memory_hold *hold, size_t bytes)
 {
     size_t left = MEMORY_FIRST_BYTES - hold->first;
@@ -195,7 +186,8 @@ static size_t hold_first_part(const struct memory_hold *hold, size_t bytes)
     return is_free || budget_has_room(hold->budget, MEMORY_FIRST, first) ? first : 0;
 }
 
-/* Would the address of `hold` have more than its share? A body alone may be as long as it likes. */
+/* Whether `rest` more bytes would exceed the limits of the hold's address. The limit of bodies does
+ * not apply to the address's only body. */
 static bool hold_exceeds_address(const struct memory_hold *hold, size_t rest, bool is_body)
 {
     const struct memory_address *address = hold->address;
@@ -206,17 +198,16 @@ static bool hold_exceeds_address(const struct memory_hold *hold, size_t rest, bo
            (is_body && has_others && address->bodies + rest > MEMORY_ADDRESS_BODIES);
 }
 
-static enum bw_code hold_judge(const struct memory_hold *hold, size_t rest, bool is_body,
+static enum bw_code hold_check(const struct memory_hold *hold, size_t rest, bool is_body,
                                struct bw_error *error)
 {
     size_t most = hold->address != NULL ? MEMORY_ADDRESS_BYTES : pools[hold->pool].limit;
     if (hold->rest + rest > most)
         return bw_fail(error, BW_TOO_LARGE,
-                       "the request needs more memory than the %zu MiB that there are for it",
-                       most / MIB);
+                       "the request needs more memory than the limit of %zu MiB", most / MIB);
     if (hold_exceeds_address(hold, rest, is_body) ||
         !budget_has_room(hold->budget, hold->pool, rest))
-        return bw_fail(error, BW_UNAVAILABLE, "too many large requests are under way: try again");
+        return bw_fail(error, BW_UNAVAILABLE, "too many large requests are in flight: try again");
     return BW_OK;
 }
 
@@ -227,7 +218,7 @@ enum bw_code memory_hold_try(const struct memory_hold *hold, size_t bytes, struc
         return BW_OK;
     pthread_mutex_lock(&budget->mutex);
     size_t rest = bytes - hold_first_part(hold, bytes);
-    enum bw_code code = rest > 0 ? hold_judge(hold, rest, true, error) : BW_OK;
+    enum bw_code code = rest > 0 ? hold_check(hold, rest, true, error) : BW_OK;
     pthread_mutex_unlock(&budget->mutex);
     return code;
 }
@@ -257,7 +248,7 @@ static enum bw_code hold_take(struct memory_hold *hold, size_t bytes, bool is_bo
         return BW_OK;
     pthread_mutex_lock(&budget->mutex);
     size_t first = hold_first_part(hold, bytes), rest = bytes - first;
-    enum bw_code code = rest > 0 ? hold_judge(hold, rest, is_body, error) : BW_OK;
+    enum bw_code code = rest > 0 ? hold_check(hold, rest, is_body, error) : BW_OK;
     if (code == BW_OK)
         hold_add(hold, first, rest, is_body);
     pthread_mutex_unlock(&budget->mutex);
@@ -272,6 +263,19 @@ enum bw_code memory_hold_take(struct memory_hold *hold, size_t bytes, struct bw_
 enum bw_code memory_hold_take_parsed(struct memory_hold *hold, size_t bytes, struct bw_error *error)
 {
     return hold_take(hold, bytes, false, error);
+}
+
+bool memory_hold_take_alone(struct memory_hold *hold, size_t bytes)
+{
+    struct memory_budget *budget = hold->budget;
+    if (budget == NULL)
+        return true;
+    pthread_mutex_lock(&budget->mutex);
+    bool is_alone = budget->used[hold->pool] == hold->rest;
+    if (is_alone)
+        hold_add(hold, 0, bytes, false);
+    pthread_mutex_unlock(&budget->mutex);
+    return is_alone;
 }
 
 static void hold_leave_address(struct memory_hold *hold)
@@ -311,7 +315,7 @@ void memory_hold_release(struct memory_hold *hold)
     budget->used[MEMORY_FIRST] -= hold->first;
     budget->used[hold->pool] -= hold->rest;
     if (budget_needs_trim(budget))
-        pthread_cond_signal(&budget->changed);
+        ticker_wake(budget->ticker);
     pthread_mutex_unlock(&budget->mutex);
     *hold = (struct memory_hold){.budget = NULL};
 }

@@ -21,9 +21,10 @@ struct timed_request {
     const struct timeout *timeout;
     int fd;
     void *owner;
-    atomic_bool has_begun;       /* a request, of which something came */
-    _Atomic int64_t deadline_ms; /* never: nothing is waited for */
-    uint64_t received;           /* of the body; for the thread that serves it */
+    atomic_bool has_begun;       /* a request has begun */
+    _Atomic int64_t deadline_ms; /* clock_boot_ms; never: no limit */
+    uint64_t received;           /* bytes of the body; for the thread that serves the connection */
+    int64_t left_ms;             /* remaining time while paused; never: there was no limit */
     struct timed_request *prev, *next;
 };
 
@@ -36,7 +37,7 @@ struct timeout {
 
 /* ---- One connection ---- */
 
-static void wait_anew(struct timed_request *timed_request, int64_t more_ms)
+static void timed_request_start(struct timed_request *timed_request, int64_t more_ms)
 {
     int64_t request_ms = timed_request->timeout->settings.request_ms;
     atomic_store(&timed_request->deadline_ms, clock_boot_ms() + request_ms + more_ms);
@@ -48,7 +49,7 @@ void timed_request_begin(struct timed_request *timed_request)
         return;
     atomic_store(&timed_request->has_begun, true);
     timed_request->received = 0;
-    wait_anew(timed_request, 0);
+    timed_request_start(timed_request, 0);
 }
 
 int64_t request_timeout_earned(uint64_t received, size_t bytes)
@@ -57,7 +58,7 @@ int64_t request_timeout_earned(uint64_t received, size_t bytes)
     return (int64_t)(bytes * 1000 / (part > REQUEST_TIMEOUT_BYTES ? part : REQUEST_TIMEOUT_BYTES));
 }
 
-/* What comes fast earns no more than the time that is allowed, from now on. */
+/* The remaining time never exceeds the configured time. */
 void timed_request_receive(struct timed_request *timed_request, size_t bytes)
 {
     if (timed_request == NULL)
@@ -82,6 +83,20 @@ void timed_request_limit(struct timed_request *timed_request, int64_t wait_ms)
         atomic_compare_exchange_strong(&timed_request->deadline_ms, &deadline_ms, earlier_ms);
 }
 
+void timed_request_pause(struct timed_request *timed_request)
+{
+    if (timed_request == NULL)
+        return;
+    int64_t deadline_ms = atomic_exchange(&timed_request->deadline_ms, never);
+    timed_request->left_ms = deadline_ms == never ? never : deadline_ms - clock_boot_ms();
+}
+
+void timed_request_resume(struct timed_request *timed_request)
+{
+    if (timed_request != NULL && timed_request->left_ms != never)
+        atomic_store(&timed_request->deadline_ms, clock_boot_ms() + timed_request->left_ms);
+}
+
 void timed_request_finish(struct timed_request *timed_request)
 {
     if (timed_request != NULL)
@@ -93,18 +108,18 @@ void timed_request_rest(struct timed_request *timed_request)
     if (timed_request == NULL)
         return;
     atomic_store(&timed_request->has_begun, false);
-    wait_anew(timed_request, REQUEST_TIMEOUT_IDLE_MS);
+    timed_request_start(timed_request, REQUEST_TIMEOUT_IDLE_MS);
 }
 
-/* ---- All of them ---- */
+/* ---- All connections ---- */
 
-static bool is_unfinished(struct timed_request *timed_request)
+static bool timed_request_is_unfinished(struct timed_request *timed_request)
 {
     return atomic_load(&timed_request->has_begun) &&
            atomic_load(&timed_request->deadline_ms) != never;
 }
 
-/* False: its request became whole just now. */
+/* Closes the connection. False: its request was completed in the meantime. */
 static bool request_timeout_end(const struct timeout *timeout, struct timed_request *timed_request,
                                 int64_t deadline_ms)
 {
@@ -116,8 +131,8 @@ static bool request_timeout_end(const struct timeout *timeout, struct timed_requ
     return true;
 }
 
-static bool is_due(struct timed_request *timed_request, int64_t deadline_ms, bool is_short,
-                   int64_t now_ms)
+static bool timed_request_is_due(struct timed_request *timed_request, int64_t deadline_ms,
+                                 bool is_short, int64_t now_ms)
 {
     int64_t begun_ms = deadline_ms - timed_request->timeout->settings.request_ms;
     if (deadline_ms == never)
@@ -134,11 +149,11 @@ size_t request_timeout_sweep(struct timeout *timeout, int64_t now_ms)
     struct timed_request *timed_request;
     pthread_mutex_lock(&timeout->mutex);
     DL_FOREACH (timeout->timed_requests, timed_request)
-        unfinished += is_unfinished(timed_request);
+        unfinished += timed_request_is_unfinished(timed_request);
     bool is_short = unfinished > timeout->settings.many;
     DL_FOREACH (timeout->timed_requests, timed_request) {
         int64_t deadline_ms = atomic_load(&timed_request->deadline_ms);
-        if (is_due(timed_request, deadline_ms, is_short, now_ms))
+        if (timed_request_is_due(timed_request, deadline_ms, is_short, now_ms))
             ended += request_timeout_end(timeout, timed_request, deadline_ms);
     }
     pthread_mutex_unlock(&timeout->mutex);
@@ -147,13 +162,11 @@ size_t request_timeout_sweep(struct timeout *timeout, int64_t now_ms)
 
 struct timed_request *request_timeout_add(struct timeout *timeout, int fd, void *owner)
 {
-    struct timed_request *timed_request = calloc(1, sizeof *timed_request);
-    if (timed_request == NULL)
-        return NULL;
+    struct timed_request *timed_request = bw_alloc(sizeof *timed_request);
     timed_request->timeout = timeout;
     timed_request->fd = fd;
     timed_request->owner = owner;
-    wait_anew(timed_request, 0);
+    timed_request_start(timed_request, 0);
     pthread_mutex_lock(&timeout->mutex);
     DL_APPEND(timeout->timed_requests, timed_request);
     pthread_mutex_unlock(&timeout->mutex);
@@ -175,8 +188,8 @@ static int64_t request_timeout_tick(void *context)
     struct timeout *timeout = context;
     size_t ended = request_timeout_sweep(timeout, clock_boot_ms());
     if (ended > 0)
-        log_info("connections ended: no whole request came in time",
-                 log_text("front", timeout->settings.name),
+        log_info("connections closed: no complete request arrived in time",
+                 log_text("server", timeout->settings.name),
                  log_number("connections", (int64_t)ended));
     return SWEEP_MS;
 }

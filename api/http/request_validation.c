@@ -12,19 +12,26 @@ enum seen {
     SEEN_HOST,
     SEEN_AUTHORIZATION,
     SEEN_CONTENT_ENCODING,
+    SEEN_CONTENT_TYPE,
+    SEEN_ORIGIN,
+    SEEN_IDEMPOTENCY_KEY,
     SEEN_COUNT
 };
 
+/* Headers that must not be repeated, since only the first one would be read. */
 static const char *const seen_names[SEEN_COUNT] = {
     [SEEN_LENGTH] = "Content-Length",
     [SEEN_ENCODING] = "Transfer-Encoding",
     [SEEN_HOST] = "Host",
     [SEEN_AUTHORIZATION] = "Authorization",
     [SEEN_CONTENT_ENCODING] = "Content-Encoding",
+    [SEEN_CONTENT_TYPE] = "Content-Type",
+    [SEEN_ORIGIN] = "Origin",
+    [SEEN_IDEMPOTENCY_KEY] = "Idempotency-Key",
 };
 
 struct headers {
-    const char *values[SEEN_COUNT]; /* the first */
+    const char *values[SEEN_COUNT]; /* of the first one */
     int counts[SEEN_COUNT];
     bool has_strange_name;
 };
@@ -78,17 +85,16 @@ static enum bw_code check_headers(const struct headers *headers, bool is_version
         return bw_fail(error, BW_BAD_REQUEST,
                        "the request has a Content-Length and a Transfer-Encoding");
     if (encoding != NULL && (!is_version_1_1 || strcasecmp(encoding, "chunked") != 0))
-        return bw_fail(error, BW_BAD_REQUEST,
-                       "the only Transfer-Encoding that is taken is chunked");
+        return bw_fail(error, BW_BAD_REQUEST, "the only supported Transfer-Encoding is chunked");
     return BW_OK;
 }
 
-/* ---- The bytes of the lines ---- */
+/* ---- The lines in libmicrohttpd's buffer ---- */
 
 enum {
     CR_LF = 2,
-    HEADER_BYTES = 64, /* that the server keeps for each, besides its text */
-    ANSWER_BYTES = 640 /* the head of an answer of ours */
+    HEADER_BYTES = 64, /* memory that libmicrohttpd uses for each header, besides its text */
+    ANSWER_BYTES = 640 /* memory for the head of an answer */
 };
 
 bool request_validation_leaves_room(struct MHD_Connection *connection, size_t memory)
@@ -103,10 +109,9 @@ bool request_validation_leaves_room(struct MHD_Connection *connection, size_t me
     return used + ANSWER_BYTES <= memory;
 }
 
-/* How far the lines were followed. */
+/* The position in the lines. */
 struct lines {
-    const char
-        *end; /* of the last text: there the server has put NUL in the place of CR LF or LF */
+    const char *end; /* end of the last text, where libmicrohttpd has replaced CR LF or LF by NUL */
     bool has_gap;
 };
 
@@ -128,7 +133,7 @@ static enum MHD_Result follow_header(void *context, enum MHD_ValueKind kind, con
     return lines->has_gap ? MHD_NO : MHD_YES;
 }
 
-/* Are there only spaces between the method, the URI and the version? */
+/* Whether there are only spaces between the method, the URI and the version. */
 static bool is_whole_line(const struct request_line *line)
 {
     const char *method_end = line->method + strlen(line->method);
@@ -151,7 +156,7 @@ enum bw_code request_validation_lines(struct MHD_Connection *connection,
     return BW_OK;
 }
 
-/* ---- What they say ---- */
+/* ---- The headers and the path ---- */
 
 enum bw_code request_validation_framing(struct MHD_Connection *connection, const char *version,
                                         struct framing *framing, struct bw_error *error)

@@ -1,7 +1,7 @@
 /*
- * request_validation: what can be wrong with a request before its body is read, whatever its route:
- * where it ends, and how its path is written. Strict, since a proxy in front may read a doubtful
- * request otherwise. Callers: the HTTP server. Safe from any thread.
+ * request_validation: checks a request before its body is read, regardless of its route: where it
+ * ends, and how its path is written. The checks are strict, since a proxy in front may interpret an
+ * ambiguous request in another way. Caller: the HTTP server. No state; safe from any thread.
  */
 #ifndef API_HTTP_REQUEST_VALIDATION_H
 #define API_HTTP_REQUEST_VALIDATION_H
@@ -24,32 +24,32 @@ static inline bool framing_has_body(const struct framing *framing)
     return framing->is_chunked || framing->length > 0;
 }
 
-/* Does the head of the request leave room for that of an answer in the connection's `memory`
- * (bytes)? If not, the server can't answer. */
+/* Whether the head of the request leaves room for the head of an answer in the connection's
+ * `memory` (bytes). Otherwise libmicrohttpd can't answer. */
 bool request_validation_leaves_room(struct MHD_Connection *connection, size_t memory);
 
-/* Where the server's buffer holds the parts of a request's first line. */
+/* The parts of a request's first line, in libmicrohttpd's buffer. */
 struct request_line {
     const char *method, *uri, *version;
-    size_t uri_length; /* as it was sent, up to its first NUL */
+    size_t uri_length; /* length as sent, up to its first NUL */
 };
 
-/* Do the request's lines follow one another without a gap? The server ends each text at the first
- * NUL and drops the rest of the line, and it joins a folded line to the name of its header: either
- * would make us see another request than a proxy in front does. BW_BAD_REQUEST, as for
- * request_validation_framing. (A NUL just before the end of a line can't be told from the end: it
- * is dropped.) */
+/* Checks that the request's lines follow one another without a gap. libmicrohttpd ends each text at
+ * the first NUL and drops the rest of the line, and joins a folded line to the name of its header;
+ * in both cases this server would see another request than a proxy in front. BW_BAD_REQUEST, as for
+ * request_validation_framing. (A NUL immediately before the end of a line can't be distinguished
+ * from the end: it is ignored.) */
 enum bw_code request_validation_lines(struct MHD_Connection *connection,
                                       const struct request_line *line, struct bw_error *error)
     BW_CHECKED;
 
-/* Reads the headers. BW_BAD_REQUEST: the request's end is in doubt, and the connection must be
- * closed after the refusal. */
+/* Reads from the headers how the body is delimited. BW_BAD_REQUEST: the request's end is ambiguous,
+ * and the connection must be closed after the refusal. */
 enum bw_code request_validation_framing(struct MHD_Connection *connection, const char *version,
                                         struct framing *framing, struct bw_error *error) BW_CHECKED;
 
-/* Is the path free of what could be read in two ways? `uri` is as it was sent, query included;
- * `path` is decoded. */
+/* Checks that the path is unambiguous. `uri`: as it was sent, including the query; `path`: decoded.
+ * BW_BAD_REQUEST. */
 enum bw_code request_validation_path(const char *uri, const char *path, struct bw_error *error)
     BW_CHECKED;
 

@@ -1,104 +1,111 @@
 /*
- * route: the one table of what this server answers. Adding a row is all it takes to add an
- * endpoint: dispatch finds the route, authenticates, reads the arguments and only then calls the
- * handler.
+ * route: the rows of a protocol's table of endpoints. A new endpoint needs only a row: dispatch
+ * finds the route, authenticates the request, reads the arguments and then calls the handler. Pure;
+ * safe from any thread.
  */
 #ifndef API_HTTP_ROUTE_H
 #define API_HTTP_ROUTE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
-#include "api/http/exchange.h"
 #include "common/base/error.h"
 #include "common/base/json.h"
 
 struct api; /* the context of the process: api/api.h */
+struct exchange;
 
+/* Who may use a route. How senders prove it depends on their protocol: api/http/wire_protocol.h. */
 enum auth {
     AUTH_NONE,
-    AUTH_CLIENT,   /* the client token, or a loopback listener, or --anonymous-clients */
-    AUTH_CLUSTER,  /* argument `token` is the cluster token */
-    AUTH_WORKER,   /* argument `worker_id` is a registered worker */
-    AUTH_INTERNAL, /* Authorization: Bearer of the internal token */
-    /* The course protocol's: Authorization: Bearer of */
-    AUTH_COURSE_ADMIN,   /* an admin token of the course that the path names first */
-    AUTH_COURSE_MEMBER,  /* the same, or a query token */
-    AUTH_COURSE_CLUSTER, /* the cluster token */
-    AUTH_COURSE_WORKER,  /* the same, and the worker that the path names is registered */
-    AUTH_COURSE_SOCKET   /* the same, but a refusal is told only once the websocket is open */
+    AUTH_CLIENT,   /* a client */
+    AUTH_MEMBER,   /* a client, or one that may only read */
+    AUTH_OPERATOR, /* the operator: the cluster token in the header Authorization */
+    AUTH_CLUSTER,  /* a sender with the cluster token */
+    AUTH_WORKER,   /* a registered worker */
+    AUTH_SOCKET,   /* as AUTH_CLUSTER, for a websocket, which is opened before a refusal */
+    AUTH_INTERNAL, /* the scheduler */
 };
 
 enum body_kind {
     BODY_NONE,      /* arguments come from the query; a body is read and ignored */
-    BODY_ARGUMENTS, /* query, form (urlencoded or multipart) or a JSON object: "{" first */
+    BODY_UNREAD,    /* only the path has arguments; query and body are ignored */
+    BODY_ARGUMENTS, /* query, and a form (urlencoded or multipart) or a JSON object */
     BODY_DOCUMENT,  /* argument json_payload as above, or the JSON object itself: parsed into
                        arguments["document"] */
-    BODY_JSON       /* the course protocol's: a JSON object, whatever its type is said to be; it
-                       becomes the arguments */
+    BODY_JSON, /* a JSON object, whatever its Content-Type; it becomes the arguments. An invalid one
+                  is BW_BAD_BODY; none at all is {}, if no field is required */
+    BODY_FILE, /* a file, whatever its Content-Type, which is not held in memory
+                  (exchange_received_file); arguments come from the query */
+    BODY_BYTES /* at most ROUTE_BYTES_MAX bytes of any kind, in memory; arguments come from the
+                  query */
 };
 
 enum route_flags {
-    ROUTE_BLOCKING = 1, /* the handler may wait for the database: it runs on the thread pool */
-    ROUTE_URGENT = 2,   /* heartbeats and results: keep room for them */
-    ROUTE_QUIET = 4,    /* access log at debug level */
-    ROUTE_LIFE = 8,     /* a result: while its body arrives, its sender lives */
-    ROUTE_CURRENT = 16, /* waits for what websockets here have under way; with ROUTE_BLOCKING */
-    ROUTE_UNSAFE = 256, /* GET does something here (takes a job, registers, opens a websocket): no
-                           HEAD */
-    ROUTE_BODY_SMALL = 1024, /* its body is short: ROUTE_SMALL_BYTES at most */
-    ROUTE_BODY_MEDIUM = 2048 /* ROUTE_MEDIUM_BYTES */
+    ROUTE_BLOCKING = 1,  /* the handler may wait for the database: it runs on the thread pool */
+    ROUTE_URGENT = 2,    /* heartbeats and results, for which threads are reserved */
+    ROUTE_QUIET = 4,     /* access log at debug level */
+    ROUTE_HEARTBEAT = 8, /* a result, whose sender counts as alive while its body arrives */
+    ROUTE_CURRENT = 16, /* waits for operations of this replica's websockets; with ROUTE_BLOCKING */
+    ROUTE_UNSAFE = 256, /* GET has side effects (takes a job, registers, opens a websocket), so
+                           there is no HEAD */
+    ROUTE_BODY_SMALL = 1024, /* its body has at most ROUTE_SMALL_BYTES */
+    ROUTE_BODY_MEDIUM = 2048 /* its body has at most ROUTE_MEDIUM_BYTES */
 };
 
 struct route {
     const char *method;
-    const char *path; /* "/api/v1/grading_run/{id}": one placeholder at most. Where a part follows
-                         it, as in "/api/v1/grading_run/{id}/cancel", it stands for a run's id */
+    const char *path; /* a pattern: see path_match */
     enum auth auth;
     enum body_kind body;
     unsigned flags;
     const struct json_field
         *fields; /* the arguments; strings from query and form are converted by kind; NULL: none */
-    /* BW_OK: it has answered. BW_PENDING: it will be answered later. Anything else: dispatch
+    /* The handler. BW_OK: it has answered. BW_PENDING: it answers later. Any other code: dispatch
      * refuses with `error`. */
     enum bw_code (*handle)(struct api *api, struct exchange *exchange, struct bw_error *error);
 };
 
-extern const struct route public_routes[]; /* ends with a row whose method is NULL */
-extern const struct route course_routes[]; /* public ones too: api/course/route.h */
-extern const struct route internal_routes[];
-
-enum { ROUTE_ALLOWED_SIZE = 64 };
+enum { ROUTE_ALLOWED_SIZE = 64, PATH_PARTS = 3 };
 
 enum {
     ROUTE_SMALL_BYTES = 4 * 1024,
     ROUTE_MEDIUM_BYTES = 16 * 1024,
-    ROUTE_SMALL_COUNT = 64,       /* keys and values of JSON where bodies are that short */
-    ROUTE_RESULT_COUNT = 500000,  /* in a result */
-    ROUTE_COUNT = 4 * 1000 * 1000 /* elsewhere: 100,000 students with 20 variables each */
+    ROUTE_BYTES_MAX = 64 * 1024,
+    ROUTE_SMALL_COUNT = 64,       /* limit of JSON keys and values in such short bodies */
+    ROUTE_RESULT_COUNT = 500000,  /* the same in a result */
+    ROUTE_COUNT = 4 * 1000 * 1000 /* the same elsewhere: 100,000 students with 20 variables each */
 };
 
-/* How long a request's body may be; `most` is what the server takes at all. */
+/* The limit of a request's body in bytes. `most`: the server's limit. */
 size_t route_body_limit(const struct route *route, size_t most);
 
-/* How many keys and values its JSON may have. */
+/* The limit of keys and values of a request's JSON. */
 size_t route_json_count(const struct route *route);
 
-/* Is it one of the course protocol's? */
-static inline bool route_is_course(const struct route *route)
-{
-    return route->auth >= AUTH_COURSE_ADMIN;
-}
+/* Adds the methods of a comma-separated list to `allowed`, each once. */
+void route_allow_all(const char *methods, char allowed[ROUTE_ALLOWED_SIZE]);
 
-/* Does it answer this method? HEAD wherever a GET only reads. */
-bool route_takes(const struct route *route, const char *method);
+/* A path that matches a pattern. */
+struct path_match {
+    char *copy;                    /* own: free() */
+    const char *parts[PATH_PARTS]; /* the parts in place of braces, in order; "": none */
+    const char *id;                /* the part in place of "{id}"; "": none */
+};
 
-/* Adds the methods that it takes to a comma list, unless they stand there. */
-void route_allow(const struct route *route, char allowed[ROUTE_ALLOWED_SIZE]);
+/* Whether the whole decoded path matches the pattern. In a pattern, {id} matches any text without
+ * "/"; if more follows, it matches only the id of a run, since another protocol has names in such
+ * places. Any other word in braces matches a name: [-A-Za-z0-9_]+, at most as long as a worker's
+ * id. A pattern has at most PATH_PARTS braces. On success *match is filled, and the caller frees
+ * match->copy. */
+bool path_match(const char *pattern, const char *path, struct path_match *match);
 
-/* The route of a method and a decoded path, or NULL: then *allowed is a comma list of the methods
- * that the path takes ("" if the path is unknown). On success *path_id points at the {id} within
- * `path`, where it is followed by whatever follows it there. */
+/* The route for a method and a decoded path, unless `disowns` (may be NULL) is true for the path's
+ * parts. HEAD is allowed where a GET only reads. NULL: there is none; then the methods that the
+ * path allows are added to the comma-separated list `allowed`. On success *match is filled, and the
+ * caller frees match->copy. */
 const struct route *route_find(const struct route *routes, const char *method, const char *path,
-                               const char **path_id, char allowed[64]);
+                               bool (*disowns)(const char *const parts[PATH_PARTS]),
+                               struct path_match *match, char allowed[ROUTE_ALLOWED_SIZE]);
 
 #endif

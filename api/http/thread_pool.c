@@ -7,12 +7,12 @@
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 
-enum { HEAP_ROOM = 64 };
+enum { HEAP_ROOM = 64, AGAIN_MS = 100 };
 
 struct task {
     void (*function)(void *argument);
     void *argument;
-    int64_t due_ms; /* of one that was submitted for later: clock_boot_ms */
+    int64_t due_ms; /* clock_boot_ms; for a task that was submitted for later */
     uint64_t number;
     bool is_urgent;
     struct task *next;
@@ -23,7 +23,8 @@ struct queue {
     int count;
 };
 
-/* A binary heap: the task that is due first is at the top; of equals, the one submitted first. */
+/* A binary heap: the task that is due first is at the top; of tasks due at the same time, the one
+ * that was submitted first. */
 struct heap {
     struct task **tasks; /* own */
     size_t count, room;
@@ -31,13 +32,13 @@ struct heap {
 
 struct thread_pool {
     pthread_mutex_t mutex; /* guards all but the threads */
-    pthread_cond_t work;   /* something can be run, or a thread is needed that waits for `later` */
-    pthread_cond_t sooner; /* the thread that waits for `later` must look again */
+    pthread_cond_t work;   /* a task can run, or a thread must wait for `later` */
+    pthread_cond_t sooner; /* the thread that waits for `later` must check again */
     struct queue urgent, calm, heavy, idle;
     struct heap later;
     uint64_t last_number;
-    bool is_later_watched;              /* one thread waits for what is due next */
-    int calm_running, calm_running_max; /* heavy ones are counted there too */
+    bool is_later_watched;              /* a thread waits for the next task of `later` */
+    int calm_running, calm_running_max; /* includes heavy tasks */
     int heavy_running;
     int running;
     bool is_closing;
@@ -105,7 +106,7 @@ static struct task *heap_take(struct heap *heap)
     }
 }
 
-/* What is due can be run. */
+/* Moves the tasks that are due to their queues. */
 static void wake_later(struct thread_pool *thread_pool)
 {
     int64_t now_ms = clock_boot_ms();
@@ -117,7 +118,7 @@ static void wake_later(struct thread_pool *thread_pool)
     }
 }
 
-/* The next task that may run now, or NULL, and the queue that it is of. */
+/* The next task that may run now, or NULL; *queue: its queue. */
 static struct task *next_task(struct thread_pool *thread_pool, struct queue **queue)
 {
     wake_later(thread_pool);
@@ -134,7 +135,7 @@ static struct task *next_task(struct thread_pool *thread_pool, struct queue **qu
     return (*queue)->first != NULL ? thread_pool_queue_take(*queue) : NULL;
 }
 
-/* A task that runs may yet submit another one. */
+/* Whether the threads may end: no task is queued, and none is running that could submit one. */
 static bool is_over(const struct thread_pool *thread_pool)
 {
     return thread_pool->is_closing && thread_pool->running == 0 && thread_pool->urgent.count == 0 &&
@@ -162,8 +163,8 @@ static void run_task(struct thread_pool *thread_pool, struct task *task, const s
         pthread_cond_broadcast(&thread_pool->work);
 }
 
-/* One idle thread waits for what is due next, so that no more than one wakes for it. It passes that
- * on when it goes on to something else. */
+/* Waits for work. One idle thread waits for the next task of `later`, so that only one wakes for
+ * it. When it leaves for another task, it wakes a successor. */
 static void thread_pool_wait_for_work(struct thread_pool *thread_pool)
 {
     if (thread_pool->later.count == 0 || thread_pool->is_later_watched) {
@@ -178,12 +179,12 @@ static void thread_pool_wait_for_work(struct thread_pool *thread_pool)
     pthread_cond_signal(&thread_pool->work);
 }
 
-/* With the mutex held: a thread is needed for what has just been queued. */
-static void call_thread(struct thread_pool *thread_pool)
+/* Wakes a thread for a task that was queued. Under the mutex. */
+static void thread_pool_wake_thread(struct thread_pool *thread_pool)
 {
     pthread_cond_signal(&thread_pool->work);
     if (thread_pool->is_later_watched)
-        pthread_cond_signal(&thread_pool->sooner); /* it may be the only one that is idle */
+        pthread_cond_signal(&thread_pool->sooner); /* that thread may be the only idle one */
 }
 
 static void *thread_pool_run(void *context)
@@ -204,9 +205,7 @@ static void *thread_pool_run(void *context)
 
 enum bw_code thread_pool_open(int threads, struct thread_pool **thread_pool, struct bw_error *error)
 {
-    struct thread_pool *self = calloc(1, sizeof *self + (size_t)threads * sizeof *self->threads);
-    if (self == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+    struct thread_pool *self = bw_alloc(sizeof *self + (size_t)threads * sizeof *self->threads);
     pthread_mutex_init(&self->mutex, NULL);
     clock_condition_init(&self->work);
     clock_condition_init(&self->sooner);
@@ -245,9 +244,10 @@ void thread_pool_close(struct thread_pool *thread_pool)
     free(thread_pool);
 }
 
-static struct task *task_new(void (*function)(void *argument), void *argument)
+static struct task *thread_pool_task_new(void (*function)(void *argument), void *argument)
 {
-    struct task *task = bw_alloc(sizeof *task); /* the caller's exchange could never be answered */
+    /* bw_alloc does not fail: without the task, the caller's exchange would never be answered. */
+    struct task *task = bw_alloc(sizeof *task);
     task->function = function;
     task->argument = argument;
     return task;
@@ -256,12 +256,12 @@ static struct task *task_new(void (*function)(void *argument), void *argument)
 static bool thread_pool_put(struct thread_pool *thread_pool, struct queue *queue,
                             void (*function)(void *), void *argument)
 {
-    struct task *task = task_new(function, argument);
+    struct task *task = thread_pool_task_new(function, argument);
     pthread_mutex_lock(&thread_pool->mutex);
     bool has_room = queue == &thread_pool->urgent || queue->count < THREAD_POOL_QUEUE_MAX;
     if (has_room)
         thread_pool_queue_add(queue, task);
-    call_thread(thread_pool);
+    thread_pool_wake_thread(thread_pool);
     pthread_mutex_unlock(&thread_pool->mutex);
     if (!has_room)
         free(task);
@@ -284,7 +284,7 @@ bool thread_pool_submit_heavy(struct thread_pool *thread_pool, void (*function)(
 bool thread_pool_submit_later(struct thread_pool *thread_pool, bool is_urgent, int64_t delay_ms,
                               void (*function)(void *argument), void *argument)
 {
-    struct task *task = task_new(function, argument);
+    struct task *task = thread_pool_task_new(function, argument);
     task->due_ms = clock_boot_ms() + delay_ms;
     task->is_urgent = is_urgent;
     pthread_mutex_lock(&thread_pool->mutex);
@@ -293,10 +293,39 @@ bool thread_pool_submit_later(struct thread_pool *thread_pool, bool is_urgent, i
         task->number = ++thread_pool->last_number;
         thread_pool_heap_add(&thread_pool->later, task);
         if (thread_pool->later.tasks[0] == task)
-            call_thread(thread_pool);
+            thread_pool_wake_thread(thread_pool);
     }
     pthread_mutex_unlock(&thread_pool->mutex);
     if (!is_taken)
         free(task);
     return is_taken;
+}
+
+/* A task for which there was no room yet. */
+struct waiting_task {
+    struct thread_pool *thread_pool;
+    void (*function)(void *argument);
+    void (*refused)(void *argument);
+    void *argument;
+};
+
+static void thread_pool_submit_again(void *context)
+{
+    struct waiting_task *task = context;
+    if (thread_pool_submit(task->thread_pool, false, task->function, task->argument)) {
+        free(task);
+        return;
+    }
+    if (thread_pool_submit_later(task->thread_pool, true, AGAIN_MS, thread_pool_submit_again, task))
+        return;
+    task->refused(task->argument);
+    free(task);
+}
+
+void thread_pool_submit_or_wait(struct thread_pool *thread_pool, void (*function)(void *argument),
+                                void (*refused)(void *argument), void *argument)
+{
+    struct waiting_task *task = bw_alloc(sizeof *task);
+    *task = (struct waiting_task){thread_pool, function, refused, argument};
+    thread_pool_submit_again(task);
 }

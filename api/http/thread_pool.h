@@ -1,9 +1,9 @@
 /*
- * thread_pool: a fixed number of threads for what may have to wait, e.g. for the database. Three
- * queues, first in, first out, and a heap of what is due later: urgent tasks go first, and the
- * others never take all of the threads, so that heartbeats and results find one even when all else
- * is slow. Heavy tasks need much CPU and memory: few run at a time. Callers: dispatch and handlers.
- * Safe from any thread.
+ * thread_pool: a fixed number of threads for tasks that may wait, e.g. for the database. It has
+ * three queues, first in, first out, and a heap of tasks that are due later. Urgent tasks go first.
+ * Other tasks never occupy all threads, so that heartbeats and results find one even when
+ * everything else is slow. Heavy tasks need much CPU and memory: few run at a time. Callers:
+ * dispatch and handlers. Safe from any thread.
  */
 #ifndef API_HTTP_THREAD_POOL_H
 #define API_HTTP_THREAD_POOL_H
@@ -16,21 +16,20 @@
 struct thread_pool;
 
 enum {
-    THREAD_POOL_QUEUE_MAX = 10000, /* of tasks that are not urgent */
-    THREAD_POOL_HEAVY = 3          /* threads that run heavy ones, at most */
+    THREAD_POOL_QUEUE_MAX = 10000, /* limit of each queue of tasks that are not urgent */
+    THREAD_POOL_HEAVY = 3          /* limit of threads that run heavy tasks */
 };
 
-/* BW_INTERNAL: no threads. */
+/* Creates *thread_pool, and starts the threads. BW_INTERNAL: a thread can't be started. */
 enum bw_code thread_pool_open(int threads, struct thread_pool **thread_pool, struct bw_error *error)
     BW_CHECKED;
 
-/* Runs what is still queued, then ends the threads. From outside nothing may be submitted any more,
- * from tasks it may. NULL is fine. */
+/* Runs all queued tasks, then ends the threads. Only running tasks may still submit tasks. NULL is
+ * allowed. */
 void thread_pool_close(struct thread_pool *thread_pool);
 
-/* Runs function(argument) on one of the threads. False: too much is queued, and it will not run.
- * That can't happen to urgent ones: each belongs to a connection, and the number of those is
- * limited. */
+/* Queues function(argument). False: the queue is full, and it will not run. Urgent tasks are always
+ * queued: each belongs to a connection, and connections are limited. */
 bool thread_pool_submit(struct thread_pool *thread_pool, bool is_urgent,
                         void (*function)(void *argument), void *argument);
 
@@ -38,11 +37,17 @@ bool thread_pool_submit(struct thread_pool *thread_pool, bool is_urgent,
 bool thread_pool_submit_heavy(struct thread_pool *thread_pool, void (*function)(void *argument),
                               void *argument);
 
-/* Runs it in `delay_ms`, or at once when the thread pool is closed before: for what waits, and must
- * not hold a thread meanwhile. Costs the logarithm of what waits. Urgent: then it goes the way of
- * urgent tasks; otherwise it runs when neither these nor others are waiting for a thread, and must
- * not wait itself. False: the thread pool closes, and it will not run: there is no more time. */
+/* Runs the task in `delay_ms`, or at once when the thread pool is closed before, without occupying
+ * a thread in the meantime. Costs the logarithm of the number of such tasks. An urgent task is then
+ * queued as urgent. Another one runs when no urgent or ordinary task can run, and must not wait
+ * itself. False: the thread pool is closing, and the task will not run. */
 bool thread_pool_submit_later(struct thread_pool *thread_pool, bool is_urgent, int64_t delay_ms,
                               void (*function)(void *argument), void *argument) BW_CHECKED;
+
+/* Queues an ordinary task that must not be refused: if the queue is full, the task is submitted
+ * again every 100 ms. If the thread pool closes before there is room, refused(argument) runs
+ * instead, on this thread or on one of the pool's. */
+void thread_pool_submit_or_wait(struct thread_pool *thread_pool, void (*function)(void *argument),
+                                void (*refused)(void *argument), void *argument);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * callback_handler: the endpoint that the scheduler posts to: hand-outs, empty polls, answers to
- * queries and events, of one leader's term. Called by dispatch alone, see api/http/route.h.
+ * callback_handler: the endpoint for the scheduler's callbacks: hand-outs, empty polls, answers to
+ * queries, and events of watches, from one leader's term. Called by dispatch alone, see
+ * api/http/route.h.
  */
 #ifndef API_INTERNAL_CALLBACK_HANDLER_H
 #define API_INTERNAL_CALLBACK_HANDLER_H
@@ -9,12 +10,14 @@
 
 extern const struct json_field callback_fields[];
 
-/* POST /internal/v1/callbacks: hand-outs and empty polls, of one leader's term. Idempotent: a
- * hand-out that is repeated gets the same outcome again. Waits for definitions: ROUTE_BLOCKING. 200
- * {"process", "outcomes": ["delivered" | "gone" | "undeliverable"], "reasons": {"<index>": text}};
- * 409 {"error", "highest_term"} for a term below the highest seen; 409 {"error", "process"} if
- * another process was meant; 503 if a definition can't be read now. Unless it is 200, nothing was
- * handed out. */
+/* POST /internal/v1/callbacks. Idempotent: a repeated hand-out gets the same outcome again. May
+ * wait for definitions (ROUTE_BLOCKING). Answers:
+ * - 200 {"process", "outcomes": ["delivered" | "gone" | "undeliverable" | "later"], "reasons":
+ *   {"<index>": text}}, see hand_outs.h
+ * - 409 {"error", "highest_term"}: the term is below the highest one that this replica has seen
+ * - 409 {"error", "process"}: the callback is for another process of this replica
+ * - 503: a definition can't be read now. Some hand-outs may have been delivered; the same callback,
+ *   repeated, reports them. */
 enum bw_code callback_handle(struct api *api, struct exchange *exchange, struct bw_error *error);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "api/api.h"
 #include "api/grading/event_streams.h"
+#include "api/grading/log_streams.h"
 #include "api/grading/poll_table.h"
 #include "api/http/memory_budget.h"
 #include "api/http/server.h"
@@ -60,6 +61,7 @@ enum bw_code health_show_metrics(struct api *api, struct exchange *exchange, str
         metric_set(api->metrics, API_MEMORY_FIRST + pool,
                    (int64_t)memory_budget_used(api->memory, pool));
     metric_set(api->metrics, API_EVENT_STREAMS, (int64_t)event_streams_count(api->streams));
+    metric_set(api->metrics, API_LOG_STREAMS, (int64_t)log_streams_count(api->log_streams));
     health_set_connection_metrics(api);
     metric_set(api->metrics, API_DATABASE_REACHABLE,
                replica_heartbeat_is_database_reachable(signals_heartbeat(api->signals)));

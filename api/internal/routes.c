@@ -1,6 +1,6 @@
 #include <stddef.h>
 
-#include "api/http/route.h"
+#include "api/internal/protocol.h"
 #include "api/internal/callback_handler.h"
 #include "api/internal/health.h"
 

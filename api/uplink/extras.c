@@ -15,8 +15,8 @@ void extras_clear(struct extras *extras)
     memset(extras, 0, sizeof *extras);
 }
 
-/* Room for one more of `size` bytes. */
-static void *grow(void *items, size_t count, size_t *room, size_t size)
+/* The list, grown if necessary so that one more item of `size` bytes fits. */
+static void *extras_grow(void *items, size_t count, size_t *room, size_t size)
 {
     if (count < *room)
         return items;
@@ -29,8 +29,8 @@ void extras_query(struct extras *extras, const struct signal_query *query)
 {
     if (extras->query_count == PENDING_ITEMS)
         return;
-    extras->queries = grow(extras->queries, extras->query_count, &extras->query_room,
-                           sizeof *query);
+    extras->queries = extras_grow(extras->queries, extras->query_count, &extras->query_room,
+                                  sizeof *query);
     extras->queries[extras->query_count++] = *query;
 }
 
@@ -38,8 +38,8 @@ bool extras_watch(struct extras *extras, const struct signal_watch *watch)
 {
     if (extras->watch_count == PENDING_ITEMS)
         return false;
-    extras->watches = grow(extras->watches, extras->watch_count, &extras->watch_room,
-                           sizeof *watch);
+    extras->watches = extras_grow(extras->watches, extras->watch_count, &extras->watch_room,
+                                  sizeof *watch);
     extras->watches[extras->watch_count++] = *watch;
     return true;
 }
@@ -48,8 +48,8 @@ bool extras_unwatch(struct extras *extras, int64_t watch)
 {
     if (extras->unwatched_count == PENDING_ITEMS)
         return false;
-    extras->unwatched = grow(extras->unwatched, extras->unwatched_count, &extras->unwatched_room,
-                             sizeof watch);
+    extras->unwatched = extras_grow(extras->unwatched, extras->unwatched_count,
+                                    &extras->unwatched_room, sizeof watch);
     extras->unwatched[extras->unwatched_count++] = watch;
     return true;
 }

@@ -8,7 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/ticker.h"
 
-enum { AWAY_PAUSE_MS = 250 }; /* from one look at a database that is away to the next */
+enum { UNAVAILABLE_PAUSE_MS = 250 }; /* between two probes of an unavailable database */
 
 struct heartbeat {
     struct database *database;
@@ -19,28 +19,29 @@ struct heartbeat {
     struct ticker *ticker;
 };
 
-/* The probe is what tells everyone else here that the database is away, or back. */
-static bool live_a_round(struct heartbeat *heartbeat)
+/* Probes the database and writes the replica's document. The probe opens and closes the circuit by
+ * which other modules' operations fail at once (common/db/database.h). */
+static bool replica_heartbeat_probe(struct heartbeat *heartbeat)
 {
     struct bw_error error;
-    bool was_away = database_is_away(heartbeat->database);
+    bool was_unavailable = database_is_unavailable(heartbeat->database);
     enum bw_code code = database_probe(heartbeat->database, &error);
-    if (code == BW_OK && was_away)
-        log_event(LOG_LEVEL_INFO, "the database is back");
-    if (code != BW_OK && !was_away)
-        log_error("the database is away", log_text("reason", error.message));
+    if (code == BW_OK && was_unavailable)
+        log_event(LOG_LEVEL_INFO, "database reachable again");
+    if (code != BW_OK && !was_unavailable)
+        log_error("database unavailable", log_text("reason", error.message));
     return code == BW_OK &&
-           replica_store_announce(heartbeat->store, &heartbeat->replica, &error) == BW_OK;
+           replica_store_write(heartbeat->store, &heartbeat->replica, &error) == BW_OK;
 }
 
 static int64_t replica_heartbeat_tick(void *context)
 {
     struct heartbeat *heartbeat = context;
     int64_t begun_ms = clock_boot_ms();
-    bool is_reachable = live_a_round(heartbeat);
+    bool is_reachable = replica_heartbeat_probe(heartbeat);
     atomic_store(&heartbeat->is_reachable, is_reachable);
     if (!is_reachable)
-        return AWAY_PAUSE_MS;
+        return UNAVAILABLE_PAUSE_MS;
     int64_t rest_ms = begun_ms + heartbeat->every_ms - clock_boot_ms();
     return rest_ms > 0 ? rest_ms : 0;
 }
@@ -68,7 +69,7 @@ void replica_heartbeat_close(struct heartbeat *heartbeat)
     if (heartbeat == NULL)
         return;
     ticker_close(heartbeat->ticker);
-    struct bw_error error; /* a document that stays behind is recognised by its age */
+    struct bw_error error; /* not reported: readers recognise a stale document by its age */
     (void)!replica_store_remove(heartbeat->store, heartbeat->replica.id, heartbeat->replica.process,
                                 &error);
     free(heartbeat);

@@ -7,51 +7,46 @@
 #include <uthash.h>
 
 #include "api/uplink/extras.h"
-#include "api/grading/delivery_table.h"
-#include "api/grading/poll_table.h"
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 
 enum {
     BATCH_ITEMS = 5000,    /* of each kind in one batch */
-    PENDING_ITEMS = 20000, /* of polls and of gone ones; more than that is announced instead */
+    PENDING_ITEMS = 20000, /* polls; more of them are sent as a full resync */
     PENDING_WORKERS = 100000,
-    ANNOUNCED_ITEMS = 50000, /* deliveries in an announcement: what fits a document */
+    RESYNC_ITEMS = 50000, /* deliveries in a full resync: the limit of a document */
     TRY_MS = 2000,
     PAUSE_MS = 200 /* after a failure */
 };
 
-struct heard_worker {
+struct seen_worker {
     char worker[WORKER_ID_SIZE];
     int64_t at_ms; /* clock_boot_ms */
-    enum heard_kind kind;
+    enum seen_kind kind;
     UT_hash_handle hh;
 };
 
 struct signals {
     struct signals_settings settings;
-    struct poll_table *polls;
-    struct delivery_table *hand_outs;
     pthread_t thread;
-    bool is_started; /* the owner's */
+    bool is_started; /* used only by the owner's thread */
     pthread_cond_t wake;
     pthread_mutex_t mutex; /* guards what follows */
     struct signal_poll *pending_polls;
     int64_t *pending_gone;
     size_t poll_count, gone_count;
-    struct heard_worker *heard;
+    struct seen_worker *seen;
     struct extras extras;
-    int64_t number, next_life_ms;
-    int64_t heard_due_ms; /* when `heard` leaves, if there is any */
-    bool must_resync, is_leaving, is_stopping;
-    struct signals_totals totals;
+    int64_t number, next_heartbeat_ms;
+    int64_t seen_due_ms; /* when `seen` is sent, if it is not empty */
+    bool must_resync, is_shutting_down, is_stopping;
 };
 
-/* A batch while it is cut and sent; only the thread sees it. */
+/* A batch while it is filled and sent; used only by the thread. */
 struct batch {
     struct signals *signals;
     struct signal signal;
-    struct heard_worker *heard; /* until they are sent, and after a failure again */
+    struct seen_worker *seen; /* until they are sent; after a failure they are pending again */
     struct poll_snapshot snapshot;
 };
 
@@ -61,38 +56,39 @@ static void *signals_allocate(size_t count, size_t size)
     return memory;
 }
 
-/* ---- Telling ---- */
+/* ---- Recording events ---- */
 
-/* Everything about polls that is pending becomes "announce next": the listing will say it. */
-static void collapse(struct signals *signals)
+/* Drops pending signals of polls and requests a full resync, whose listing contains them. */
+static void fall_back_to_resync(struct signals *signals)
 {
     signals->poll_count = 0;
     signals->gone_count = 0;
     signals->must_resync = true;
 }
 
-/* The worker asks for work now. That it sent a result need not be told any more: it is heard by
- * this. A heartbeat goes along: told later, it would look like one of a worker that has a job. */
-static void settle_heard(struct signals *signals, const char *worker)
+/* The worker polls now. A pending result signal is dropped: the poll proves that the worker is
+ * alive. A pending heartbeat is sent with the poll: if it were sent later, it would look like a
+ * heartbeat of a worker that has a job. */
+static void finish_seen(struct signals *signals, const char *worker)
 {
-    struct heard_worker *heard;
-    HASH_FIND_STR(signals->heard, worker, heard);
-    if (heard == NULL)
+    struct seen_worker *seen;
+    HASH_FIND_STR(signals->seen, worker, seen);
+    if (seen == NULL)
         return;
-    if (heard->kind == HEARD_HEARTBEAT) {
-        signals->heard_due_ms = 0;
+    if (seen->kind == SEEN_HEARTBEAT) {
+        signals->seen_due_ms = 0;
         return;
     }
-    HASH_DEL(signals->heard, heard);
-    free(heard);
+    HASH_DEL(signals->seen, seen);
+    free(seen);
 }
 
 void signals_poll(struct signals *signals, const char *worker, int64_t number, bool is_final)
 {
     pthread_mutex_lock(&signals->mutex);
-    settle_heard(signals, worker);
+    finish_seen(signals, worker);
     if (signals->poll_count == PENDING_ITEMS)
-        collapse(signals);
+        fall_back_to_resync(signals);
     if (!signals->must_resync) {
         struct signal_poll *poll = &signals->pending_polls[signals->poll_count++];
         poll->poll = number;
@@ -107,7 +103,7 @@ void signals_gone(struct signals *signals, int64_t number)
 {
     pthread_mutex_lock(&signals->mutex);
     if (signals->gone_count == PENDING_ITEMS)
-        collapse(signals);
+        fall_back_to_resync(signals);
     if (!signals->must_resync)
         signals->pending_gone[signals->gone_count++] = number;
     pthread_cond_signal(&signals->wake);
@@ -120,54 +116,55 @@ static int64_t linger_ms(const struct signals *signals)
     return SIGNALS_LINGER_MS < most_ms ? SIGNALS_LINGER_MS : most_ms;
 }
 
-/* A heartbeat outweighs a result: that a worker beats while it holds a job is something the
- * scheduler wants to know. */
-static void merge_heard(struct heard_worker *known, int64_t at_ms, enum heard_kind kind)
+/* A heartbeat takes precedence over a result: the scheduler must learn that a worker sends
+ * heartbeats while it holds a job. */
+static void merge_seen(struct seen_worker *known, int64_t at_ms, enum seen_kind kind)
 {
     if (at_ms > known->at_ms)
         known->at_ms = at_ms;
-    if (kind == HEARD_HEARTBEAT)
+    if (kind == SEEN_HEARTBEAT)
         known->kind = kind;
 }
 
-void signals_heard(struct signals *signals, const char *worker, enum heard_kind kind)
+void signals_seen(struct signals *signals, const char *worker, enum seen_kind kind)
 {
     int64_t now_ms = clock_boot_ms();
-    struct heard_worker *heard;
+    struct seen_worker *seen;
     pthread_mutex_lock(&signals->mutex);
-    HASH_FIND_STR(signals->heard, worker, heard);
-    if (heard != NULL) {
-        merge_heard(heard, now_ms, kind);
-    } else if (HASH_COUNT(signals->heard) < PENDING_WORKERS) {
-        if (signals->heard == NULL)
-            signals->heard_due_ms = now_ms + linger_ms(signals);
-        heard = signals_allocate(1, sizeof *heard);
-        snprintf(heard->worker, sizeof heard->worker, "%s", worker);
-        heard->at_ms = now_ms;
-        heard->kind = kind;
-        HASH_ADD_STR(signals->heard, worker, heard);
+    HASH_FIND_STR(signals->seen, worker, seen);
+    if (seen != NULL) {
+        merge_seen(seen, now_ms, kind);
+    } else if (HASH_COUNT(signals->seen) < PENDING_WORKERS) {
+        if (signals->seen == NULL) { /* later ones are sent with the first, so one wake is enough */
+            signals->seen_due_ms = now_ms + linger_ms(signals);
+            pthread_cond_signal(&signals->wake);
+        }
+        seen = signals_allocate(1, sizeof *seen);
+        snprintf(seen->worker, sizeof seen->worker, "%s", worker);
+        seen->at_ms = now_ms;
+        seen->kind = kind;
+        HASH_ADD_STR(signals->seen, worker, seen);
     }
-    pthread_cond_signal(&signals->wake);
     pthread_mutex_unlock(&signals->mutex);
 }
 
-/* What was heard of a websocket's worker is no news once its socket has ended: told behind the end,
- * it would bring the worker back to life, and its id would be taken. */
-static void forget_heard(struct signals *signals, const char *worker)
+/* Pending signals of a websocket's worker are dropped when its socket has ended: sent after the
+ * end, they would mark the worker as alive again, and its id as taken. */
+static void forget_seen(struct signals *signals, const char *worker)
 {
-    struct heard_worker *heard;
-    HASH_FIND_STR(signals->heard, worker, heard);
-    if (heard == NULL)
+    struct seen_worker *seen;
+    HASH_FIND_STR(signals->seen, worker, seen);
+    if (seen == NULL)
         return;
-    HASH_DEL(signals->heard, heard);
-    free(heard);
+    HASH_DEL(signals->seen, seen);
+    free(seen);
 }
 
 void signals_query(struct signals *signals, const struct signal_query *query)
 {
     pthread_mutex_lock(&signals->mutex);
     if (query->kind == QUERY_ENDED)
-        forget_heard(signals, query->subject);
+        forget_seen(signals, query->subject);
     extras_query(&signals->extras, query);
     pthread_cond_signal(&signals->wake);
     pthread_mutex_unlock(&signals->mutex);
@@ -177,7 +174,7 @@ void signals_watch(struct signals *signals, const struct signal_watch *watch)
 {
     pthread_mutex_lock(&signals->mutex);
     if (!extras_watch(&signals->extras, watch))
-        collapse(signals);
+        fall_back_to_resync(signals);
     pthread_cond_signal(&signals->wake);
     pthread_mutex_unlock(&signals->mutex);
 }
@@ -186,7 +183,7 @@ void signals_unwatch(struct signals *signals, int64_t watch)
 {
     pthread_mutex_lock(&signals->mutex);
     if (!extras_unwatch(&signals->extras, watch))
-        collapse(signals);
+        fall_back_to_resync(signals);
     pthread_cond_signal(&signals->wake);
     pthread_mutex_unlock(&signals->mutex);
 }
@@ -194,7 +191,7 @@ void signals_unwatch(struct signals *signals, int64_t watch)
 void signals_resync(struct signals *signals)
 {
     pthread_mutex_lock(&signals->mutex);
-    collapse(signals);
+    fall_back_to_resync(signals);
     pthread_cond_signal(&signals->wake);
     pthread_mutex_unlock(&signals->mutex);
 }
@@ -202,8 +199,8 @@ void signals_resync(struct signals *signals)
 void signals_leave(struct signals *signals)
 {
     pthread_mutex_lock(&signals->mutex);
-    signals->is_leaving = true;
-    collapse(signals);
+    signals->is_shutting_down = true;
+    fall_back_to_resync(signals);
     pthread_cond_signal(&signals->wake);
     pthread_mutex_unlock(&signals->mutex);
 }
@@ -213,15 +210,7 @@ const struct heartbeat *signals_heartbeat(const struct signals *signals)
     return signals->settings.heartbeat;
 }
 
-struct signals_totals signals_totals(struct signals *signals)
-{
-    pthread_mutex_lock(&signals->mutex);
-    struct signals_totals totals = signals->totals;
-    pthread_mutex_unlock(&signals->mutex);
-    return totals;
-}
-
-/* ---- Cutting a batch, under the mutex ---- */
+/* ---- Filling a batch, under the mutex ---- */
 
 static void cut_polls(struct signals *signals, struct signal *signal)
 {
@@ -234,8 +223,8 @@ static void cut_polls(struct signals *signals, struct signal *signal)
             signals->poll_count * sizeof *signal->polls);
 }
 
-/* Only with the last of the polls: a poll must not be reported gone in an earlier batch than it was
- * reported. */
+/* Takes the polls that are gone, but only with the last of the polls: a poll must not be reported
+ * as gone in an earlier batch than as waiting. */
 static void cut_gone(struct signals *signals, struct signal *signal)
 {
     if (signals->poll_count > 0)
@@ -249,15 +238,15 @@ static void cut_gone(struct signals *signals, struct signal *signal)
             signals->gone_count * sizeof *signal->gone);
 }
 
-static void cut_heard(struct signals *signals, struct batch *batch)
+static void cut_seen(struct signals *signals, struct batch *batch)
 {
-    bool goes_along = batch->signal.is_announcement || signals->is_stopping;
-    if (!goes_along && clock_boot_ms() < signals->heard_due_ms)
+    bool goes_along = batch->signal.is_resync || signals->is_stopping;
+    if (!goes_along && clock_boot_ms() < signals->seen_due_ms)
         return;
-    for (size_t count = 0; count < BATCH_ITEMS && signals->heard != NULL; count++) {
-        struct heard_worker *heard = signals->heard;
-        HASH_DEL(signals->heard, heard);
-        HASH_ADD_STR(batch->heard, worker, heard);
+    for (size_t count = 0; count < BATCH_ITEMS && signals->seen != NULL; count++) {
+        struct seen_worker *seen = signals->seen;
+        HASH_DEL(signals->seen, seen);
+        HASH_ADD_STR(batch->seen, worker, seen);
     }
 }
 
@@ -265,27 +254,27 @@ static void cut_common(struct signals *signals, struct batch *batch)
 {
     batch->signal.replica = signals->settings.replica;
     batch->signal.number = ++signals->number;
-    batch->signal.is_leaving = signals->is_leaving;
-    cut_heard(signals, batch);
+    batch->signal.is_shutting_down = signals->is_shutting_down;
+    cut_seen(signals, batch);
     extras_cut(&signals->extras, &batch->signal);
 }
 
-/* poll_table_snapshot calls this under the table's mutex: nothing parks or goes meanwhile. */
-static void cut_announcement(void *context)
+/* Called by poll_table under its mutex, so that no poll is parked or leaves in the meantime. */
+static void cut_resync(void *context)
 {
     struct batch *batch = context;
     struct signals *signals = batch->signals;
     pthread_mutex_lock(&signals->mutex);
-    collapse(signals);
+    fall_back_to_resync(signals);
     signals->must_resync = false;
-    batch->signal.is_announcement = true;
+    batch->signal.is_resync = true;
     cut_common(signals, batch);
     pthread_mutex_unlock(&signals->mutex);
 }
 
-/* Likewise; the sign of life waits for the next batch if this one can't take all that is pending,
- * or if that must announce. */
-static void cut_life(void *context)
+/* Called like cut_resync. The heartbeat is left to the next batch if this one can't take all
+ * pending signals, or if the next one must be a full resync. */
+static void cut_heartbeat(void *context)
 {
     struct batch *batch = context;
     struct signals *signals = batch->signals;
@@ -293,8 +282,8 @@ static void cut_life(void *context)
     cut_polls(signals, &batch->signal);
     cut_gone(signals, &batch->signal);
     cut_common(signals, batch);
-    batch->signal.is_life = signals->poll_count == 0 && signals->gone_count == 0 &&
-                            !signals->must_resync;
+    batch->signal.is_heartbeat = signals->poll_count == 0 && signals->gone_count == 0 &&
+                                 !signals->must_resync;
     pthread_mutex_unlock(&signals->mutex);
 }
 
@@ -310,7 +299,7 @@ static void cut_plain(struct batch *batch)
 
 /* ---- Sending ---- */
 
-/* In the place of those that were pending. */
+/* Lists all watches, which replace the pending ones. */
 static void signals_list_watches(struct batch *batch)
 {
     const struct signals_settings *settings = &batch->signals->settings;
@@ -320,98 +309,101 @@ static void signals_list_watches(struct batch *batch)
     batch->signal.watches = settings->list_watches(settings->context, &batch->signal.watch_count);
 }
 
-/* An announcement is the best sign of life: it carries count and checksum too. */
+/* A full resync is also a heartbeat: it has count and checksum too. */
 static void fill_snapshot(struct batch *batch)
 {
+    const struct signals_settings *settings = &batch->signals->settings;
     struct signal *signal = &batch->signal;
-    if (signal->is_announcement) {
-        signal->is_life = true;
+    if (signal->is_resync) {
+        signal->is_heartbeat = true;
         signal->polls = batch->snapshot.polls;
         signal->poll_count = (size_t)batch->snapshot.count;
-        /* After the polls: a hand-out enters its table before its poll leaves the other. */
-        signal->deliveries = delivery_table_list(batch->signals->hand_outs, ANNOUNCED_ITEMS,
-                                                 &signal->delivery_count);
+        /* listed after the polls: a hand-out enters its table before its poll leaves the poll table
+         */
+        signal->deliveries = settings->list_deliveries(settings->context, RESYNC_ITEMS,
+                                                       &signal->delivery_count);
         signals_list_watches(batch);
     }
-    if (signal->is_life) {
+    if (signal->is_heartbeat) {
         signal->parked_count = batch->snapshot.count;
         signal->parked_checksum = batch->snapshot.checksum;
     }
 }
 
-static void fill_heard(struct batch *batch)
+static void fill_seen(struct batch *batch)
 {
     struct signal *signal = &batch->signal;
     int64_t now_ms = clock_boot_ms();
-    signal->heard = signals_allocate(HASH_COUNT(batch->heard) + 1, sizeof *signal->heard);
-    for (const struct heard_worker *heard = batch->heard; heard != NULL; heard = heard->hh.next) {
-        struct signal_heard *out = &signal->heard[signal->heard_count++];
-        int64_t age_ms = now_ms - heard->at_ms;
-        memcpy(out->worker, heard->worker, sizeof out->worker);
+    signal->seen = signals_allocate(HASH_COUNT(batch->seen) + 1, sizeof *signal->seen);
+    for (const struct seen_worker *seen = batch->seen; seen != NULL; seen = seen->hh.next) {
+        struct signal_seen *out = &signal->seen[signal->seen_count++];
+        int64_t age_ms = now_ms - seen->at_ms;
+        memcpy(out->worker, seen->worker, sizeof out->worker);
         out->age_ms = age_ms > INT32_MAX ? INT32_MAX : (int32_t)age_ms;
-        out->kind = heard->kind;
+        out->kind = seen->kind;
     }
 }
 
-/* Those heard in a batch that was not sent are told again; the polls in it by an announcement. */
-static void put_heard_back(struct signals *signals, struct batch *batch)
+/* Handles a failed batch: its seen workers are pending again; its polls are sent by the full resync
+ * that follows. */
+static void put_seen_back(struct signals *signals, struct batch *batch)
 {
-    while (batch->heard != NULL) {
-        struct heard_worker *heard = batch->heard, *known;
-        HASH_DEL(batch->heard, heard);
-        HASH_FIND_STR(signals->heard, heard->worker, known);
+    while (batch->seen != NULL) {
+        struct seen_worker *seen = batch->seen, *known;
+        HASH_DEL(batch->seen, seen);
+        HASH_FIND_STR(signals->seen, seen->worker, known);
         if (known == NULL) {
-            HASH_ADD_STR(signals->heard, worker, heard);
+            HASH_ADD_STR(signals->seen, worker, seen);
             continue;
         }
-        merge_heard(known, heard->at_ms, heard->kind);
-        free(heard);
+        merge_seen(known, seen->at_ms, seen->kind);
+        free(seen);
     }
 }
 
 static void note_sent(struct signals *signals, struct batch *batch, bool is_sent)
 {
     pthread_mutex_lock(&signals->mutex);
-    signals->totals.sent += is_sent;
-    signals->totals.failed += !is_sent;
-    signals->totals.announcements += is_sent && batch->signal.is_announcement;
-    if (is_sent && batch->signal.is_life)
-        signals->next_life_ms = clock_boot_ms() + signals->settings.heartbeat_every_ms;
+    if (is_sent && batch->signal.is_heartbeat)
+        signals->next_heartbeat_ms = clock_boot_ms() + signals->settings.heartbeat_every_ms;
     if (!is_sent) {
-        collapse(signals);
-        put_heard_back(signals, batch);
+        fall_back_to_resync(signals);
+        put_seen_back(signals, batch);
     }
     pthread_mutex_unlock(&signals->mutex);
 }
 
-static void free_heard(struct heard_worker *list)
+static void free_seen(struct seen_worker *list)
 {
     while (list != NULL) {
-        struct heard_worker *heard = list;
-        HASH_DEL(list, heard);
-        free(heard);
+        struct seen_worker *seen = list;
+        HASH_DEL(list, seen);
+        free(seen);
     }
 }
 
 static void batch_clear(struct batch *batch)
 {
-    free_heard(batch->heard);
+    free_seen(batch->seen);
     signal_clear(&batch->signal);
 }
 
-/* Cuts and sends one batch. False: its fate is unknown. */
-static bool send_batch(struct signals *signals, bool must_resync, bool is_life_due, int64_t try_ms)
+/* Fills and sends one batch. False: its outcome is unknown. */
+static bool send_batch(struct signals *signals, bool must_resync, bool is_heartbeat_due,
+                       int64_t try_ms)
 {
+    const struct signals_settings *settings = &signals->settings;
     struct batch batch = {.signals = signals};
     if (must_resync)
-        poll_table_snapshot(signals->polls, true, &batch.snapshot, cut_announcement, &batch);
-    else if (is_life_due)
-        poll_table_snapshot(signals->polls, false, &batch.snapshot, cut_life, &batch);
+        settings->snapshot(settings->context, true, &batch.snapshot, cut_resync, &batch);
+    else if (is_heartbeat_due)
+        settings->snapshot(settings->context, false, &batch.snapshot, cut_heartbeat, &batch);
     else
         cut_plain(&batch);
     fill_snapshot(&batch);
-    fill_heard(&batch);
-    struct bw_error error; /* not logged: whether the database is reachable is life's to say */
+    fill_seen(&batch);
+    struct bw_error error; /* not logged here: replica_heartbeat logs whether the database is
+                              reachable */
     bool is_sent = signals->settings.send(signals->settings.store, &batch.signal, try_ms, &error) ==
                    BW_OK;
     note_sent(signals, &batch, is_sent);
@@ -425,14 +417,14 @@ static bool has_pending(const struct signals *signals)
            extras_has_any(&signals->extras);
 }
 
-/* When something must leave even if nothing else happens. */
+/* When the next batch is due (clock_boot_ms), unless another event comes first. */
 static int64_t due_ms(const struct signals *signals)
 {
-    bool is_heard_first = signals->heard != NULL && signals->heard_due_ms < signals->next_life_ms;
-    return is_heard_first ? signals->heard_due_ms : signals->next_life_ms;
+    bool is_seen_first = signals->seen != NULL && signals->seen_due_ms < signals->next_heartbeat_ms;
+    return is_seen_first ? signals->seen_due_ms : signals->next_heartbeat_ms;
 }
 
-/* Sleeps until there is something to send; under the mutex. */
+/* Waits until something is pending or due; under the mutex. */
 static void signals_wait_for_work(struct signals *signals)
 {
     while (!signals->is_stopping && !has_pending(signals)) {
@@ -444,7 +436,7 @@ static void signals_wait_for_work(struct signals *signals)
     }
 }
 
-/* A pause after a failure that only stopping cuts short; under the mutex. */
+/* Pauses after a failure; only signals_stop ends the pause early. Under the mutex. */
 static void pause_after_failure(struct signals *signals)
 {
     struct timespec until = clock_deadline(PAUSE_MS);
@@ -462,14 +454,14 @@ static void *signals_run(void *context)
         if (signals->is_stopping)
             break;
         bool must_resync = signals->must_resync,
-             is_life_due = clock_boot_ms() >= signals->next_life_ms;
+             is_heartbeat_due = clock_boot_ms() >= signals->next_heartbeat_ms;
         pthread_mutex_unlock(&signals->mutex);
-        bool is_sent = send_batch(signals, must_resync, is_life_due, TRY_MS);
+        bool is_sent = send_batch(signals, must_resync, is_heartbeat_due, TRY_MS);
         pthread_mutex_lock(&signals->mutex);
         if (!is_sent)
             pause_after_failure(signals);
     }
-    bool is_rest = has_pending(signals) || signals->heard != NULL,
+    bool is_rest = has_pending(signals) || signals->seen != NULL,
          must_resync = signals->must_resync;
     pthread_mutex_unlock(&signals->mutex);
     if (is_rest)
@@ -477,7 +469,7 @@ static void *signals_run(void *context)
     return NULL;
 }
 
-/* ---- Its life ---- */
+/* ---- Opening and closing ---- */
 
 struct signals *signals_new(const struct signals_settings *settings)
 {
@@ -493,11 +485,8 @@ struct signals *signals_new(const struct signals_settings *settings)
     return signals;
 }
 
-enum bw_code signals_start(struct signals *signals, struct poll_table *polls,
-                           struct delivery_table *hand_outs, struct bw_error *error)
+enum bw_code signals_start(struct signals *signals, struct bw_error *error)
 {
-    signals->polls = polls;
-    signals->hand_outs = hand_outs;
     if (pthread_create(&signals->thread, NULL, signals_run, signals) != 0)
         return bw_fail(error, BW_INTERNAL, "the thread of the signals can't be started");
     signals->is_started = true;
@@ -520,7 +509,7 @@ void signals_free(struct signals *signals)
 {
     if (signals == NULL)
         return;
-    free_heard(signals->heard);
+    free_seen(signals->seen);
     pthread_cond_destroy(&signals->wake);
     pthread_mutex_destroy(&signals->mutex);
     free(signals->pending_polls);

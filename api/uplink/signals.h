@@ -1,21 +1,22 @@
 /*
- * signals: what the scheduler is told by this replica: polls that wait or are gone, workers that
- * were heard, signs of life, announcements. One thread sends one batch at a time, numbered from 1;
- * what happens while a batch is under way joins the next one, which leaves when this one returns.
- * Nobody who tells it something ever waits. Safe from any thread.
+ * signals: sends this replica's signals to the scheduler: polls that wait or are gone, workers that
+ * were seen, heartbeats, full resyncs. One thread sends one batch at a time, numbered from 1.
+ * Events during a batch in flight join the next batch, which is sent when this one returns. Callers
+ * never wait. Safe from any thread.
  *
- * Announcements: the first batch of a process, every one after a batch whose fate is unknown, and
- * whenever the scheduler asks, replaces what was known of this replica: all parked polls, all
- * deliveries. Its listing and its number are taken under the poll_table's mutex, under which polls
- * are told to us as well, so the listing holds exactly what all signals up to its number amount to.
- * A sign of life goes with a batch that leaves nothing pending, by the same means. Within a batch
- * `polls` are to be applied before `gone`, each in its order; a poll that is gone never comes back.
+ * A full resync replaces the scheduler's state of this replica: all parked polls, all deliveries. A
+ * full resync is the first batch of a process, the batch after one with an unknown outcome, and any
+ * batch that the scheduler requests. Its list of polls and its number are taken in one critical
+ * section of the poll table (see `snapshot` in the settings). Polls are signalled under the same
+ * mutex, so the list equals the sum of all signals up to that number. A batch that leaves nothing
+ * pending may carry a heartbeat, whose count and checksum are taken in the same way. The scheduler
+ * applies `polls` of a batch before `gone`, each in its order; a poll that is gone never returns.
  *
- * That a worker was heard is in no hurry, its age is told with it: those heard wait a moment for
- * one another, and polls never wait for them.
+ * Signals that a worker was seen are not urgent, since each carries its age. They are held back for
+ * up to SIGNALS_LINGER_MS, so that several leave in one batch; polls are sent at once.
  *
- * While the database is away memory stays bounded: polls and gone ones collapse into "announce
- * next", heard workers are kept once each.
+ * While the database is unavailable, memory stays bounded: pending signals of polls are replaced by
+ * a full resync, and each seen worker is kept once.
  */
 #ifndef API_UPLINK_SIGNALS_H
 #define API_UPLINK_SIGNALS_H
@@ -29,71 +30,75 @@
 #include "common/store/signal_store.h"
 
 struct signals;
-struct poll_table;
-struct delivery_table;
 struct heartbeat;
 
+/* All polls that wait, at one instant. */
+struct poll_snapshot {
+    int64_t count;
+    int64_t checksum;          /* sum modulo 2^63 of signal_poll_checksum */
+    struct signal_poll *polls; /* `count` items; new, free(); NULL unless requested */
+};
+
 struct signals_settings {
-    struct signal_store *store;        /* borrowed until signals_close */
+    struct signal_store *store;        /* borrowed until signals_free */
     struct replica replica;            /* id, url, process of this replica */
     int64_t heartbeat_every_ms;        /* min(2 s, half a heartbeat interval) */
     const struct heartbeat *heartbeat; /* borrowed: see signals_heartbeat; NULL in tests */
-    /* All that is watched here, new, for an announcement; may be NULL. */
+    /* The callbacks below report the state of this replica. The thread of signals calls them, from
+     * signals_start until signals_stop has returned. `snapshot` fills *snapshot and calls
+     * at(at_context) in the same critical section: see poll_table_snapshot. The lists are new
+     * (free()), for a full resync: at most `limit` deliveries (delivery_table_list), and all
+     * watches of this replica (`list_watches`, which may be NULL). */
+    void (*snapshot)(void *context, bool with_polls, struct poll_snapshot *snapshot,
+                     void (*at)(void *at_context), void *at_context);
+    struct signal_delivery *(*list_deliveries)(void *context, size_t limit, size_t *count);
     struct signal_watch *(*list_watches)(void *context, size_t *count);
     void *context;
-    /* How a batch is sent; NULL: signal_store_send. For tests. */
+    /* Sends a batch; NULL: signal_store_send. For tests. */
     enum bw_code (*send)(struct signal_store *store, const struct signal *signal, int64_t try_ms,
                          struct bw_error *error);
 };
 
-/* Makes it; nothing is sent before signals_start. */
+/* Returns new signals, never NULL; nothing is sent before signals_start. */
 struct signals *signals_new(const struct signals_settings *settings);
 
-/* Starts sending. The tables are borrowed until signals_stop has returned. BW_INTERNAL: no thread.
- */
-enum bw_code signals_start(struct signals *signals, struct poll_table *polls,
-                           struct delivery_table *hand_outs, struct bw_error *error) BW_CHECKED;
+/* Starts sending. BW_INTERNAL: no thread. */
+enum bw_code signals_start(struct signals *signals, struct bw_error *error) BW_CHECKED;
 
-/* Sends what is pending, trying once and briefly, and ends the thread. What is told afterwards is
- * dropped. NULL is fine. */
+/* Sends pending signals, with one brief try, and ends the thread. Later signals are dropped. NULL
+ * is allowed. */
 void signals_stop(struct signals *signals);
 
-void signals_free(struct signals *signals); /* stopped, or never started; NULL is fine */
+void signals_free(struct signals *signals); /* stopped, or never started; NULL is allowed */
 
-/* For the poll_table alone, under its mutex: a poll waits (`is_final`: no longer than the answer to
- * this), or waits no longer. */
+/* For poll_table alone, under its mutex: a poll waits, or waits no longer. `is_final`: the poll
+ * waits only for the scheduler's answer to this signal. */
 void signals_poll(struct signals *signals, const char *worker, int64_t poll, bool is_final);
 void signals_gone(struct signals *signals, int64_t poll);
 
-/* A worker was heard just now. The scheduler learns it within SIGNALS_LINGER_MS, or a quarter of
- * the interval of the signs of life if that is less. If the worker asks for work meanwhile: of a
- * heartbeat no later than of the poll, of a result not at all. */
+/* A worker was seen just now. The signal is sent within SIGNALS_LINGER_MS, or a quarter of the
+ * heartbeat interval if that is less. If the worker polls in the meantime, a pending heartbeat is
+ * sent no later than the poll, and a pending result is dropped: the poll proves that the worker is
+ * alive. */
 enum { SIGNALS_LINGER_MS = 100 };
-void signals_heard(struct signals *signals, const char *worker, enum heard_kind kind);
+void signals_seen(struct signals *signals, const char *worker, enum seen_kind kind);
 
-/* A question, which joins the next batch. It may be lost: who asks asks again. */
+/* A query, which joins the next batch. It may be lost: the caller repeats it. */
 void signals_query(struct signals *signals, const struct signal_query *query);
 
-/* Somebody follows a job or a run here, or no longer. What is lost is made good by announcements.
- */
+/* A watch of a job or a run begins or ends here. A full resync repairs losses. */
 void signals_watch(struct signals *signals, const struct signal_watch *watch);
 void signals_unwatch(struct signals *signals, int64_t watch);
 
-/* The next batch is an announcement and leaves at once. */
+/* The next batch is a full resync and is sent at once. */
 void signals_resync(struct signals *signals);
 
-/* This replica drains: an announcement that says so leaves at once, and every later signal says it
- * too. */
+/* This replica is shutting down: a full resync with this flag is sent at once, and every later
+ * signal has the flag too. */
 void signals_leave(struct signals *signals);
 
-/* The other half of what keeps this replica known: api/uplink/replica_heartbeat.h. It is reached by
- * way of the signals, since both speak for the replica. */
+/* The replica's heartbeat in the database: api/uplink/replica_heartbeat.h. It is accessed through
+ * the signals, since both belong to the replica. */
 const struct heartbeat *signals_heartbeat(const struct signals *signals);
-
-/* For metrics. */
-struct signals_totals {
-    uint64_t sent, failed, announcements;
-};
-struct signals_totals signals_totals(struct signals *signals);
 
 #endif

@@ -14,22 +14,22 @@
 #include "common/base/clock.h"
 
 enum {
-    REFUSAL_MOST = 123, /* bytes of a reason: all that a close frame takes */
+    REFUSAL_MOST = 123, /* bytes of a reason: the maximum in a close frame */
     CLOSE_WAIT_MS = 2000,
-    PREFIX_WAIT_MS = 1000,    /* for the beginning of a message that is too large */
-    OVERSIZE_WAIT_MS = 20000, /* for the close that is owed then */
-    STARVED_MS = 60000,       /* how long a message waits for room */
-    STRANGER_MS = 30000,      /* how long one may stay without being trusted */
-    SILENCES = 4,             /* pings without any answer: nobody is there */
-    DROP_ROUNDS = 64,         /* reads of what is thrown away before the others get their turn */
-    TURN_BYTES = 1024 * 1024, /* of messages, likewise */
+    PREFIX_WAIT_MS = 1000,    /* how long the beginning of an oversized message is waited for */
+    OVERSIZE_WAIT_MS = 20000, /* until the callback must have called socket_close */
+    STARVED_MS = 60000,       /* how long a message waits for memory */
+    STRANGER_MS = 30000,      /* how long a socket may stay untrusted */
+    SILENCES = 4,             /* unanswered pings after which the peer counts as lost */
+    DROP_ROUNDS = 64,         /* reads of dropped data before the other sockets are served */
+    TURN_BYTES = 1024 * 1024, /* bytes of messages before the other sockets are served */
     TURN_FRAMES = 256,
-    QUEUED_MESSAGES_MAX = 100,     /* of one that does not read what it is sent, pongs among them */
-    DISCARDED_BYTES = 1024 * 1024, /* read of one whose messages nobody wants */
-    DISCARDED_BYTES_TRUSTED = 16 * 1024 * 1024 /* the least of a trusted one's */
+    QUEUED_MESSAGES_MAX = 100, /* limit of messages that are queued for a peer, including pongs */
+    DISCARDED_BYTES = 1024 * 1024, /* bytes that are read and dropped from a refused peer */
+    DISCARDED_BYTES_TRUSTED = 16 * 1024 * 1024 /* the minimum for a trusted peer */
 };
 
-/* ---- Ends ---- */
+/* ---- Ending a socket ---- */
 
 static void socket_end(struct socket *socket)
 {
@@ -39,7 +39,7 @@ static void socket_end(struct socket *socket)
     socket->sockets->settings.ended(socket, socket->sockets->settings.context);
 }
 
-/* Gives the connection back to the server, which closes it. */
+/* Returns the connection to the server, which closes it. */
 static void socket_leave(struct socket *socket)
 {
     if (socket->state == SOCKET_GONE)
@@ -53,8 +53,8 @@ static void socket_leave(struct socket *socket)
     socket->sockets->dead = socket;
 }
 
-/* Has as much been thrown away as is read for that? Then no more is read before the deadline: the
- * peer can read what it was sent, since only closing the connection would reset it. */
+/* Whether the limit of dropped bytes is reached. Then nothing more is read before the deadline: the
+ * peer can still read what was sent, since only closing the connection would reset it. */
 static bool is_read_out(const struct socket *socket)
 {
     size_t most = DISCARDED_BYTES, message = socket->sockets->settings.max_message_bytes;
@@ -63,7 +63,8 @@ static bool is_read_out(const struct socket *socket)
     return socket->discarded >= most;
 }
 
-/* Behind the peer's close frame nothing is read while ours waits to be sent. */
+/* Whether the peer's close frame has arrived, after which nothing is read while ours waits to be
+ * sent. */
 static bool has_all_been_read(const struct socket *socket)
 {
     bool has_frames = socket->state == SOCKET_OPEN || socket->state == SOCKET_CLOSING;
@@ -76,7 +77,7 @@ static bool is_unread(const struct socket *socket)
     return socket->is_starved || is_read_out(socket) || has_all_been_read(socket);
 }
 
-static void watch(struct socket *socket, bool wants_write)
+static void socket_watch(struct socket *socket, bool wants_write)
 {
     struct epoll_event event = {.events = (is_unread(socket) ? 0 : EPOLLIN) |
                                           (wants_write ? EPOLLOUT : 0),
@@ -87,9 +88,9 @@ static void watch(struct socket *socket, bool wants_write)
     epoll_ctl(socket->sockets->epoll_fd, EPOLL_CTL_MOD, socket->fd, &event);
 }
 
-/* All is said: the peer sees the end, and what it still sends must not become a reset that
- * overtakes the close frame. */
-static void linger(struct socket *socket)
+/* Everything is sent. Shuts the sending side, so that the peer sees the end, and goes on reading:
+ * closing with unread data would cause a reset, which can overtake the close frame. */
+static void socket_linger(struct socket *socket)
 {
     socket_end(socket);
     if (socket->is_lost) {
@@ -99,13 +100,13 @@ static void linger(struct socket *socket)
     socket->state = SOCKET_LINGERING;
     socket->is_starved = false;
     socket->deadline_ms = clock_boot_ms() + CLOSE_WAIT_MS;
-    watch(socket, false);
+    socket_watch(socket, false);
     shutdown(socket->fd, SHUT_WR);
 }
 
-/* ---- Bytes ---- */
+/* ---- Reading and writing ---- */
 
-/* How many bytes were read; 0: none now; -1: there will be none any more. */
+/* Reads up to `room` bytes. Returns their number; 0: no data now; -1: the connection has ended. */
 static ssize_t read_bytes(struct socket *socket, uint8_t *bytes, size_t room)
 {
     if (socket->extra_used < socket->extra_length) {
@@ -130,14 +131,14 @@ static ssize_t read_bytes(struct socket *socket, uint8_t *bytes, size_t room)
     return -1;
 }
 
-/* How long a message of it may be. */
+/* The limit of the socket's messages, in bytes. */
 static size_t message_limit(const struct socket *socket)
 {
     return socket->is_trusted ? socket->sockets->settings.max_message_bytes : SOCKET_STRANGER_BYTES;
 }
 
-/* Is there room for as much as is about to be read? A message's first bytes always have some. For a
- * long one it is taken at once, with as much for what is parsed of it. */
+/* Whether there is memory for the next read. The first bytes of a message are never refused. For a
+ * long message, memory for all of it and for its parsed form is reserved at once. */
 static bool has_room(struct socket *socket, size_t room)
 {
     struct bw_error unused;
@@ -158,17 +159,18 @@ static bool has_room(struct socket *socket, size_t room)
     return code == BW_OK;
 }
 
-/* May it read on before the others get their turn? Whoever sends faster than this loop reads would
- * keep it for good, and each ping makes a pong that is sent only behind the turn. What came with
- * the handshake is read at once: epoll does not know of it. */
+/* Whether the socket may go on reading before the other sockets are served. A peer that sends
+ * faster than this loop reads would occupy the loop forever, and each ping causes a pong that is
+ * sent only after the turn. Data that came with the handshake is read at once, since epoll does not
+ * report it. */
 static bool has_turn(const struct socket *socket)
 {
     return socket->extra_used < socket->extra_length ||
            (socket->turn_bytes < TURN_BYTES && socket->turn_frames < TURN_FRAMES);
 }
 
-static ssize_t receive(wslay_event_context_ptr frames, uint8_t *bytes, size_t room, int flags,
-                       void *context)
+static ssize_t socket_receive(wslay_event_context_ptr frames, uint8_t *bytes, size_t room,
+                              int flags, void *context)
 {
     struct socket *socket = context;
     (void)flags;
@@ -183,8 +185,8 @@ static ssize_t receive(wslay_event_context_ptr frames, uint8_t *bytes, size_t ro
     return -1;
 }
 
-static ssize_t transmit(wslay_event_context_ptr frames, const uint8_t *bytes, size_t length,
-                        int flags, void *context)
+static ssize_t socket_transmit(wslay_event_context_ptr frames, const uint8_t *bytes, size_t length,
+                               int flags, void *context)
 {
     struct socket *socket = context;
     int more = (flags & WSLAY_MSG_MORE) != 0 ? MSG_MORE : 0;
@@ -199,7 +201,7 @@ static ssize_t transmit(wslay_event_context_ptr frames, const uint8_t *bytes, si
 
 /* ---- Messages ---- */
 
-/* How long the message may be, the filter has seen to. */
+/* A frame begins. The filter has checked the limit of the message before. */
 static void begin_frame(wslay_event_context_ptr frames,
                         const struct wslay_event_on_frame_recv_start_arg *frame, void *context)
 {
@@ -220,7 +222,7 @@ static void begin_frame(wslay_event_context_ptr frames,
                       socket->is_trusted ? MEMORY_SOCKET : MEMORY_CLIENT, "");
 }
 
-/* Part of a message shows that its sender lives, even if it is a long one. */
+/* A part of a message counts as a heartbeat of its sender, even if the message is long. */
 static void note_progress(struct socket *socket, size_t length)
 {
     const struct sockets_settings *settings = &socket->sockets->settings;
@@ -228,11 +230,11 @@ static void note_progress(struct socket *socket, size_t length)
     int64_t until_ms = socket->message_deadline_ms +
                        request_timeout_earned(socket->message.length, length);
     socket->message_deadline_ms = until_ms < most_ms ? until_ms : most_ms;
-    socket->heard_ms = now_ms;
-    if (now_ms - socket->told_ms < settings->ping_every_ms / 4)
+    socket->seen_ms = now_ms;
+    if (now_ms - socket->notified_ms < settings->ping_every_ms / 4)
         return;
-    socket->told_ms = now_ms;
-    settings->heard(socket, settings->context);
+    socket->notified_ms = now_ms;
+    settings->seen(socket, settings->context);
 }
 
 static void socket_take_part(wslay_event_context_ptr frames,
@@ -266,14 +268,14 @@ static void socket_take_message(wslay_event_context_ptr frames,
     struct socket *socket = context;
     const struct sockets_settings *settings = &socket->sockets->settings;
     (void)frames;
-    socket->heard_ms = clock_boot_ms();
+    socket->seen_ms = clock_boot_ms();
     if (socket->state != SOCKET_OPEN || socket->has_ended)
         return;
     if (message->opcode == WSLAY_CONNECTION_CLOSE) {
         socket_end(socket);
         return;
     }
-    settings->heard(socket, settings->context);
+    settings->seen(socket, settings->context);
     if (message->opcode == WSLAY_TEXT_FRAME || message->opcode == WSLAY_BINARY_FRAME)
         hand_message_on(socket);
 }
@@ -281,8 +283,8 @@ static void socket_take_message(wslay_event_context_ptr frames,
 static bool start_frames(struct socket *socket)
 {
     static const struct wslay_event_callbacks callbacks = {
-        .recv_callback = receive,
-        .send_callback = transmit,
+        .recv_callback = socket_receive,
+        .send_callback = socket_transmit,
         .on_frame_recv_start_callback = begin_frame,
         .on_frame_recv_chunk_callback = socket_take_part,
         .on_msg_recv_callback = socket_take_message,
@@ -290,21 +292,23 @@ static bool start_frames(struct socket *socket)
     if (wslay_event_context_server_init(&socket->frames, &callbacks, socket) != 0)
         return false;
     wslay_event_config_set_max_recv_msg_length(socket->frames,
-                                               UINT64_MAX); /* the filter's to say */
-    wslay_event_config_set_no_buffering(socket->frames, 1); /* messages are gathered here */
+                                               UINT64_MAX); /* the filter enforces the limit */
+    /* Messages are assembled in socket->message. */
+    wslay_event_config_set_no_buffering(socket->frames, 1);
     return true;
 }
 
-/* A frame that can't be: wslay leaves the word to us. */
+/* Handles an invalid frame. wslay expects the caller to send the close frame. */
 static void refuse_frame(struct socket *socket)
 {
     static const uint8_t protocol_error[] = {0x88, 0x02, 0x03, 0xEA};
     (void)!send(socket->fd, protocol_error, sizeof protocol_error, MSG_NOSIGNAL | MSG_DONTWAIT);
-    linger(socket);
+    socket_linger(socket);
 }
 
-/* After anything that may have changed what is left to be sent or read. */
-static void go_on(struct socket *socket)
+/* Sends what is queued, and updates the state. Called after anything that may have changed what is
+ * left to be sent or read. */
+static void socket_continue(struct socket *socket)
 {
     wslay_event_context_ptr frames = socket->frames;
     if (socket->state == SOCKET_GONE || socket->state == SOCKET_LINGERING)
@@ -318,26 +322,25 @@ static void go_on(struct socket *socket)
     bool is_closed = !wslay_event_want_read(frames) || wslay_event_get_close_received(frames) ||
                      (socket->state == SOCKET_CLOSING && socket->filter.skipper.has_closed);
     if (!wslay_event_want_write(frames) && is_closed) {
-        linger(socket);
+        socket_linger(socket);
         return;
     }
-    watch(socket, wslay_event_want_write(frames) != 0);
+    socket_watch(socket, wslay_event_want_write(frames) != 0);
 }
 
-/* Asks for the close, once the front of the message is there or has been waited for. */
-static void tell_oversize(struct socket *socket)
+/* Reports an oversized message, once its beginning has arrived or PREFIX_WAIT_MS have passed. */
+static void report_oversize(struct socket *socket)
 {
     const struct frame_filter *filter = &socket->filter;
     const struct sockets_settings *settings = &socket->sockets->settings;
-    if (socket->is_oversize_told || socket->state != SOCKET_OPEN)
+    if (socket->is_oversize_reported || socket->state != SOCKET_OPEN)
         return;
-    socket->is_oversize_told = true;
+    socket->is_oversize_reported = true;
     settings->oversized(socket, filter->prefix != NULL ? filter->prefix : "", filter->prefix_length,
                         settings->context);
 }
 
-/* Throws away what comes of a message that is too large, and what comes behind it, up to the close
- * frame. */
+/* Drops the rest of an oversized message, and the data after it, up to the close frame. */
 static void skip_frames(struct socket *socket)
 {
     uint8_t bytes[4096];
@@ -349,11 +352,11 @@ static void skip_frames(struct socket *socket)
     }
     if (socket->oversized_ms == 0)
         socket->oversized_ms = clock_boot_ms();
-    body_clear(&socket->message); /* its first frames */
+    body_clear(&socket->message); /* frames of the message that were received before */
     socket->has_message = false;
     if (!socket->is_trusted || frame_filter_has_prefix(&socket->filter))
-        tell_oversize(socket);
-    go_on(socket);
+        report_oversize(socket);
+    socket_continue(socket);
 }
 
 static void read_frames(struct socket *socket)
@@ -369,13 +372,13 @@ static void read_frames(struct socket *socket)
         return;
     }
     if (result == 0 || socket->is_lost) {
-        go_on(socket);
+        socket_continue(socket);
         return;
     }
     refuse_frame(socket);
 }
 
-/* ---- Those that are not let in, and those that leave ---- */
+/* ---- Refused and closing sockets ---- */
 
 static void drop_bytes(struct socket *socket)
 {
@@ -385,7 +388,7 @@ static void drop_bytes(struct socket *socket)
     while (length > 0) {
         if (socket->state == SOCKET_REFUSED &&
             frame_discard_feed(&socket->skipper, bytes, (size_t)length)) {
-            linger(socket);
+            socket_linger(socket);
             return;
         }
         length = ++rounds < DROP_ROUNDS ? read_bytes(socket, bytes, sizeof bytes) : 0;
@@ -393,10 +396,10 @@ static void drop_bytes(struct socket *socket)
     if (length < 0)
         socket_leave(socket);
     else
-        watch(socket, false);
+        socket_watch(socket, false);
 }
 
-/* Its close frame, by hand. */
+/* Sends the refusal's close frame, without wslay. */
 static void socket_refuse(struct socket *socket)
 {
     uint8_t frame[128] = {0x88};
@@ -412,7 +415,7 @@ static void socket_refuse(struct socket *socket)
     drop_bytes(socket);
 }
 
-/* ---- What the loop calls ---- */
+/* ---- Called by the loop ---- */
 
 struct socket *socket_new(struct sockets *sockets, const struct socket_offer *offer)
 {
@@ -420,10 +423,8 @@ struct socket *socket_new(struct sockets *sockets, const struct socket_offer *of
     socket->sockets = sockets;
     socket->handle = offer->handle;
     socket->fd = offer->fd;
-    socket->refusal = offer->refusal != NULL ? strdup(offer->refusal) : NULL;
-    if (offer->refusal != NULL && socket->refusal == NULL)
-        abort();
-    socket->heard_ms = socket->pinged_ms = socket->opened_ms = clock_boot_ms();
+    socket->refusal = offer->refusal != NULL ? bw_copy(offer->refusal) : NULL;
+    socket->seen_ms = socket->pinged_ms = socket->opened_ms = clock_boot_ms();
     snprintf(socket->name, sizeof socket->name, "%s", offer->name);
     if (offer->extra_length == 0)
         return socket;
@@ -454,7 +455,7 @@ void socket_begin(struct socket *socket)
         return;
     }
     sockets->settings.opened(socket, &socket->data, sockets->settings.context);
-    read_frames(socket); /* what came together with the handshake */
+    read_frames(socket); /* data that came with the handshake */
 }
 
 void socket_ready(struct socket *socket, uint32_t events)
@@ -468,32 +469,33 @@ void socket_ready(struct socket *socket, uint32_t events)
     else if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
         read_frames(socket);
     else
-        go_on(socket);
+        socket_continue(socket);
 }
 
-static void ping(struct socket *socket, int64_t now_ms)
+static void socket_ping(struct socket *socket, int64_t now_ms)
 {
     static const struct wslay_event_msg message = {.opcode = WSLAY_PING};
     socket->pinged_ms = now_ms;
     if (wslay_event_queue_msg(socket->frames, &message) == 0)
-        go_on(socket);
+        socket_continue(socket);
 }
 
-/* False: it took too long. */
+/* Checks the deadline of the message that is being received, and retries a starved socket. False:
+ * the socket is not open any more. */
 static bool sweep_message(struct socket *socket, int64_t now_ms)
 {
     const struct sockets_settings *settings = &socket->sockets->settings;
     if (!socket->has_message)
         return true;
     if (!socket->is_starved && now_ms >= socket->message_deadline_ms)
-        socket_close(socket, SOCKET_POLICY, "this message was not sent in the time it has");
+        socket_close(socket, SOCKET_POLICY, "the message was not received within the time limit");
     else if (socket->is_starved && now_ms >= socket->starved_ms + STARVED_MS)
-        socket_close(socket, SOCKET_TRY_AGAIN, "too many large messages are under way");
+        socket_close(socket, SOCKET_TRY_AGAIN, "too many large messages are in flight");
     if (!socket->is_starved)
         return socket->state == SOCKET_OPEN;
-    socket->heard_ms = now_ms; /* what it says is not read */
+    socket->seen_ms = now_ms; /* data of a starved socket is not read, so silence means nothing */
     socket->message_deadline_ms = now_ms + settings->request_timeout_ms;
-    settings->heard(socket, settings->context);
+    settings->seen(socket, settings->context);
     read_frames(socket);
     return socket->state == SOCKET_OPEN;
 }
@@ -501,7 +503,7 @@ static bool sweep_message(struct socket *socket, int64_t now_ms)
 void socket_sweep(struct socket *socket, int64_t now_ms)
 {
     int64_t every_ms = socket->sockets->settings.ping_every_ms;
-    int64_t silent_ms = now_ms - socket->heard_ms;
+    int64_t silent_ms = now_ms - socket->seen_ms;
     if (socket->state != SOCKET_OPEN) {
         if (now_ms >= socket->deadline_ms)
             socket_leave(socket);
@@ -511,7 +513,7 @@ void socket_sweep(struct socket *socket, int64_t now_ms)
         if (now_ms - socket->oversized_ms > OVERSIZE_WAIT_MS)
             socket_leave(socket);
         else if (now_ms - socket->oversized_ms > PREFIX_WAIT_MS)
-            tell_oversize(socket);
+            report_oversize(socket);
         return;
     }
     if (!sweep_message(socket, now_ms))
@@ -519,9 +521,9 @@ void socket_sweep(struct socket *socket, int64_t now_ms)
     if (silent_ms > SILENCES * every_ms && silent_ms > CLOSE_WAIT_MS)
         socket_leave(socket);
     else if (!socket->is_trusted && now_ms - socket->opened_ms > STRANGER_MS)
-        socket_close(socket, SOCKET_POLICY, "nobody has registered here");
+        socket_close(socket, SOCKET_POLICY, "no worker has registered on this websocket");
     else if (silent_ms >= every_ms && now_ms - socket->pinged_ms >= every_ms)
-        ping(socket, now_ms);
+        socket_ping(socket, now_ms);
 }
 
 void socket_drop(struct socket *socket)
@@ -540,7 +542,7 @@ void socket_free(struct socket *socket)
     free(socket);
 }
 
-/* ---- What the callbacks call ---- */
+/* ---- Called by the callbacks ---- */
 
 uint64_t socket_number(const struct socket *socket)
 {
@@ -562,13 +564,13 @@ void socket_trust(struct socket *socket)
     socket->is_trusted = true;
 }
 
-/* Not from within wslay_event_recv alone: it may send, too, and is called from its callback. */
+/* Only queues the message, since this may be called from wslay's callback. The loop sends it. */
 void socket_send(struct socket *socket, const char *text, size_t length)
 {
     const struct wslay_event_msg message = {
         .opcode = WSLAY_TEXT_FRAME, .msg = (const uint8_t *)text, .msg_length = length};
     if (socket->state == SOCKET_OPEN && wslay_event_queue_msg(socket->frames, &message) == 0)
-        watch(socket, true);
+        socket_watch(socket, true);
 }
 
 void socket_close(struct socket *socket, unsigned code, const char *reason)
@@ -580,9 +582,10 @@ void socket_close(struct socket *socket, unsigned code, const char *reason)
     socket->has_message = socket->is_starved = false;
     socket->state = SOCKET_CLOSING;
     socket->deadline_ms = clock_boot_ms() + CLOSE_WAIT_MS;
-    if (wslay_event_send(socket->frames) != 0) /* a close frame overtakes what is queued */
+    /* Queued messages are sent first, since wslay would send the close frame before them. */
+    if (wslay_event_send(socket->frames) != 0)
         socket->is_lost = true;
     wslay_event_queue_close(socket->frames, (uint16_t)code, (const uint8_t *)reason,
                             strlen(reason));
-    watch(socket, true);
+    socket_watch(socket, true);
 }

@@ -21,7 +21,7 @@ uint64_t frame_payload_length(const uint8_t *head)
     return extended > 0 ? value : code;
 }
 
-/* The head is whole. */
+/* The head is complete: the payload follows. */
 static void begin_payload(struct frame_discard *skipper)
 {
     skipper->has_closed = skipper->has_closed || (skipper->head[0] & 0x0F) == OPCODE_CLOSE;

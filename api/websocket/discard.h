@@ -1,6 +1,6 @@
 /*
- * frame_discard: reads past the frames of a websocket whose messages nobody wants, until its close
- * frame: what is needed to close a connection that was refused. Pure; belongs to its owner.
+ * frame_discard: skips the frames of a refused websocket until its close frame, so that the
+ * connection can be closed. Pure. The state belongs to its owner, which zeroes it.
  */
 #ifndef API_WEBSOCKET_DISCARD_H
 #define API_WEBSOCKET_DISCARD_H
@@ -12,17 +12,17 @@
 enum { FRAME_HEAD_SIZE = 14 };
 
 struct frame_discard {
-    uint8_t head[FRAME_HEAD_SIZE]; /* of the frame at hand, as far as it is there */
+    uint8_t head[FRAME_HEAD_SIZE]; /* of the current frame, as far as it has arrived */
     unsigned head_length;
-    uint64_t rest; /* of its payload */
+    uint64_t rest; /* bytes of its payload that are still to come */
     bool has_closed;
 };
 
-/* Takes bytes; true once a close frame has come. */
+/* Skips received bytes. True once a close frame has arrived. */
 bool frame_discard_feed(struct frame_discard *skipper, const uint8_t *bytes, size_t length);
 
-/* How long a frame's head is, as far as it can be said from its first `length` bytes; and how long
- * its payload, once the head is whole. */
+/* The length of a frame's head, as far as its first `length` bytes determine it, and of its
+ * payload, once the head is complete. */
 unsigned frame_head_size(const uint8_t *head, unsigned length);
 uint64_t frame_payload_length(const uint8_t *head);
 

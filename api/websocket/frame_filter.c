@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
+
 enum {
     OPCODE_CONTINUATION = 0,
     OPCODE_TEXT = 1,
@@ -16,19 +18,19 @@ static unsigned frame_filter_opcode(const struct frame_filter *filter)
     return filter->head[0] & 0x0F;
 }
 
-/* The message is too large: from here on its frames are skipped, but for its beginning. */
+/* The message is too large: from now on its frames are skipped, except for the message's
+ * beginning. */
 static void frame_filter_begin_skipping(struct frame_filter *filter, uint64_t payload)
 {
     filter->is_oversized = true;
     filter->skipper = (struct frame_discard){.rest = payload};
     if (frame_filter_opcode(filter) == OPCODE_CONTINUATION || (filter->head[1] & 0x80) == 0)
         return;
-    filter->prefix = malloc(FRAME_PREFIX_SIZE);
-    if (filter->prefix != NULL)
-        filter->prefix_size = payload < FRAME_PREFIX_SIZE ? (size_t)payload : FRAME_PREFIX_SIZE;
+    filter->prefix = bw_alloc(FRAME_PREFIX_SIZE);
+    filter->prefix_size = payload < FRAME_PREFIX_SIZE ? (size_t)payload : FRAME_PREFIX_SIZE;
 }
 
-/* The head is whole. */
+/* The head is complete: the payload follows, or the message is too large. */
 static void frame_filter_begin_payload(struct frame_filter *filter, uint64_t limit)
 {
     uint64_t payload = frame_payload_length(filter->head);
@@ -45,7 +47,7 @@ static void frame_filter_begin_payload(struct frame_filter *filter, uint64_t lim
     filter->head_length = 0;
 }
 
-/* A byte of a head. */
+/* Takes a byte of a head; turns a text frame into a binary frame. */
 static void frame_filter_take_head(struct frame_filter *filter, uint8_t *byte, uint64_t limit)
 {
     if (filter->head_length == 0 && (*byte & 0x0F) == OPCODE_TEXT)
@@ -67,7 +69,7 @@ static void frame_filter_take_prefix(struct frame_filter *filter, const uint8_t 
     }
 }
 
-/* Behind the head of what is too large. */
+/* Skips bytes after the head of the frame that is too large. */
 static void frame_filter_skip(struct frame_filter *filter, const uint8_t *bytes, size_t length)
 {
     frame_filter_take_prefix(filter, bytes, length);
@@ -91,7 +93,7 @@ size_t frame_filter_feed(struct frame_filter *filter, uint8_t *bytes, size_t len
         frame_filter_take_head(filter, bytes + at++, limit);
         if (filter->is_oversized) {
             frame_filter_skip(filter, bytes + at, length - at);
-            return at - 1; /* the library is never shown the end of that head */
+            return at - 1; /* wslay never receives the last byte of that head */
         }
     }
     return length;

@@ -1,9 +1,10 @@
 /*
- * frame_filter: what a websocket's frames pass on their way to the library that takes them apart.
- * The library closes a connection whose text is not UTF-8, before anybody could mend it: here text
- * frames become binary ones, which it leaves alone. And it closes one whose message is too large,
- * without saying whose that was: here such a message ends the filtering before the library has seen
- * the head of its frame. Pure; belongs to its owner.
+ * frame_filter: rewrites a websocket's frames before wslay parses them. wslay closes a connection
+ * whose text is not UTF-8, before the text can be repaired; so the filter turns text frames into
+ * binary frames, which wslay does not check. wslay also closes a connection whose message is too
+ * large, before its sender's job can be found; so the filter stops at such a message before wslay
+ * has the head of its frame. Pure. The state belongs to its owner, which zeroes it and clears it at
+ * the end.
  */
 #ifndef API_WEBSOCKET_FRAME_FILTER_H
 #define API_WEBSOCKET_FRAME_FILTER_H
@@ -17,27 +18,30 @@
 enum { FRAME_PREFIX_SIZE = 1024 };
 
 struct frame_filter {
-    uint8_t head[FRAME_HEAD_SIZE]; /* of the frame at hand, as far as it is there */
+    uint8_t head[FRAME_HEAD_SIZE]; /* of the current frame, as far as it has arrived */
     unsigned head_length;
-    uint64_t rest;    /* of its payload */
-    uint64_t message; /* payload of the message at hand, its frames' heads having been seen */
+    uint64_t rest;    /* bytes of its payload that are still to come */
+    uint64_t message; /* length of the current message's payload, as far as its frames have declared
+                         it */
     bool is_oversized;
-    /* once it is: */
+    /* valid if is_oversized: */
     struct frame_discard skipper;
     char *
         prefix; /* own: the first bytes of the payload, if the message's first frame is too large */
     size_t prefix_length, prefix_size;
 };
 
-/* Looks at bytes as they come, changing them in place. How many of them may go to the library; the
- * others are dropped, and so is all that comes once `is_oversized` is true. `limit`: of a message's
+/* Filters received bytes in place. Returns how many of them are to be passed to wslay; the others
+ * are dropped, and so is all data once `is_oversized` is true. `limit`: bytes of a message's
  * payload. */
 size_t frame_filter_feed(struct frame_filter *filter, uint8_t *bytes, size_t length,
                          uint64_t limit);
 
-/* Is as much of an oversized message there as is wanted of it? */
+/* Whether the beginning of an oversized message has arrived: its first FRAME_PREFIX_SIZE bytes, or
+ * its first frame, if that is shorter. */
 bool frame_filter_has_prefix(const struct frame_filter *filter);
 
+/* Frees the prefix. */
 void frame_filter_clear(struct frame_filter *filter);
 
 #endif

@@ -10,7 +10,7 @@
 
 enum { KEY_LENGTH = 24, SHA1_SIZE = 20 };
 
-void socket_accept_value(const char *key, char accept[SOCKET_ACCEPT_SIZE])
+void socket_accept_value(const char *key, char accept[UPGRADE_ACCEPT_SIZE])
 {
     char text[KEY_LENGTH + 64];
     uint8_t digest[SHA1_SIZE];
@@ -19,13 +19,13 @@ void socket_accept_value(const char *key, char accept[SOCKET_ACCEPT_SIZE])
     const gnutls_datum_t raw = {digest, sizeof digest};
     if (gnutls_hash_fast(GNUTLS_DIG_SHA1, text, (size_t)length, digest) != 0 ||
         gnutls_base64_encode2(&raw, &coded) != 0)
-        abort(); /* only memory can be missing */
-    snprintf(accept, SOCKET_ACCEPT_SIZE, "%.*s", (int)coded.size, (const char *)coded.data);
+        abort(); /* fails only without memory */
+    snprintf(accept, UPGRADE_ACCEPT_SIZE, "%.*s", (int)coded.size, (const char *)coded.data);
     gnutls_free(coded.data);
 }
 
-/* Is the word one of a list with commas? */
-static bool lists(const char *header, const char *word)
+/* Whether the comma-separated list in `header` contains the word. */
+static bool header_has_word(const char *header, const char *word)
 {
     size_t length = strlen(word);
     while (header != NULL && *header != '\0') {
@@ -39,12 +39,12 @@ static bool lists(const char *header, const char *word)
 }
 
 enum bw_code socket_handshake(const struct exchange *exchange, const char *http_version,
-                              char accept[SOCKET_ACCEPT_SIZE], struct bw_error *error)
+                              char accept[UPGRADE_ACCEPT_SIZE], struct bw_error *error)
 {
     const char *key = exchange_header(exchange, "Sec-WebSocket-Key"),
                *version = exchange_header(exchange, "Sec-WebSocket-Version");
-    if (!lists(exchange_header(exchange, "Upgrade"), "websocket") ||
-        !lists(exchange_header(exchange, "Connection"), "upgrade"))
+    if (!header_has_word(exchange_header(exchange, "Upgrade"), "websocket") ||
+        !header_has_word(exchange_header(exchange, "Connection"), "upgrade"))
         return bw_fail(error, BW_BAD_REQUEST, "this path is for websockets: ask for an upgrade");
     if (strcmp(http_version, "HTTP/1.1") != 0)
         return bw_fail(error, BW_BAD_REQUEST, "a websocket needs HTTP/1.1");

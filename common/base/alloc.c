@@ -1,5 +1,7 @@
 #include "common/base/alloc.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,4 +31,14 @@ void *bw_grow(void *memory, size_t count, size_t size)
 char *bw_copy(const char *text)
 {
     return alloc_checked(strdup(text));
+}
+
+char *bw_format(const char *format, ...)
+{
+    char *text = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vasprintf(&text, format, arguments);
+    va_end(arguments);
+    return alloc_checked(length < 0 ? NULL : text);
 }

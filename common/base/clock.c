@@ -1,9 +1,5 @@
 #include "common/base/clock.h"
 
-#include <stdio.h>
-
-#include "common/base/failpoint.h"
-
 static int64_t read_ms(clockid_t clock)
 {
     struct timespec now;
@@ -13,28 +9,12 @@ static int64_t read_ms(clockid_t clock)
 
 int64_t clock_boot_ms(void)
 {
-    return read_ms(MUTANT("clock_without_suspend") ? CLOCK_MONOTONIC : CLOCK_BOOTTIME);
+    return read_ms(CLOCK_BOOTTIME);
 }
 
 int64_t clock_wall_ms(void)
 {
     return read_ms(CLOCK_REALTIME);
-}
-
-const char *date_format(int64_t date_ms, char text[DATE_TEXT_SIZE])
-{
-    time_t seconds = (time_t)(date_ms / 1000);
-    int milliseconds = (int)(date_ms % 1000);
-    if (milliseconds < 0) {
-        milliseconds += 1000;
-        seconds -= 1;
-    }
-    struct tm parts;
-    gmtime_r(&seconds, &parts);
-    char whole[24];
-    strftime(whole, sizeof whole, "%Y-%m-%dT%H:%M:%S", &parts);
-    snprintf(text, DATE_TEXT_SIZE, "%s.%03dZ", whole, milliseconds);
-    return text;
 }
 
 struct timespec clock_deadline(int64_t wait_ms)

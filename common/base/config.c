@@ -19,10 +19,11 @@ enum {
     SECRET_MAX = 500,
     STATUS_USAGE = 2,
     KEY_FIRST = 0x1000, /* argp's key of the first option; of the first file option: */
-    KEY_FIRST_FILE = 0x2000
+    KEY_FIRST_FILE = 0x2000,
+    KEY_LIST_METRICS = 0x3000
 };
 
-/* Where each option's text came from, before it is understood. */
+/* The source of each option's text, before it is parsed. */
 struct reading {
     const struct config *config;
     const char **texts; /* by option */
@@ -42,28 +43,26 @@ static const char *environment_name(const struct config_option *option, const ch
     return name;
 }
 
-/* What is wrong with a value; take_all says of which and where it stood. */
+/* The reason why a value is wrong; take_all adds the option and the source. */
 static enum bw_code config_refuse(const char *wanted, struct bw_error *error)
 {
     return bw_fail(error, BW_BAD_REQUEST, "%s", wanted);
 }
 
-static void *member(void *values, const struct config_option *option)
+static void *config_member(void *values, const struct config_option *option)
 {
     return (char *)values + option->offset;
 }
 
-/* Text that was made here is never freed: options live as long as the process. The list keeps it
- * reachable, for leak checkers. */
+/* Text that is allocated here is never freed: options live as long as the process. The list keeps
+ * it reachable, for leak checkers. */
 static const char *config_keep(char *text)
 {
     static struct kept {
         struct kept *next;
         char *text;
     } * all;
-    struct kept *kept = malloc(sizeof *kept);
-    if (text == NULL || kept == NULL)
-        abort();
+    struct kept *kept = bw_alloc(sizeof *kept);
     *kept = (struct kept){all, text};
     all = kept;
     return text;
@@ -80,7 +79,7 @@ static const char *list_choices(const struct config_option *option, const char *
     return text;
 }
 
-/* Does it begin with one of the beginnings that are allowed, and go on? */
+/* Whether it begins with one of the allowed prefixes and is longer than the prefix. */
 static bool begins_well(const struct config_option *option, const char *text)
 {
     for (int i = 0; option->choices[i] != NULL; i++) {
@@ -91,7 +90,7 @@ static bool begins_well(const struct config_option *option, const char *text)
     return false;
 }
 
-/* Words that stand in samples for a secret that someone has yet to make. */
+/* Placeholders for secrets in samples. */
 static bool begins_as_placeholder(const char *text)
 {
     static const char *const words[] = {"change-me",  "change_me",  "changeme",
@@ -129,7 +128,7 @@ static enum bw_code config_take_text(const struct config_option *option, const c
         return config_refuse(
             list_choices(option, "must begin, and go on, with one of", wanted, sizeof wanted),
             error);
-    *(const char **)member(values, option) = text;
+    *(const char **)config_member(values, option) = text;
     return BW_OK;
 }
 
@@ -168,9 +167,9 @@ static enum bw_code take_number(const struct config_option *option, const char *
                  option->minimum, option->maximum);
         return config_refuse(wanted, error);
     }
-    *(int64_t *)member(values, option) = option->kind == CONFIG_MILLISECONDS
-                                             ? (int64_t)llround(number * 1000)
-                                             : (int64_t)number;
+    *(int64_t *)config_member(values, option) = option->kind == CONFIG_MILLISECONDS
+                                                    ? (int64_t)llround(number * 1000)
+                                                    : (int64_t)number;
     return BW_OK;
 }
 
@@ -180,7 +179,7 @@ static enum bw_code take_switch(const struct config_option *option, const char *
     bool is_on = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
     if (!is_on && strcmp(text, "false") != 0 && strcmp(text, "0") != 0)
         return config_refuse("must be true or false", error);
-    *(bool *)member(values, option) = is_on;
+    *(bool *)config_member(values, option) = is_on;
     return BW_OK;
 }
 
@@ -190,7 +189,7 @@ static enum bw_code take_choice(const struct config_option *option, const char *
     char wanted[200];
     for (int i = 0; option->choices[i] != NULL; i++) {
         if (strcmp(option->choices[i], text) == 0) {
-            *(int *)member(values, option) = i;
+            *(int *)config_member(values, option) = i;
             return BW_OK;
         }
     }
@@ -211,7 +210,7 @@ static enum bw_code config_take_value(const struct config_option *option, const 
     return takers[option->kind](option, text, values, error);
 }
 
-/* Reads a secret's file; the line's end goes. */
+/* Reads a secret's file, without the line's end. */
 static enum bw_code take_file(const struct config_option *option, const char *path, void *values,
                               struct bw_error *error)
 {
@@ -231,7 +230,17 @@ static enum bw_code take_file(const struct config_option *option, const char *pa
         return config_refuse("the file is empty", error);
     if (strlen(text) != length)
         return config_refuse("must not contain NUL", error);
-    return config_take_text(option, config_keep(strdup(text)), values, error);
+    return config_take_text(option, config_keep(bw_copy(text)), values, error);
+}
+
+static void config_list_metrics(const struct config *config)
+{
+    struct metrics *metrics = config->metrics_new();
+    char *text = metrics_text(metrics);
+    fputs(text, stdout);
+    free(text);
+    metrics_free(metrics);
+    exit(EXIT_SUCCESS);
 }
 
 static error_t config_take_argument(int key, char *text, struct argp_state *state)
@@ -245,6 +254,8 @@ static error_t config_take_argument(int key, char *text, struct argp_state *stat
         reading->texts[key - KEY_FIRST] = text != NULL ? text : "true";
         return 0;
     }
+    if (key == KEY_LIST_METRICS)
+        config_list_metrics(reading->config);
     if (key == ARGP_KEY_ARG) {
         char shown[80];
         reading->code = bw_fail(reading->error, BW_BAD_REQUEST, "'%s' is not a flag",
@@ -254,7 +265,7 @@ static error_t config_take_argument(int key, char *text, struct argp_state *stat
     return ARGP_ERR_UNKNOWN;
 }
 
-/* An empty variable is one that is not given. */
+/* An empty variable counts as not set. */
 static const char *read_variable(const struct config_option *option, const char *ending)
 {
     char name[NAME_SIZE];
@@ -262,7 +273,7 @@ static const char *read_variable(const struct config_option *option, const char 
     return text != NULL && text[0] != '\0' ? text : NULL;
 }
 
-/* The environment speaks where the command line did not. */
+/* The environment provides the options that the command line lacks. */
 static void take_environment(struct reading *reading)
 {
     for (size_t i = 0; i < reading->config->count; i++) {
@@ -276,7 +287,7 @@ static void take_environment(struct reading *reading)
     }
 }
 
-/* What each option's value was given by, for sentences that are made later. */
+/* The source of each option's value, for later sentences. */
 static struct source {
     struct source *next;
     const char *option, *name;
@@ -294,8 +305,8 @@ const char *config_source(const char *option)
     for (const struct source *source = sources; source != NULL; source = source->next)
         if (strcmp(source->option, option) == 0)
             return source->name;
-    char *flag = NULL; /* of no use but in tests: nothing was read */
-    note_source(option, config_keep(asprintf(&flag, "--%s", option) < 0 ? NULL : flag));
+    const char *flag = config_keep(bw_format("--%s", option)); /* only in tests: none were read */
+    note_source(option, flag);
     return flag;
 }
 
@@ -304,14 +315,13 @@ static const char *source_name(const struct reading *reading, size_t i)
 {
     const struct config_option *option = &reading->config->options[i];
     bool is_file = reading->files[i] != NULL;
-    char *text = NULL, name[NAME_SIZE];
-    int length = reading->is_variable[i]
-                     ? asprintf(&text, "%s", environment_name(option, is_file ? "_FILE" : "", name))
-                     : asprintf(&text, "--%s%s", option->name, is_file ? "-file" : "");
-    return config_keep(length < 0 ? NULL : text);
+    char name[NAME_SIZE];
+    return config_keep(reading->is_variable[i]
+                           ? bw_copy(environment_name(option, is_file ? "_FILE" : "", name))
+                           : bw_format("--%s%s", option->name, is_file ? "-file" : ""));
 }
 
-/* A flag is shown as it was given, a variable by its name. */
+/* The sentence has the flag as it was written, or the variable's name. */
 static enum bw_code refuse_source(const struct reading *reading, size_t i, const char *source,
                                   const struct bw_error *reason)
 {
@@ -371,30 +381,26 @@ static enum bw_code take_all(const struct reading *reading, void *values)
     return code;
 }
 
-/* ---- What argp is given. ---- */
+/* ---- Input of argp ---- */
 
 static const char *option_help(const struct config_option *option)
 {
-    char *text = NULL, name[NAME_SIZE];
+    char name[NAME_SIZE];
     environment_name(option, "", name);
-    int length = option->standard != NULL
-                     ? asprintf(&text, "%s (default %s; %s)", option->help, option->standard, name)
-                     : asprintf(&text, "%s (no default; %s)", option->help, name);
-    return config_keep(length < 0 ? NULL : text);
+    return config_keep(option->standard != NULL
+                           ? bw_format("%s (default %s; %s)", option->help, option->standard, name)
+                           : bw_format("%s (no default; %s)", option->help, name));
 }
 
 static const char *file_name(const struct config_option *option)
 {
-    char *text = NULL;
-    return config_keep(asprintf(&text, "%s-file", option->name) < 0 ? NULL : text);
+    return config_keep(bw_format("%s-file", option->name));
 }
 
 /* The table in argp's form: new. */
 static struct argp_option *argp_table(const struct config *config)
 {
-    struct argp_option *table = calloc(2 * config->count + 1, sizeof *table), *row = table;
-    if (table == NULL)
-        abort();
+    struct argp_option *table = bw_alloc_array(2 * config->count + 2, sizeof *table), *row = table;
     for (size_t i = 0; i < config->count; i++) {
         const struct config_option *option = &config->options[i];
         bool is_switch = option->kind == CONFIG_SWITCH;
@@ -409,6 +415,11 @@ static struct argp_option *argp_table(const struct config *config)
                                           .arg = "PATH",
                                           .doc = "The same, read from a file"};
     }
+    if (config->metrics_new != NULL)
+        *row = (struct argp_option){.name = "list-metrics",
+                                    .key = KEY_LIST_METRICS,
+                                    .flags = OPTION_NO_USAGE, /* takes no value */
+                                    .doc = "Print all metrics, and end"};
     return table;
 }
 
@@ -421,8 +432,8 @@ static const struct argp_option *find_flag(const struct argp_option *table, cons
     return NULL;
 }
 
-/* argp takes abbreviations, and says in lines of its own what is wrong: so flags are checked before
- * it sees them. Only the name of an unknown flag is shown: its value may be a secret. */
+/* argp accepts abbreviations and prints errors in its own format, so flags are checked before argp
+ * parses them. Only the name of an unknown flag is shown: its value may be a secret. */
 static enum bw_code check_flags(int count, char **arguments, const struct argp_option *table,
                                 struct bw_error *error)
 {
@@ -434,12 +445,12 @@ static enum bw_code check_flags(int count, char **arguments, const struct argp_o
         for (size_t k = 0; k < sizeof argps / sizeof *argps; k++)
             is_argps = is_argps || strcmp(argument, argps[k]) == 0;
         if (argument[0] != '-' || is_argps)
-            continue; /* what is no flag at all is refused in take_argument */
+            continue; /* arguments that are not flags are refused in take_argument */
         size_t length = strcspn(argument, "=");
         const struct argp_option *row = strncmp(argument, "--", 2) == 0
                                             ? find_flag(table, argument + 2, length - 2)
                                             : NULL;
-        if (row == NULL) {
+        if (row == NULL || (row->key == KEY_LIST_METRICS && argument[length] == '=')) {
             snprintf(shown, sizeof shown, "%.*s", length < 60 ? (int)length : 60, argument);
             char safe[160];
             return bw_fail(error, BW_BAD_REQUEST, "there is no flag '%s' (see --help)",
@@ -454,10 +465,8 @@ static enum bw_code check_flags(int count, char **arguments, const struct argp_o
 
 static void set_version(const struct config *config)
 {
-    char *text = NULL;
-    int length = asprintf(&text, "%s " BROADWAY_VERSION " (" BROADWAY_REVISION ")",
-                          config->program);
-    argp_program_version = config_keep(length < 0 ? NULL : text);
+    argp_program_version = config_keep(
+        bw_format("%s " BROADWAY_VERSION " (" BROADWAY_REVISION ")", config->program));
 }
 
 static enum bw_code config_read_all(struct reading *reading, int count, char **arguments,
@@ -485,11 +494,9 @@ enum bw_code config_read(const struct config *config, int count, char **argument
                          struct bw_error *error)
 {
     struct reading reading = {.config = config, .error = error, .code = BW_OK};
-    reading.texts = calloc(config->count, sizeof *reading.texts);
-    reading.files = calloc(config->count, sizeof *reading.files);
-    reading.is_variable = calloc(config->count, sizeof *reading.is_variable);
-    if (reading.texts == NULL || reading.files == NULL || reading.is_variable == NULL)
-        abort();
+    reading.texts = bw_alloc_array(config->count, sizeof *reading.texts);
+    reading.files = bw_alloc_array(config->count, sizeof *reading.files);
+    reading.is_variable = bw_alloc_array(config->count, sizeof *reading.is_variable);
     enum bw_code code = config_read_all(&reading, count, arguments, values);
     free(reading.texts);
     free(reading.files);

@@ -1,12 +1,13 @@
 /*
- * config: flags, environment and secret files, read by one table per binary. A row is all it takes
- * to add a flag: its parsing, its limits, its environment variable, its --help and its refusals
- * follow from it.
+ * config: flags, environment and secret files, read by one table per binary. To add a flag, add a
+ * row: its parsing, its limits, its environment variable, its --help and its errors follow from the
+ * row.
  *
- * --flag VALUE or --flag=VALUE goes before BROADWAY_FLAG in the environment, that before the
- * default. A secret may also come from --flag-file PATH or BROADWAY_FLAG_FILE. A variable that is
- * empty is not given. Anything wrong is refused with one sentence, which names the flag, the
- * variable or the file that it stood in. Called once, before any thread.
+ * --flag VALUE or --flag=VALUE takes precedence over BROADWAY_FLAG in the environment, and both
+ * over the default. A secret may also come from --flag-file PATH or BROADWAY_FLAG_FILE. An empty
+ * variable counts as not set. An error is one sentence, which names the flag, the variable or the
+ * file. Called once, before any thread. --list-metrics prints all metrics as /metrics shows them
+ * before anything has happened.
  */
 #ifndef COMMON_BASE_CONFIG_H
 #define COMMON_BASE_CONFIG_H
@@ -16,6 +17,7 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "common/base/metrics.h"
 
 enum config_kind {
     CONFIG_TEXT,         /* const char *: any text that is not empty */
@@ -46,21 +48,22 @@ struct config {
     const char *purpose; /* one line for --help */
     const struct config_option *options;
     size_t count;
+    struct metrics *(*metrics_new)(void); /* for --list-metrics; NULL: there is no such flag */
 };
 
-/* Fills `values`, the binary's struct of options. Text lives as long as the process, as `arguments`
- * must. --help and
- * --version print and end the process. BW_BAD_REQUEST with a sentence that names the flag: then the
- * process ends with status 2. */
+/* Fills `values`, the binary's struct of options. Text is valid until the process ends, as
+ * `arguments` must be. --help, --version and --list-metrics print
+ * and end the process. BW_BAD_REQUEST with a
+ * sentence that names the flag: then the process ends with status 2. */
 enum bw_code config_read(const struct config *config, int count, char **arguments, void *values,
                          struct bw_error *error) BW_CHECKED;
 
-/* What an option's value came from, for sentences about it that are made later: "--port",
- * "BROADWAY_PORT", "BROADWAY_CLIENT_TOKEN_FILE". Static. Any thread, after config_read. */
+/* The source of an option's value, for later sentences about it: "--port", "BROADWAY_PORT",
+ * "BROADWAY_CLIENT_TOKEN_FILE". Static. Any thread, after config_read. */
 const char *config_source(const char *option);
 
 /* Logs a warning for each variable BROADWAY_... that neither binary nor any script reads (its name
- * alone), with the name that it may be meant for. After log_open. */
+ * alone), with the known name that is most similar. After log_open. */
 void config_warn_unknown(void);
 
 #endif

@@ -10,9 +10,9 @@
 
 enum { NAME_SIZE = 80, CLOSE_ENOUGH = 2 };
 
-/* The options of both binaries, so that one file of variables does for both; and what scripts,
- * samples and tests read. A test holds this against what --help lists. Secrets are in a list of
- * their own, since they alone may be given by a file. */
+/* The options of both binaries, so that both can use one file of variables, and the variables of
+ * scripts, samples and tests. A test compares the list with --help. Secrets are in a separate list,
+ * since only they may be given by a file. */
 static const char *const known[] = {
     "ALLOWED_HOST",
     "ALLOW_PRIVILEGED",
@@ -34,22 +34,29 @@ static const char *const known[] = {
     "MAX_BODY_BYTES",
     "MAX_CONNECTIONS",
     "MAX_CONNECTIONS_PER_ADDRESS",
+    "MAX_FILE_BYTES",
     "MAX_JOB_BYTES",
+    "MAX_JOB_FILES_BYTES",
     "MAX_LOG_BYTES",
     "MAX_RESULT_BYTES",
     "MAX_RUN_BYTES",
     "METRICS_BIND_ADDRESS",
     "METRICS_PORT",
     "MONGODB_DATABASE",
+    "NO_WORKERS_AFTER",
     "ORPHAN_AGE",
+    "OTLP_ENDPOINT",
     "POLL_WAIT",
     "PORT",
+    "RECEIPT_KEY",
     "REQUEST_TIMEOUT",
+    "RETAIN_AUDIT",
     "RETAIN_RUNS",
+    "WEBHOOK_ALLOW",
+    "WEBHOOK_RETRY",
     "FAILPOINT",
     "FAILPOINT_FILE",
     "FAILPOINTS",
-    "MUTANT",
     "PRESET",
     "REVISION",
     "SANITIZE",
@@ -73,7 +80,7 @@ static bool config_unknown_is_name(const char *name, size_t length, const char *
     return length == strlen(wanted) && strncmp(name, wanted, length) == 0;
 }
 
-/* Does it name the secret, or the file that holds it? */
+/* Whether it is the variable of the secret, or of the secret's file. */
 static bool names_secret(const char *name, size_t length, const char *secret)
 {
     static const char ending[] = "_FILE";
@@ -83,8 +90,8 @@ static bool names_secret(const char *name, size_t length, const char *secret)
     return config_unknown_is_name(name, length, secret);
 }
 
-/* How many letters must be put in, left out or changed. */
-static size_t distance(const char *left, size_t length, const char *right)
+/* The edit distance: how many letters must be inserted, deleted or replaced. */
+static size_t edit_distance(const char *left, size_t length, const char *right)
 {
     size_t row[NAME_SIZE], width = strlen(right);
     if (width >= NAME_SIZE)
@@ -109,7 +116,7 @@ static void find_nearest(const char *name, size_t length, const char *const *nam
                          const char **best, size_t *least)
 {
     for (size_t i = 0; i < count; i++) {
-        size_t away = distance(name, length, names[i]);
+        size_t away = edit_distance(name, length, names[i]);
         if (away < *least) {
             *least = away;
             *best = names[i];
@@ -117,8 +124,8 @@ static void find_nearest(const char *name, size_t length, const char *const *nam
     }
 }
 
-/* NULL: none is near. */
-static const char *nearest(const char *name, size_t length)
+/* NULL: none is similar. */
+static const char *nearest_known_name(const char *name, size_t length)
 {
     const char *best = NULL;
     size_t least = CLOSE_ENOUGH + 1;
@@ -127,7 +134,7 @@ static const char *nearest(const char *name, size_t length)
     return best;
 }
 
-/* Does the name have the word within it, or, with `ends`, at its end? */
+/* Whether the name contains the word, or, with `ends`, ends with it. */
 static bool has_word(const char *name, size_t length, const char *word, bool ends)
 {
     size_t own = strlen(word);
@@ -137,7 +144,7 @@ static bool has_word(const char *name, size_t length, const char *word, bool end
     return false;
 }
 
-/* Kubernetes gives such variables to pods, for each service of a name like ours. */
+/* Kubernetes sets such variables in pods, for each service whose name begins with BROADWAY. */
 static bool is_service_link(const char *name, size_t length, const char *value)
 {
     return has_word(name, length, "_SERVICE_", false) || has_word(name, length, "_TCP_", false) ||
@@ -164,7 +171,7 @@ static void check_variable(const char *variable)
     if (is_known(variable, length) || is_service_link(variable, length, value))
         return;
     snprintf(shown, sizeof shown, PREFIX "%.*s", (int)(length < 60 ? length : 60), variable);
-    const char *near = nearest(variable, length);
+    const char *near = nearest_known_name(variable, length);
     snprintf(meant, sizeof meant, PREFIX "%s", near != NULL ? near : "");
     if (near != NULL)
         log_warning("a variable of the environment is not known", log_text("name", shown),

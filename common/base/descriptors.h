@@ -1,6 +1,6 @@
 /*
- * descriptors: the limit of open files, and how many connections it leaves room for. For main's
- * thread, at the start.
+ * descriptors: the limit of open files, and the number of connections that it allows. For main's
+ * thread, at startup.
  */
 #ifndef COMMON_BASE_DESCRIPTORS_H
 #define COMMON_BASE_DESCRIPTORS_H

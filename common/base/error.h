@@ -1,10 +1,10 @@
 /*
- * error: every way in which an operation can fail, and the sentence that says why.
+ * error: the codes of all errors, and a sentence with the reason.
  *
  * A fallible function returns an enum bw_code and, when that is not BW_OK, fills the struct
- * bw_error that its caller passed last. The code decides what happens next and, at the edge, the
- * HTTP status; the sentence is for people. Nothing here allocates; everything is safe from any
- * thread.
+ * bw_error that its caller passed last. The code decides how the caller continues and, in an
+ * answer, the HTTP status; the sentence is for people. Nothing here allocates; everything is safe
+ * from any thread.
  */
 #ifndef COMMON_BASE_ERROR_H
 #define COMMON_BASE_ERROR_H
@@ -20,7 +20,6 @@
     X(NOT_FOUND, 404, "there is nothing at this path")                \
     X(METHOD_NOT_ALLOWED, 405, "this path does not take that method") \
     X(CONFLICT, 409, "something else got there first")                \
-    X(LENGTH_REQUIRED, 411, "the request needs a Content-Length")     \
     X(TOO_LARGE, 413, "the request is too large")                     \
     X(UPGRADE_REQUIRED, 426, "the request needs another protocol")    \
     X(TOO_MANY, 429, "too many requests")                             \
@@ -48,10 +47,10 @@ struct bw_error {
 enum bw_code bw_fail(struct bw_error *error, enum bw_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The HTTP status that stands for `code`. */
+/* The HTTP status of `code`. */
 int bw_code_status(enum bw_code code);
 
-/* The text of `code`, for when nothing more precise is known. Static. */
+/* The default text of `code`. Static. */
 const char *bw_code_text(enum bw_code code);
 
 #endif

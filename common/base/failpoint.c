@@ -32,12 +32,12 @@ struct rule {
     long hits;
 };
 
-/* A test's instrument, not the product's: the one place with state of its own at file scope. */
+/* Only for tests: the one module with mutable state at file scope. */
 static struct {
-    pthread_mutex_t mutex; /* guards what follows */
+    pthread_mutex_t mutex; /* guards all fields below */
     bool is_read;
     ino_t file;
-    struct timespec written; /* inode numbers come again */
+    struct timespec written; /* inode numbers are reused */
     struct rule rules[RULES];
     size_t count;
 } set = {.mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -95,7 +95,7 @@ static void read_file(const char *path)
 }
 
 /* With the mutex held. A file that was replaced is another file. */
-static void refresh(void)
+static void failpoint_read_again(void)
 {
     const char *path = getenv("BROADWAY_FAILPOINT_FILE"), *given = getenv("BROADWAY_FAILPOINT");
     struct stat now;
@@ -121,12 +121,12 @@ static const struct rule *find_rule(const char *name)
     return NULL;
 }
 
-/* Counts the hit; what is to be done at it. */
+/* Counts the hit; returns its action. */
 static enum action take_action(const char *name, long *sleep_ms)
 {
     enum action action = ACTION_NONE;
     pthread_mutex_lock(&set.mutex);
-    refresh();
+    failpoint_read_again();
     struct rule *rule = (struct rule *)find_rule(name);
     if (rule != NULL) {
         rule->hits++;
@@ -138,7 +138,7 @@ static enum action take_action(const char *name, long *sleep_ms)
     return action;
 }
 
-static void dawdle(long wait_ms)
+static void failpoint_sleep(long wait_ms)
 {
     struct timespec wait = {.tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000L};
     nanosleep(&wait, NULL);
@@ -157,23 +157,17 @@ bool failpoint_hit(const char *name)
     if (action == ACTION_STOP)
         kill(getpid(), SIGSTOP);
     if (action == ACTION_SLEEP)
-        dawdle(sleep_ms);
+        failpoint_sleep(sleep_ms);
     return action == ACTION_ERROR;
 }
 
 bool failpoint_is_set(const char *name)
 {
     pthread_mutex_lock(&set.mutex);
-    refresh();
+    failpoint_read_again();
     bool is_set = find_rule(name) != NULL;
     pthread_mutex_unlock(&set.mutex);
     return is_set;
-}
-
-bool mutant_is(const char *name)
-{
-    const char *chosen = getenv("BROADWAY_MUTANT");
-    return chosen != NULL && strcmp(chosen, name) == 0;
 }
 
 #else

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/date.h"
 #include "common/base/json_scan.h"
 
 enum { PATH_SIZE = 320, SHOWN_SIZE = 80, ENV_NAME_MAX = 255 };
@@ -17,6 +18,13 @@ const char *json_kind_of(const json_t *value)
         [JSON_FALSE] = "false",      [JSON_NULL] = "null",
     };
     return kinds[json_typeof(value)];
+}
+
+enum bw_code json_check_list(const json_t *value, const char *path, struct bw_error *error)
+{
+    if (json_is_array(value))
+        return BW_OK;
+    return bw_fail(error, BW_BAD_REQUEST, "%s: must be a list, not %s", path, json_kind_of(value));
 }
 
 const char *text_show(const char *text, char *shown, size_t size)
@@ -40,8 +48,8 @@ const char *text_show(const char *text, char *shown, size_t size)
     return shown;
 }
 
-/* Jansson parses by recursion, and makes many times the text's length of it: both are bounded
- * before it begins. */
+/* Jansson parses recursively, and allocates many times the text's length: both are limited before
+ * it starts. */
 static enum bw_code check_cost(const char *text, size_t length, const char *what,
                                const struct json_limits *limits, struct bw_error *error)
 {
@@ -59,7 +67,7 @@ static enum bw_code check_cost(const char *text, size_t length, const char *what
 }
 
 /* The key whose closing quote is the byte before `end`, as it is written (escapes stay), fit for a
- * sentence. Where jansson has stopped is its word for it: what is no key there is "?". */
+ * sentence. The position comes from jansson; "?" if there is no key. */
 static const char *key_before(const char *text, size_t length, int end, char *shown, size_t size)
 {
     char key[SHOWN_SIZE * 2];
@@ -152,7 +160,7 @@ static enum bw_code refuse_kind(const json_t *value, const char *path, const cha
                    json_kind_of(value));
 }
 
-/* Where a member stands. */
+/* The path of a member. */
 static const char *member_path(const char *path, const char *name, char joined[PATH_SIZE])
 {
     char shown[SHOWN_SIZE];
@@ -372,4 +380,21 @@ enum bw_code json_check(const json_t *value, const struct json_field *fields, co
             code = bw_fail(error, BW_BAD_REQUEST, "%s: is required", at);
     }
     return code;
+}
+
+enum bw_code json_check_date(const json_t *value, const char *path, const void *context,
+                             struct bw_error *error)
+{
+    char shown[SHOWN_SIZE];
+    (void)context;
+    if (date_parse(json_string_value(value)) >= 0)
+        return BW_OK;
+    return bw_fail(error, BW_BAD_REQUEST, "%s: '%s' is not a date such as 2026-09-01T23:59:00Z",
+                   path, text_show(json_string_value(value), shown, sizeof shown));
+}
+
+int64_t json_date(const json_t *object, const char *key, int64_t otherwise)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text != NULL ? date_parse(text) : otherwise;
 }

@@ -10,7 +10,7 @@ void *json_memory_allocate(size_t size)
     return memory;
 }
 
-void json_memory_settle(void)
+void json_memory_install(void)
 {
     json_set_alloc_funcs(json_memory_allocate, free);
 }

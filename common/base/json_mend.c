@@ -14,13 +14,16 @@
 enum {
     NUMBER_SIZE = 400,
     CUT_SIZE = 100,
-    LONG_MENDS = 65536,   /* so many bytes become longer; others of their kind become "?" */
-    ENVELOPE_MEMBERS = 64 /* of each level; more is no message of ours */
+    NAME_SIZE = 64,       /* of a member to be found */
+    FOUND_SIZE = 128,     /* of its value */
+    LONG_MENDS = 65536,   /* at most this many bytes are replaced by longer text; others of their
+                             kind become "?" */
+    ENVELOPE_MEMBERS = 64 /* of each level; a message with more is refused */
 };
 
 static const char replacement[] = "\xEF\xBF\xBD"; /* U+FFFD */
 
-/* From text to text: `at` moves to `end`, what is mended is appended to `out`. */
+/* `at` moves to `end`; the repaired text is appended to `out`. */
 struct mender {
     const unsigned char *at, *end;
     char *out; /* own */
@@ -31,7 +34,7 @@ struct mender {
     size_t values;   /* of the member of the envelope at hand */
     size_t total;    /* of all of them */
     size_t envelope; /* members of the message's own levels */
-    bool is_short;   /* of memory: nothing more is written */
+    bool is_short;   /* out of memory: nothing more is written */
 };
 
 /* ---- Writing ---- */
@@ -42,7 +45,7 @@ static void mend_put_bytes(struct mender *mender, const void *bytes, size_t leng
         return;
     if (mender->length + length > mender->capacity) {
         size_t capacity = 2 * (mender->length + length);
-        char *grown = realloc(mender->out, capacity);
+        char *grown = realloc(mender->out, capacity); /* its size is the sender's */
         mender->is_short = grown == NULL;
         if (grown == NULL)
             return;
@@ -63,7 +66,7 @@ static void mend_count(struct mender *mender, enum json_mend kind)
     mender->report->counts[kind]++;
 }
 
-/* Puts `text` in place of what was there. */
+/* Writes `text` as the replacement. */
 static void mend_put_instead(struct mender *mender, enum json_mend kind, const char *text)
 {
     mend_count(mender, kind);
@@ -72,8 +75,8 @@ static void mend_put_instead(struct mender *mender, enum json_mend kind, const c
 
 /* ---- Characters ---- */
 
-/* The same for a byte whose stand-in is longer than it is. What is made of a text must not be many
- * times as large: text that is for the most part of this kind is of no use to anybody. */
+/* The same for a byte whose replacement is longer. The repaired text must not be many times as
+ * large: a text that consists mostly of such bytes has no use. */
 static void mend_put_longer(struct mender *mender, enum json_mend kind, const char *text)
 {
     mend_put_instead(mender, kind, mender->report->counts[kind] < LONG_MENDS ? text : "?");
@@ -97,7 +100,7 @@ static unsigned mend_character_shape(unsigned char first, unsigned char *least, 
     return first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
 }
 
-/* How many bytes from `at` on belong together: a character, or what was to be one. */
+/* How many bytes from `at` on belong together: a character, or the beginning of one. */
 static size_t mend_take_character(const unsigned char *at, const unsigned char *end, bool *is_valid)
 {
     unsigned char least, most;
@@ -120,7 +123,7 @@ static void mend_character(struct mender *mender)
     mender->at += length;
 }
 
-/* The four hex digits of \uXXXX at `at`; -1: they are none. */
+/* The four hex digits of \uXXXX at `at`; -1: there are none. */
 static int mend_unit_value(const unsigned char *at, const unsigned char *end)
 {
     int value = 0;
@@ -233,7 +236,7 @@ static bool mend_is_constant(const char *word)
     return false;
 }
 
-/* Is it a number as JSON writes them, and has it a fraction or an exponent? */
+/* Whether it is a number in JSON's syntax, and whether it has a fraction or an exponent. */
 static bool mend_is_number(const char *word, bool *is_real)
 {
     static const char digits[] = "0123456789";
@@ -310,8 +313,7 @@ static void mend_skip_space(struct mender *mender)
             mend_count(mender, JSON_MEND_NULS);
 }
 
-/* On to the bracket that closes what is `levels` levels up, without writing. False: it does not
- * come. */
+/* Skips to the closing bracket `levels` levels up, without writing. False: there is none. */
 static bool mend_skip_levels(struct mender *mender, size_t levels)
 {
     bool in_string = false;
@@ -329,7 +331,7 @@ static bool mend_skip_levels(struct mender *mender, size_t levels)
     return false;
 }
 
-/* In place of what is nested too deep. */
+/* In place of values nested too deep. */
 static bool mend_replace_deep(struct mender *mender)
 {
     char sentence[CUT_SIZE];
@@ -342,7 +344,7 @@ static bool mend_replace_deep(struct mender *mender)
     return true;
 }
 
-/* In place of the members for which there is no room. */
+/* In place of the members beyond the limit. */
 static bool mend_cut_members(struct mender *mender, bool is_object, bool is_first)
 {
     char sentence[CUT_SIZE];
@@ -355,7 +357,7 @@ static bool mend_cut_members(struct mender *mender, bool is_object, bool is_firs
 
 static bool mend_value(struct mender *mender);
 
-/* "name": value, or in a list the value alone. */
+/* "name": value, or in a list only the value. */
 static bool mend_member(struct mender *mender, bool is_object)
 {
     mend_skip_space(mender);
@@ -370,8 +372,8 @@ static bool mend_member(struct mender *mender, bool is_object)
     return mend_value(mender);
 }
 
-/* Is there room for another member? All members of the envelope together may have twice as many
- * values as one. */
+/* Whether another member is within the limit. All members of the envelope together may have twice
+ * as many values as one. */
 static bool mend_count_member(struct mender *mender)
 {
     if (mender->depth > mender->limits->envelope)
@@ -382,7 +384,7 @@ static bool mend_count_member(struct mender *mender)
     return true;
 }
 
-/* What stands between the brackets. False: it is no JSON. */
+/* The content between the brackets. False: it is no JSON. */
 static bool mend_members(struct mender *mender, bool is_object)
 {
     unsigned char close = is_object ? '}' : ']';
@@ -446,7 +448,7 @@ static bool mend_text(struct mender *mender)
     return mender->at == mender->end;
 }
 
-/* Of two equal keys the last one counts. New reference, or NULL. */
+/* The last of equal keys counts. New reference, or NULL. */
 static json_t *mend_load(const char *text, size_t length, struct json_mend_report *report)
 {
     json_error_t reason;
@@ -457,7 +459,7 @@ static json_t *mend_load(const char *text, size_t length, struct json_mend_repor
     return json_loadb(text, length, JSON_DECODE_ANY, &reason);
 }
 
-/* Of what was mended there is the text, and what is parsed of it. */
+/* Accounts for the repaired text and for its parsed values. */
 static enum bw_code mend_take_memory(const struct mender *mender, const struct json_limits *cost,
                                      struct bw_error *error)
 {
@@ -497,7 +499,7 @@ enum bw_code json_parse_mended(const char *text, size_t length, const char *what
         taken = mend_load_counted(&mender, cost, &parsed, &refusal);
     free(mender.out);
     if (mender.is_short)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+        return bw_fail(error, BW_INTERNAL, "out of memory");
     if (taken != BW_OK)
         return bw_fail(error, taken, "%s", refusal.message);
     if (parsed == NULL)
@@ -551,7 +553,7 @@ const char *json_mend_note(const struct json_mend_report *report, char note[JSON
     return note;
 }
 
-/* ---- Whose result is it? ---- */
+/* ---- The sender of a result ---- */
 
 /* The end of the string that begins at `at`; `end` if it does not end. */
 static const char *mend_string_end(const char *at, const char *end)
@@ -569,13 +571,56 @@ static const char *mend_skip_blanks(const char *at, const char *end)
     return at;
 }
 
-/* Does a string that spans at..to (quotes included) equal `name`? */
-static bool mend_is_named(const char *at, const char *to, const char *name)
+/* The character that \uXXXX stands for, of which `at` is the first digit; '\0': none of ASCII. */
+static char mend_unescape_unicode(const char *at, const char *end)
 {
-    return (size_t)(to - at - 1) == strlen(name) && memcmp(at + 1, name, strlen(name)) == 0;
+    char digits[5] = "";
+    if (end - at < 4)
+        return '\0';
+    memcpy(digits, at, 4);
+    if (strspn(digits, "0123456789abcdefABCDEF") != 4)
+        return '\0';
+    unsigned long value = strtoul(digits, NULL, 16);
+    return value < 0x80 ? (char)value : '\0';
 }
 
-/* `at` is behind the name: takes the string behind the colon. */
+/* The same for the escape whose backslash stands at *at, which moves to the escape's last one. */
+static char mend_unescape(const char **at, const char *end)
+{
+    static const char letters[] = "\"\\/bfnrt", characters[] = "\"\\/\b\f\n\r\t";
+    if (++*at >= end)
+        return '\0';
+    if (**at == 'u') {
+        char character = mend_unescape_unicode(*at + 1, end);
+        *at += character != '\0' ? 4 : 0;
+        return character;
+    }
+    const char *letter = memchr(letters, **at, sizeof letters - 1);
+    return letter != NULL ? characters[letter - letters] : '\0';
+}
+
+bool json_unescape_ascii(const char *text, size_t length, char *plain, size_t size)
+{
+    size_t written = 0;
+    for (const char *at = text, *end = text + length; at < end; at++) {
+        char character = *at == '\\' ? mend_unescape(&at, end) : *at;
+        if (character == '\0' || written + 1 >= size)
+            return false;
+        plain[written++] = character;
+    }
+    plain[written] = '\0';
+    return true;
+}
+
+/* Whether the string at..to (quotes included) equals `name`. */
+static bool mend_is_named(const char *at, const char *to, const char *name)
+{
+    char plain[NAME_SIZE];
+    return json_unescape_ascii(at + 1, (size_t)(to - at - 1), plain, sizeof plain) &&
+           strcmp(plain, name) == 0;
+}
+
+/* Copies the string after the colon; `at` is after the name. */
 static bool mend_take_value(const char *at, const char *end, char *value, size_t size)
 {
     at = mend_skip_blanks(at, end);
@@ -585,11 +630,11 @@ static bool mend_take_value(const char *at, const char *end, char *value, size_t
     if (at >= end || *at != '"')
         return false;
     const char *to = mend_string_end(at, end);
-    size_t length = to < end ? (size_t)(to - at - 1) : size;
-    if (length >= size || memchr(at, '\\', length + 1) != NULL || memchr(at, '\0', length) != NULL)
+    char plain[FOUND_SIZE];
+    if (to >= end || size > sizeof plain ||
+        !json_unescape_ascii(at + 1, (size_t)(to - at - 1), plain, size))
         return false;
-    memcpy(value, at + 1, length);
-    value[length] = '\0';
+    memcpy(value, plain, strlen(plain) + 1);
     return true;
 }
 

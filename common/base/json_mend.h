@@ -1,14 +1,14 @@
 /*
- * json_mend: JSON as graders really send it. A result must not be lost because of its bytes, so
- * what strict JSON refuses is mended where the meaning is clear, and each kind of change is
- * counted, so that a note can say what was done. For results alone: submissions and configs are
- * read by json_parse, which refuses.
+ * json_mend: a lenient parser for the JSON of results. A result must not be lost because of its
+ * bytes, so input that strict JSON refuses is repaired where its meaning is clear. Each kind of
+ * repair is counted for a note. Only for results: submissions and configs are parsed by json_parse,
+ * which refuses such input.
  *
- * Mended: bytes that are not UTF-8 and lone surrogates (U+FFFD), NUL (dropped), control characters
- * and unknown escapes in strings (kept, escaped), NaN and Infinity (null), integers beyond 64 bits
- * (rounded to floating point), numbers beyond a double (null), a key that stands twice (the last
- * one counts), what is nested too deep (a sentence in its place), what has too many values (cut,
- * with a sentence). Not mended: what is no JSON. Pure; safe from any thread. The same bytes give
+ * Repaired: bytes that are not UTF-8 and lone surrogates (U+FFFD), NUL (dropped), control
+ * characters and unknown escapes in strings (kept, escaped), NaN and Infinity (null), integers
+ * beyond 64 bits (rounded to floating point), numbers beyond a double (null), a duplicate key (the
+ * last one counts), values nested too deep (a sentence in their place), too many values (cut, with
+ * a sentence). Not repaired: text that is not JSON. Pure; safe from any thread. The same bytes give
  * the same value.
  */
 #ifndef COMMON_BASE_JSON_MEND_H
@@ -21,7 +21,7 @@
 #include "common/base/error.h"
 #include "common/base/json.h"
 
-/* What can be mended, and how a note tells of it, behind how often. */
+/* The kinds of repairs, and their texts in a note, which follow the count. */
 #define JSON_MEND_MAP(X)                                                   \
     X(BYTES, "bytes that are not UTF-8 replaced")                          \
     X(NULS, "NUL characters dropped")                                      \
@@ -50,33 +50,38 @@ struct json_mend_report {
 enum { JSON_MEND_MAX_VALUES = 200000, JSON_NOTE_SIZE = 512 };
 
 struct json_mend_limits {
-    /* How many levels are the message's own, not the result's: their members are not counted as
-     * values, and each is counted for itself. {"result": R}: 1. */
+    /* How many levels belong to the message, not to the result: their members are not counted as
+     * values, and the values of each member are counted separately. {"result": R}: 1. */
     unsigned envelope;
     size_t max_values; /* of each member; of all together, twice as many */
 };
 
-/* Parses one JSON value as json_parse_within does by `cost` (NULL: without limits); what that
- * refuses is mended, and counted in *report (which is added to). On BW_OK *value is a new
- * reference. BW_BAD_REQUEST: it is no JSON; the sentence is json_parse's. BW_INTERNAL: memory is
- * short. BW_UNAVAILABLE: as `cost` says, of the text or of what it was mended to. */
+/* Parses one JSON value as json_parse_within does by `cost` (NULL: without limits); input that
+ * json_parse_within refuses is repaired, and counted in *report (which is added to). On BW_OK
+ * *value is a new reference. BW_BAD_REQUEST: it is no JSON; the sentence is json_parse's.
+ * BW_INTERNAL: out of memory. BW_UNAVAILABLE: from `cost`, for the text or for the repaired text.
+ */
 enum bw_code json_parse_mended(const char *text, size_t length, const char *what,
                                const struct json_mend_limits *limits,
                                const struct json_limits *cost, json_t **value,
                                struct json_mend_report *report, struct bw_error *error) BW_CHECKED;
 
 /* A text of a form or a query, as a JSON string: bytes that are not UTF-8 are replaced, NUL is
- * dropped. New reference; NULL if memory is short. */
+ * dropped. New reference; NULL: out of memory. */
 json_t *json_string_mended(const char *text, size_t length, struct json_mend_report *report);
 
-/* "mended: 2 NUL characters dropped, …"; "" if nothing was. Returns note. */
+/* "mended: 2 NUL characters dropped, …"; "" without repairs. Returns note. */
 const char *json_mend_note(const struct json_mend_report *report, char note[JSON_NOTE_SIZE]);
 
-/* The string that a member of the outermost object has, read from the beginning of a text that need
- * not be whole or valid: whose result is it, if it can't be read? `levels` above 0: the member of
- * an object within. Only strings without escapes count. False: it was not found, or does not fit.
- */
+/* The string value of a member of the outermost object, read from the beginning of a text that need
+ * not be complete or valid. It names the sender of a result that can't be parsed. `levels` above 0:
+ * the member of an object within. Names and values must be ASCII, also in escapes. False: it was
+ * not found, or does not fit. */
 bool json_find_text(const char *text, size_t length, const char *name, unsigned levels, char *value,
                     size_t size);
+
+/* The inside of a string of JSON, with its escapes resolved, into `plain`, which may be `text`
+ * itself. False: it does not fit, or contains a NUL or an escape that stands for no ASCII. */
+bool json_unescape_ascii(const char *text, size_t length, char *plain, size_t size);
 
 #endif

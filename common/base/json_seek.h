@@ -1,7 +1,8 @@
 /*
- * json_seek: json_find_text (common/base/json_mend.h) over a text that comes in pieces and is not
- * kept: the string that a member of the outermost object has, wherever it stands. The text need not
- * be whole or valid. Pure; a seek belongs to one thread at a time.
+ * json_seek: finds the string value of one member of the outermost object in a text that arrives in
+ * pieces and is not kept (json_find_text of common/base/json_mend.h, for a stream). The text may be
+ * incomplete or invalid, but its first byte after white space must be "{". Pure; a seek belongs to
+ * one thread at a time.
  */
 #ifndef COMMON_BASE_JSON_SEEK_H
 #define COMMON_BASE_JSON_SEEK_H
@@ -9,17 +10,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { JSON_SEEK_SIZE = 64 }; /* of a name or a value that can be found, with its NUL */
+enum {
+    JSON_SEEK_SIZE = 64, /* of a name or a value that can be found, with its NUL */
+    JSON_SEEK_WRITTEN_SIZE = 6 *
+                             JSON_SEEK_SIZE /* the same in JSON, where each byte may be an escape */
+};
 
 struct json_seek {
     const char *name; /* borrowed */
     size_t depth;
     enum { JSON_SEEK_OTHER, JSON_SEEK_NAME, JSON_SEEK_COLON } last; /* token before this one */
-    bool in_string, is_escaped, is_plain; /* plain: without escapes and NUL, and not too long */
-    size_t length;                        /* of the string at hand */
-    char string[JSON_SEEK_SIZE];
+    bool in_string, is_escaped, is_kept;                            /* kept: not too long so far */
+    size_t length;                                                  /* of the current string */
+    char string[JSON_SEEK_WRITTEN_SIZE];
     bool is_found; /* then `string` is the value */
-    bool is_over;  /* nothing is looked for any more */
+    bool is_over;  /* the search has ended */
 };
 
 /* Starts a search for the member `name`, which is borrowed. */

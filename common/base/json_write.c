@@ -27,7 +27,7 @@ static size_t json_write_shorten_exponent(char *text, size_t length)
 size_t json_real_write(double number, char text[JSON_REAL_SIZE])
 {
     int length = 0;
-    /* 15 digits are what any decimal keeps; of numbers this small fewer may do. */
+    /* Any decimal keeps 15 digits; for numbers this small fewer may suffice. */
     int least = fabs(number) < DBL_MIN ? 1 : LEAST_DIGITS;
     for (int digits = least; digits <= MOST_DIGITS; digits++) {
         length = snprintf(text, JSON_REAL_SIZE, "%.*g", digits, number);
@@ -72,7 +72,7 @@ static void json_write_copy_number(const char **from, char **to)
     *to += written;
 }
 
-/* In place: `text` is what jansson has written. */
+/* In place: `text` is jansson's output. */
 static void json_write_shorten_numbers(char *text)
 {
     const char *from = text;
@@ -86,6 +86,11 @@ static void json_write_shorten_numbers(char *text)
             *to++ = *from++;
     }
     *to = '\0';
+}
+
+json_t *json_number_new(double number)
+{
+    return number == floor(number) ? json_integer((json_int_t)number) : json_real(number);
 }
 
 char *json_write(const json_t *value, size_t flags)

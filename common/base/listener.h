@@ -9,12 +9,12 @@
 
 #include "common/base/error.h"
 
-/* Port 0: any that is free. *fd is the caller's to close. BW_BAD_REQUEST: it can't be opened;
- * BW_INTERNAL: the address is none. The sentence says why. */
+/* Port 0: any free port. The caller owns *fd. BW_BAD_REQUEST: it can't be opened; BW_INTERNAL: the
+ * address is invalid. */
 enum bw_code listener_open(const char *address, uint16_t port, int *fd, struct bw_error *error)
     BW_CHECKED;
 
-/* The port that it has; 0 if that can't be told. */
+/* Its port; 0 if it is unknown. */
 uint16_t listener_port(int fd);
 
 #endif

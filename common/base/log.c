@@ -8,15 +8,16 @@
 #include <yder.h>
 
 #include "common/base/clock.h"
+#include "common/base/date.h"
 
 enum {
     LINE_SIZE = 4096,
     VALUE_MAX = 512,
-    OWN_MARK = 0x1E /* before lines of ours on their way through yder */
+    OWN_MARK = 0x1E /* marks Broadway's own lines for yder's callback */
 };
 
-/* yder has one state for the process, and so have we. Written by log_open alone, before any other
- * thread. */
+/* yder has one state for the process, and so has this module. Written only by log_open, before any
+ * other thread. */
 static struct {
     enum log_level level;
     enum log_format format;
@@ -28,7 +29,7 @@ const char *const log_format_names[] = {"text", "json", NULL};
 static const unsigned long yder_levels[] = {Y_LOG_LEVEL_DEBUG, Y_LOG_LEVEL_INFO,
                                             Y_LOG_LEVEL_WARNING, Y_LOG_LEVEL_ERROR};
 
-/* A line that is being put together. What does not fit whole is left out. */
+/* A line that is being built. A field that does not fit completely is omitted. */
 struct line {
     char *text;
     size_t size, length;
@@ -79,7 +80,7 @@ static size_t wide_character(const char *text, unsigned *code)
     return 0;
 }
 
-/* Would a terminal or a reader of lines take this character for more than a sign? */
+/* Whether a terminal or a line-based reader would interpret this character. */
 static bool is_control(unsigned code)
 {
     bool is_separator = code == 0x2028 || code == 0x2029;
@@ -118,7 +119,7 @@ static void put_quoted(struct line *line, const char *value)
     put_text(line, kept < length ? "…\"" : "\"");
 }
 
-/* In text a value needs quotes unless it is made of these. */
+/* In logfmt a value needs quotes unless it consists of these. */
 static bool is_plain(const char *value)
 {
     static const char plain[] =
@@ -140,7 +141,7 @@ static void put_value(struct line *line, enum log_format format, const struct lo
     }
 }
 
-/* The whole field, or nothing of it. */
+/* Adds the whole field, or nothing. */
 static void put_field(struct line *line, enum log_format format, const struct log_field *field)
 {
     size_t before = line->length;
@@ -172,7 +173,7 @@ size_t log_format_line(enum log_format format, enum log_level level, const char 
     return line.length;
 }
 
-/* A whole line, with its date and its end. */
+/* Writes a whole line, with its date and its end. */
 static void format_dated(enum log_level level, const char *event, const struct log_field *fields,
                          char line[LINE_SIZE])
 {
@@ -195,7 +196,7 @@ static void write_all(const char *text)
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0)
-            return; /* nobody is there to be told */
+            return; /* the reader of the log is gone */
         text += written;
         length -= (size_t)written;
     }
@@ -209,8 +210,8 @@ static enum log_level level_of_yder(unsigned long level)
     return ours;
 }
 
-/* yder's callback. Our own lines come whole, behind the mark; ulfius and orcania log here too, and
- * say what they like. */
+/* yder's callback. Broadway's own lines arrive complete, behind the mark; ulfius and orcania log
+ * here too, in formats of their own. */
 static void write_line(void *context, const char *program, const time_t date,
                        const unsigned long level, const char *message)
 {

@@ -1,13 +1,13 @@
 /*
  * log: one line per event, one write per line, to standard error: logfmt (time=... level=...
- * event=... and the fields; what is not plain is quoted, as in JSON) or one JSON object. Values are
- * escaped one by one, so that nothing that a client sent can forge a field or a line; long ones are
- * cut. Never a token, never student data.
+ * event=... and the fields; values with special characters are quoted, as in JSON) or one JSON
+ * object. Each value is escaped, so that a client's input can't forge a field or a line; long
+ * values are cut. Never a token, never student data.
  *
  *     log_info("run started", log_text("run_id", id), log_number("students", count));
  *
- * Rests on yder in callback mode: log_open comes before any other thread is started. Everything
- * else is safe from any thread.
+ * It uses yder in callback mode: call log_open before any other thread is started. Everything else
+ * is safe from any thread.
  */
 #ifndef COMMON_BASE_LOG_H
 #define COMMON_BASE_LOG_H
@@ -22,6 +22,7 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 extern const char *const log_level_names[];
 extern const char *const log_format_names[];
 
+/* Starts logging at `level` in `format`. Called once, before any other thread. */
 void log_open(const char *program, enum log_level level, enum log_format format);
 void log_close(void);
 

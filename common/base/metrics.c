@@ -2,20 +2,17 @@
 #include "common/base/metrics.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/histogram.h"
 #include "common/base/process_metrics.h"
 
-enum { BUCKETS = 12 };
-
-static const int64_t bucket_us[BUCKETS] = {500,   1000,   2500,   5000,    10000,   25000,
-                                           50000, 100000, 250000, 1000000, 5000000, 20000000};
-
 struct value {
-    _Atomic int64_t number; /* of a histogram: the sum in microseconds */
-    _Atomic int64_t observed[BUCKETS + 1];
+    _Atomic int64_t number; /* of a counter or a gauge */
+    struct histogram histogram;
 };
 
 struct metrics {
@@ -47,38 +44,32 @@ void metric_set(struct metrics *metrics, unsigned row, int64_t value)
     atomic_store_explicit(&metrics->values[row].number, value, memory_order_relaxed);
 }
 
+static bool metric_is_histogram(const struct metric_row *row)
+{
+    return row->kind == METRIC_HISTOGRAM || row->kind == METRIC_WAIT;
+}
+
+static enum histogram_scale metric_scale(const struct metric_row *row)
+{
+    return row->kind == METRIC_WAIT ? HISTOGRAM_WAIT : HISTOGRAM_LATENCY;
+}
+
 void metric_observe_us(struct metrics *metrics, unsigned row, int64_t us)
 {
-    int bucket = 0;
-    while (bucket < BUCKETS && us > bucket_us[bucket])
-        bucket++;
-    atomic_fetch_add_explicit(&metrics->values[row].observed[bucket], 1, memory_order_relaxed);
-    metric_add(metrics, row, us);
+    histogram_observe_us(&metrics->values[row].histogram, metric_scale(&metrics->rows[row]), us);
 }
 
 int64_t metric_read(const struct metrics *metrics, unsigned row)
 {
-    return atomic_load_explicit(&metrics->values[row].number, memory_order_relaxed);
-}
-
-static void print_histogram(FILE *out, const struct metric_row *row, const struct value *value)
-{
-    int64_t total = 0;
-    for (int i = 0; i < BUCKETS; i++) {
-        total += atomic_load(&value->observed[i]);
-        fprintf(out, "%s_bucket{le=\"%g\"} %lld\n", row->name, (double)bucket_us[i] / 1e6,
-                (long long)total);
-    }
-    total += atomic_load(&value->observed[BUCKETS]);
-    fprintf(out, "%s_bucket{le=\"+Inf\"} %lld\n", row->name, (long long)total);
-    fprintf(out, "%s_sum %.6f\n", row->name, (double)atomic_load(&value->number) / 1e6);
-    fprintf(out, "%s_count %lld\n", row->name, (long long)total);
+    const struct value *value = &metrics->values[row];
+    return metric_is_histogram(&metrics->rows[row]) ? atomic_load(&value->histogram.sum_us)
+                                                    : atomic_load(&value->number);
 }
 
 static void print_row(FILE *out, const struct metric_row *row, const struct value *value)
 {
-    if (row->kind == METRIC_HISTOGRAM)
-        print_histogram(out, row, value);
+    if (metric_is_histogram(row))
+        histogram_print(out, &value->histogram, metric_scale(row), row->name, row->label);
     else if (row->label != NULL)
         fprintf(out, "%s{%s} %lld\n", row->name, row->label,
                 (long long)atomic_load(&value->number));
@@ -88,7 +79,7 @@ static void print_row(FILE *out, const struct metric_row *row, const struct valu
 
 char *metrics_text(const struct metrics *metrics)
 {
-    static const char *const kinds[] = {"counter", "gauge", "histogram"};
+    static const char *const kinds[] = {"counter", "gauge", "histogram", "histogram"};
     char *text = NULL;
     size_t length;
     FILE *out = open_memstream(&text, &length);

@@ -46,9 +46,10 @@ static void process_metrics_memory(FILE *out)
         return;
     double page = (double)sysconf(_SC_PAGESIZE);
     double all = strtod(text, &end) * page, resident = strtod(end, NULL) * page;
-    process_metrics_row(out, "process_virtual_memory_bytes", "gauge", "Size of its memory", all);
+    process_metrics_row(out, "process_virtual_memory_bytes", "gauge",
+                        "Virtual memory of the process", all);
     process_metrics_row(out, "process_resident_memory_bytes", "gauge",
-                        "How much of its memory is resident", resident);
+                        "Resident memory of the process", resident);
 }
 
 /* The directory's own descriptor is not counted. */
@@ -62,15 +63,15 @@ static void process_metrics_descriptors(FILE *out)
         count++;
     if (directory != NULL) {
         closedir(directory);
-        process_metrics_row(out, "process_open_fds", "gauge", "Its open descriptors",
+        process_metrics_row(out, "process_open_fds", "gauge", "Open descriptors of the process",
                             count - 2); /* . and .. */
     }
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
-        process_metrics_row(out, "process_max_fds", "gauge", "How many it may have open",
+        process_metrics_row(out, "process_max_fds", "gauge", "Limit of open descriptors",
                             (double)limit.rlim_cur);
 }
 
-/* The date of the machine's start, in seconds; 0: it can't be read. */
+/* The date of the machine's start, in seconds; 0: unknown. */
 static double process_metrics_booted(void)
 {
     char line[256];
@@ -84,7 +85,7 @@ static double process_metrics_booted(void)
     return booted;
 }
 
-/* Behind the program's name, which is in parentheses and may hold anything. */
+/* Behind the program's name, which is in parentheses and may contain any character. */
 static void process_metrics_started(FILE *out)
 {
     char text[STAT_SIZE];

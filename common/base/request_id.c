@@ -8,7 +8,7 @@
 
 enum { REQUEST_ID_PREFIX = 12 };
 
-/* Of the process, over all of its fronts. */
+/* Counts all requests of the process, over all of its HTTP servers. */
 static atomic_uint_fast64_t request_id_last;
 static char request_id_process[REQUEST_ID_PREFIX + 1] = "0";
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void hex(const unsigned char *bytes, size_t count, char *text)
+static void secret_write_hex(const unsigned char *bytes, size_t count, char *text)
 {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < count; i++) {
@@ -25,7 +25,7 @@ void secret_random_hex(char *text, size_t size)
                count = digits / 2 < sizeof bytes ? digits / 2 : sizeof bytes;
         if (gnutls_rnd(GNUTLS_RND_KEY, bytes, count) < 0)
             abort();
-        hex(bytes, count, text + done);
+        secret_write_hex(bytes, count, text + done);
         done += 2 * count;
     }
 }
@@ -48,7 +48,7 @@ void secret_digest(const struct digest_part *parts, size_t count, char text[SHA2
 {
     unsigned char digest[SHA256_BYTES];
     secret_digest_bytes(parts, count, digest);
-    hex(digest, sizeof digest, text);
+    secret_write_hex(digest, sizeof digest, text);
 }
 
 void secret_keyed_digest(const char *key, const struct digest_part *parts, size_t count,
@@ -64,7 +64,7 @@ void secret_keyed_digest(const char *key, const struct digest_part *parts, size_
         gnutls_hmac(state, parts[i].bytes, parts[i].length);
     }
     gnutls_hmac_deinit(state, digest);
-    hex(digest, sizeof digest, text);
+    secret_write_hex(digest, sizeof digest, text);
 }
 
 static void hash_token(const char *salt, const char *token, char text[SHA256_TEXT_SIZE])

@@ -20,7 +20,7 @@ struct digest_part {
     size_t length;
 };
 
-/* SHA-256 over the parts, each preceded by its length, so that no two lists of parts are alike.
+/* SHA-256 over the parts, each preceded by its length, so that different lists of parts differ.
  * Lower-case hex. */
 void secret_digest(const struct digest_part *parts, size_t count, char text[SHA256_TEXT_SIZE]);
 
@@ -29,25 +29,29 @@ enum { SHA256_BYTES = 32 };
 void secret_digest_bytes(const struct digest_part *parts, size_t count,
                          unsigned char digest[SHA256_BYTES]);
 
-/* HMAC-SHA-256 over the parts, each preceded by its length: nobody can compute it without `key`.
+/* HMAC-SHA-256 over the parts, each preceded by its length: it can't be computed without `key`.
  * Lower-case hex. */
 void secret_keyed_digest(const char *key, const struct digest_part *parts, size_t count,
                          char text[SHA256_TEXT_SIZE]);
 
-/* A token as it is kept: its salt and its hash. */
+/* The name of a token, with its NUL; the names are not secret. */
+enum { TOKEN_NAME_SIZE = 65 };
+
+/* A stored token: its salt and its hash. */
 struct token_hash {
     char salt[33];
     char hash[SHA256_TEXT_SIZE];
 };
 
+/* Hashes the token with a fresh random salt. */
 void token_hash_make(const char *token, struct token_hash *made);
 
-/* The same as text, to be kept in the database, and back. False: that is no text of ours. */
+/* Converts it to text for the database, and back. False: the text has another format. */
 enum { TOKEN_HASH_TEXT_SIZE = 33 + SHA256_TEXT_SIZE };
 void token_hash_format(const struct token_hash *kept, char text[TOKEN_HASH_TEXT_SIZE]);
 bool token_hash_parse(const char *text, struct token_hash *kept);
 
-/* Is it that token? Takes the same time whatever it is. */
+/* Whether it is that token. Takes constant time. */
 bool token_hash_matches(const struct token_hash *kept, const char *token);
 
 #endif

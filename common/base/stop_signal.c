@@ -9,7 +9,7 @@
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 
-enum { OVERDUE_S = 1 }; /* how long it may take to say that the grace is over */
+enum { OVERDUE_S = 1 }; /* how long the log line at the end of the grace period may take */
 
 static sigset_t stop_set(void)
 {
@@ -42,8 +42,8 @@ static void stop_signal_end_overdue(int signal_number)
     _exit(EXIT_SUCCESS);
 }
 
-/* From here on, on this thread: a second signal ends the process, and so does the end of the grace,
- * even if a line of the log can't be written, because nobody reads it. */
+/* From here on, on this thread: a second signal ends the process, and so does the end of the grace
+ * period, even if a log line can't be written because its pipe is full. */
 static void stop_signal_arm(int64_t grace_ms)
 {
     sigset_t signals = stop_set();

@@ -9,7 +9,7 @@
 
 enum { FIRST_SIZE = 1024 };
 
-static void reserve(struct text_buffer *buffer, size_t more)
+static void text_buffer_reserve(struct text_buffer *buffer, size_t more)
 {
     size_t size = buffer->size > 0 ? buffer->size : FIRST_SIZE;
     while (size - buffer->length < more)
@@ -22,7 +22,7 @@ static void reserve(struct text_buffer *buffer, size_t more)
 
 void text_buffer_add(struct text_buffer *buffer, const char *bytes, size_t length)
 {
-    reserve(buffer, length);
+    text_buffer_reserve(buffer, length);
     memcpy(buffer->bytes + buffer->length, bytes, length);
     buffer->length += length;
 }
@@ -32,7 +32,7 @@ void text_buffer_add_text(struct text_buffer *buffer, const char *text)
     text_buffer_add(buffer, text, strlen(text));
 }
 
-/* How a byte is escaped; NULL: it stands for itself. `code` is where \u00xx is written. */
+/* The escape of a byte; NULL: it is not escaped. `code` is a buffer for \u00xx. */
 static const char *text_buffer_escape(unsigned char byte, char code[7])
 {
     static const char *const escapes[] = {
@@ -50,7 +50,7 @@ static const char *text_buffer_escape(unsigned char byte, char code[7])
 void text_buffer_add_escaped(struct text_buffer *buffer, const char *text, size_t length)
 {
     char code[7];
-    size_t plain = 0; /* where the bytes begin that were not added yet */
+    size_t plain = 0; /* start of the bytes that were not added yet */
     for (size_t i = 0; i < length; i++) {
         const char *escape = text_buffer_escape((unsigned char)text[i], code);
         if (escape == NULL)
@@ -66,7 +66,7 @@ void text_buffer_add_new(struct text_buffer *buffer, json_t *value)
 {
     char *text = json_write(value, JSON_COMPACT | JSON_ENCODE_ANY);
     if (text == NULL)
-        abort(); /* only memory can be short: what was parsed can be written */
+        abort(); /* only out of memory: parsed values can always be written */
     json_decref(value);
     text_buffer_add_text(buffer, text);
     free(text);
@@ -89,10 +89,9 @@ void text_buffer_reset(struct text_buffer *buffer, size_t kept)
 
 void text_buffer_fit(struct text_buffer *buffer)
 {
-    char *bytes = buffer->length > 0 ? realloc(buffer->bytes, buffer->length) : NULL;
-    if (bytes == NULL)
+    if (buffer->length == 0)
         return;
-    buffer->bytes = bytes;
+    buffer->bytes = bw_grow(buffer->bytes, buffer->length, 1);
     buffer->size = buffer->length;
 }
 

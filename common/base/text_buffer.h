@@ -1,5 +1,5 @@
 /*
- * text_buffer: text that is written piece by piece. Without memory the process ends. Not safe for
+ * text_buffer: text that is written piece by piece. Without memory the process aborts. Not safe for
  * two threads at a time.
  */
 #ifndef COMMON_BASE_TEXT_BUFFER_H
@@ -20,18 +20,19 @@ void text_buffer_add_text(struct text_buffer *buffer, const char *text);
  * UTF-8; it may be a part of one, cut anywhere. */
 void text_buffer_add_escaped(struct text_buffer *buffer, const char *text, size_t length);
 
-/* A new value as compact JSON; it is released. NULL: the process ends. */
+/* Adds a new value as compact JSON, and releases it. NULL: the process aborts. */
 void text_buffer_add_new(struct text_buffer *buffer, json_t *value);
 
-/* Takes the text, ended by a NUL; free(). The buffer is empty then. */
+/* Returns the text, ended by a NUL, to be freed with free(). The buffer is empty afterwards. */
 char *text_buffer_take(struct text_buffer *buffer);
 
 /* Empties it, and keeps no more memory than `kept` bytes. */
 void text_buffer_reset(struct text_buffer *buffer, size_t kept);
 
-/* Keeps no more memory than its text needs. */
+/* Shrinks its memory to the length of its text. */
 void text_buffer_fit(struct text_buffer *buffer);
 
+/* Frees the memory. The buffer is empty afterwards. */
 void text_buffer_clear(struct text_buffer *buffer);
 
 #endif

@@ -18,7 +18,7 @@ struct ticker {
     bool is_closing, is_woken;
 };
 
-/* Waits until it is time for a call. False: there will be none. `mutex` is held. */
+/* Waits until the next call is due. False: the ticker is closed. `mutex` is held. */
 static bool ticker_wait(struct ticker *ticker, int64_t wait_ms)
 {
     struct timespec until = clock_deadline(wait_ms > 0 ? wait_ms : 0);

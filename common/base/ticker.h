@@ -1,7 +1,7 @@
 /*
- * ticker: a thread that calls a function again and again until it is closed. The one form of "wake
- * every N milliseconds" in both binaries. Open and close are for one thread; ticker_wake is safe
- * from any, also from within the function.
+ * ticker: a thread that calls a function periodically until it is closed. Both binaries use it for
+ * every periodic task. Open and close are for one thread; ticker_wake is safe from any thread, also
+ * from within the function.
  */
 #ifndef COMMON_BASE_TICKER_H
 #define COMMON_BASE_TICKER_H
@@ -15,9 +15,9 @@ enum {
     TICKER_END = -2   /* no further call at all: the thread ends */
 };
 
-/* Called on the ticker's thread, never twice at a time. Returns after how many milliseconds it is
- * to be called again, counted from its return on a clock that counts suspend; or one of the above.
- */
+/* Called on the ticker's thread, never twice at a time. Returns the number of milliseconds until
+ * the next call, counted from its return on a clock that counts suspended time; or one of the
+ * above. */
 typedef int64_t ticker_function(void *context);
 
 struct ticker;
@@ -28,11 +28,11 @@ struct ticker;
 enum bw_code ticker_open(const char *what, int64_t first_ms, ticker_function *tick, void *context,
                          struct ticker **ticker, struct bw_error *error) BW_CHECKED;
 
-/* Has the function called at once, or once more if it is running now. Several wakes before a call
- * are one. */
+/* Makes the function be called at once, or again if it is running now. Several wakes before a call
+ * count as one. */
 void ticker_wake(struct ticker *ticker);
 
-/* Waits for a call that is under way, and ends the thread. There is none later. NULL is fine. */
+/* Waits for a running call, and ends the thread. No call follows. NULL is allowed. */
 void ticker_close(struct ticker *ticker);
 
 #endif

@@ -8,19 +8,20 @@
 
 #include "common/base/clock.h"
 #include "common/db/database_diagnosis.h"
+#include "common/db/database_mask.h"
+#include "common/db/database_operations.h"
 #include "common/db/database_pool.h"
-#include "common/db/schema.h"
+#include "common/db/collections.h"
 #include "common/base/log.h"
 
 enum {
     UPDATE_TRY_MS = 10000,
     RETRY_PAUSE_US = 100000,
     FIND_CHUNK = 64, /* the embedded database takes longer than linearly for a longer list */
-    NAMESPACE_NOT_FOUND = 26,
-    WATCHING_DESCRIPTORS = 26 /* two of each pool for each member of a replica set, and spare */
+    WATCHING_DESCRIPTORS = 26 /* two of each pool for each member of a replica set, and a reserve */
 };
 
-/* The stream waits for changes within the socket's time; a probe is to be quick. */
+/* The stream waits for changes within the socket's time-out; a probe must be quick. */
 static const struct database_bounds operation_bounds = {4000, 2000, 6000, 64, true};
 static const struct database_bounds stream_bounds = {4000, 2000, 12000, 4, false};
 static const struct database_bounds probe_bounds = {1500, 1500, 3000, 2, false};
@@ -34,14 +35,15 @@ struct database {
     mongoc_write_concern_t *durable; /* majority and journal */
     mongoc_read_concern_t *majority;
     mongoc_read_prefs_t *primary;
+    struct database_metrics metrics;
     char name[64];
     atomic_bool has_schema;
-    atomic_bool is_away;             /* the last probe failed */
+    atomic_bool is_unavailable;      /* the last probe failed */
     atomic_bool is_too_old;          /* the server that answered last */
     _Atomic int64_t clock_offset_ms; /* the database's date minus clock_boot_ms */
 };
 
-/* Failures come back as errors: the driver's own lines add nothing. */
+/* Failures are returned as errors; the driver's own log lines add nothing. */
 void database_library_open(void)
 {
     mongoc_log_set_handler(NULL, NULL);
@@ -71,8 +73,43 @@ enum bw_code database_descriptors(const char *uri, size_t *count, struct bw_erro
     return BW_OK;
 }
 
+/* ---- Metrics ---- */
+
+static void database_observe(const struct database *database, const char *command, int64_t us)
+{
+    const struct database_metrics *metrics = &database->metrics;
+    metric_observe_us(metrics->metrics, metrics->seconds_row + database_operation_of(command), us);
+}
+
+static void database_note_succeeded(const mongoc_apm_command_succeeded_t *event)
+{
+    database_observe(mongoc_apm_command_succeeded_get_context(event),
+                     mongoc_apm_command_succeeded_get_command_name(event),
+                     mongoc_apm_command_succeeded_get_duration(event));
+}
+
+static void database_note_failed(const mongoc_apm_command_failed_t *event)
+{
+    const struct database *database = mongoc_apm_command_failed_get_context(event);
+    const char *command = mongoc_apm_command_failed_get_command_name(event);
+    database_observe(database, command, mongoc_apm_command_failed_get_duration(event));
+    metric_add(database->metrics.metrics,
+               database->metrics.failed_row + database_operation_of(command), 1);
+}
+
+/* The driver calls these from whichever thread runs the command. */
+static void database_count_operations(struct database *database)
+{
+    mongoc_apm_callbacks_t *callbacks = mongoc_apm_callbacks_new();
+    mongoc_apm_set_command_succeeded_cb(callbacks, database_note_succeeded);
+    mongoc_apm_set_command_failed_cb(callbacks, database_note_failed);
+    mongoc_client_pool_set_apm_callbacks(database->pool, callbacks, database);
+    mongoc_apm_callbacks_destroy(callbacks);
+}
+
 enum bw_code database_open(const char *uri, const char *name, const char *application,
-                           struct database **database, struct bw_error *error)
+                           const struct database_metrics *metrics, struct database **database,
+                           struct bw_error *error)
 {
     if (!is_database_name(name))
         return bw_fail(error, BW_BAD_REQUEST, "'%.60s' can't be the name of a database", name);
@@ -100,6 +137,8 @@ enum bw_code database_open(const char *uri, const char *name, const char *applic
         database_close(opened);
         return BW_BAD_REQUEST;
     }
+    opened->metrics = *metrics;
+    database_count_operations(opened);
     *database = opened;
     return BW_OK;
 }
@@ -121,14 +160,14 @@ void database_close(struct database *database)
     free(database);
 }
 
-static enum bw_code unavailable(const bson_error_t *reason, struct bw_error *error)
+static enum bw_code database_fail_unavailable(const bson_error_t *reason, struct bw_error *error)
 {
     bson_error_t masked = *reason;
     return bw_fail(error, BW_UNAVAILABLE, "the database did not do it: %.200s",
                    database_mask(masked.message));
 }
 
-static mongoc_client_t *pop(mongoc_client_pool_t *pool, struct bw_error *error)
+static mongoc_client_t *database_pop_client(mongoc_client_pool_t *pool, struct bw_error *error)
 {
     mongoc_client_t *client = mongoc_client_pool_pop(pool);
     if (client == NULL)
@@ -143,21 +182,21 @@ void database_return(struct database *database, mongoc_client_t *client)
 
 static bool say_hello(struct database *database, mongoc_client_t *client, bson_error_t *reason);
 
-/* Before its first operation, each process sees to it that the server is one that Broadway can use,
- * and that all collections are there. */
+/* Before its first operation, each process checks the server's version and creates missing
+ * collections. */
 mongoc_client_t *database_client(struct database *database, struct bw_error *error)
 {
-    if (database_is_away(database)) {
+    if (database_is_unavailable(database)) {
         bw_fail(error, BW_UNAVAILABLE, "the database can't be reached");
         return NULL;
     }
-    mongoc_client_t *client = pop(database->pool, error);
+    mongoc_client_t *client = database_pop_client(database->pool, error);
     if (client == NULL || atomic_load(&database->has_schema))
         return client;
     bson_error_t reason;
     if (!say_hello(database, client, &reason) ||
-        !schema_make(client, database->name, database->durable, &reason)) {
-        (void)unavailable(&reason, error);
+        !collections_make(client, database->name, database->durable, &reason)) {
+        (void)database_fail_unavailable(&reason, error);
         database_return(database, client);
         return NULL;
     }
@@ -167,7 +206,7 @@ mongoc_client_t *database_client(struct database *database, struct bw_error *err
 
 mongoc_client_t *database_stream_client(struct database *database, struct bw_error *error)
 {
-    return pop(database->stream_pool, error);
+    return database_pop_client(database->stream_pool, error);
 }
 
 void database_stream_return(struct database *database, mongoc_client_t *client)
@@ -191,8 +230,8 @@ mongoc_collection_t *database_collection(struct database *database, mongoc_clien
 }
 
 /* The date in a reply to hello is the database's, as of the middle of the round trip. */
-static void sample_clock(struct database *database, const bson_t *reply, int64_t sent_ms,
-                         int64_t back_ms)
+static void database_sample_clock(struct database *database, const bson_t *reply, int64_t sent_ms,
+                                  int64_t back_ms)
 {
     bson_iter_t field;
     if (!bson_iter_init_find(&field, reply, "localTime") || !BSON_ITER_HOLDS_DATE_TIME(&field))
@@ -208,7 +247,7 @@ static bool say_hello(struct database *database, mongoc_client_t *client, bson_e
     bool ok = mongoc_client_command_simple(client, "admin", &hello, database->primary, &reply,
                                            reason);
     if (ok)
-        sample_clock(database, &reply, sent_ms, clock_boot_ms());
+        database_sample_clock(database, &reply, sent_ms, clock_boot_ms());
     struct bw_error sentence;
     bool is_too_old = diagnosis_is_too_old(client, &reply, ok ? NULL : reason, &sentence);
     if (is_too_old)
@@ -228,7 +267,7 @@ enum bw_code database_ping(struct database *database, struct bw_error *error)
     bson_error_t reason;
     bool ok = say_hello(database, client, &reason);
     database_return(database, client);
-    return ok ? BW_OK : unavailable(&reason, error);
+    return ok ? BW_OK : database_fail_unavailable(&reason, error);
 }
 
 enum bw_code database_check(struct database *database, struct bw_error *error)
@@ -236,7 +275,7 @@ enum bw_code database_check(struct database *database, struct bw_error *error)
     if (!atomic_load(&database->is_too_old))
         return BW_OK;
     bson_error_t reason = {.message = ""};
-    mongoc_client_t *client = pop(database->probe_pool, error);
+    mongoc_client_t *client = database_pop_client(database->probe_pool, error);
     if (client == NULL)
         return BW_UNAVAILABLE;
     bool ok = say_hello(database, client, &reason);
@@ -252,7 +291,7 @@ bool database_explain(struct database *database)
     struct bw_error sentence;
     if (!diagnosis_is_other_set(database->uri, database->application, &sentence))
         return false;
-    log_warning("the database is not the one that is asked for",
+    log_warning("the database's replica set differs from the URI's",
                 log_text("reason", sentence.message));
     return true;
 }
@@ -260,17 +299,17 @@ bool database_explain(struct database *database)
 enum bw_code database_probe(struct database *database, struct bw_error *error)
 {
     bson_error_t reason = {.message = "its connection is busy"};
-    mongoc_client_t *client = pop(database->probe_pool, error);
+    mongoc_client_t *client = database_pop_client(database->probe_pool, error);
     bool ok = client != NULL && say_hello(database, client, &reason);
     if (client != NULL)
         mongoc_client_pool_push(database->probe_pool, client);
-    atomic_store(&database->is_away, !ok);
-    return ok ? BW_OK : unavailable(&reason, error);
+    atomic_store(&database->is_unavailable, !ok);
+    return ok ? BW_OK : database_fail_unavailable(&reason, error);
 }
 
-bool database_is_away(const struct database *database)
+bool database_is_unavailable(const struct database *database)
 {
-    return atomic_load(&database->is_away);
+    return atomic_load(&database->is_unavailable);
 }
 
 int64_t database_now_ms(const struct database *database)
@@ -284,7 +323,7 @@ bool database_is_refusal(const bson_error_t *error)
      * BSONObjectTooLarge, and two more names of that. */
     static const uint32_t codes[] = {2, 9, 14, 22, 121, 10334, 17419, 17420};
     if (error->domain == MONGOC_ERROR_BSON)
-        return true; /* the driver's own word: it was never sent */
+        return true; /* reported by the driver: it was never sent */
     if (error->domain != MONGOC_ERROR_SERVER && error->domain != MONGOC_ERROR_COMMAND)
         return false;
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
@@ -293,18 +332,88 @@ bool database_is_refusal(const bson_error_t *error)
     return false;
 }
 
-/* Calls `each` for all of a cursor, which it destroys. */
+/* Calls `each` for what a cursor has, until it returns false. Destroys the cursor. */
 static enum bw_code drain_cursor(mongoc_cursor_t *cursor,
-                                 void (*each)(const bson_t *document, void *context), void *context,
+                                 bool (*each)(const bson_t *document, void *context), void *context,
                                  struct bw_error *error)
 {
     const bson_t *document;
     bson_error_t reason;
-    while (mongoc_cursor_next(cursor, &document))
-        each(document, context);
+    while (mongoc_cursor_next(cursor, &document) && each(document, context))
+        ;
     bool failed = mongoc_cursor_error(cursor, &reason);
     mongoc_cursor_destroy(cursor);
-    return failed ? unavailable(&reason, error) : BW_OK;
+    return failed ? database_fail_unavailable(&reason, error) : BW_OK;
+}
+
+static enum bw_code find_with_options(struct database *database, const char *collection,
+                                      const bson_t *filter, const bson_t *options,
+                                      bool (*each)(const bson_t *document, void *context),
+                                      void *context, struct bw_error *error)
+{
+    mongoc_client_t *client = database_client(database, error);
+    if (client == NULL)
+        return BW_UNAVAILABLE;
+    mongoc_collection_t *from = database_collection(database, client, collection);
+    enum bw_code code = drain_cursor(mongoc_collection_find_with_opts(from, filter, options, NULL),
+                                     each, context, error);
+    mongoc_collection_destroy(from);
+    database_return(database, client);
+    return code;
+}
+
+enum bw_code database_find_sorted(struct database *database, const char *collection,
+                                  const bson_t *filter, const bson_t *sort,
+                                  bool (*each)(const bson_t *document, void *context),
+                                  void *context, struct bw_error *error)
+{
+    bson_t options = BSON_INITIALIZER;
+    BSON_APPEND_DOCUMENT(&options, "sort", sort);
+    enum bw_code code = find_with_options(database, collection, filter, &options, each, context,
+                                          error);
+    bson_destroy(&options);
+    return code;
+}
+
+enum bw_code database_find_page(struct database *database, const char *collection,
+                                const struct database_page *page,
+                                bool (*each)(const bson_t *document, void *context), void *context,
+                                struct bw_error *error)
+{
+    bson_t options = BSON_INITIALIZER;
+    BSON_APPEND_DOCUMENT(&options, "projection", page->projection);
+    BSON_APPEND_DOCUMENT(&options, "sort", page->sort);
+    BSON_APPEND_INT64(&options, "batchSize", page->batch);
+    enum bw_code code = find_with_options(database, collection, page->filter, &options, each,
+                                          context, error);
+    bson_destroy(&options);
+    return code;
+}
+
+enum bw_code database_find_first(struct database *database, const char *collection,
+                                 const bson_t *filter, const bson_t *sort, int64_t limit,
+                                 bool (*each)(const bson_t *document, void *context), void *context,
+                                 struct bw_error *error)
+{
+    bson_t options = BSON_INITIALIZER;
+    BSON_APPEND_DOCUMENT(&options, "sort", sort);
+    BSON_APPEND_INT64(&options, "limit", limit);
+    enum bw_code code = find_with_options(database, collection, filter, &options, each, context,
+                                          error);
+    bson_destroy(&options);
+    return code;
+}
+
+struct find_all {
+    void (*each)(const bson_t *document, void *context);
+    void *context;
+};
+
+static bool find_all_take(const bson_t *document, void *context)
+{
+    const struct find_all *all = context;
+    all->each(document, all->context);
+    return true;
 }
 
 enum bw_code database_find_some(struct database *database, const char *collection,
@@ -312,20 +421,15 @@ enum bw_code database_find_some(struct database *database, const char *collectio
                                 void (*each)(const bson_t *document, void *context), void *context,
                                 struct bw_error *error)
 {
-    mongoc_client_t *client = database_client(database, error);
-    if (client == NULL)
-        return BW_UNAVAILABLE;
-    mongoc_collection_t *from = database_collection(database, client, collection);
+    struct find_all all = {each, context};
     bson_t options = BSON_INITIALIZER;
     if (projection != NULL)
         BSON_APPEND_DOCUMENT(&options, "projection", projection);
     if (limit > 0)
         BSON_APPEND_INT64(&options, "limit", limit);
-    enum bw_code code = drain_cursor(mongoc_collection_find_with_opts(from, filter, &options, NULL),
-                                     each, context, error);
+    enum bw_code code = find_with_options(database, collection, filter, &options, find_all_take,
+                                          &all, error);
     bson_destroy(&options);
-    mongoc_collection_destroy(from);
-    database_return(database, client);
     return code;
 }
 
@@ -409,7 +513,7 @@ static enum bw_code delete_matching(struct database *database, const char *colle
     bson_destroy(&reply);
     mongoc_collection_destroy(from);
     database_return(database, client);
-    return ok ? BW_OK : unavailable(&reason, error);
+    return ok ? BW_OK : database_fail_unavailable(&reason, error);
 }
 
 enum bw_code database_delete(struct database *database, const char *collection,
@@ -452,11 +556,11 @@ static bool update_once(struct database *database, update_function *run, const c
     bool ok = run(into, filter, update, NULL, &reply, &reason);
     bson_iter_t field;
     if (ok) {
-        bool is_told = bson_iter_init_find(&field, &reply, "matchedCount");
-        *matched = is_told ? (uint64_t)bson_iter_as_int64(&field) : 0;
+        bool is_reported = bson_iter_init_find(&field, &reply, "matchedCount");
+        *matched = is_reported ? (uint64_t)bson_iter_as_int64(&field) : 0;
     } else {
         *may_retry = !database_is_refusal(&reason);
-        unavailable(&reason, error);
+        database_fail_unavailable(&reason, error);
     }
     bson_destroy(&reply);
     mongoc_collection_destroy(into);
@@ -472,7 +576,7 @@ static enum bw_code update_until_done(struct database *database, update_function
     int64_t until_ms = clock_boot_ms() + UPDATE_TRY_MS;
     bool may_retry;
     while (!update_once(database, run, collection, filter, update, matched, &may_retry, error)) {
-        if (!may_retry || database_is_away(database) || clock_boot_ms() >= until_ms)
+        if (!may_retry || database_is_unavailable(database) || clock_boot_ms() >= until_ms)
             return BW_UNAVAILABLE;
         usleep(RETRY_PAUSE_US);
     }
@@ -531,7 +635,7 @@ static bool update_each_once(struct database *database, const char *collection,
     ok = ok && mongoc_bulk_operation_execute(bulk, NULL, &reason) != 0;
     if (!ok) {
         *may_retry = !database_is_refusal(&reason);
-        unavailable(&reason, error);
+        database_fail_unavailable(&reason, error);
     }
     mongoc_bulk_operation_destroy(bulk);
     mongoc_collection_destroy(into);

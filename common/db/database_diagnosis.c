@@ -33,7 +33,8 @@ static void database_diagnosis_read_version(mongoc_client_t *client, char versio
     bson_destroy(&command);
 }
 
-/* What a reply to hello says, or else the driver's sentence; -1: neither does. */
+/* The server's wire version from its reply to hello, or else from the driver's sentence; -1:
+ * unknown. */
 static int64_t database_diagnosis_wire_version(const bson_t *hello, const bson_error_t *reason)
 {
     static const char words[] = "reports wire version ";
@@ -44,7 +45,7 @@ static int64_t database_diagnosis_wire_version(const bson_t *hello, const bson_e
     return at != NULL ? strtol(at + sizeof words - 1, NULL, 10) : -1;
 }
 
-/* The release that speaks this wire version at most. */
+/* The newest release with this wire version. */
 static const char *database_diagnosis_release(int64_t wire_version)
 {
     static const char *const releases[] = {"2.6", "2.6", "2.6", "3.0", "3.2",
@@ -60,7 +61,7 @@ static bool has_old_wire_version(const bson_t *hello)
     return wire_version >= 0 && wire_version < OLDEST_WIRE_VERSION;
 }
 
-/* Before 4.2.10 and 4.4.2 there is no command of that name; before 3.6 the driver says no. */
+/* Servers before 4.2.10 and 4.4.2 lack the command; the driver refuses servers before 3.6. */
 static bool is_unknown_command(const bson_error_t *reason)
 {
     return reason->code == COMMAND_NOT_FOUND ||
@@ -111,7 +112,7 @@ static void copy_credentials(mongoc_uri_t *uri, const mongoc_uri_t *from)
         mongoc_uri_set_auth_mechanism(uri, mechanism);
 }
 
-/* The same server, asked as if it stood alone. New. */
+/* A URI of that server alone, without its replica set. New. */
 static mongoc_uri_t *direct_uri(const mongoc_uri_t *from, const mongoc_host_list_t *host)
 {
     mongoc_uri_t *uri = mongoc_uri_new_for_host_port(host->host, host->port);

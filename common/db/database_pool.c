@@ -5,10 +5,10 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/db/database.h"
+#include "common/db/database_mask.h"
 
-/* What a URI may say. Options that weaken TLS, and ones that would undo what the code promises, are
- * not among it. */
+/* Options that a URI may have. Options that weaken TLS, or that override settings of the code, are
+ * not in the list. */
 static const char *const known_options[] = {
     "replicaSet",
     "authSource",
@@ -47,25 +47,9 @@ static bool is_known_option(const char *name, size_t length)
     return false;
 }
 
-char *database_mask(char *text)
-{
-    char *from = text;
-    for (char *at = strchr(from, '@'); at != NULL; at = strchr(from, '@')) {
-        char *begin = at;
-        while (begin > from && strchr(" \t\n'\"`[(<", begin[-1]) == NULL &&
-               !(begin - from >= 3 && strncmp(begin - 3, "://", 3) == 0))
-            begin--;
-        size_t shown = (size_t)(at - begin) < 3 ? (size_t)(at - begin) : 3;
-        memset(begin, '*', shown);
-        memmove(begin + shown, at, strlen(at) + 1);
-        from = begin + shown + 1;
-    }
-    return text;
-}
-
-/* Of user:password@host, the @ is the only one before the options, and stands before the path. With
- * another one the driver would take a part of the password for a host, and name it in each of its
- * messages. */
+/* In user:password@host the @ must be the only one before the options, and must come before the
+ * path. With a second @ the driver would parse a part of the password as a host, and show it in
+ * every message. */
 static enum bw_code check_password(const char *uri, struct bw_error *error)
 {
     const char *begin = strstr(uri, "://");
@@ -82,14 +66,14 @@ static enum bw_code check_password(const char *uri, struct bw_error *error)
                    "(and : / ? # [ ] %% as %%3A %%2F %%3F %%23 %%5B %%5D %%25)");
 }
 
-/* Is it a word, and sure not to be a part of a password that should have been encoded? */
+/* Whether it is a word that can't be a part of a password that should have been encoded. */
 static bool may_show_option(const char *option, size_t length)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     return strspn(option, letters) >= length && strchr(option, '@') == NULL;
 }
 
-/* The driver only warns of a misspelt option; a misspelt time-out must not silently be none. */
+/* The driver only warns of a misspelt option; a misspelt time-out must not be ignored silently. */
 static enum bw_code check_options(const char *uri, struct bw_error *error)
 {
     const char *option = strchr(uri, '?');
@@ -139,8 +123,8 @@ static enum bw_code check_file(const mongoc_uri_t *uri, const char *option, stru
                    option, path);
 }
 
-/* The driver opens these at each connection and reports a failure as the server's: the process
- * would wait for a database that it can never reach. */
+/* The driver opens these files at each connection and reports a failure as the server's: the
+ * process would wait forever. */
 static enum bw_code check_files(const mongoc_uri_t *uri, struct bw_error *error)
 {
     enum bw_code code = check_file(uri, "tlsCAFile", error);
@@ -171,6 +155,12 @@ static void set_default(mongoc_uri_t *uri, const char *option, int32_t value)
         mongoc_uri_set_option_as_int32(uri, option, value);
 }
 
+static void set_default_bool(mongoc_uri_t *uri, const char *option, bool value)
+{
+    if (!mongoc_uri_has_option(uri, option))
+        mongoc_uri_set_option_as_bool(uri, option, value);
+}
+
 int32_t database_pool_size(const mongoc_uri_t *base, const struct database_bounds *bounds)
 {
     int32_t asked = bounds->is_sized
@@ -179,7 +169,7 @@ int32_t database_pool_size(const mongoc_uri_t *base, const struct database_bound
     return asked > 0 ? asked : bounds->pool_size;
 }
 
-/* Every wait gets a bound. */
+/* Bounds every wait. */
 static void bound_waits(mongoc_uri_t *uri, const struct database_bounds *bounds)
 {
     set_default(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, bounds->selection_ms);
@@ -188,8 +178,8 @@ static void bound_waits(mongoc_uri_t *uri, const struct database_bounds *bounds)
     set_default(uri, MONGOC_URI_WAITQUEUETIMEOUTMS, bounds->selection_ms);
     set_default(uri, MONGOC_URI_HEARTBEATFREQUENCYMS, 2000);
     mongoc_uri_set_option_as_int32(uri, MONGOC_URI_MAXPOOLSIZE, database_pool_size(uri, bounds));
-    mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYWRITES, true);
-    mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYREADS, true);
+    set_default_bool(uri, MONGOC_URI_RETRYWRITES, true);
+    set_default_bool(uri, MONGOC_URI_RETRYREADS, true);
 }
 
 mongoc_client_pool_t *database_pool_open(const mongoc_uri_t *base,

@@ -78,6 +78,6 @@ int64_t nonce_new(void)
 {
     int64_t nonce;
     if (gnutls_rnd(GNUTLS_RND_NONCE, &nonce, sizeof nonce) < 0)
-        abort(); /* a process without random numbers must not write */
+        abort(); /* without random numbers, nonces would not be unique */
     return nonce;
 }

@@ -15,17 +15,14 @@ enum { RETRY_PAUSE_MS = 100, BATCH_LIMIT = 1024, DUPLICATE_KEY = 11000 };
 struct group_commit {
     struct database *database;
     struct group_commit_settings settings;
-    mongoc_write_concern_t *ephemeral;
     pthread_t thread;
     pthread_mutex_t mutex; /* guards all below */
     pthread_cond_t changed;
     struct commit_item *head, **tail;
-    size_t depth; /* queued and under way */
-    uint64_t batches, documents;
     bool is_closing;
 };
 
-/* What became of each document of one try. */
+/* The outcome of each document of one try. */
 enum verdict { VERDICT_DONE, VERDICT_DUPLICATE, VERDICT_REFUSED, VERDICT_AGAIN };
 
 struct batch {
@@ -46,24 +43,7 @@ void group_commit_submit(struct group_commit *self, struct commit_item *item)
 {
     pthread_mutex_lock(&self->mutex);
     queue_append(self, item);
-    self->depth++;
     pthread_cond_signal(&self->changed);
-    pthread_mutex_unlock(&self->mutex);
-}
-
-size_t group_commit_depth(struct group_commit *self)
-{
-    pthread_mutex_lock(&self->mutex);
-    size_t depth = self->depth;
-    pthread_mutex_unlock(&self->mutex);
-    return depth;
-}
-
-void group_commit_totals(struct group_commit *self, uint64_t *batches, uint64_t *documents)
-{
-    pthread_mutex_lock(&self->mutex);
-    *batches = self->batches;
-    *documents = self->documents;
     pthread_mutex_unlock(&self->mutex);
 }
 
@@ -129,15 +109,15 @@ static bool has_concern_error(const bson_t *reply)
            bson_iter_recurse(&list, &row) && bson_iter_next(&row);
 }
 
-static void group_commit_judge(enum verdict *verdicts, unsigned count, enum verdict verdict)
+static void group_commit_mark(enum verdict *verdicts, unsigned count, enum verdict verdict)
 {
     for (unsigned i = 0; i < count; i++)
         verdicts[i] = verdict;
 }
 
 /* One insert of `count` documents. False: it was refused as a whole. */
-static bool insert_once(struct group_commit *self, mongoc_collection_t *into, struct batch *batch,
-                        unsigned from, unsigned count)
+static bool insert_once(mongoc_collection_t *into, struct batch *batch, unsigned from,
+                        unsigned count)
 {
     const bson_t *documents[BATCH_LIMIT];
     enum verdict *verdicts = batch->verdicts + from;
@@ -146,16 +126,13 @@ static bool insert_once(struct group_commit *self, mongoc_collection_t *into, st
     bson_t options = BSON_INITIALIZER, reply;
     bson_error_t reason;
     BSON_APPEND_BOOL(&options, "ordered", false);
-    if (self->settings.is_ephemeral)
-        mongoc_write_concern_append(self->ephemeral, &options);
     bool ok = mongoc_collection_insert_many(into, documents, count, &options, &reply, &reason);
     bool failed_whole = false;
-    group_commit_judge(verdicts, count, VERDICT_DONE);
+    group_commit_mark(verdicts, count, VERDICT_DONE);
     if (!ok && has_concern_error(&reply))
-        group_commit_judge(verdicts, count, VERDICT_AGAIN); /* written, but perhaps not to last */
+        group_commit_mark(verdicts, count, VERDICT_AGAIN); /* written, but perhaps not durably */
     else if (!ok && !read_write_errors(&reply, verdicts, count)) {
-        group_commit_judge(verdicts, count,
-                           MUTANT("unknown_is_done") ? VERDICT_DONE : VERDICT_AGAIN);
+        group_commit_mark(verdicts, count, VERDICT_AGAIN);
         failed_whole = database_is_refusal(&reason);
     }
     bson_destroy(&reply);
@@ -163,14 +140,13 @@ static bool insert_once(struct group_commit *self, mongoc_collection_t *into, st
     return !failed_whole;
 }
 
-/* Inserts a range, halved as often as it takes to have a document that can't be stored alone. */
+/* Inserts a range, and halves it until a document that can't be stored is alone. */
 static void insert_range(struct group_commit *self, mongoc_collection_t *into, struct batch *batch,
                          unsigned from, unsigned count)
 {
-    if (count > 1 && FAILPOINT_IS_SET("half_of_bulk") &&
-        insert_once(self, into, batch, from, count / 2))
+    if (count > 1 && FAILPOINT_IS_SET("half_of_bulk") && insert_once(into, batch, from, count / 2))
         FAILPOINT("half_of_bulk");
-    if (insert_once(self, into, batch, from, count))
+    if (insert_once(into, batch, from, count))
         return;
     if (count == 1) {
         batch->verdicts[from] = VERDICT_REFUSED;
@@ -202,8 +178,8 @@ static void note_existing(const bson_t *document, void *context)
             batch->existing[i] = bson_copy(document);
 }
 
-/* Reads what stands under the ids that were taken. What can't be read, or is not to be seen by a
- * majority yet, is tried again; one's own nonce is success. */
+/* Reads the existing documents under duplicate ids. Documents that can't be read, or that a
+ * majority does not have yet, are tried again; the item's own nonce means success. */
 static void resolve_duplicates(struct group_commit *self, struct batch *batch)
 {
     const bson_t *documents[BATCH_LIMIT];
@@ -214,7 +190,7 @@ static void resolve_duplicates(struct group_commit *self, struct batch *batch)
     if (count == 0 || !self->settings.fetches_duplicates)
         return;
     bson_t projection = BSON_INITIALIZER;
-    for (size_t i = 0; i < 4 && self->settings.excluded_fields[i] != NULL; i++)
+    for (size_t i = 0; i < COMMIT_EXCLUDED_MAX && self->settings.excluded_fields[i] != NULL; i++)
         BSON_APPEND_INT32(&projection, self->settings.excluded_fields[i], 0);
     struct bw_error unused;
     enum bw_code code = database_find_same(self->database, self->settings.collection, documents,
@@ -225,9 +201,8 @@ static void resolve_duplicates(struct group_commit *self, struct batch *batch)
             continue;
         if (code != BW_OK || batch->existing[i] == NULL)
             batch->verdicts[i] = VERDICT_AGAIN;
-        else if (!MUTANT("own_nonce_unknown") &&
-                 document_integer(batch->existing[i], DOCUMENT_NONCE, 0) ==
-                     document_integer(batch->items[i]->document, DOCUMENT_NONCE, 1))
+        else if (document_integer(batch->existing[i], DOCUMENT_NONCE, 0) ==
+                 document_integer(batch->items[i]->document, DOCUMENT_NONCE, 1))
             batch->verdicts[i] = VERDICT_DONE;
     }
 }
@@ -238,18 +213,18 @@ static bool may_write(const struct group_commit *self)
     return fence->is_open == NULL || fence->is_open(fence->context);
 }
 
-/* Is there a point in keeping what was not stored? */
+/* Whether an item that was not stored may be tried again. */
 static bool may_wait(const struct group_commit *self, const struct commit_item *item)
 {
     if (!may_write(self) || clock_boot_ms() >= item->expires_ms)
         return false;
-    return !self->settings.fails_fast || !database_is_away(self->database);
+    return !self->settings.fails_fast || !database_is_unavailable(self->database);
 }
 
 static void batch_try(struct group_commit *self, struct batch *batch)
 {
     memset(batch->existing, 0, sizeof *batch->existing * batch->count);
-    group_commit_judge(batch->verdicts, batch->count, VERDICT_AGAIN);
+    group_commit_mark(batch->verdicts, batch->count, VERDICT_AGAIN);
     struct bw_error unused;
     if (!may_write(self))
         return;
@@ -264,8 +239,8 @@ static void batch_try(struct group_commit *self, struct batch *batch)
     resolve_duplicates(self, batch);
 }
 
-static void group_commit_settle(struct commit_item *item, enum verdict verdict,
-                                const bson_t *existing)
+static void group_commit_complete(struct commit_item *item, enum verdict verdict,
+                                  const bson_t *existing)
 {
     static const enum commit_outcome outcomes[] = {
         [VERDICT_DONE] = COMMIT_DONE,
@@ -273,15 +248,14 @@ static void group_commit_settle(struct commit_item *item, enum verdict verdict,
         [VERDICT_REFUSED] = COMMIT_REFUSED,
         [VERDICT_AGAIN] = COMMIT_UNKNOWN,
     };
-    item->settled(item, outcomes[verdict], existing);
+    item->completed(item, outcomes[verdict], existing);
 }
 
-/* Settles what is decided, out of time or fenced off; what is left goes back to the head of the
- * queue. True if something is left. */
-static bool batch_settle(struct group_commit *self, struct batch *batch)
+/* Completes the items that are decided, out of time or fenced off; the others return to the head of
+ * the queue. True if there are others. */
+static bool batch_complete(struct group_commit *self, struct batch *batch)
 {
     struct commit_item *again = NULL, **tail = &again;
-    unsigned settled = 0;
     for (unsigned i = 0; i < batch->count; i++) {
         struct commit_item *item = batch->items[i];
         if (batch->verdicts[i] == VERDICT_AGAIN && may_wait(self, item)) {
@@ -289,15 +263,11 @@ static bool batch_settle(struct group_commit *self, struct batch *batch)
             tail = &item->next;
             continue;
         }
-        group_commit_settle(item, batch->verdicts[i], batch->existing[i]);
-        settled++;
+        group_commit_complete(item, batch->verdicts[i], batch->existing[i]);
     }
     for (unsigned i = 0; i < batch->count; i++)
         bson_destroy(batch->existing[i]);
     pthread_mutex_lock(&self->mutex);
-    self->depth -= settled;
-    self->batches++;
-    self->documents += settled;
     if (again != NULL) {
         *tail = self->head;
         if (self->head == NULL)
@@ -308,11 +278,10 @@ static bool batch_settle(struct group_commit *self, struct batch *batch)
     return again != NULL;
 }
 
-/* While the database is away, whoever waits in the queue must still hear in time. */
+/* While the database is unavailable, items in the queue must still be completed in time. */
 static void expire_queued(struct group_commit *self)
 {
     struct commit_item *expired = NULL, **tail = &expired;
-    size_t count = 0;
     pthread_mutex_lock(&self->mutex);
     for (struct commit_item **at = &self->head; *at != NULL;) {
         struct commit_item *item = *at;
@@ -323,18 +292,16 @@ static void expire_queued(struct group_commit *self)
         *at = item->next;
         *tail = item;
         tail = &item->next;
-        count++;
     }
     self->tail = &self->head;
     while (*self->tail != NULL)
         self->tail = &(*self->tail)->next;
-    self->depth -= count;
     pthread_mutex_unlock(&self->mutex);
     *tail = NULL;
     while (expired != NULL) {
         struct commit_item *item = expired;
         expired = item->next;
-        group_commit_settle(item, VERDICT_AGAIN, NULL);
+        group_commit_complete(item, VERDICT_AGAIN, NULL);
     }
 }
 
@@ -353,7 +320,7 @@ static void *group_commit_run(void *context)
     struct batch *batch = bw_alloc(sizeof *batch);
     while (batch_wait(self, batch)) {
         batch_try(self, batch);
-        if (!batch_settle(self, batch))
+        if (!batch_complete(self, batch))
             continue;
         expire_queued(self);
         pause_before_retry(self);
@@ -372,14 +339,11 @@ enum bw_code group_commit_open(struct database *database,
     if (self->settings.max_documents > BATCH_LIMIT)
         self->settings.max_documents = BATCH_LIMIT;
     self->tail = &self->head;
-    self->ephemeral = mongoc_write_concern_new();
-    mongoc_write_concern_set_w(self->ephemeral, 1);
     pthread_mutex_init(&self->mutex, NULL);
     clock_condition_init(&self->changed);
     if (pthread_create(&self->thread, NULL, group_commit_run, self) != 0) {
         pthread_cond_destroy(&self->changed);
         pthread_mutex_destroy(&self->mutex);
-        mongoc_write_concern_destroy(self->ephemeral);
         free(self);
         return bw_fail(error, BW_INTERNAL, "no thread could be started for writes to %s",
                        settings->collection);
@@ -399,6 +363,5 @@ void group_commit_close(struct group_commit *self)
     pthread_join(self->thread, NULL);
     pthread_cond_destroy(&self->changed);
     pthread_mutex_destroy(&self->mutex);
-    mongoc_write_concern_destroy(self->ephemeral);
     free(self);
 }

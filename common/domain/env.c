@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/json.h"
 
 enum { SHOWN_SIZE = 80 };
@@ -17,7 +18,7 @@ const char *env_reference(const char *name, const char *value)
 }
 
 /* The value of `name` in the run's env, else in the student's, else NULL. */
-static const char *look_up(const char *name, const json_t *run, const json_t *student)
+static const char *env_lookup(const char *name, const json_t *run, const json_t *student)
 {
     const json_t *value = run != NULL ? json_object_get(run, name) : NULL;
     if (value == NULL && student != NULL)
@@ -61,7 +62,7 @@ enum bw_code env_resolve(const json_t *stage, const json_t *run, const json_t *s
         return BW_OK;
     json_object_foreach ((json_t *)(uintptr_t)stage, name, value) {
         const char *referred = env_reference(name, json_string_value(value));
-        if (referred != NULL && look_up(referred, run, student) == NULL)
+        if (referred != NULL && env_lookup(referred, run, student) == NULL)
             return env_refuse_reference(where, name, referred, student != NULL, error);
     }
     return BW_OK;
@@ -81,7 +82,7 @@ enum bw_code env_expand(const json_t *stage, const json_t *run, const json_t *st
         json_object_foreach ((json_t *)(uintptr_t)stage, name, value) {
             const char *text = json_string_value(value), *referred = env_reference(name, text);
             ok = ok && append_pair(expanded, name,
-                                   referred != NULL ? look_up(referred, run, student) : text);
+                                   referred != NULL ? env_lookup(referred, run, student) : text);
         }
     if (!ok) {
         json_decref(expanded);
@@ -97,9 +98,7 @@ json_t *env_object(const json_t *list)
     json_t *pair, *object = json_object();
     json_array_foreach (list, index, pair) {
         const char *text = json_string_value(pair), *equals = strchr(text, '=');
-        char *name = strndup(text, (size_t)(equals - text));
-        if (name == NULL)
-            abort();
+        char *name = bw_format("%.*s", (int)(equals - text), text);
         if (json_object_set_new(object, name, json_string(equals + 1)) != 0) {
             free(name);
             json_decref(object);

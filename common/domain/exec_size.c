@@ -6,7 +6,8 @@
 
 enum { WHERE_SIZE = 64 };
 
-size_t exec_string_bytes(size_t length)
+/* The size of a string of `length` bytes. */
+static size_t exec_string_bytes(size_t length)
 {
     return length + 1 + sizeof(char *);
 }

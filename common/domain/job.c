@@ -53,6 +53,7 @@ static const char *const outcome_names[] = {
     [OUTCOME_SUCCEEDED] = "succeeded",
     [OUTCOME_FAILED] = "failed",
     [OUTCOME_CANCELLED] = "cancelled",
+    [OUTCOME_SUPERSEDED] = "superseded",
 };
 
 const char *outcome_name(enum job_outcome outcome)
@@ -62,10 +63,34 @@ const char *outcome_name(enum job_outcome outcome)
 
 enum job_outcome outcome_parse(const char *name)
 {
-    for (int outcome = OUTCOME_SUCCEEDED; outcome <= OUTCOME_CANCELLED; outcome++)
+    for (int outcome = OUTCOME_SUCCEEDED; outcome < OUTCOMES; outcome++)
         if (strcmp(outcome_names[outcome], name) == 0)
             return (enum job_outcome)outcome;
     return OUTCOME_NONE;
+}
+
+const char *owner_name(enum job_owner owner)
+{
+    static const char *const names[] = {[OWNER_INFRASTRUCTURE] = "infrastructure",
+                                        [OWNER_CLIENT] = "client",
+                                        [OWNER_STUDENT] = "student",
+                                        [OWNER_COURSE] = "course"};
+    return names[owner];
+}
+
+enum job_owner owner_parse(const char *name)
+{
+    for (int owner = OWNER_INFRASTRUCTURE; owner <= OWNER_COURSE; owner++) {
+        const char *known = owner_name((enum job_owner)owner);
+        if (known != NULL && strcmp(known, name) == 0)
+            return (enum job_owner)owner;
+    }
+    return OWNER_UNSAID;
+}
+
+enum job_owner owner_of_kind(enum job_kind kind)
+{
+    return kind == JOB_STUDENT ? OWNER_STUDENT : OWNER_COURSE;
 }
 
 const char *job_kind_name(enum job_kind kind)

@@ -1,23 +1,32 @@
 #include "common/base/alloc.h"
 #include "common/store/course_store.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/db/database_mask.h"
 #include "common/db/document.h"
+#include "common/store/store.h"
 
 #define COLLECTION "courses"
 #define CURRENT "current"
 
 struct course_store {
-    struct database *database;
+    struct store base;
 };
+
+static void course_store_clear_tokens(struct token_list *tokens)
+{
+    free(tokens->items);
+    free(tokens->names);
+}
 
 void course_list_clear(struct course_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
-        free(list->items[i].tokens.items);
-        free(list->items[i].query_tokens.items);
+        course_store_clear_tokens(&list->items[i].tokens);
+        course_store_clear_tokens(&list->items[i].query_tokens);
     }
     free(list->items);
     memset(list, 0, sizeof *list);
@@ -26,16 +35,16 @@ void course_list_clear(struct course_list *list)
 enum bw_code course_store_open(struct database *database, struct course_store **store,
                                struct bw_error *error)
 {
-    (void)error;
-    struct course_store *self = bw_alloc(sizeof *self);
-    self->database = database;
+    struct course_store *self = store_open(sizeof *self, database, NULL, error);
+    if (self == NULL)
+        return BW_INTERNAL;
     *store = self;
     return BW_OK;
 }
 
 void course_store_close(struct course_store *store)
 {
-    free(store);
+    store_close(store);
 }
 
 /* ---- Writing ---- */
@@ -52,6 +61,17 @@ static void append_tokens(bson_t *row, const char *field, const struct token_lis
     bson_append_array_end(row, &list);
 }
 
+/* In a list of their own, since earlier versions read only hashes from the lists of tokens. */
+static void append_token_names(bson_t *row, const char *field, const struct token_list *tokens)
+{
+    bson_t list;
+    char buffer[16];
+    bson_append_array_begin(row, field, -1, &list);
+    for (size_t i = 0; i < tokens->count; i++)
+        bson_append_utf8(&list, document_key(i, buffer), -1, tokens->names[i], -1);
+    bson_append_array_end(row, &list);
+}
+
 static void append_courses(bson_t *document, const struct course_list *list)
 {
     bson_t rows, row;
@@ -62,6 +82,8 @@ static void append_courses(bson_t *document, const struct course_list *list)
         BSON_APPEND_UTF8(&row, "name", list->items[i].name);
         append_tokens(&row, "tokens", &list->items[i].tokens);
         append_tokens(&row, "query_tokens", &list->items[i].query_tokens);
+        append_token_names(&row, "token_names", &list->items[i].tokens);
+        append_token_names(&row, "query_token_names", &list->items[i].query_tokens);
         bson_append_document_end(&rows, &row);
     }
     bson_append_array_end(document, &rows);
@@ -70,10 +92,10 @@ static void append_courses(bson_t *document, const struct course_list *list)
 enum bw_code course_store_replace(struct course_store *store, const struct course_list *list,
                                   struct bw_error *error)
 {
-    mongoc_client_t *client = database_client(store->database, error);
+    mongoc_client_t *client = database_client(store->base.database, error);
     if (client == NULL)
         return BW_UNAVAILABLE;
-    mongoc_collection_t *into = database_collection(store->database, client, COLLECTION);
+    mongoc_collection_t *into = database_collection(store->base.database, client, COLLECTION);
     bson_t filter = BSON_INITIALIZER, document = BSON_INITIALIZER, options = BSON_INITIALIZER;
     bson_error_t reason;
     BSON_APPEND_UTF8(&filter, "_id", CURRENT);
@@ -86,7 +108,7 @@ enum bw_code course_store_replace(struct course_store *store, const struct cours
     bson_destroy(&document);
     bson_destroy(&options);
     mongoc_collection_destroy(into);
-    database_return(store->database, client);
+    database_return(store->base.database, client);
     return ok ? BW_OK
               : bw_fail(error, BW_UNAVAILABLE, "the courses could not be stored: %.200s",
                         database_mask(reason.message));
@@ -106,7 +128,7 @@ enum bw_code course_store_version(struct course_store *store, int64_t *version,
     int64_t found = 0;
     bson_t projection = BSON_INITIALIZER;
     BSON_APPEND_INT32(&projection, "version", 1);
-    enum bw_code code = database_find_ids(store->database, COLLECTION, &id, 1, &projection,
+    enum bw_code code = database_find_ids(store->base.database, COLLECTION, &id, 1, &projection,
                                           take_version, &found, error);
     bson_destroy(&projection);
     if (code == BW_OK)
@@ -135,15 +157,32 @@ static void *course_store_allocate(size_t count, size_t size)
     return memory;
 }
 
-static void read_tokens(const bson_t *row, const char *field, struct token_list *tokens)
+/* The next name of a list; "": the list is over. */
+static void read_token_name(bson_iter_t *names, size_t *left, char name[TOKEN_NAME_SIZE])
 {
-    bson_iter_t element;
+    name[0] = '\0';
+    if (*left == 0 || !bson_iter_next(names))
+        return;
+    --*left;
+    if (BSON_ITER_HOLDS_UTF8(names))
+        snprintf(name, TOKEN_NAME_SIZE, "%s", bson_iter_utf8(names, NULL));
+}
+
+/* Courses that an earlier version stored have no names. */
+static void read_tokens(const bson_t *row, const char *field, const char *names_field,
+                        struct token_list *tokens)
+{
+    bson_iter_t element, names;
     size_t count = course_store_open_list(row, field, &element);
+    size_t names_left = course_store_open_list(row, names_field, &names);
     tokens->items = course_store_allocate(count, sizeof *tokens->items);
-    for (size_t i = 0; i < count && bson_iter_next(&element); i++)
+    tokens->names = course_store_allocate(count, sizeof *tokens->names);
+    for (size_t i = 0; i < count && bson_iter_next(&element); i++) {
+        read_token_name(&names, &names_left, tokens->names[tokens->count]);
         if (BSON_ITER_HOLDS_UTF8(&element) &&
             token_hash_parse(bson_iter_utf8(&element, NULL), &tokens->items[tokens->count]))
             tokens->count++;
+    }
 }
 
 static void take_courses(const bson_t *document, void *context)
@@ -164,8 +203,8 @@ static void take_courses(const bson_t *document, void *context)
         if (!bson_init_static(&row, bytes, length) ||
             !document_text(&row, "name", course->name, sizeof course->name))
             continue;
-        read_tokens(&row, "tokens", &course->tokens);
-        read_tokens(&row, "query_tokens", &course->query_tokens);
+        read_tokens(&row, "tokens", "token_names", &course->tokens);
+        read_tokens(&row, "query_tokens", "query_token_names", &course->query_tokens);
         list->count++;
     }
 }
@@ -175,8 +214,8 @@ enum bw_code course_store_read(struct course_store *store, struct course_list *l
 {
     static const char *const id = CURRENT;
     struct course_list found = {0};
-    enum bw_code code = database_find_ids(store->database, COLLECTION, &id, 1, NULL, take_courses,
-                                          &found, error);
+    enum bw_code code = database_find_ids(store->base.database, COLLECTION, &id, 1, NULL,
+                                          take_courses, &found, error);
     if (code == BW_OK)
         *list = found;
     else

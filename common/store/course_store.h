@@ -15,37 +15,40 @@
 struct course_store;
 
 struct token_list {
-    struct token_hash *items; /* own */
+    struct token_hash *items;       /* own */
+    char (*names)[TOKEN_NAME_SIZE]; /* own; by token, for the audit; "": it has none */
     size_t count;
 };
 
 struct course_entry {
     char name[WORKER_ID_SIZE];
     struct token_list tokens;       /* of admins */
-    struct token_list query_tokens; /* of those who may only look */
+    struct token_list query_tokens; /* of tokens that may only query */
 };
 
 struct course_list {
     struct course_entry *items; /* own */
     size_t count;
-    int64_t version; /* another one after each replacement; 0: nothing was ever stored */
+    int64_t version; /* changes with each replacement; 0: nothing was stored yet */
 };
 
+/* Frees what the list owns; the list is empty afterwards. */
 void course_list_clear(struct course_list *list);
 
+/* Opens the store; `database` must outlive it. The close allows NULL. */
 enum bw_code course_store_open(struct database *database, struct course_store **store,
                                struct bw_error *error) BW_CHECKED;
 void course_store_close(struct course_store *store);
 
-/* Replaces all courses, in one step. BW_UNAVAILABLE: unknown; it may be done again. */
+/* Replaces all courses atomically. BW_UNAVAILABLE: unknown; may be repeated. */
 enum bw_code course_store_replace(struct course_store *store, const struct course_list *list,
                                   struct bw_error *error) BW_CHECKED;
 
-/* The version of what is stored. */
+/* Reads the version of the stored courses; 0: nothing was stored yet. BW_UNAVAILABLE. */
 enum bw_code course_store_version(struct course_store *store, int64_t *version,
                                   struct bw_error *error) BW_CHECKED;
 
-/* All of it. On BW_OK course_list_clear is owed. */
+/* Reads all courses. On BW_OK the caller frees them with course_list_clear. BW_UNAVAILABLE. */
 enum bw_code course_store_read(struct course_store *store, struct course_list *list,
                                struct bw_error *error) BW_CHECKED;
 

@@ -1,4 +1,3 @@
-#include "common/base/alloc.h"
 #include "common/store/definition_store.h"
 
 #include <stdlib.h>
@@ -6,14 +5,14 @@
 #include "common/base/clock.h"
 #include "common/db/group_commit.h"
 #include "common/db/document.h"
+#include "common/store/store.h"
 
 #define COLLECTION "run_definitions"
 
 enum { TRY_MS = 10000 };
 
 struct definition_store {
-    struct database *database;
-    struct group_commit *commits;
+    struct store base;
 };
 
 enum bw_code definition_store_open(struct database *database, struct definition_store **store,
@@ -27,34 +26,27 @@ enum bw_code definition_store_open(struct database *database, struct definition_
         .fetches_duplicates = true,
         .excluded_fields = {"definition"},
     };
-    struct definition_store *self = bw_alloc(sizeof *self);
-    self->database = database;
-    enum bw_code code = group_commit_open(database, &settings, &self->commits, error);
-    if (code != BW_OK) {
-        free(self);
-        return code;
-    }
+    struct definition_store *self = store_open(sizeof *self, database, &settings, error);
+    if (self == NULL)
+        return BW_INTERNAL;
     *store = self;
     return BW_OK;
 }
 
 void definition_store_close(struct definition_store *store)
 {
-    if (store == NULL)
-        return;
-    group_commit_close(store->commits);
-    free(store);
+    store_close(store);
 }
 
-static void definition_store_settled(struct commit_item *item, enum commit_outcome outcome,
-                                     const bson_t *existing)
+static void definition_store_completed(struct commit_item *item, enum commit_outcome outcome,
+                                       const bson_t *existing)
 {
     struct definition_commit *commit = (struct definition_commit *)item;
     char first[SHA256_TEXT_SIZE];
     bson_destroy(item->document);
     if (existing != NULL)
         document_text(existing, "digest", first, sizeof first);
-    commit->settled(commit, outcome, existing != NULL ? first : NULL);
+    commit->completed(commit, outcome, existing != NULL ? first : NULL);
 }
 
 void definition_store_insert(struct definition_store *store, struct definition_commit *commit)
@@ -62,16 +54,16 @@ void definition_store_insert(struct definition_store *store, struct definition_c
     bson_t *document = bson_new();
     BSON_APPEND_UTF8(document, "_id", commit->run_id);
     BSON_APPEND_INT64(document, DOCUMENT_NONCE, nonce_new());
-    BSON_APPEND_DATE_TIME(document, "created_at", database_now_ms(store->database));
+    BSON_APPEND_DATE_TIME(document, "created_at", database_now_ms(store->base.database));
     if (commit->digest[0] != '\0')
         BSON_APPEND_UTF8(document, "digest", commit->digest);
     bson_append_utf8(document, "definition", -1, commit->text, (int)commit->length);
     commit->item = (struct commit_item){
         .document = document,
         .expires_ms = clock_boot_ms() + TRY_MS,
-        .settled = definition_store_settled,
+        .completed = definition_store_completed,
     };
-    group_commit_submit(store->commits, &commit->item);
+    group_commit_submit(store->base.commits, &commit->item);
 }
 
 static void definition_store_take_text(const bson_t *document, void *context)
@@ -83,7 +75,7 @@ enum bw_code definition_store_read(struct definition_store *store, const char *r
                                    size_t *length, struct bw_error *error)
 {
     struct long_text reading = {NULL, 0};
-    enum bw_code code = database_find_ids(store->database, COLLECTION, &run_id, 1, NULL,
+    enum bw_code code = database_find_ids(store->base.database, COLLECTION, &run_id, 1, NULL,
                                           definition_store_take_text, &reading, error);
     if (code != BW_OK) {
         free(reading.text);
@@ -117,7 +109,7 @@ enum bw_code definition_store_each(struct definition_store *store,
     struct visit visit = {each, context};
     bson_t everything = BSON_INITIALIZER, projection = BSON_INITIALIZER;
     BSON_APPEND_INT32(&projection, "_id", 1);
-    enum bw_code code = database_find(store->database, COLLECTION, &everything, &projection,
+    enum bw_code code = database_find(store->base.database, COLLECTION, &everything, &projection,
                                       visit_id, &visit, error);
     bson_destroy(&everything);
     bson_destroy(&projection);
@@ -127,5 +119,5 @@ enum bw_code definition_store_each(struct definition_store *store,
 enum bw_code definition_store_delete(struct definition_store *store, const char *run_id,
                                      struct bw_error *error)
 {
-    return database_delete_ids(store->database, COLLECTION, &run_id, 1, NULL, error);
+    return database_delete_ids(store->base.database, COLLECTION, &run_id, 1, NULL, error);
 }

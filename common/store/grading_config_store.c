@@ -7,29 +7,31 @@
 
 #include "common/domain/job.h"
 #include "common/store/definition_store.h"
+#include "common/db/database_mask.h"
 #include "common/db/document.h"
+#include "common/store/store.h"
 
 #define COLLECTION "grading_configs"
 
 enum { ID_SIZE = 2 * WORKER_ID_SIZE };
 
 struct grading_config_store {
-    struct database *database;
+    struct store base;
 };
 
 enum bw_code grading_config_store_open(struct database *database,
                                        struct grading_config_store **store, struct bw_error *error)
 {
-    (void)error;
-    struct grading_config_store *self = bw_alloc(sizeof *self);
-    self->database = database;
+    struct grading_config_store *self = store_open(sizeof *self, database, NULL, error);
+    if (self == NULL)
+        return BW_INTERNAL;
     *store = self;
     return BW_OK;
 }
 
 void grading_config_store_close(struct grading_config_store *store)
 {
-    free(store);
+    store_close(store);
 }
 
 /* No name holds a slash. */
@@ -47,10 +49,10 @@ enum bw_code grading_config_store_put(struct grading_config_store *store, const 
         return bw_fail(error, BW_TOO_LARGE,
                        "the grading config is too large: %zu bytes, and %d can be stored", length,
                        (int)DEFINITION_MAX_BYTES);
-    mongoc_client_t *client = database_client(store->database, error);
+    mongoc_client_t *client = database_client(store->base.database, error);
     if (client == NULL)
         return BW_UNAVAILABLE;
-    mongoc_collection_t *into = database_collection(store->database, client, COLLECTION);
+    mongoc_collection_t *into = database_collection(store->base.database, client, COLLECTION);
     bson_t filter = BSON_INITIALIZER, document = BSON_INITIALIZER, options = BSON_INITIALIZER;
     bson_error_t reason;
     make_id(course, assignment, id);
@@ -63,7 +65,7 @@ enum bw_code grading_config_store_put(struct grading_config_store *store, const 
     bson_destroy(&document);
     bson_destroy(&options);
     mongoc_collection_destroy(into);
-    database_return(store->database, client);
+    database_return(store->base.database, client);
     return ok ? BW_OK
               : bw_fail(error, BW_UNAVAILABLE, "the grading config could not be stored: %.200s",
                         database_mask(reason.message));
@@ -97,7 +99,7 @@ enum bw_code grading_config_store_get(struct grading_config_store *store, const 
     const char *ids[1] = {id};
     struct reading reading = {0};
     make_id(course, assignment, id);
-    enum bw_code code = database_find_ids(store->database, COLLECTION, ids, 1, NULL,
+    enum bw_code code = database_find_ids(store->base.database, COLLECTION, ids, 1, NULL,
                                           grading_config_store_take_text, &reading, error);
     if (code == BW_OK && reading.text == NULL)
         code = bw_fail(error, BW_NOT_FOUND, "assignment configuration not found");

@@ -1,7 +1,7 @@
 /*
- * grading_config_store: collection grading_configs: how an assignment of a course is graded, as
- * text. A later one replaces an earlier one; a run keeps a copy of that with which it started.
- * Written and read by the API. Safe from any thread.
+ * grading_config_store: collection grading_configs: the grading configs of courses' assignments, as
+ * text. A new config replaces the previous one; a run keeps a copy of the config with which it was
+ * started. Written and read by the API. Safe from any thread.
  */
 #ifndef COMMON_STORE_GRADING_CONFIG_STORE_H
 #define COMMON_STORE_GRADING_CONFIG_STORE_H
@@ -12,13 +12,14 @@
 
 struct grading_config_store;
 
+/* Opens the store; `database` must outlive it. The close allows NULL. */
 enum bw_code grading_config_store_open(struct database *database,
                                        struct grading_config_store **store, struct bw_error *error)
     BW_CHECKED;
 void grading_config_store_close(struct grading_config_store *store);
 
-/* Stores it, in place of what was there; durable on return. BW_TOO_LARGE; BW_UNAVAILABLE: unknown,
- * and it may be done again. */
+/* Stores it and replaces the previous one; durable on return. BW_TOO_LARGE; BW_UNAVAILABLE:
+ * unknown; may be repeated. */
 enum bw_code grading_config_store_put(struct grading_config_store *store, const char *course,
                                       const char *assignment, const char *text, size_t length,
                                       struct bw_error *error) BW_CHECKED;

@@ -1,36 +1,57 @@
-#include "common/base/alloc.h"
 #include "common/store/leader_store.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "common/db/database_mask.h"
 #include "common/db/document.h"
+#include "common/store/store.h"
 
 #define COLLECTION "leader"
 #define ID "leader"
 
 enum { DUPLICATE_KEY = 11000 };
 
-static const char *const no_grader_fields[PROTOCOLS] = {"no_classic_grader_since",
-                                                        "no_course_grader_since"};
+static const char *const no_grader_fields[PROTOCOLS] = {
+#define NO_GRADER_FIELD(unused, protocol, name, title, ...) "no_" title "_grader_since",
+    PROTOCOL_MAP(NO_GRADER_FIELD, )
+#undef NO_GRADER_FIELD
+};
+
+/* Of those that are alive: their number, and the fault of one of them. */
+static const struct {
+    const char *count, *fault;
+} faulty_fields[PROTOCOLS] = {
+#define FAULTY_FIELDS(unused, protocol, name, title, ...) \
+    {"faulty_" title "_graders", title "_grader_fault"},
+    PROTOCOL_MAP(FAULTY_FIELDS, )
+#undef FAULTY_FIELDS
+};
 
 struct leader_store {
-    struct database *database;
+    struct store base;
 };
 
 enum bw_code leader_store_open(struct database *database, struct leader_store **store,
                                struct bw_error *error)
 {
-    (void)error;
-    struct leader_store *self = bw_alloc(sizeof *self);
-    self->database = database;
+    struct leader_store *self = store_open(sizeof *self, database, NULL, error);
+    if (self == NULL)
+        return BW_INTERNAL;
     *store = self;
     return BW_OK;
 }
 
 void leader_store_close(struct leader_store *store)
 {
-    free(store);
+    store_close(store);
+}
+
+static void read_graders(const bson_t *document, int protocol, struct leader *leader)
+{
+    struct faulty_workers *faulty = &leader->faulty[protocol];
+    leader->no_grader_since_ms[protocol] = document_date(document, no_grader_fields[protocol]);
+    faulty->count = (uint32_t)document_integer(document, faulty_fields[protocol].count, 0);
+    document_text(document, faulty_fields[protocol].fault, faulty->fault, sizeof faulty->fault);
 }
 
 bool leader_from_document(const bson_t *document, struct leader *leader)
@@ -41,24 +62,25 @@ bool leader_from_document(const bson_t *document, struct leader *leader)
     leader->renewals = document_integer(document, "renewals", -1);
     leader->expires_ms = document_date(document, "expires_at");
     leader->lease_ms = document_integer(document, "lease_ms", 0);
-    /* The term tells that the mark is of this holder: earlier versions take the lease without
-     * removing it. They mark their own by the date alone, which no renewal ever writes. */
+    /* The mark counts only with the current term, since earlier versions take the lease without
+     * removing the mark. They release it by the date 0 alone, which no renewal writes. */
     leader->is_released = document_integer(document, "released_term", -1) == leader->term ||
                           leader->expires_ms == 0;
     if (document_integer(document, "graders_term", -1) == leader->term)
         for (int i = 0; i < PROTOCOLS; i++)
-            leader->no_grader_since_ms[i] = document_date(document, no_grader_fields[i]);
+            read_graders(document, i, leader);
     leader->mark = document_integer(document, "mark", 0);
     return leader->holder[0] != '\0';
 }
 
-/* The first scheduler ever makes the document, released; of two at once one finds it there. */
+/* Creates the document, released, for the first scheduler. If two do it at once, one of them finds
+ * the document of the other. */
 static enum bw_code make_document(struct leader_store *store, struct bw_error *error)
 {
-    mongoc_client_t *client = database_client(store->database, error);
+    mongoc_client_t *client = database_client(store->base.database, error);
     if (client == NULL)
         return BW_UNAVAILABLE;
-    mongoc_collection_t *into = database_collection(store->database, client, COLLECTION);
+    mongoc_collection_t *into = database_collection(store->base.database, client, COLLECTION);
     bson_t document = BSON_INITIALIZER;
     bson_error_t reason;
     BSON_APPEND_UTF8(&document, "_id", ID);
@@ -71,7 +93,7 @@ static enum bw_code make_document(struct leader_store *store, struct bw_error *e
               reason.code == DUPLICATE_KEY;
     bson_destroy(&document);
     mongoc_collection_destroy(into);
-    database_return(store->database, client);
+    database_return(store->base.database, client);
     return ok ? BW_OK
               : bw_fail(error, BW_UNAVAILABLE, "the leader document was not made: %.200s",
                         database_mask(reason.message));
@@ -79,7 +101,7 @@ static enum bw_code make_document(struct leader_store *store, struct bw_error *e
 
 struct reading {
     struct leader leader;
-    int64_t taking; /* nonce of the last taking */
+    int64_t taking; /* nonce of the last takeover */
     bool is_found;
 };
 
@@ -94,7 +116,7 @@ static enum bw_code read_leader(struct leader_store *store, struct reading *read
                                 struct bw_error *error)
 {
     const char *id = ID;
-    return database_find_ids(store->database, COLLECTION, &id, 1, NULL, take_leader, reading,
+    return database_find_ids(store->base.database, COLLECTION, &id, 1, NULL, take_leader, reading,
                              error);
 }
 
@@ -110,8 +132,8 @@ static void append_sum(bson_t *object, const char *field, const char *left, int6
     bson_append_document_end(object, &sum);
 }
 
-/* {_id, term, renewals, expires_at}: the document as it was seen. An earlier version's renewals
- * change the date alone. */
+/* {_id, term, renewals, expires_at}: matches the document only if it is unchanged. Renewals of an
+ * earlier version change only the date. */
 static void build_seen_filter(bson_t *filter, const struct leader *seen)
 {
     bson_t absent;
@@ -137,7 +159,7 @@ struct leasing {
     const char *holder; /* NULL: as it is, and so is the term */
     int64_t lease_ms;
     int64_t renewals;
-    int64_t taking; /* nonce; with a holder */
+    int64_t taking; /* nonce of the takeover; only with a holder */
 };
 
 /* The pipeline [{$set: {renewals, lease_ms, expires_at: now + lease, and for a taking: holder, term
@@ -169,9 +191,9 @@ static void build_own_filter(bson_t *filter, const char *holder, int64_t term)
     BSON_APPEND_INT64(filter, "term", term);
 }
 
-/* The update may have been done by a try whose answer was lost: the document tells. */
-static enum bw_code judge_taking(struct leader_store *store, int64_t taking, struct leader *leader,
-                                 bool *is_taken, struct bw_error *error)
+/* The update may have been done by a try whose answer was lost: the document shows it. */
+static enum bw_code classify_taking(struct leader_store *store, int64_t taking,
+                                    struct leader *leader, bool *is_taken, struct bw_error *error)
 {
     struct reading reading = {0};
     enum bw_code code = read_leader(store, &reading, error);
@@ -186,7 +208,8 @@ enum bw_code leader_store_read(struct leader_store *store, struct leader *leader
                                struct bw_error *error)
 {
     struct reading reading = {0};
-    enum bw_code code = database_ping(store->database, error); /* its clock, now */
+    enum bw_code code = database_ping(store->base.database,
+                                      error); /* samples the database's clock */
     if (code == BW_OK)
         code = read_leader(store, &reading, error);
     if (code == BW_OK && !reading.is_found) {
@@ -209,13 +232,13 @@ enum bw_code leader_store_take(struct leader_store *store, const char *holder, i
     bson_t filter = BSON_INITIALIZER, pipeline = BSON_INITIALIZER;
     build_seen_filter(&filter, seen);
     build_lease(&pipeline, &leasing);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &pipeline, &matched,
-                                        error);
+    enum bw_code code = database_update(store->base.database, COLLECTION, &filter, &pipeline,
+                                        &matched, error);
     bson_destroy(&filter);
     bson_destroy(&pipeline);
     if (code != BW_OK)
         return code;
-    return judge_taking(store, leasing.taking, leader, is_taken, error);
+    return classify_taking(store, leasing.taking, leader, is_taken, error);
 }
 
 enum bw_code leader_store_renew(struct leader_store *store, const char *holder, int64_t term,
@@ -226,14 +249,14 @@ enum bw_code leader_store_renew(struct leader_store *store, const char *holder, 
     bson_t filter = BSON_INITIALIZER, pipeline = BSON_INITIALIZER;
     build_own_filter(&filter, holder, term);
     build_lease(&pipeline, &leasing);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &pipeline, held,
+    enum bw_code code = database_update(store->base.database, COLLECTION, &filter, &pipeline, held,
                                         error);
     bson_destroy(&filter);
     bson_destroy(&pipeline);
     return code;
 }
 
-/* One classic $set on one's own lease. */
+/* One plain $set on the caller's own lease. */
 static enum bw_code set_own(struct leader_store *store, const char *holder, int64_t term,
                             const bson_t *set, struct bw_error *error)
 {
@@ -241,8 +264,8 @@ static enum bw_code set_own(struct leader_store *store, const char *holder, int6
     bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
     build_own_filter(&filter, holder, term);
     BSON_APPEND_DOCUMENT(&update, "$set", set);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
-                                        error);
+    enum bw_code code = database_update(store->base.database, COLLECTION, &filter, &update,
+                                        &matched, error);
     bson_destroy(&filter);
     bson_destroy(&update);
     if (code == BW_OK && !matched)
@@ -273,18 +296,22 @@ enum bw_code leader_store_mark(struct leader_store *store, const char *holder, i
 
 enum bw_code leader_store_note_graders(struct leader_store *store, const char *holder, int64_t term,
                                        const int64_t no_grader_since_ms[PROTOCOLS],
+                                       const struct faulty_workers faulty[PROTOCOLS],
                                        struct bw_error *error)
 {
     bson_t set = BSON_INITIALIZER;
     BSON_APPEND_INT64(&set, "graders_term", term);
-    for (int i = 0; i < PROTOCOLS; i++)
+    for (int i = 0; i < PROTOCOLS; i++) {
         BSON_APPEND_DATE_TIME(&set, no_grader_fields[i], no_grader_since_ms[i]);
+        BSON_APPEND_INT64(&set, faulty_fields[i].count, faulty[i].count);
+        BSON_APPEND_UTF8(&set, faulty_fields[i].fault, faulty[i].fault);
+    }
     enum bw_code code = set_own(store, holder, term, &set, error);
     bson_destroy(&set);
     return code;
 }
 
-enum bw_code leader_store_look(struct leader_store *store, struct leader *leader,
+enum bw_code leader_store_peek(struct leader_store *store, struct leader *leader,
                                struct bw_error *error)
 {
     struct reading reading = {0};

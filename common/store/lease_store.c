@@ -1,13 +1,14 @@
-#include "common/base/alloc.h"
 #include "common/store/lease_store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/failpoint.h"
 #include "common/db/document.h"
+#include "common/store/store.h"
 
 #define COLLECTION "job_leases"
 
@@ -19,11 +20,11 @@ static const char *const end_names[] = {
     [LEASE_EXPIRED] = "expired",
     [LEASE_UNDELIVERABLE] = "undeliverable",
     [LEASE_RELEASED] = "released",
+    [LEASE_RETURNED] = "returned",
 };
 
 struct lease_store {
-    struct database *database;
-    struct group_commit *commits;
+    struct store base;
 };
 
 const char *lease_end_name(enum lease_end end)
@@ -49,29 +50,33 @@ enum bw_code lease_store_open(struct database *database, struct fence fence,
         .max_bytes = 4 * 1024 * 1024,
         .fetches_duplicates = true,
     };
-    struct lease_store *self = bw_alloc(sizeof *self);
-    self->database = database;
-    enum bw_code code = group_commit_open(database, &settings, &self->commits, error);
-    if (code != BW_OK) {
-        free(self);
-        return code;
-    }
+    struct lease_store *self = store_open(sizeof *self, database, &settings, error);
+    if (self == NULL)
+        return BW_INTERNAL;
     *store = self;
     return BW_OK;
 }
 
 void lease_store_close(struct lease_store *store)
 {
-    if (store == NULL)
-        return;
-    group_commit_close(store->commits);
-    free(store);
+    store_close(store);
 }
 
 static const char *lease_id(const char *job, uint32_t attempt, char id[LEASE_ID_SIZE])
 {
-    snprintf(id, LEASE_ID_SIZE, "%.32s.%u", job, MUTANT("no_attempt_in_lease_id") ? 1 : attempt);
+    snprintf(id, LEASE_ID_SIZE, "%.32s.%u", job, attempt);
     return id;
+}
+
+/* One that a grader has returned has an owner. */
+static void lease_read_return(const bson_t *document, struct lease *lease)
+{
+    char owner[16];
+    if (lease->end != LEASE_RELEASED || !document_text(document, "owner", owner, sizeof owner))
+        return;
+    lease->end = LEASE_RETURNED;
+    document_text(document, "reason", lease->reason, sizeof lease->reason);
+    lease->is_ruled = document_boolean(document, "ruled", false);
 }
 
 bool lease_from_document(const bson_t *document, struct lease *lease)
@@ -90,18 +95,21 @@ bool lease_from_document(const bson_t *document, struct lease *lease)
     lease->limit_ms = document_integer(document, "limit_ms", 0);
     if (document_text(document, "ended", end, sizeof end))
         lease->end = end_parse(end);
+    lease->ended_ms = document_date(document, "ended_at");
+    document_text(document, "traceparent", lease->traceparent, sizeof lease->traceparent);
+    lease_read_return(document, lease);
     return lease->attempt > 0;
 }
 
-static void lease_store_settled(struct commit_item *item, enum commit_outcome outcome,
-                                const bson_t *existing)
+static void lease_store_completed(struct commit_item *item, enum commit_outcome outcome,
+                                  const bson_t *existing)
 {
     struct lease_commit *commit = (struct lease_commit *)item;
     bson_destroy(item->document);
     FAILPOINT("after_lease_insert");
     struct lease found;
     bool is_found = existing != NULL && lease_from_document(existing, &found);
-    commit->settled(commit, outcome, is_found ? &found : NULL);
+    commit->completed(commit, outcome, is_found ? &found : NULL);
 }
 
 void lease_store_insert(struct lease_store *store, struct lease_commit *commit, int64_t try_ms)
@@ -117,12 +125,14 @@ void lease_store_insert(struct lease_store *store, struct lease_commit *commit, 
     BSON_APPEND_DATE_TIME(document, "leased_at", lease->leased_ms);
     BSON_APPEND_DATE_TIME(document, "deadline", lease->deadline_ms);
     BSON_APPEND_INT64(document, "limit_ms", lease->limit_ms);
+    if (lease->traceparent[0] != '\0')
+        BSON_APPEND_UTF8(document, "traceparent", lease->traceparent);
     commit->item = (struct commit_item){
         .document = document,
         .expires_ms = clock_boot_ms() + try_ms,
-        .settled = lease_store_settled,
+        .completed = lease_store_completed,
     };
-    group_commit_submit(store->commits, &commit->item);
+    group_commit_submit(store->base.commits, &commit->item);
 }
 
 /* {_id, ended: absent}: a lease that is live as far as `ended` tells. */
@@ -159,15 +169,15 @@ static void note_end_nonce(const bson_t *document, void *context)
     *(int64_t *)context = document_integer(document, "end_nonce", 0);
 }
 
-/* The update did not match: was it an earlier try of it that ended the lease? */
-static enum bw_code judge_end(struct lease_store *store, const char *job, uint32_t attempt,
-                              int64_t nonce, bool *ended, struct bw_error *error)
+/* The update did not match: finds out whether an earlier try of it has ended the lease. */
+static enum bw_code classify_end(struct lease_store *store, const char *job, uint32_t attempt,
+                                 int64_t nonce, bool *ended, struct bw_error *error)
 {
     char id[LEASE_ID_SIZE];
     const char *ids[] = {lease_id(job, attempt, id)};
     int64_t found = 0;
-    enum bw_code code = database_find_ids(store->database, COLLECTION, ids, 1, NULL, note_end_nonce,
-                                          &found, error);
+    enum bw_code code = database_find_ids(store->base.database, COLLECTION, ids, 1, NULL,
+                                          note_end_nonce, &found, error);
     if (code == BW_OK)
         *ended = found == nonce;
     return code;
@@ -180,8 +190,7 @@ enum bw_code lease_store_end(struct lease_store *store, const char *job, uint32_
     bool matched = false;
     bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set, dates;
     append_live_filter(&filter, job, attempt);
-    if (!MUTANT("end_of_any_term"))
-        BSON_APPEND_INT64(&filter, "term", term);
+    BSON_APPEND_INT64(&filter, "term", term);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
     BSON_APPEND_UTF8(&set, "ended", lease_end_name(end));
     BSON_APPEND_INT64(&set, "ended_term", term);
@@ -190,16 +199,39 @@ enum bw_code lease_store_end(struct lease_store *store, const char *job, uint32_
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$currentDate", &dates);
     BSON_APPEND_BOOL(&dates, "ended_at", true);
     bson_append_document_end(&update, &dates);
-    enum bw_code code = database_update(store->database, COLLECTION, &filter, &update, &matched,
-                                        error);
+    enum bw_code code = database_update(store->base.database, COLLECTION, &filter, &update,
+                                        &matched, error);
     bson_destroy(&filter);
     bson_destroy(&update);
     if (code != BW_OK)
         return code;
     if (!matched)
-        return judge_end(store, job, attempt, nonce, ended, error);
+        return classify_end(store, job, attempt, nonce, ended, error);
     *ended = true;
     return BW_OK;
+}
+
+enum bw_code lease_store_return(struct lease_store *store, const struct lease *returned, bool *done,
+                                struct bw_error *error)
+{
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set, dates;
+    append_live_filter(&filter, returned->job, returned->attempt);
+    BSON_APPEND_UTF8(&filter, "worker", returned->worker);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
+    BSON_APPEND_UTF8(&set, "ended", lease_end_name(LEASE_RELEASED));
+    BSON_APPEND_UTF8(&set, "owner", owner_name(OWNER_INFRASTRUCTURE));
+    BSON_APPEND_UTF8(&set, "reason", returned->reason);
+    if (returned->is_ruled)
+        BSON_APPEND_BOOL(&set, "ruled", true);
+    bson_append_document_end(&update, &set);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$currentDate", &dates);
+    BSON_APPEND_BOOL(&dates, "ended_at", true);
+    bson_append_document_end(&update, &dates);
+    enum bw_code code = database_update_try(store->base.database, COLLECTION, &filter, &update,
+                                            done, error);
+    bson_destroy(&filter);
+    bson_destroy(&update);
+    return code;
 }
 
 enum bw_code lease_store_stamp(struct lease_store *store, const struct lease *leases, size_t count,
@@ -215,7 +247,8 @@ enum bw_code lease_store_stamp(struct lease_store *store, const struct lease *le
         bson_t filter = BSON_INITIALIZER;
         append_live_leases(&filter, leases + from, chunk);
         uint64_t matched = 0;
-        code = database_update_many(store->database, COLLECTION, &filter, &update, &matched, error);
+        code = database_update_many(store->base.database, COLLECTION, &filter, &update, &matched,
+                                    error);
         bson_destroy(&filter);
         if (code == BW_OK && matched < chunk)
             code = bw_fail(error, BW_CONFLICT, "leases have ended that were live a moment ago");
@@ -237,15 +270,21 @@ static void visit_lease(const bson_t *document, void *context)
         visit->each(&lease, visit->context);
 }
 
+static void visit_returned(const bson_t *document, void *context)
+{
+    struct visit *visit = context;
+    struct lease lease;
+    if (lease_from_document(document, &lease) && lease.end == LEASE_RETURNED)
+        visit->each(&lease, visit->context);
+}
+
 /* The ids of attempts first .. first+window-1 of the jobs: `ids` points into `texts`; free both. */
 static size_t name_leases(const char (*jobs)[JOB_ID_SIZE], size_t count, uint32_t first,
                           uint32_t window, char (**texts)[LEASE_ID_SIZE], const char ***ids)
 {
     size_t total = count * window;
-    *texts = malloc((total + 1) * sizeof **texts);
-    *ids = malloc((total + 1) * sizeof **ids);
-    if (*texts == NULL || *ids == NULL)
-        abort();
+    *texts = bw_alloc_array(total, sizeof **texts);
+    *ids = bw_alloc_array(total, sizeof **ids);
     for (size_t i = 0; i < total; i++)
         (*ids)[i] = lease_id(jobs[i / window], first + (uint32_t)(i % window), (*texts)[i]);
     return total;
@@ -260,8 +299,25 @@ enum bw_code lease_store_read(struct lease_store *store, const char (*jobs)[JOB_
     char(*texts)[LEASE_ID_SIZE];
     const char **ids;
     size_t total = name_leases(jobs, count, first, window, &texts, &ids);
-    enum bw_code code = database_find_ids(store->database, COLLECTION, ids, total, NULL,
+    enum bw_code code = database_find_ids(store->base.database, COLLECTION, ids, total, NULL,
                                           visit_lease, &visit, error);
+    free(ids);
+    free(texts);
+    return code;
+}
+
+enum bw_code lease_store_read_returned(struct lease_store *store, const char (*jobs)[JOB_ID_SIZE],
+                                       const uint32_t *attempts, size_t count,
+                                       void (*each)(const struct lease *lease, void *context),
+                                       void *context, struct bw_error *error)
+{
+    struct visit visit = {each, context};
+    char(*texts)[LEASE_ID_SIZE] = bw_alloc_array(count + 1, sizeof *texts);
+    const char **ids = bw_alloc_array(count + 1, sizeof *ids);
+    for (size_t i = 0; i < count; i++)
+        ids[i] = lease_id(jobs[i], attempts[i], texts[i]);
+    enum bw_code code = database_find_ids(store->base.database, COLLECTION, ids, count, NULL,
+                                          visit_returned, &visit, error);
     free(ids);
     free(texts);
     return code;
@@ -277,7 +333,7 @@ enum bw_code lease_store_delete(struct lease_store *store, const char (*jobs)[JO
         char(*texts)[LEASE_ID_SIZE];
         const char **ids;
         size_t total = name_leases(jobs, count, first, WINDOW, &texts, &ids);
-        code = database_delete_ids(store->database, COLLECTION, ids, total, &deleted, error);
+        code = database_delete_ids(store->base.database, COLLECTION, ids, total, &deleted, error);
         free(ids);
         free(texts);
     }

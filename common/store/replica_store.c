@@ -1,35 +1,35 @@
-#include "common/base/alloc.h"
 #include "common/store/replica_store.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "common/db/database_mask.h"
 #include "common/db/document.h"
+#include "common/store/store.h"
 
 #define COLLECTION "api_replicas"
 
 struct replica_store {
-    struct database *database;
+    struct store base;
 };
 
 enum bw_code replica_store_open(struct database *database, struct replica_store **store,
                                 struct bw_error *error)
 {
-    (void)error;
-    struct replica_store *self = bw_alloc(sizeof *self);
-    self->database = database;
+    struct replica_store *self = store_open(sizeof *self, database, NULL, error);
+    if (self == NULL)
+        return BW_INTERNAL;
     *store = self;
     return BW_OK;
 }
 
 void replica_store_close(struct replica_store *store)
 {
-    free(store);
+    store_close(store);
 }
 
-/* An upsert can lose against itself when the document is new; the second try then finds it. */
-static bool upsert(mongoc_collection_t *into, const bson_t *filter, const bson_t *update,
-                   bson_error_t *reason)
+/* Two concurrent upserts of a new document can conflict; the second try then finds the document. */
+static bool replica_store_upsert(mongoc_collection_t *into, const bson_t *filter,
+                                 const bson_t *update, bson_error_t *reason)
 {
     bson_t options = BSON_INITIALIZER;
     BSON_APPEND_BOOL(&options, "upsert", true);
@@ -40,13 +40,13 @@ static bool upsert(mongoc_collection_t *into, const bson_t *filter, const bson_t
     return ok;
 }
 
-enum bw_code replica_store_announce(struct replica_store *store, const struct replica *replica,
-                                    struct bw_error *error)
+enum bw_code replica_store_write(struct replica_store *store, const struct replica *replica,
+                                 struct bw_error *error)
 {
-    mongoc_client_t *client = database_client(store->database, error);
+    mongoc_client_t *client = database_client(store->base.database, error);
     if (client == NULL)
         return BW_UNAVAILABLE;
-    mongoc_collection_t *into = database_collection(store->database, client, COLLECTION);
+    mongoc_collection_t *into = database_collection(store->base.database, client, COLLECTION);
     bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set, dates;
     bson_error_t reason;
     BSON_APPEND_UTF8(&filter, "_id", replica->id);
@@ -57,23 +57,23 @@ enum bw_code replica_store_announce(struct replica_store *store, const struct re
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$currentDate", &dates);
     BSON_APPEND_BOOL(&dates, "last_seen", true);
     bson_append_document_end(&update, &dates);
-    bool ok = upsert(into, &filter, &update, &reason);
+    bool ok = replica_store_upsert(into, &filter, &update, &reason);
     bson_destroy(&filter);
     bson_destroy(&update);
     mongoc_collection_destroy(into);
-    database_return(store->database, client);
+    database_return(store->base.database, client);
     return ok ? BW_OK
-              : bw_fail(error, BW_UNAVAILABLE, "the sign of life was not stored: %.200s",
+              : bw_fail(error, BW_UNAVAILABLE, "the heartbeat was not stored: %.200s",
                         database_mask(reason.message));
 }
 
 enum bw_code replica_store_remove(struct replica_store *store, const char *id, const char *process,
                                   struct bw_error *error)
 {
-    mongoc_client_t *client = database_client(store->database, error);
+    mongoc_client_t *client = database_client(store->base.database, error);
     if (client == NULL)
         return BW_UNAVAILABLE;
-    mongoc_collection_t *from = database_collection(store->database, client, COLLECTION);
+    mongoc_collection_t *from = database_collection(store->base.database, client, COLLECTION);
     bson_t filter = BSON_INITIALIZER;
     bson_error_t reason;
     BSON_APPEND_UTF8(&filter, "_id", id);
@@ -81,7 +81,7 @@ enum bw_code replica_store_remove(struct replica_store *store, const char *id, c
     bool ok = mongoc_collection_delete_one(from, &filter, NULL, NULL, &reason);
     bson_destroy(&filter);
     mongoc_collection_destroy(from);
-    database_return(store->database, client);
+    database_return(store->base.database, client);
     return ok ? BW_OK
               : bw_fail(error, BW_UNAVAILABLE, "the replica was not removed: %.200s",
                         database_mask(reason.message));
@@ -110,8 +110,8 @@ enum bw_code replica_store_each(struct replica_store *store,
 {
     struct visit visit = {each, context};
     bson_t everything = BSON_INITIALIZER;
-    enum bw_code code = database_find(store->database, COLLECTION, &everything, NULL, visit_replica,
-                                      &visit, error);
+    enum bw_code code = database_find(store->base.database, COLLECTION, &everything, NULL,
+                                      visit_replica, &visit, error);
     bson_destroy(&everything);
     return code;
 }

@@ -6,24 +6,26 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/db/database_mask.h"
 #include "common/db/document.h"
+#include "common/store/store.h"
 
 #define COLLECTION "signals"
 
 enum { RETRY_PAUSE_US = 50000 };
 
 struct signal_store {
-    struct database *database;
-    mongoc_write_concern_t
-        *ephemeral; /* the primary's memory is enough: a lost signal costs seconds */
+    struct store base;
+    mongoc_write_concern_t *ephemeral; /* acknowledged by the primary alone: a lost signal delays
+                                          work by a few seconds */
 };
 
 enum bw_code signal_store_open(struct database *database, struct signal_store **store,
                                struct bw_error *error)
 {
-    (void)error;
-    struct signal_store *self = bw_alloc(sizeof *self);
-    self->database = database;
+    struct signal_store *self = store_open(sizeof *self, database, NULL, error);
+    if (self == NULL)
+        return BW_INTERNAL;
     self->ephemeral = mongoc_write_concern_new();
     mongoc_write_concern_set_w(self->ephemeral, 1);
     *store = self;
@@ -32,10 +34,9 @@ enum bw_code signal_store_open(struct database *database, struct signal_store **
 
 void signal_store_close(struct signal_store *store)
 {
-    if (store == NULL)
-        return;
-    mongoc_write_concern_destroy(store->ephemeral);
-    free(store);
+    if (store != NULL)
+        mongoc_write_concern_destroy(store->ephemeral);
+    store_close(store);
 }
 
 int64_t signal_poll_checksum(int64_t poll)
@@ -60,17 +61,17 @@ static void append_polls(bson_t *document, const struct signal *signal)
     bson_append_array_end(document, &list);
 }
 
-static void append_heard(bson_t *document, const struct signal *signal)
+static void append_seen(bson_t *document, const struct signal *signal)
 {
     bson_t list, row;
     char buffer[16];
     BSON_APPEND_ARRAY_BEGIN(document, "heard", &list);
-    for (size_t i = 0; i < signal->heard_count; i++) {
-        const struct signal_heard *heard = &signal->heard[i];
+    for (size_t i = 0; i < signal->seen_count; i++) {
+        const struct signal_seen *seen = &signal->seen[i];
         BSON_APPEND_DOCUMENT_BEGIN(&list, document_key(i, buffer), &row);
-        BSON_APPEND_UTF8(&row, "w", heard->worker);
-        BSON_APPEND_INT32(&row, "a", heard->age_ms);
-        BSON_APPEND_INT32(&row, "k", (int32_t)heard->kind);
+        BSON_APPEND_UTF8(&row, "w", seen->worker);
+        BSON_APPEND_INT32(&row, "a", seen->age_ms);
+        BSON_APPEND_INT32(&row, "k", (int32_t)seen->kind);
         bson_append_document_end(&list, &row);
     }
     bson_append_array_end(document, &list);
@@ -146,11 +147,11 @@ static void signal_to_document(const struct signal *signal, int64_t now_ms, bson
     BSON_APPEND_UTF8(document, "url", signal->replica.url);
     BSON_APPEND_UTF8(document, "process", signal->replica.process);
     BSON_APPEND_INT64(document, "number", signal->number);
-    if (signal->is_announcement)
+    if (signal->is_resync)
         BSON_APPEND_BOOL(document, "announcement", true);
-    if (signal->is_leaving)
+    if (signal->is_shutting_down)
         BSON_APPEND_BOOL(document, "leaving", true);
-    if (signal->is_life) {
+    if (signal->is_heartbeat) {
         BSON_APPEND_INT64(document, "parked", signal->parked_count);
         BSON_APPEND_INT64(document, "checksum", signal->parked_checksum);
     }
@@ -158,8 +159,8 @@ static void signal_to_document(const struct signal *signal, int64_t now_ms, bson
         append_polls(document, signal);
     if (signal->gone_count > 0)
         append_numbers(document, "gone", signal->gone, signal->gone_count);
-    if (signal->heard_count > 0)
-        append_heard(document, signal);
+    if (signal->seen_count > 0)
+        append_seen(document, signal);
     if (signal->delivery_count > 0)
         append_deliveries(document, signal);
     if (signal->query_count > 0)
@@ -173,10 +174,10 @@ static void signal_to_document(const struct signal *signal, int64_t now_ms, bson
 /* One try. A duplicate _id is this very document, stored by an earlier try. */
 static bool send_once(struct signal_store *store, const bson_t *document, struct bw_error *error)
 {
-    mongoc_client_t *client = database_client(store->database, error);
+    mongoc_client_t *client = database_client(store->base.database, error);
     if (client == NULL)
         return false;
-    mongoc_collection_t *into = database_collection(store->database, client, COLLECTION);
+    mongoc_collection_t *into = database_collection(store->base.database, client, COLLECTION);
     bson_t options = BSON_INITIALIZER;
     bson_error_t reason;
     mongoc_write_concern_append(store->ephemeral, &options);
@@ -184,7 +185,7 @@ static bool send_once(struct signal_store *store, const bson_t *document, struct
               reason.code == 11000;
     bson_destroy(&options);
     mongoc_collection_destroy(into);
-    database_return(store->database, client);
+    database_return(store->base.database, client);
     if (!ok)
         bw_fail(error, BW_UNAVAILABLE, "a signal was not stored: %.200s",
                 database_mask(reason.message));
@@ -196,7 +197,7 @@ enum bw_code signal_store_send(struct signal_store *store, const struct signal *
 {
     bson_t document = BSON_INITIALIZER;
     int64_t until_ms = clock_boot_ms() + try_ms;
-    signal_to_document(signal, database_now_ms(store->database), &document);
+    signal_to_document(signal, database_now_ms(store->base.database), &document);
     bool ok = send_once(store, &document, error);
     while (!ok && clock_boot_ms() < until_ms) {
         usleep(RETRY_PAUSE_US);
@@ -206,7 +207,7 @@ enum bw_code signal_store_send(struct signal_store *store, const struct signal *
     return ok ? BW_OK : BW_UNAVAILABLE;
 }
 
-/* Opens the array `field` and allots room for its elements. Returns how many there are. */
+/* Opens the array `field` and allocates memory for its elements. Returns their number. */
 static size_t signal_store_open_list(const bson_t *document, const char *field, size_t element_size,
                                      bson_iter_t *rows, void **elements)
 {
@@ -219,9 +220,7 @@ static size_t signal_store_open_list(const bson_t *document, const char *field, 
     while (bson_iter_next(&count))
         length++;
     bson_iter_recurse(&found, rows);
-    *elements = calloc(length + 1, element_size);
-    if (*elements == NULL)
-        abort();
+    *elements = bw_alloc_array(length, element_size);
     return length;
 }
 
@@ -264,20 +263,19 @@ static size_t read_numbers(const bson_t *document, const char *field, int64_t **
     return count;
 }
 
-static void read_heard(const bson_t *document, struct signal *signal)
+static void read_seen(const bson_t *document, struct signal *signal)
 {
     bson_iter_t rows;
     bson_t row;
     void *elements;
-    size_t length = signal_store_open_list(document, "heard", sizeof *signal->heard, &rows,
+    size_t length = signal_store_open_list(document, "heard", sizeof *signal->seen, &rows,
                                            &elements);
-    signal->heard = elements;
-    while (signal->heard_count < length && row_document(&rows, &row)) {
-        struct signal_heard *heard = &signal->heard[signal->heard_count++];
-        document_text(&row, "w", heard->worker, sizeof heard->worker);
-        heard->age_ms = (int32_t)document_integer(&row, "a", 0);
-        heard->kind = document_integer(&row, "k", 0) == HEARD_RESULT ? HEARD_RESULT
-                                                                     : HEARD_HEARTBEAT;
+    signal->seen = elements;
+    while (signal->seen_count < length && row_document(&rows, &row)) {
+        struct signal_seen *seen = &signal->seen[signal->seen_count++];
+        document_text(&row, "w", seen->worker, sizeof seen->worker);
+        seen->age_ms = (int32_t)document_integer(&row, "a", 0);
+        seen->kind = document_integer(&row, "k", 0) == SEEN_RESULT ? SEEN_RESULT : SEEN_HEARTBEAT;
     }
 }
 
@@ -326,7 +324,7 @@ static void read_watches(const bson_t *document, struct signal *signal)
         struct signal_watch *watch = &signal->watches[signal->watch_count++];
         watch->number = document_integer(&row, "w", 0);
         document_text(&row, "s", watch->subject, sizeof watch->subject);
-        watch->last = document_integer(&row, "l", WATCH_TOLD_NOTHING);
+        watch->last = document_integer(&row, "l", WATCH_NOTIFIED_NOTHING);
     }
 }
 
@@ -338,14 +336,14 @@ bool signal_from_document(const bson_t *document, struct signal *signal)
     document_text(document, "url", signal->replica.url, sizeof signal->replica.url);
     document_text(document, "process", signal->replica.process, sizeof signal->replica.process);
     signal->number = document_integer(document, "number", 0);
-    signal->is_announcement = document_boolean(document, "announcement", false);
-    signal->is_leaving = document_boolean(document, "leaving", false);
+    signal->is_resync = document_boolean(document, "announcement", false);
+    signal->is_shutting_down = document_boolean(document, "leaving", false);
     signal->parked_count = document_integer(document, "parked", -1);
     signal->parked_checksum = document_integer(document, "checksum", 0);
-    signal->is_life = signal->parked_count >= 0;
+    signal->is_heartbeat = signal->parked_count >= 0;
     read_polls(document, signal);
     signal->gone_count = read_numbers(document, "gone", &signal->gone);
-    read_heard(document, signal);
+    read_seen(document, signal);
     read_deliveries(document, signal);
     read_queries(document, signal);
     read_watches(document, signal);
@@ -383,24 +381,12 @@ enum bw_code signal_store_read(struct signal_store *store, int64_t since_ms,
     BSON_APPEND_DOCUMENT_BEGIN(&filter, "at", &condition);
     BSON_APPEND_DATE_TIME(&condition, "$gte", since_ms);
     bson_append_document_end(&filter, &condition);
-    enum bw_code code = database_find(store->database, COLLECTION, &filter, NULL, collect_signal,
-                                      &list, error);
+    enum bw_code code = database_find(store->base.database, COLLECTION, &filter, NULL,
+                                      collect_signal, &list, error);
     bson_destroy(&filter);
     if (list.count > 1)
         qsort(list.signals, list.count, sizeof *list.signals, compare_numbers);
     *signals = list.signals;
     *count = list.count;
     return code;
-}
-
-void signal_clear(struct signal *signal)
-{
-    free(signal->polls);
-    free(signal->gone);
-    free(signal->heard);
-    free(signal->deliveries);
-    free(signal->queries);
-    free(signal->watches);
-    free(signal->unwatched);
-    memset(signal, 0, sizeof *signal);
 }

@@ -1,7 +1,7 @@
 /*
- * signal_store: collection signals: what a replica tells the scheduler, one document per batch,
- * gone after a minute (TTL). Ephemeral: a lost one costs seconds, for the next sign of life shows
- * that something is missing. Safe from any thread.
+ * signal_store: collection signals: the signals of replicas to the scheduler, one document per
+ * batch, removed after a minute (TTL). A lost signal delays work by a few seconds: the next
+ * heartbeat shows that one is missing. Safe from any thread.
  */
 #ifndef COMMON_STORE_SIGNAL_STORE_H
 #define COMMON_STORE_SIGNAL_STORE_H
@@ -16,21 +16,20 @@
 
 struct signal_store;
 
-/* A poll that waits at a replica. `is_final`: it will wait no longer: answer now, with a job or
- * with nothing. */
+/* A poll that waits at a replica. `is_final`: it must be answered now, with a job or empty. */
 struct signal_poll {
     int64_t poll; /* unique within the replica's process */
     char worker[WORKER_ID_SIZE];
     bool is_final;
 };
 
-enum heard_kind { HEARD_HEARTBEAT, HEARD_RESULT };
+enum seen_kind { SEEN_HEARTBEAT, SEEN_RESULT };
 
-/* A worker was heard `age_ms` before the signal was sent. */
-struct signal_heard {
+/* A worker was seen `age_ms` before the signal was sent. */
+struct signal_seen {
     char worker[WORKER_ID_SIZE];
     int32_t age_ms;
-    enum heard_kind kind;
+    enum seen_kind kind;
 };
 
 /* A hand-out that this replica delivered and for which it has seen no result. */
@@ -40,14 +39,20 @@ struct signal_delivery {
     char worker[WORKER_ID_SIZE];
 };
 
-/* What only the scheduler can say, as of what the asker has been told. */
+/* A query to the scheduler, which answers it consistently with the asker's earlier answers. */
 enum query_kind {
-    QUERY_LENGTH,   /* how many jobs of a course wait? */
-    QUERY_POSITION, /* how many are before this job? */
-    QUERY_WORKERS,  /* which workers are there? */
-    QUERY_ALIVE,    /* does the worker of this id live? */
-    QUERY_ENDED     /* the worker's websocket, of this epoch, has ended: answered once what it
-                          held is on record as lost */
+    QUERY_LENGTH,    /* the number of waiting jobs of a course */
+    QUERY_POSITION,  /* the number of jobs before this job */
+    QUERY_WORKERS,   /* the list of workers */
+    QUERY_ALIVE,     /* whether the worker with this id is alive */
+    QUERY_ENDED,     /* the worker's websocket, of this epoch, has ended: answered when its jobs
+                        are stored as lost */
+    QUERY_PAUSES,    /* pauses have changed: answered when the scheduler has read them since, and
+                        the leases of what is paused that were being inserted are stored */
+    QUERY_RESUMED,   /* the same; and the worker's automatic pause has ended */
+    QUERY_WORKER,    /* what is known of one worker */
+    QUERY_PAUSE_LIST /* the pauses in force, of a course or all; `epoch` is the number of the first
+                        one */
 };
 
 struct signal_query {
@@ -57,9 +62,9 @@ struct signal_query {
     int64_t epoch;
 };
 
-/* Somebody follows a job or a run at this replica. `last` is what he was told last: a position, or
- * one of these. */
-enum { WATCH_TOLD_NOTHING = -1, WATCH_TOLD_STARTED = -2, WATCH_WANTS_ALL = -3 };
+/* A watch of a job or a run at this replica. `last` is the last notification: a position, or one of
+ * these. */
+enum { WATCH_NOTIFIED_NOTHING = -1, WATCH_NOTIFIED_STARTED = -2, WATCH_WANTS_ALL = -3 };
 
 struct signal_watch {
     int64_t number;            /* unique within the replica's process */
@@ -67,33 +72,34 @@ struct signal_watch {
     int64_t last;
 };
 
-/* One batch. In an announcement `polls` and `deliveries` are all there are and replace what was
- * known of the replica. */
+/* One batch. In a full resync `polls` and `deliveries` are complete and replace the scheduler's
+ * state of the replica. */
 struct signal {
     struct replica replica; /* id, url, process of the sender */
     int64_t number;         /* 1, 2, 3 … within the process */
-    bool is_announcement;
-    bool is_leaving; /* the replica drains: it has no polls and takes none */
-    /* A sign of life carries how many polls are parked as of this number, and their checksum: the
-     * sum modulo 2^63 of poll * 0x9E3779B97F4A7C15 shifted right by one. */
-    bool is_life;
+    bool is_resync;
+    bool is_shutting_down; /* the replica is shutting down: it has no polls and accepts none */
+    /* A heartbeat has the number of polls that are parked as of this signal's number, and their
+     * checksum: the sum modulo 2^63 of poll * 0x9E3779B97F4A7C15 shifted right by one. */
+    bool is_heartbeat;
     int64_t parked_count, parked_checksum;
     struct signal_poll *polls;
     size_t poll_count;
     int64_t *gone; /* polls that wait no longer */
     size_t gone_count;
-    struct signal_heard *heard;
-    size_t heard_count;
+    struct signal_seen *seen;
+    size_t seen_count;
     struct signal_delivery *deliveries;
     size_t delivery_count;
     struct signal_query *queries;
     size_t query_count;
-    struct signal_watch *watches; /* in an announcement all there are */
+    struct signal_watch *watches; /* in a full resync all of them */
     size_t watch_count;
-    int64_t *unwatched; /* nobody follows these any longer */
+    int64_t *unwatched; /* watches that have ended */
     size_t unwatched_count;
 };
 
+/* Opens the store; `database` must outlive it. The close allows NULL. */
 enum bw_code signal_store_open(struct database *database, struct signal_store **store,
                                struct bw_error *error) BW_CHECKED;
 void signal_store_close(struct signal_store *store);
@@ -103,14 +109,15 @@ void signal_store_close(struct signal_store *store);
 enum bw_code signal_store_send(struct signal_store *store, const struct signal *signal,
                                int64_t try_ms, struct bw_error *error) BW_CHECKED;
 
-/* Reads what was sent since the database date `since_ms` and is still there, in the order of the
- * numbers of each process. Both are the caller's: signal_clear for each, then free. */
+/* Reads the signals that were sent since the database date `since_ms` and are still stored, in the
+ * order of the numbers of each process. The caller owns both: signal_clear for each, then free. */
 enum bw_code signal_store_read(struct signal_store *store, int64_t since_ms,
                                struct signal **signals, size_t *count, struct bw_error *error)
     BW_CHECKED;
 
 /* For the change stream: on true everything in `signal` is owned; signal_clear. */
 bool signal_from_document(const bson_t *document, struct signal *signal);
+/* Frees what the signal owns. */
 void signal_clear(struct signal *signal);
 
 /* One poll's part of the checksum. */

@@ -1,6 +1,6 @@
 #!/bin/bash
-# With arguments: runs them (to look at a secret). Without: makes the secrets that are not there yet, readable for the
-# containers of Broadway and nobody else.
+# With arguments: runs them (to read a secret). Without: generates missing secrets, readable only for the containers
+# of Broadway.
 set -euo pipefail
 
 if [ $# -gt 0 ]; then

@@ -9,6 +9,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/failpoint.h"
+#include "common/domain/hand_out_outcome.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 1000,
@@ -17,30 +18,23 @@ enum {
     REPLY_LIMIT = 16 * 1024 * 1024
 };
 
+/* A callback from its post until it is answered or has failed. */
+struct transfer {
+    struct callback *callback;
+    CURL *easy; /* while in flight */
+    struct curl_slist *headers;
+    struct transfer *next;
+};
+
 struct callbacks {
     CURLM *multi;
     char authorization[640];
     struct inbox *inbox;
     pthread_t thread;
-    pthread_mutex_t mutex; /* guards what follows */
-    struct callback *head, **change_stream;
+    pthread_mutex_t mutex; /* guards all fields below */
+    struct transfer *head, **end;
     bool is_closing;
 };
-
-struct callback *callback_new(size_t hand_outs)
-{
-    struct callback *callback = bw_alloc(sizeof *callback);
-    callback->sent = bw_alloc_array(hand_outs, sizeof *callback->sent);
-    return callback;
-}
-
-void callback_free(struct callback *callback)
-{
-    free(callback->body);
-    free(callback->sent);
-    free(callback->reply);
-    free(callback);
-}
 
 static size_t take_reply(char *bytes, size_t size, size_t count, void *context)
 {
@@ -48,33 +42,37 @@ static size_t take_reply(char *bytes, size_t size, size_t count, void *context)
     size_t length = size * count;
     if (callback->reply_length + length > REPLY_LIMIT)
         return 0;
-    char *grown = realloc(callback->reply, callback->reply_length + length + 1);
-    if (grown == NULL)
-        return 0;
-    memcpy(grown + callback->reply_length, bytes, length);
-    callback->reply = grown;
+    callback->reply = bw_grow(callback->reply, callback->reply_length + length + 1, 1);
+    memcpy(callback->reply + callback->reply_length, bytes, length);
     callback->reply_length += length;
-    grown[callback->reply_length] = '\0';
+    callback->reply[callback->reply_length] = '\0';
     return length;
 }
 
-static void callbacks_begin(struct callbacks *callbacks, struct callback *callback)
+static void callbacks_begin(struct callbacks *callbacks, struct transfer *transfer)
 {
+    struct callback *callback = transfer->callback;
     CURL *easy = curl_easy_init();
     struct curl_slist *headers = curl_slist_append(NULL, callbacks->authorization);
     headers = curl_slist_append(headers, "Content-Type: application/json");
+    headers = curl_slist_append(headers, HAND_OUT_OUTCOMES_HEADER ": " HAND_OUT_LATER);
     headers = curl_slist_append(headers, "Expect:");
+    if (callback->traceparent[0] != '\0') {
+        char traceparent[sizeof TRACEPARENT_HEADER + 1 + TRACEPARENT_SIZE];
+        snprintf(traceparent, sizeof traceparent, TRACEPARENT_HEADER ": %s", callback->traceparent);
+        headers = curl_slist_append(headers, traceparent);
+    }
     if (easy == NULL || headers == NULL)
         abort();
-    callback->easy = easy;
-    callback->headers = headers;
+    transfer->easy = easy;
+    transfer->headers = headers;
     curl_easy_setopt(easy, CURLOPT_URL, callback->url);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, callback->body);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(callback->body));
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_reply);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, callback);
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, callback);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -82,28 +80,29 @@ static void callbacks_begin(struct callbacks *callbacks, struct callback *callba
     curl_multi_add_handle(callbacks->multi, easy);
 }
 
-static void give_back(struct callbacks *callbacks, struct callback *callback)
+static void callbacks_post_event(struct callbacks *callbacks, struct transfer *transfer)
 {
-    struct event *event = event_new(EVENT_CALLBACK, callback->generation);
-    event->callback = callback;
+    struct event *event = event_new(EVENT_CALLBACK, transfer->callback->generation);
+    event->callback = transfer->callback;
+    free(transfer);
     inbox_post(callbacks->inbox, event);
 }
 
-/* Takes a callback off libcurl and gives it back to the core. */
-static void callbacks_finish(struct callbacks *callbacks, struct callback *callback,
+/* Removes a callback from libcurl and posts it to the core's inbox. */
+static void callbacks_finish(struct callbacks *callbacks, struct transfer *transfer,
                              bool is_answered)
 {
-    if (callback->is_first_try && FAILPOINT_FAILS("callback_answer"))
+    if (transfer->callback->is_first_try && FAILPOINT_FAILS("callback_answer"))
         is_answered = false;
     if (is_answered)
-        curl_easy_getinfo(callback->easy, CURLINFO_RESPONSE_CODE, &callback->status);
-    curl_multi_remove_handle(callbacks->multi, callback->easy);
-    curl_easy_cleanup(callback->easy);
-    curl_slist_free_all(callback->headers);
-    give_back(callbacks, callback);
+        curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &transfer->callback->status);
+    curl_multi_remove_handle(callbacks->multi, transfer->easy);
+    curl_easy_cleanup(transfer->easy);
+    curl_slist_free_all(transfer->headers);
+    callbacks_post_event(callbacks, transfer);
 }
 
-static void finish_done(struct callbacks *callbacks)
+static void callbacks_finish_done(struct callbacks *callbacks)
 {
     CURLMsg *message;
     int left;
@@ -111,19 +110,19 @@ static void finish_done(struct callbacks *callbacks)
         if (message->msg != CURLMSG_DONE)
             continue;
         bool is_answered = message->data.result == CURLE_OK;
-        struct callback *callback;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&callback);
-        callbacks_finish(callbacks, callback, is_answered);
+        struct transfer *transfer;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+        callbacks_finish(callbacks, transfer, is_answered);
     }
 }
 
-/* Takes what was posted. */
-static struct callback *callbacks_take_posted(struct callbacks *callbacks, bool *is_closing)
+/* Takes the callbacks that were posted. */
+static struct transfer *callbacks_take_posted(struct callbacks *callbacks, bool *is_closing)
 {
     pthread_mutex_lock(&callbacks->mutex);
-    struct callback *posted = callbacks->head;
+    struct transfer *posted = callbacks->head;
     callbacks->head = NULL;
-    callbacks->change_stream = &callbacks->head;
+    callbacks->end = &callbacks->head;
     *is_closing = callbacks->is_closing;
     pthread_mutex_unlock(&callbacks->mutex);
     return posted;
@@ -135,20 +134,20 @@ static void *callbacks_work(void *context)
     int running = 0;
     for (;;) {
         bool is_closing;
-        struct callback *callback = callbacks_take_posted(callbacks, &is_closing);
-        if (is_closing && callback == NULL && running == 0)
+        struct transfer *transfer = callbacks_take_posted(callbacks, &is_closing);
+        if (is_closing && transfer == NULL && running == 0)
             return NULL;
-        while (callback != NULL) {
-            struct callback *following = callback->next;
+        while (transfer != NULL) {
+            struct transfer *following = transfer->next;
             if (FAILPOINT_FAILS("callback") ||
-                (callback->is_first_try && FAILPOINT_FAILS("callback_first_try")))
-                give_back(callbacks, callback);
+                (transfer->callback->is_first_try && FAILPOINT_FAILS("callback_first_try")))
+                callbacks_post_event(callbacks, transfer);
             else
-                callbacks_begin(callbacks, callback);
-            callback = following;
+                callbacks_begin(callbacks, transfer);
+            transfer = following;
         }
         curl_multi_perform(callbacks->multi, &running);
-        finish_done(callbacks);
+        callbacks_finish_done(callbacks);
         curl_multi_poll(callbacks->multi, NULL, 0, is_closing ? 10 : IDLE_WAIT_MS, NULL);
     }
 }
@@ -158,7 +157,7 @@ enum bw_code callbacks_open(const char *token, struct inbox *inbox, struct callb
 {
     struct callbacks *opened = bw_alloc(sizeof *opened);
     opened->inbox = inbox;
-    opened->change_stream = &opened->head;
+    opened->end = &opened->head;
     snprintf(opened->authorization, sizeof opened->authorization, "Authorization: Bearer %s",
              token);
     opened->multi = curl_multi_init();
@@ -190,10 +189,11 @@ void callbacks_close(struct callbacks *callbacks)
 
 void callbacks_post(struct callbacks *callbacks, struct callback *callback)
 {
-    callback->next = NULL;
+    struct transfer *transfer = bw_alloc(sizeof *transfer);
+    transfer->callback = callback;
     pthread_mutex_lock(&callbacks->mutex);
-    *callbacks->change_stream = callback;
-    callbacks->change_stream = &callback->next;
+    *callbacks->end = transfer;
+    callbacks->end = &transfer->next;
     pthread_mutex_unlock(&callbacks->mutex);
     curl_multi_wakeup(callbacks->multi);
 }

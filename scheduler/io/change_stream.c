@@ -8,7 +8,9 @@
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/failpoint.h"
+#include "common/db/database_mask.h"
 #include "common/db/document.h"
+#include "common/store/leader_store.h"
 
 enum { AWAIT_MS = 500 };
 
@@ -21,7 +23,7 @@ struct change_stream {
     mongoc_change_stream_t *stream;
     pthread_t thread;
     atomic_bool is_closing;
-    _Atomic int64_t heard_ms;
+    _Atomic int64_t seen_ms;
 };
 
 /* {operationType: insert, ns.coll: {$in: [...]}} */
@@ -59,7 +61,9 @@ static void append_update(bson_t *alternatives, const char *key, const char *col
 
 static void build_pipeline(bson_t *pipeline)
 {
-    static const char *const left_out[] = {"fullDocument.result", "fullDocument.summary",
+    static const char *const left_out[] = {"fullDocument.result",     "fullDocument.files",
+                                           "fullDocument.tests",      "fullDocument.receipt",
+                                           "fullDocument.drift",      "fullDocument.summary",
                                            "fullDocument.definition", "updateDescription"};
     bson_t stage, match, alternatives, project;
     BSON_APPEND_DOCUMENT_BEGIN(pipeline, "0", &stage);
@@ -71,6 +75,8 @@ static void build_pipeline(bson_t *pipeline)
                   "updateDescription.updatedFields.cancelled_at");
     append_update(&alternatives, "3", "leader", "updateDescription.updatedFields.mark");
     append_update(&alternatives, "4", "workers", "updateDescription.updatedFields.epoch");
+    append_update(&alternatives, "5", "workers", "updateDescription.updatedFields.fault");
+    append_update(&alternatives, "6", "job_leases", "updateDescription.updatedFields.owner");
     bson_append_array_end(&match, &alternatives);
     bson_append_document_end(&stage, &match);
     bson_append_document_end(pipeline, &stage);
@@ -92,6 +98,12 @@ static bool change_stream_read_result(const bson_t *document, struct event *even
 {
     event->kind = EVENT_RESULT;
     return result_from_document(document, &event->result);
+}
+
+static bool change_stream_read_return(const bson_t *document, struct event *event)
+{
+    event->kind = EVENT_RETURNED;
+    return lease_from_document(document, &event->returned) && event->returned.end == LEASE_RETURNED;
 }
 
 static bool read_signal(const bson_t *document, struct event *event)
@@ -120,14 +132,13 @@ static const struct reader {
     const char *collection;
     bool (*read)(const bson_t *document, struct event *event);
 } readers[] = {
-    {"grading_runs", change_stream_read_run},
-    {"job_results", change_stream_read_result},
-    {"signals", read_signal},
-    {"workers", change_stream_read_worker},
-    {"leader", read_mark},
+    {"grading_runs", change_stream_read_run},  {"job_results", change_stream_read_result},
+    {"job_leases", change_stream_read_return}, {"signals", read_signal},
+    {"workers", change_stream_read_worker},    {"leader", read_mark},
 };
 
-/* The document of a change, borrowed. False: it has none (deleted since). */
+/* The document of a change, borrowed. False: it has none, because it was deleted in the meantime.
+ */
 static bool changed_document(const bson_t *change, bson_t *document)
 {
     bson_iter_t field;
@@ -150,7 +161,7 @@ static void changed_collection(const bson_t *change, char *name, size_t size)
     name[size - 1] = '\0';
 }
 
-/* Turns a change into an event, or NULL: not ours. */
+/* Turns a change into an event. NULL: the change does not concern the scheduler. */
 static struct event *read_change(const struct change_stream *change_stream, const bson_t *change)
 {
     char collection[64];
@@ -170,32 +181,23 @@ static struct event *read_change(const struct change_stream *change_stream, cons
     return NULL;
 }
 
-static void event_discard(struct event *event)
-{
-    if (event->kind == EVENT_RUN_CHANGED)
-        run_clear(&event->run);
-    if (event->kind == EVENT_SIGNAL)
-        signal_clear(&event->signal);
-    free(event);
-}
-
-static void *follow(void *context)
+static void *change_stream_follow(void *context)
 {
     struct change_stream *change_stream = context;
     const bson_t *change, *reply;
     bson_error_t reason;
     while (!atomic_load(&change_stream->is_closing)) {
         bool is_there = mongoc_change_stream_next(change_stream->stream, &change);
-        atomic_store(&change_stream->heard_ms, clock_boot_ms());
+        atomic_store(&change_stream->seen_ms, clock_boot_ms());
         if (is_there) {
             struct event *event = read_change(change_stream, change);
             bool is_dropped = event != NULL && event->kind != EVENT_MARK &&
                               FAILPOINT_FAILS(event->kind == EVENT_SIGNAL ? "drop_signal"
                                                                           : "drop_change_event");
             if (is_dropped)
-                event_discard(event);
+                event_free(event);
             else if (event != NULL && !inbox_post_bounded(change_stream->inbox, event))
-                event_discard(event);
+                event_free(event);
             continue;
         }
         if (mongoc_change_stream_error_document(change_stream->stream, &reason, &reply)) {
@@ -218,7 +220,7 @@ static void change_stream_release(struct change_stream *change_stream)
     free(change_stream);
 }
 
-/* Opens the stream itself: one command, now. */
+/* Opens the stream itself, with one command. */
 static enum bw_code open_stream(struct change_stream *change_stream, struct bw_error *error)
 {
     change_stream->client = database_stream_client(change_stream->database, error);
@@ -248,9 +250,9 @@ enum bw_code change_stream_open(struct database *database, struct inbox *inbox, 
     opened->database = database;
     opened->inbox = inbox;
     opened->generation = generation;
-    atomic_store(&opened->heard_ms, clock_boot_ms());
+    atomic_store(&opened->seen_ms, clock_boot_ms());
     enum bw_code code = open_stream(opened, error);
-    if (code == BW_OK && pthread_create(&opened->thread, NULL, follow, opened) != 0)
+    if (code == BW_OK && pthread_create(&opened->thread, NULL, change_stream_follow, opened) != 0)
         code = bw_fail(error, BW_INTERNAL, "no thread could be started for the change stream");
     if (code != BW_OK) {
         change_stream_release(opened);
@@ -271,7 +273,7 @@ void change_stream_close(struct change_stream *change_stream)
     change_stream_release(change_stream);
 }
 
-int64_t change_stream_heard_ms(const struct change_stream *change_stream)
+int64_t change_stream_seen_ms(const struct change_stream *change_stream)
 {
-    return atomic_load(&change_stream->heard_ms);
+    return atomic_load(&change_stream->seen_ms);
 }

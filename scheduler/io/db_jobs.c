@@ -1,23 +1,56 @@
 #include "scheduler/io/db_jobs.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/alloc.h"
 #include "common/base/failpoint.h"
-#include "scheduler/state/deadline.h"
+#include "scheduler/io/file_retention.h"
 #include "scheduler/io/retention.h"
+#include "scheduler/io/webhook_recording.h"
+#include "scheduler/io/webhook_sender.h"
 
-enum { THREADS = 4 };
+enum {
+    THREADS = 4,
+    AUDIT_AT_ONCE = 20000,  /* documents of the audit that one removal takes */
+    PAUSED_AT_ONCE = 200,   /* paused runs that one read of the pauses looks up */
+    PASSED_PAUSE_MS = 60000 /* after its end a pause is deleted */
+};
 
 struct db_jobs {
     struct db_jobs_settings settings;
     pthread_t threads[THREADS];
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t arrived;
-    struct db_job *head, **change_stream;
+    struct db_job *head, **end;
     bool is_closing;
 };
+
+struct search {
+    struct inbox *inbox;
+    int64_t generation;
+};
+
+static void post_returned(const struct lease *lease, void *context)
+{
+    const struct search *search = context;
+    struct event *event = event_new(EVENT_RETURNED, search->generation);
+    event->returned = *lease;
+    inbox_post(search->inbox, event);
+}
+
+/* If its grader has returned the job meanwhile, that is told before this job's completion. */
+static enum bw_code find_return(struct db_jobs *db_jobs, const struct db_job *db_job)
+{
+    struct bw_error unused;
+    struct search search = {db_jobs->settings.inbox, db_job->generation};
+    char jobs[1][JOB_ID_SIZE];
+    memcpy(jobs[0], db_job->lease.job, sizeof jobs[0]);
+    return lease_store_read_returned(db_jobs->settings.leases, (const char(*)[JOB_ID_SIZE])jobs,
+                                     &db_job->lease.attempt, 1, post_returned, &search, &unused);
+}
 
 static void end_lease(struct db_jobs *db_jobs, struct db_job *db_job)
 {
@@ -25,6 +58,8 @@ static void end_lease(struct db_jobs *db_jobs, struct db_job *db_job)
     db_job->code = lease_store_end(db_jobs->settings.leases, db_job->lease.job,
                                    db_job->lease.attempt, db_job->lease.term, db_job->lease.end,
                                    &db_job->lease.has_ended, &unused);
+    if (db_job->code == BW_OK && !db_job->lease.has_ended)
+        db_job->code = find_return(db_jobs, db_job);
     FAILPOINT("in_requeue");
 }
 
@@ -33,7 +68,14 @@ static void db_jobs_save_run(struct db_jobs *db_jobs, struct db_job *db_job)
     struct bw_error unused;
     db_job->code = run_store_advance(db_jobs->settings.runs, db_job->run.id, db_job->run.phase,
                                      db_job->run.ended_ms, db_job->run.summary,
-                                     db_job->run.summary_length, &unused);
+                                     db_job->run.summary_length, &db_job->run.breaker, &unused);
+}
+
+static void db_jobs_place_run(struct db_jobs *db_jobs, struct db_job *db_job)
+{
+    struct bw_error unused;
+    db_job->code = run_store_place(db_jobs->settings.runs, db_job->placed.id, &db_job->placed.place,
+                                   &unused);
 }
 
 static void mark_workers(struct db_jobs *db_jobs, struct db_job *db_job)
@@ -48,7 +90,7 @@ static void note_graders(struct db_jobs *db_jobs, struct db_job *db_job)
     struct bw_error unused;
     db_job->code = leader_store_note_graders(db_jobs->settings.leader, db_job->graders.holder,
                                              db_job->graders.term, db_job->graders.since_ms,
-                                             &unused);
+                                             db_job->graders.faulty, &unused);
 }
 
 static void db_jobs_read_worker(struct db_jobs *db_jobs, struct db_job *db_job)
@@ -65,11 +107,6 @@ static void find_runs(struct db_jobs *db_jobs, struct db_job *db_job)
                                          &db_job->found.count, &unused);
 }
 
-struct search {
-    struct inbox *inbox;
-    int64_t generation;
-};
-
 static void post_result(const struct result *result, void *context)
 {
     const struct search *search = context;
@@ -85,6 +122,10 @@ static void find_results(struct db_jobs *db_jobs, struct db_job *db_job)
     db_job->code = result_store_read(db_jobs->settings.results,
                                      (const char(*)[JOB_ID_SIZE])db_job->wanted.jobs,
                                      db_job->wanted.count, false, post_result, &search, &unused);
+    if (db_job->code == BW_OK)
+        db_job->code = lease_store_read_returned(
+            db_jobs->settings.leases, (const char(*)[JOB_ID_SIZE])db_job->wanted.jobs,
+            db_job->wanted.attempts, db_job->wanted.count, post_returned, &search, &unused);
 }
 
 static void sample_clock(struct db_jobs *db_jobs, struct db_job *db_job)
@@ -102,54 +143,182 @@ static void find_signals(struct db_jobs *db_jobs, struct db_job *db_job)
         return;
     sample_clock(db_jobs, db_job);
     if (db_job->code == BW_OK)
-        db_job->code = signal_store_read(db_jobs->settings.signals,
-                                         database_now_ms(db_jobs->settings.database) -
-                                             db_job->unheard.age_ms,
-                                         &db_job->unheard.signals, &db_job->unheard.count, &unused);
+        db_job->code = signal_store_read(
+            db_jobs->settings.signals,
+            database_now_ms(db_jobs->settings.database) - db_job->found_signals.age_ms,
+            &db_job->found_signals.signals, &db_job->found_signals.count, &unused);
 }
 
 static void delete_worker(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
-    db_job->code = worker_store_delete(db_jobs->settings.workers, db_job->worker.id, &unused);
-}
-
-/* A late result may come as long as a replica remembers a hand-out: it must find its run. */
-static bool may_be_removed(const struct run *run, const struct db_job *db_job)
-{
-    enum { MEMORY_MS = 10000 };
-    int64_t quiet_ms = deadline_of_run(run, db_job->removed.job_timeout_ms) + MEMORY_MS;
-    return run->finished_ms + quiet_ms < db_job->removed.now_ms;
+    db_job->code = pause_store_delete_worker(db_jobs->settings.pauses, db_job->worker.id, &unused);
+    if (db_job->code == BW_OK)
+        db_job->code = worker_store_delete(db_jobs->settings.workers, db_job->worker.id, &unused);
 }
 
 static void remove_runs(struct db_jobs *db_jobs, struct db_job *db_job)
 {
-    enum { AT_ONCE = 50 };
     struct bw_error unused;
-    struct run *runs;
-    size_t count;
-    db_job->code = run_store_read_ended(db_jobs->settings.runs, db_job->removed.before_ms, AT_ONCE,
-                                        &runs, &count, &unused);
-    for (size_t i = 0; i < count; i++) {
-        if (db_job->code == BW_OK && may_be_removed(&runs[i], db_job)) {
-            db_job->code = retention_remove_run(db_jobs->settings.retention, &runs[i], &unused);
-            db_job->removed.count += db_job->code == BW_OK;
-        }
-        run_clear(&runs[i]);
-    }
-    free(runs);
+    const struct retention_age age = {.now_ms = db_job->removed.now_ms,
+                                      .retain_ms = db_job->removed.retain_ms,
+                                      .job_timeout_ms = db_job->removed.job_timeout_ms};
+    db_job->code = retention_remove_runs(db_jobs->settings.retention, &age, &db_job->removed.count,
+                                         &unused);
 }
 
 static void remove_orphans(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
-    db_job->code = retention_remove_orphans(db_jobs->settings.retention, &db_job->removed.count,
-                                            &unused);
+    const struct db_jobs_settings *settings = &db_jobs->settings;
+    size_t files = 0;
+    db_job->code = retention_remove_orphans(settings->retention, &db_job->removed.count, &unused);
+    if (db_job->code == BW_OK)
+        db_job->code = file_retention_remove(settings->files, settings->runs,
+                                             db_job->removed.now_ms - db_job->removed.retain_ms,
+                                             &files, &unused);
+    db_job->removed.count += files;
+}
+
+/* The rest is removed next time. */
+static void remove_audit(struct db_jobs *db_jobs, struct db_job *db_job)
+{
+    struct bw_error unused;
+    db_job->code = audit_store_remove(db_jobs->settings.audit,
+                                      db_job->removed.now_ms - db_job->removed.retain_ms,
+                                      AUDIT_AT_ONCE, &db_job->removed.count, &unused);
+}
+
+/* A pause that passed long ago is deleted. If that fails, the next read repeats it. */
+static void db_jobs_drop_passed(struct db_jobs *db_jobs, const struct db_job *db_job)
+{
+    struct bw_error unused;
+    int64_t before_ms = db_job->pauses.date_ms - PASSED_PAUSE_MS;
+    for (size_t i = 0; i < db_job->pauses.count; i++) {
+        const struct pause *pause = &db_job->pauses.pauses[i];
+        if (pause->until_ms != 0 && pause->until_ms < before_ms && !pause->is_automatic &&
+            pause_store_delete_passed(db_jobs->settings.pauses, pause, &unused) != BW_OK)
+            return;
+    }
+}
+
+/* Paused runs: are they still open? */
+struct paused_runs {
+    char ids[PAUSED_AT_ONCE][RUN_ID_SIZE];
+    bool are_open[PAUSED_AT_ONCE];
+    size_t count;
+};
+
+static void paused_runs_take(const char *run_id, void *context)
+{
+    struct paused_runs *runs = context;
+    for (size_t i = 0; i < runs->count; i++)
+        if (strcmp(runs->ids[i], run_id) == 0)
+            runs->are_open[i] = true;
+}
+
+/* If there are more pauses of runs than one read looks up, the next reads take the others. */
+static void paused_runs_collect(struct paused_runs *runs, const struct db_job *db_job)
+{
+    size_t total = 0, number = 0;
+    for (size_t i = 0; i < db_job->pauses.count; i++)
+        total += db_job->pauses.pauses[i].kind == PAUSE_RUN;
+    size_t first = total > PAUSED_AT_ONCE ? (size_t)db_job->pauses.read * PAUSED_AT_ONCE % total
+                                          : 0;
+    for (size_t i = 0; i < db_job->pauses.count && runs->count < PAUSED_AT_ONCE; i++) {
+        const struct pause *pause = &db_job->pauses.pauses[i];
+        if (pause->kind == PAUSE_RUN && number++ >= first)
+            snprintf(runs->ids[runs->count++], RUN_ID_SIZE, "%.*s", RUN_ID_LENGTH, pause->name);
+    }
+}
+
+/* Leaves the pauses of that run out of what was read. */
+static void db_jobs_omit_run(struct db_job *db_job, const char *run_id)
+{
+    struct pause *pauses = db_job->pauses.pauses;
+    size_t kept = 0;
+    for (size_t i = 0; i < db_job->pauses.count; i++)
+        if (pauses[i].kind != PAUSE_RUN || strcmp(pauses[i].name, run_id) != 0)
+            pauses[kept++] = pauses[i];
+    db_job->pauses.count = kept;
+}
+
+/* Deletes pauses of runs that are over or gone: whoever should have done so behind the run's end
+ * may have died before. If that fails, a later read repeats it. */
+static void db_jobs_drop_ended(struct db_jobs *db_jobs, struct db_job *db_job)
+{
+    struct bw_error unused;
+    struct paused_runs runs = {.count = 0};
+    paused_runs_collect(&runs, db_job);
+    enum bw_code code = BW_OK;
+    if (runs.count > 0)
+        code = run_store_find_open(db_jobs->settings.runs, (const char(*)[RUN_ID_SIZE])runs.ids,
+                                   runs.count, paused_runs_take, &runs, &unused);
+    for (size_t i = 0; code == BW_OK && i < runs.count; i++) {
+        if (runs.are_open[i])
+            continue;
+        code = pause_store_delete_run(db_jobs->settings.pauses, runs.ids[i], &unused);
+        db_jobs_omit_run(db_job, runs.ids[i]);
+    }
+}
+
+static void db_jobs_read_pauses(struct db_jobs *db_jobs, struct db_job *db_job)
+{
+    struct bw_error unused;
+    db_job->code = pause_store_read(db_jobs->settings.pauses, &db_job->pauses.pauses,
+                                    &db_job->pauses.count, &unused);
+    if (db_job->code != BW_OK)
+        return;
+    db_jobs_drop_passed(db_jobs, db_job);
+    db_jobs_drop_ended(db_jobs, db_job);
+}
+
+static void db_jobs_insert_pause(struct db_jobs *db_jobs, struct db_job *db_job)
+{
+    struct bw_error unused;
+    db_job->code = pause_store_insert(db_jobs->settings.pauses, &db_job->pause, &unused);
+}
+
+static void db_jobs_forget_pauses(struct db_jobs *db_jobs, struct db_job *db_job)
+{
+    struct bw_error unused;
+    db_job->code = pause_store_delete_run(db_jobs->settings.pauses, db_job->pause.name, &unused);
+}
+
+/* What a job's events tell is recorded before the job is done: whoever finds it done need not ask.
+ */
+static enum bw_code db_jobs_record_events(struct db_jobs *db_jobs, const struct db_job *db_job)
+{
+    const struct db_jobs_settings *settings = &db_jobs->settings;
+    const struct webhook_recording recording = {settings->webhooks, settings->webhook_deliveries,
+                                                settings->metrics};
+    struct bw_error unused;
+    size_t count = 0;
+    if (db_job->events.first == NULL)
+        return BW_OK;
+    enum bw_code code = webhook_recording_insert(&recording, &db_job->events, &count, &unused);
+    if (count > 0)
+        webhook_sender_wake(settings->webhook_sender);
+    FAILPOINT("after_events");
+    return code;
+}
+
+static void db_jobs_record_sample(struct db_jobs *db_jobs, struct db_job *db_job)
+{
+    struct bw_error unused;
+    db_job->code = history_store_insert(db_jobs->settings.history, &db_job->sample, &unused);
+}
+
+static void db_jobs_do_nothing(struct db_jobs *db_jobs, struct db_job *db_job)
+{
+    (void)db_jobs;
+    (void)db_job;
 }
 
 static void (*const handlers[])(struct db_jobs *db_jobs, struct db_job *db_job) = {
     [DB_JOB_END_LEASE] = end_lease,
     [DB_JOB_SAVE_RUN] = db_jobs_save_run,
+    [DB_JOB_PLACE_RUN] = db_jobs_place_run,
     [DB_JOB_MARK_WORKERS] = mark_workers,
     [DB_JOB_DELETE_WORKER] = delete_worker,
     [DB_JOB_READ_WORKER] = db_jobs_read_worker,
@@ -159,7 +328,13 @@ static void (*const handlers[])(struct db_jobs *db_jobs, struct db_job *db_job) 
     [DB_JOB_REMOVE_RUNS] = remove_runs,
     [DB_JOB_NOTE_GRADERS] = note_graders,
     [DB_JOB_REMOVE_ORPHANS] = remove_orphans,
+    [DB_JOB_REMOVE_AUDIT] = remove_audit,
     [DB_JOB_FIND_SIGNALS] = find_signals,
+    [DB_JOB_READ_PAUSES] = db_jobs_read_pauses,
+    [DB_JOB_INSERT_PAUSE] = db_jobs_insert_pause,
+    [DB_JOB_FORGET_PAUSES] = db_jobs_forget_pauses,
+    [DB_JOB_RECORD_EVENTS] = db_jobs_do_nothing,
+    [DB_JOB_RECORD_SAMPLE] = db_jobs_record_sample,
 };
 
 /* The next database job, or NULL: closing, and nothing is left. */
@@ -172,7 +347,7 @@ static struct db_job *next_db_job(struct db_jobs *db_jobs)
     if (db_job != NULL)
         db_jobs->head = db_job->next;
     if (db_jobs->head == NULL)
-        db_jobs->change_stream = &db_jobs->head;
+        db_jobs->end = &db_jobs->head;
     pthread_mutex_unlock(&db_jobs->mutex);
     return db_job;
 }
@@ -181,10 +356,12 @@ static struct db_job *next_db_job(struct db_jobs *db_jobs)
 static void do_db_job(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     const struct fence *fence = &db_jobs->settings.fence;
-    if (fence->is_open == NULL || fence->is_open(fence->context))
+    db_job->code = BW_UNAVAILABLE;
+    if (fence->is_open != NULL && !fence->is_open(fence->context))
+        return;
+    db_job->code = db_jobs_record_events(db_jobs, db_job);
+    if (db_job->code == BW_OK)
         handlers[db_job->kind](db_jobs, db_job);
-    else
-        db_job->code = BW_UNAVAILABLE;
 }
 
 static void *db_jobs_work(void *context)
@@ -204,7 +381,7 @@ struct db_jobs *db_jobs_open(const struct db_jobs_settings *settings)
 {
     struct db_jobs *db_jobs = bw_alloc(sizeof *db_jobs);
     db_jobs->settings = *settings;
-    db_jobs->change_stream = &db_jobs->head;
+    db_jobs->end = &db_jobs->head;
     pthread_mutex_init(&db_jobs->mutex, NULL);
     pthread_cond_init(&db_jobs->arrived, NULL);
     for (int i = 0; i < THREADS; i++)
@@ -228,41 +405,12 @@ void db_jobs_close(struct db_jobs *db_jobs)
     free(db_jobs);
 }
 
-struct db_job *db_job_new(enum db_job_kind kind, int64_t generation)
-{
-    struct db_job *db_job = bw_alloc(sizeof *db_job);
-    db_job->kind = kind;
-    db_job->generation = generation;
-    return db_job;
-}
-
-void db_job_free(struct db_job *db_job)
-{
-    if (db_job->kind == DB_JOB_SAVE_RUN)
-        free(db_job->run.summary);
-    if (db_job->kind == DB_JOB_MARK_WORKERS)
-        free(db_job->marks.list);
-    if (db_job->kind == DB_JOB_FIND_RESULTS)
-        free(db_job->wanted.jobs);
-    if (db_job->kind == DB_JOB_FIND_RUNS) {
-        for (size_t i = 0; i < db_job->found.count; i++)
-            run_clear(&db_job->found.runs[i]);
-        free(db_job->found.runs);
-    }
-    if (db_job->kind == DB_JOB_FIND_SIGNALS) {
-        for (size_t i = 0; i < db_job->unheard.count; i++)
-            signal_clear(&db_job->unheard.signals[i]);
-        free(db_job->unheard.signals);
-    }
-    free(db_job);
-}
-
 void db_jobs_submit(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     db_job->next = NULL;
     pthread_mutex_lock(&db_jobs->mutex);
-    *db_jobs->change_stream = db_job;
-    db_jobs->change_stream = &db_job->next;
+    *db_jobs->end = db_job;
+    db_jobs->end = &db_job->next;
     pthread_cond_signal(&db_jobs->arrived);
     pthread_mutex_unlock(&db_jobs->mutex);
 }

@@ -9,9 +9,9 @@
 enum { BOUND = 100000 };
 
 struct inbox {
-    pthread_mutex_t mutex; /* guards what follows */
+    pthread_mutex_t mutex; /* guards all fields below */
     pthread_cond_t arrived, taken;
-    struct event *head, **change_stream;
+    struct event *head, **end;
     unsigned count;
     bool refuses;
 };
@@ -19,7 +19,7 @@ struct inbox {
 struct inbox *inbox_new(void)
 {
     struct inbox *inbox = bw_alloc(sizeof *inbox);
-    inbox->change_stream = &inbox->head;
+    inbox->end = &inbox->head;
     pthread_mutex_init(&inbox->mutex, NULL);
     clock_condition_init(&inbox->arrived);
     clock_condition_init(&inbox->taken);
@@ -36,20 +36,12 @@ void inbox_free(struct inbox *inbox)
     free(inbox);
 }
 
-struct event *event_new(enum event_kind kind, int64_t generation)
-{
-    struct event *event = bw_alloc(sizeof *event);
-    event->kind = kind;
-    event->generation = generation;
-    return event;
-}
-
 /* With the mutex held. */
 static void inbox_append(struct inbox *inbox, struct event *event)
 {
     event->next = NULL;
-    *inbox->change_stream = event;
-    inbox->change_stream = &event->next;
+    *inbox->end = event;
+    inbox->end = &event->next;
     inbox->count++;
     pthread_cond_signal(&inbox->arrived);
 }
@@ -91,7 +83,7 @@ struct event *inbox_take(struct inbox *inbox, int64_t until_ms)
             break;
     struct event *events = inbox->head;
     inbox->head = NULL;
-    inbox->change_stream = &inbox->head;
+    inbox->end = &inbox->head;
     inbox->count = 0;
     pthread_cond_broadcast(&inbox->taken);
     pthread_mutex_unlock(&inbox->mutex);
@@ -109,7 +101,7 @@ void inbox_return(struct inbox *inbox, struct event *events)
     pthread_mutex_lock(&inbox->mutex);
     *last = inbox->head;
     if (inbox->head == NULL)
-        inbox->change_stream = last;
+        inbox->end = last;
     inbox->head = events;
     inbox->count += count;
     pthread_mutex_unlock(&inbox->mutex);

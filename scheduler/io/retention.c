@@ -1,13 +1,20 @@
 #include "scheduler/io/retention.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
 
 #include "common/base/alloc.h"
+#include "common/store/run_jobs.h"
+#include "scheduler/state/deadline.h"
 
-enum { CHUNK = 250 };
+enum {
+    CHUNK = 250,
+    RUNS_AT_ONCE = 50,
+    REMEMBERED_MS = 10000 /* a replica remembers a hand-out so much longer than its deadline */
+};
 
 /* Something that seems to have no owner: a definition by its run's id, a log by its name. */
 struct orphan {
@@ -17,7 +24,7 @@ struct orphan {
 
 struct retention {
     struct retention_stores stores;
-    struct orphan *former; /* what the look before found */
+    struct orphan *former; /* what the previous scan found */
 };
 
 struct retention *retention_new(const struct retention_stores *stores)
@@ -79,22 +86,28 @@ static enum bw_code remove_jobs(struct retention *retention, const char (*jobs)[
     return code;
 }
 
-enum bw_code retention_remove_run(struct retention *retention, const struct run *run,
-                                  struct bw_error *error)
+static enum bw_code remove_run(struct retention *retention, const struct run *run,
+                               struct bw_error *error)
 {
     char jobs[CHUNK][JOB_ID_SIZE];
     uint32_t slots = run_job_count(run->has_pre, run->students, run->has_post);
     enum bw_code code = run_store_hide(retention->stores.runs, run->id, error);
     for (uint32_t from = 0; code == BW_OK && from < slots; from += CHUNK) {
         uint32_t count = slots - from < CHUNK ? slots - from : CHUNK;
-        for (uint32_t i = 0; i < count; i++) {
-            enum job_kind kind;
-            uint32_t index;
-            run_slot_job(run->has_pre, run->students, from + i, &kind, &index);
-            job_id_make(run->id, kind, index, jobs[i]);
-        }
+        for (uint32_t i = 0; i < count; i++)
+            run_slot_job_id(run, from + i, jobs[i]);
         code = remove_jobs(retention, (const char(*)[JOB_ID_SIZE])jobs, count, error);
     }
+    if (code == BW_OK)
+        code = file_store_unuse(retention->stores.files, run->id, error);
+    if (code == BW_OK)
+        code = receipt_store_delete(retention->stores.receipts, run->id, error);
+    if (code == BW_OK)
+        code = image_pin_store_delete(retention->stores.image_pins, run->id, error);
+    if (code == BW_OK)
+        code = pause_store_delete_run(retention->stores.pauses, run->id, error);
+    if (code == BW_OK)
+        code = webhook_store_delete_run(retention->stores.webhooks, run->id, error);
     if (code == BW_OK)
         code = definition_store_delete(retention->stores.definitions, run->id, error);
     if (code == BW_OK)
@@ -102,90 +115,132 @@ enum bw_code retention_remove_run(struct retention *retention, const struct run 
     return code;
 }
 
+/* A late result may come as long as a replica remembers a hand-out: it must find its run. */
+static bool may_be_removed(const struct run *run, const struct retention_age *age)
+{
+    int64_t quiet_ms = deadline_of_run(run, age->job_timeout_ms) + REMEMBERED_MS;
+    return run->finished_ms + quiet_ms < age->now_ms;
+}
+
+enum bw_code retention_remove_runs(struct retention *retention, const struct retention_age *age,
+                                   size_t *removed, struct bw_error *error)
+{
+    struct run *runs;
+    size_t count;
+    enum bw_code code = run_store_read_ended(retention->stores.runs, age->now_ms - age->retain_ms,
+                                             RUNS_AT_ONCE, &runs, &count, error);
+    *removed = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (code == BW_OK && may_be_removed(&runs[i], age)) {
+            code = remove_run(retention, &runs[i], error);
+            *removed += code == BW_OK;
+        }
+        run_clear(&runs[i]);
+    }
+    free(runs);
+    return code;
+}
+
 /* ---- Orphans ---- */
 
-/* One look at everything: what has an owner is forgotten at once. */
-struct look {
+/* One scan of all definitions and logs: what has an owner is forgotten at once. */
+struct orphan_scan {
     struct retention *retention;
     struct orphan *orphans;
-    struct log_name logs[CHUNK]; /* not yet looked up */
+    char runs[CHUNK][RUN_ID_SIZE]; /* of definitions; not yet looked up, like the logs */
+    size_t run_count;
+    struct log_name logs[CHUNK];
     size_t count;
     enum bw_code code;
     struct bw_error *error;
 };
 
-static void add_orphan(struct look *look, const struct log_name *name)
+static void add_orphan(struct orphan_scan *scan, const struct log_name *name)
 {
     struct orphan *orphan = bw_alloc(sizeof *orphan);
     orphan->name = *name;
-    HASH_ADD(hh, look->orphans, name, sizeof orphan->name, orphan);
+    HASH_ADD(hh, scan->orphans, name, sizeof orphan->name, orphan);
+}
+
+static void take_owner(const char *run_id, void *context)
+{
+    struct orphan_scan *scan = context;
+    for (size_t i = 0; i < scan->run_count; i++)
+        if (strcmp(scan->runs[i], run_id) == 0)
+            memmove(scan->runs[i], scan->runs[--scan->run_count], sizeof scan->runs[i]);
+}
+
+static void scan_find_runs(struct orphan_scan *scan)
+{
+    scan->code = run_store_find(scan->retention->stores.runs,
+                                (const char(*)[RUN_ID_SIZE])scan->runs, scan->run_count, take_owner,
+                                scan, scan->error);
+    for (size_t i = 0; i < scan->run_count; i++) {
+        struct log_name name = {.digest = ""};
+        snprintf(name.job, sizeof name.job, "%s", scan->runs[i]);
+        add_orphan(scan, &name);
+    }
+    scan->run_count = 0;
 }
 
 /* A run that is being removed removes its definition itself. */
-static void look_at_definition(const char *run_id, void *context)
+static void scan_add_definition(const char *run_id, void *context)
 {
-    struct look *look = context;
-    struct log_name name;
-    struct run run;
-    if (look->code != BW_OK)
+    struct orphan_scan *scan = context;
+    if (scan->code != BW_OK)
         return;
-    enum bw_code code = run_store_read(look->retention->stores.runs, run_id, &run, look->error);
-    if (code == BW_OK) {
-        run_clear(&run);
-    } else if (code == BW_NOT_FOUND) {
-        memset(&name, 0, sizeof name);
-        memcpy(name.job, run_id, strnlen(run_id, RUN_ID_LENGTH));
-        add_orphan(look, &name);
-    } else {
-        look->code = code;
-    }
+    snprintf(scan->runs[scan->run_count++], RUN_ID_SIZE, "%s", run_id);
+    if (scan->run_count == CHUNK)
+        scan_find_runs(scan);
 }
 
 /* The result of its job names it: then it has its owner, and leaves the chunk. */
 static void take_owned(const struct result *result, void *context)
 {
-    struct look *look = context;
-    for (size_t i = 0; i < look->count; i++)
-        if (strcmp(look->logs[i].job, result->job) == 0 &&
-            strcmp(look->logs[i].digest, result->digest) == 0)
-            look->logs[i] = look->logs[--look->count];
+    struct orphan_scan *scan = context;
+    for (size_t i = 0; i < scan->count; i++)
+        if (strcmp(scan->logs[i].job, result->job) == 0 &&
+            strcmp(scan->logs[i].digest, result->digest) == 0)
+            scan->logs[i] = scan->logs[--scan->count];
 }
 
-static void look_up_logs(struct look *look)
+static void scan_find_results(struct orphan_scan *scan)
 {
     char jobs[CHUNK][JOB_ID_SIZE];
-    size_t count = look->count;
+    size_t count = scan->count;
     for (size_t i = 0; i < count; i++)
-        memcpy(jobs[i], look->logs[i].job, JOB_ID_SIZE);
-    look->code = result_store_read(look->retention->stores.results,
-                                   (const char(*)[JOB_ID_SIZE])jobs, count, false, take_owned, look,
-                                   look->error);
-    for (size_t i = 0; i < look->count; i++)
-        add_orphan(look, &look->logs[i]);
-    look->count = 0;
+        memcpy(jobs[i], scan->logs[i].job, JOB_ID_SIZE);
+    scan->code = result_store_read(scan->retention->stores.results,
+                                   (const char(*)[JOB_ID_SIZE])jobs, count, false, take_owned, scan,
+                                   scan->error);
+    for (size_t i = 0; i < scan->count; i++)
+        add_orphan(scan, &scan->logs[i]);
+    scan->count = 0;
 }
 
-static void look_at_log(const struct log_name *name, void *context)
+static void scan_add_log(const struct log_name *name, void *context)
 {
-    struct look *look = context;
-    if (look->code != BW_OK)
+    struct orphan_scan *scan = context;
+    if (scan->code != BW_OK)
         return;
-    look->logs[look->count++] = *name;
-    if (look->count == CHUNK)
-        look_up_logs(look);
+    scan->logs[scan->count++] = *name;
+    if (scan->count == CHUNK)
+        scan_find_results(scan);
 }
 
-static void look_at_everything(struct look *look)
+static void scan_all(struct orphan_scan *scan)
 {
-    const struct retention_stores *stores = &look->retention->stores;
-    enum bw_code code = definition_store_each(stores->definitions, look_at_definition, look,
-                                              look->error);
-    if (code == BW_OK && look->code == BW_OK)
-        code = log_store_each(stores->logs, look_at_log, look, look->error);
-    if (code == BW_OK && look->code == BW_OK && look->count > 0)
-        look_up_logs(look);
+    const struct retention_stores *stores = &scan->retention->stores;
+    enum bw_code code = definition_store_each(stores->definitions, scan_add_definition, scan,
+                                              scan->error);
+    if (code == BW_OK && scan->code == BW_OK && scan->run_count > 0)
+        scan_find_runs(scan);
+    if (code == BW_OK && scan->code == BW_OK)
+        code = log_store_each(stores->logs, scan_add_log, scan, scan->error);
+    if (code == BW_OK && scan->code == BW_OK && scan->count > 0)
+        scan_find_results(scan);
     if (code != BW_OK)
-        look->code = code;
+        scan->code = code;
 }
 
 static bool was_seen(const struct retention *retention, const struct orphan *orphan)
@@ -215,20 +270,20 @@ static enum bw_code remove_seen(struct retention *retention, const struct orphan
 enum bw_code retention_remove_orphans(struct retention *retention, size_t *removed,
                                       struct bw_error *error)
 {
-    struct look *look = bw_alloc(sizeof *look);
-    look->retention = retention;
-    look->error = error;
+    struct orphan_scan *scan = bw_alloc(sizeof *scan);
+    scan->retention = retention;
+    scan->error = error;
     *removed = 0;
-    look_at_everything(look);
-    enum bw_code code = look->code;
+    scan_all(scan);
+    enum bw_code code = scan->code;
     if (code == BW_OK)
-        code = remove_seen(retention, look->orphans, removed, error);
+        code = remove_seen(retention, scan->orphans, removed, error);
     if (code == BW_OK) {
         free_orphans(retention->former);
-        retention->former = look->orphans;
+        retention->former = scan->orphans;
     } else {
-        free_orphans(look->orphans);
+        free_orphans(scan->orphans);
     }
-    free(look);
+    free(scan);
     return code;
 }

@@ -11,7 +11,7 @@
 struct status {
     struct status_server *server;
     const struct metrics *metrics;
-    pthread_mutex_t mutex; /* guards what follows */
+    pthread_mutex_t mutex; /* guards all fields below */
     bool is_ready;
     char *json;
 };
@@ -29,7 +29,7 @@ static struct status_answer serve_health(struct status *status)
 {
     (void)status;
     return (struct status_answer){
-        .status = 200, .type = json_type, .body = strdup("{\"status\":\"ok\"}")};
+        .status = 200, .type = json_type, .body = bw_copy("{\"status\":\"ok\"}")};
 }
 
 static struct status_answer serve_ready(struct status *status)
@@ -37,7 +37,7 @@ static struct status_answer serve_ready(struct status *status)
     pthread_mutex_lock(&status->mutex);
     struct status_answer answer = {.status = status->is_ready ? 200 : 503,
                                    .type = json_type,
-                                   .body = strdup(status->json != NULL ? status->json : "{}")};
+                                   .body = bw_copy(status->json != NULL ? status->json : "{}")};
     pthread_mutex_unlock(&status->mutex);
     return answer;
 }

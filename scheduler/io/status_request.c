@@ -11,7 +11,7 @@ static const char version_prefix[] = "HTTP/";
 
 struct line {
     const char *text;
-    size_t length; /* without its end */
+    size_t length; /* without the line's end */
 };
 
 static bool is_digit(char c)
@@ -30,7 +30,7 @@ static bool status_request_is_token(const char *text, size_t length)
     return length > 0;
 }
 
-/* Takes the next line off the text. False: there is no whole one. */
+/* Removes the next line from the start of the text. False: there is no complete line. */
 static bool take_line(const char **text, size_t *length, struct line *line)
 {
     const char *end = memchr(*text, '\n', *length);
@@ -53,7 +53,7 @@ static void copy_cut(char *to, size_t size, const char *from, size_t length)
     to[copied] = '\0';
 }
 
-/* What stands in front of the path in `http://host/path` is left out. */
+/* Reads the path of the request's target; of `http://host/path` only the path. */
 static bool read_target(const char *text, size_t length, char path[STATUS_PATH_SIZE])
 {
     static const char scheme[] = "http://";
@@ -101,7 +101,7 @@ static int read_request_line(const struct line *line, struct status_request *req
     return status_request_read_version(version, (size_t)(end - version), needs_host);
 }
 
-/* A line that goes on the one before it, or has no name, is refused. */
+/* False for a line that continues the previous one, and for one without a name. */
 static bool is_header(const struct line *line)
 {
     const char *colon = memchr(line->text, ':', line->length);
@@ -110,50 +110,58 @@ static bool is_header(const struct line *line)
            memchr(line->text, '\r', line->length) == NULL;
 }
 
-static bool is_host(const struct line *line)
+/* Reads the value of the header `name` (colon included), without blanks around it. False: the line
+ * is another header. */
+static bool read_value(const struct line *line, const char *name, struct line *value)
 {
-    static const char name[] = "host:";
-    return line->length >= sizeof name - 1 && strncasecmp(line->text, name, sizeof name - 1) == 0;
+    size_t length = strlen(name);
+    if (line->length < length || strncasecmp(line->text, name, length) != 0)
+        return false;
+    const char *from = line->text + length, *to = line->text + line->length;
+    while (from < to && (*from == ' ' || *from == '\t'))
+        from++;
+    while (from < to && (to[-1] == ' ' || to[-1] == '\t'))
+        to--;
+    *value = (struct line){from, (size_t)(to - from)};
+    return true;
 }
 
-/* The lines behind the first one, all of which have come. */
-static int read_headers(const char *text, size_t length, bool needs_host)
+/* Reads the lines after the first one, all of which have been received. */
+static int read_headers(const char *text, size_t length, bool needs_host,
+                        char host[STATUS_HOST_SIZE])
 {
-    struct line line;
+    struct line line, value;
     size_t hosts = 0;
+    host[0] = '\0';
     while (take_line(&text, &length, &line) && line.length > 0) {
         if (!is_header(&line))
             return BAD_REQUEST;
-        hosts += is_host(&line);
+        if (!read_value(&line, "host:", &value))
+            continue;
+        copy_cut(host, STATUS_HOST_SIZE, value.text, value.length);
+        hosts++;
     }
     return hosts == 1 || (hosts == 0 && !needs_host) ? STATUS_REQUEST_WHOLE : BAD_REQUEST;
 }
 
 void status_request_find_id(const char *text, size_t length, char id[REQUEST_ID_SIZE])
 {
-    static const char name[] = REQUEST_ID_HEADER ":";
-    const size_t name_length = sizeof name - 1;
-    struct line line;
+    struct line line, value;
     id[0] = '\0';
     while (take_line(&text, &length, &line)) {
-        if (line.length < name_length || strncasecmp(line.text, name, name_length) != 0)
+        if (!read_value(&line, REQUEST_ID_HEADER ":", &value))
             continue;
-        const char *from = line.text + name_length, *to = line.text + line.length;
-        while (from < to && (*from == ' ' || *from == '\t'))
-            from++;
-        while (from < to && (to[-1] == ' ' || to[-1] == '\t'))
-            to--;
-        if (to - from >= REQUEST_ID_SIZE || memchr(from, '\0', (size_t)(to - from)) != NULL)
+        if (value.length >= REQUEST_ID_SIZE || memchr(value.text, '\0', value.length) != NULL)
             return;
-        copy_cut(id, REQUEST_ID_SIZE, from, (size_t)(to - from));
+        copy_cut(id, REQUEST_ID_SIZE, value.text, value.length);
         if (!request_id_is_sound(id))
             id[0] = '\0';
         return;
     }
 }
 
-/* Has the empty line come that ends a head? */
-static bool has_end(const char *text, size_t length)
+/* True once the empty line that ends the head was received. */
+static bool head_is_complete(const char *text, size_t length)
 {
     struct line line;
     while (take_line(&text, &length, &line))
@@ -170,9 +178,10 @@ int status_request_read(const char *text, size_t length, struct status_request *
     do {
         if (!take_line(&text, &left, &line))
             return is_full ? URI_TOO_LONG : STATUS_REQUEST_PARTIAL;
-    } while (line.length == 0); /* empty lines in front of a request are to be overlooked */
-    if (!has_end(text, left))
+    } while (line.length == 0); /* RFC 9112, 2.2: empty lines before a request are ignored */
+    if (!head_is_complete(text, left))
         return is_full ? HEAD_TOO_LARGE : STATUS_REQUEST_PARTIAL;
     int status = read_request_line(&line, request, &needs_host);
-    return status == STATUS_REQUEST_WHOLE ? read_headers(text, left, needs_host) : status;
+    return status == STATUS_REQUEST_WHOLE ? read_headers(text, left, needs_host, request->host)
+                                          : status;
 }

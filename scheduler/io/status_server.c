@@ -12,39 +12,42 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/alloc.h"
 #include "common/base/clock.h"
+#include "common/base/host_name.h"
 #include "common/base/listener.h"
 #include "common/base/log.h"
 #include "common/base/request_id.h"
 #include "scheduler/io/status_request.h"
 
 enum {
+    FORBIDDEN = 403,
     NOT_FOUND = 404,
     REQUEST_TIMEOUT = 408,
-    DRAIN_MS = 2000,           /* for the client to read its answer */
-    DRAIN_BYTES = 1024 * 1024, /* of what it sends meanwhile */
+    DRAIN_MS = 2000,           /* how long the client may take to read its answer */
+    DRAIN_BYTES = 1024 * 1024, /* how much it may send meanwhile */
     READ_SIZE = 16 * 1024,
-    READS_AT_ONCE = 16,   /* then the others' turn */
-    ACCEPTS_AT_ONCE = 16, /* likewise */
+    READS_AT_ONCE = 16,   /* per turn of one connection */
+    ACCEPTS_AT_ONCE = 16, /* per turn of the listener */
     ACCEPT_PAUSE_MS = 100,
     HEADERS_SIZE = 768,
     SENTENCE_SIZE = 128,
     REFUSAL_SIZE = 512,
     WAKE = 0,
     LISTENER = 1,
-    FIRST_PEER = 2 /* places among what is polled */
+    FIRST_PEER = 2 /* places in the poll set */
 };
 
-/* Closed at once, a connection would be reset by what is still unread of the request, and the
- * answer lost with it: so the rest is read away first. */
+/* If a connection were closed right after the answer, unread bytes of the request would make the
+ * kernel reset it, and the client would lose the answer. So the rest is read and dropped first. */
 enum peer_state { PEER_READING, PEER_WRITING, PEER_DRAINING };
 
 struct peer {
     int fd;
     enum peer_state state;
-    uint64_t number; /* in the order in which they came */
+    uint64_t number; /* in order of arrival */
     int64_t deadline_ms;
-    char *answer; /* NULL until there is one */
+    char *answer; /* NULL: not answered yet */
     size_t answer_length, written, drained, received;
     char head[STATUS_HEAD_MAX];
 };
@@ -52,13 +55,14 @@ struct peer {
 struct status_server {
     int listener, wake;
     pthread_t thread;
+    bool refuses_names; /* other than localhost */
     status_answer_function *answer;
     void *context;
     size_t most;                            /* connections */
-    struct peer *peers[STATUS_CONNECTIONS]; /* the thread's, like all that follows */
+    struct peer *peers[STATUS_CONNECTIONS]; /* from here on: the thread's alone */
     size_t count;
     uint64_t accepted;
-    int64_t accept_after_ms; /* descriptors were short */
+    int64_t accept_after_ms; /* clock_boot_ms; later after a lack of descriptors */
 };
 
 static const struct {
@@ -67,6 +71,7 @@ static const struct {
 } phrases[] = {
     {200, "OK"},
     {400, "Bad Request"},
+    {403, "Forbidden"},
     {404, "Not Found"},
     {405, "Method Not Allowed"},
     {408, "Request Timeout"},
@@ -102,7 +107,7 @@ static void peer_drain(struct peer *peer)
     peer->deadline_ms = clock_boot_ms() + DRAIN_MS;
 }
 
-/* False: the connection is of no use any more. */
+/* False: the connection is broken. */
 static bool peer_write(struct peer *peer)
 {
     while (peer->written < peer->answer_length) {
@@ -126,13 +131,13 @@ static void date_write(char text[64])
     strftime(text, 64, "%a, %d %b %Y %H:%M:%S GMT", &fields);
 }
 
-/* What an answer is for, as far as it could be read. */
+/* The request that an answer belongs to, as far as it could be parsed. */
 struct asked {
     char id[REQUEST_ID_SIZE];
     const char *method, *path;
 };
 
-/* A path that nothing is served at is foreign text. */
+/* A path that is not served is not logged: it is text from outside. */
 static void peer_log(const struct asked *asked, const struct status_answer *answer)
 {
     const struct log_field fields[] = {
@@ -146,7 +151,7 @@ static void peer_log(const struct asked *asked, const struct status_answer *answ
     log_write(answer->error != NULL ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "request", fields);
 }
 
-/* Puts the answer down for the connection. */
+/* Formats the answer and queues it for the connection. */
 static bool peer_answer(struct peer *peer, const struct asked *asked,
                         const struct status_answer *answer)
 {
@@ -164,9 +169,7 @@ static bool peer_answer(struct peer *peer, const struct asked *asked,
                           asked->id, answer->type, body_length, allow);
     size_t sent_body = is_head ? 0 : body_length;
     peer->answer_length = (size_t)length + sent_body;
-    peer->answer = malloc(peer->answer_length);
-    if (peer->answer == NULL)
-        return false;
+    peer->answer = bw_alloc(peer->answer_length);
     memcpy(peer->answer, headers, (size_t)length);
     memcpy(peer->answer + length, answer->body, sent_body);
     peer->state = PEER_WRITING;
@@ -174,7 +177,7 @@ static bool peer_answer(struct peer *peer, const struct asked *asked,
     return peer_write(peer);
 }
 
-/* Writes the body of a refusal. */
+/* Queues a refusal with its JSON body. */
 static bool peer_refuse(struct peer *peer, const struct asked *asked, struct status_answer answer)
 {
     char body[REFUSAL_SIZE];
@@ -202,6 +205,18 @@ static bool peer_refuse_unreadable(struct peer *peer, int status)
         (struct status_answer){.status = status, .type = "application/json", .error = sentence});
 }
 
+/* On a loopback port a web page whose name was rebound (DNS rebinding) must not read the answers.
+ */
+static bool peer_refuse_name(struct peer *peer, const struct asked *asked)
+{
+    return peer_refuse(peer, asked,
+                       (struct status_answer){
+                           .status = FORBIDDEN,
+                           .type = "application/json",
+                           .error = "this port is bound to loopback, where it goes by localhost "
+                                    "and by numeric addresses, not by another name"});
+}
+
 static bool peer_handle(const struct status_server *server, struct peer *peer)
 {
     struct status_request request;
@@ -215,7 +230,9 @@ static bool peer_handle(const struct status_server *server, struct peer *peer)
     struct status_answer answer = server->answer(server->context, request.method, request.path);
     if (answer.error != NULL)
         return peer_refuse(peer, &asked, answer);
-    bool is_written = answer.body != NULL && peer_answer(peer, &asked, &answer);
+    bool is_refused = server->refuses_names && host_is_foreign_name(request.host);
+    bool is_written = is_refused ? peer_refuse_name(peer, &asked)
+                                 : answer.body != NULL && peer_answer(peer, &asked, &answer);
     free(answer.body);
     return is_written;
 }
@@ -236,7 +253,7 @@ static bool peer_read(const struct status_server *server, struct peer *peer)
     return true;
 }
 
-static bool peer_read_away(struct peer *peer)
+static bool peer_discard_input(struct peer *peer)
 {
     char sink[READ_SIZE];
     for (int i = 0; i < READS_AT_ONCE && peer->drained < DRAIN_BYTES; i++) {
@@ -250,16 +267,17 @@ static bool peer_read_away(struct peer *peer)
     return true;
 }
 
-static bool peer_go_on(const struct status_server *server, struct peer *peer)
+static bool peer_advance(const struct status_server *server, struct peer *peer)
 {
     if (peer->state == PEER_READING && !peer_read(server, peer))
         return false;
     if (peer->state == PEER_WRITING && !peer_write(peer))
         return false;
-    return peer->state != PEER_DRAINING || peer_read_away(peer);
+    return peer->state != PEER_DRAINING || peer_discard_input(peer);
 }
 
-/* Who has sent a part of a request is told that its time is over. */
+/* A connection that has sent a part of a request is answered with 408; one that has sent nothing is
+ * closed. */
 static bool peer_expire(struct peer *peer)
 {
     return peer->state == PEER_READING && peer->received > 0 &&
@@ -276,8 +294,8 @@ static short peer_events(const struct peer *peer)
 
 /* ---- All connections ---- */
 
-/* One that has its answer goes first. */
-static bool is_older(const struct peer *peer, const struct peer *other)
+/* Order of eviction: connections that are already answered first, then by age. */
+static bool peer_is_evicted_before(const struct peer *peer, const struct peer *other)
 {
     bool is_answered = peer->state == PEER_DRAINING, other_is = other->state == PEER_DRAINING;
     return is_answered != other_is ? is_answered : peer->number < other->number;
@@ -289,27 +307,24 @@ static bool server_evict(struct status_server *server)
     if (server->count == 0)
         return false;
     for (size_t i = 1; i < server->count; i++)
-        if (is_older(server->peers[i], server->peers[oldest]))
+        if (peer_is_evicted_before(server->peers[i], server->peers[oldest]))
             oldest = i;
     peer_close(server, oldest);
     return true;
 }
 
-/* What has come with the connection is read at once: nobody takes its place before that. */
+/* Reads the first bytes immediately, so that a new connection can't evict this one before its
+ * request was read. */
 static void server_enter(struct status_server *server, int fd)
 {
     if (server->count == server->most)
         server_evict(server);
-    struct peer *peer = calloc(1, sizeof *peer);
-    if (peer == NULL) {
-        close(fd);
-        return;
-    }
+    struct peer *peer = bw_alloc(sizeof *peer);
     peer->fd = fd;
     peer->number = server->accepted++;
     peer->deadline_ms = clock_boot_ms() + STATUS_REQUEST_MS;
     server->peers[server->count++] = peer;
-    if (!peer_go_on(server, peer))
+    if (!peer_advance(server, peer))
         peer_close(server, server->count - 1);
 }
 
@@ -330,7 +345,7 @@ static void server_accept(struct status_server *server)
     }
 }
 
-/* Fills what is to be polled; returns for how long, negative: until something happens. */
+/* Fills the poll set. Returns the time-out in milliseconds; negative: none. */
 static int server_prepare(const struct status_server *server, struct pollfd *polled)
 {
     int64_t now_ms = clock_boot_ms(), next_ms = INT64_MAX;
@@ -350,7 +365,8 @@ static int server_prepare(const struct status_server *server, struct pollfd *pol
     return next_ms > now_ms ? (int)(next_ms - now_ms) : 0;
 }
 
-/* From the last to the first: a closed one's place is taken by one that has had its turn. */
+/* From the last to the first: the place of a closed connection is filled by one that was served
+ * already. */
 static void server_serve_peers(struct status_server *server, const struct pollfd *polled)
 {
     int64_t now_ms = clock_boot_ms();
@@ -359,7 +375,7 @@ static void server_serve_peers(struct status_server *server, const struct pollfd
         short events = polled[FIRST_PEER + i].revents;
         bool is_broken = (events & (POLLERR | POLLNVAL)) != 0 ||
                          ((events & POLLHUP) != 0 && peer_events(peer) == 0);
-        bool is_kept = !is_broken && (events == 0 || peer_go_on(server, peer));
+        bool is_kept = !is_broken && (events == 0 || peer_advance(server, peer));
         if (is_kept && peer->deadline_ms <= now_ms)
             is_kept = peer_expire(peer);
         if (!is_kept)
@@ -411,13 +427,12 @@ enum bw_code status_server_open(const char *flag, const char *address, uint16_t 
                                 struct status_server **server, struct bw_error *error)
 {
     struct bw_error reason;
-    struct status_server *opened = calloc(1, sizeof *opened);
-    if (opened == NULL)
-        return bw_fail(error, BW_INTERNAL, "memory is short");
+    struct status_server *opened = bw_alloc(sizeof *opened);
     opened->listener = opened->wake = -1;
     opened->answer = answer;
     opened->context = context;
     opened->most = most;
+    opened->refuses_names = address_is_loopback(address);
     enum bw_code code = listener_open(address, port, &opened->listener, &reason);
     if (code == BW_OK)
         code = server_start(opened, &reason);

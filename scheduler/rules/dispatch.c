@@ -1,100 +1,92 @@
-#include <stdlib.h>
+#include "scheduler/rules/dispatch.h"
+
+#include <stdio.h>
 #include <string.h>
 #include <utlist.h>
 
 #include "common/base/alloc.h"
-#include "common/base/failpoint.h"
 #include "common/base/log.h"
-#include "scheduler/core/core.h"
-#include "scheduler/state/deadline.h"
 #include "scheduler/metrics.h"
+#include "scheduler/rules/history.h"
+#include "scheduler/rules/lease_lifecycle.h"
+#include "scheduler/rules/spans.h"
+#include "scheduler/state/deadline.h"
 
 enum {
-    LEASE_TRY_MS = 60000, /* a lease is inserted for as long as trust lasts, practically */
-    REDELIVERIES = 2 /* of a job that a worker with a stated concurrency should have had long ago */
+    HAND_OUTS_AT_ONCE = 64, /* per round; their leases are inserted before more jobs are matched */
+    PUT_OFF_MS = 500,       /* after that a returned job that found no worker is matched again */
+    REDELIVERIES = 2        /* of a job whose delivery is overdue, before its lease is ended */
 };
 
-/* An insert under way, with what is needed once it is settled. */
-struct pending_lease {
-    struct lease_commit commit; /* first */
-    struct inbox *inbox;
-    int64_t generation;
-    char replica[WORKER_ID_SIZE];
-    char process[33];
-    int64_t poll;
-    enum commit_outcome outcome;
-};
-
-void pending_lease_free(struct pending_lease *pending)
-{
-    free(pending);
-}
-
-/* On the store's thread. */
-static void lease_settled(struct lease_commit *commit, enum commit_outcome outcome,
-                          const struct lease *existing)
-{
-    (void)existing;
-    struct pending_lease *pending = (struct pending_lease *)commit;
-    pending->outcome = outcome;
-    struct event *event = event_new(EVENT_LEASED, pending->generation);
-    event->lease = pending;
-    inbox_post(pending->inbox, event);
-}
-
-/* How long the job may take. */
-static int64_t limit_ms(const struct core *core, const struct active_run *run, uint32_t slot)
+/* The job's limit in milliseconds. */
+static int64_t limit_ms(const struct scheduler *scheduler, const struct active_run *run,
+                        uint32_t slot)
 {
     enum job_kind kind;
     uint32_t index;
     run_slot_job(run->run.has_pre, run->run.students, slot, &kind, &index);
-    return deadline_of_job(&run->run, kind, core->job_timeout_ms);
+    return deadline_of_job(&run->run, kind, scheduler->settings.job_timeout_ms);
 }
 
-static void insert_lease(struct core *core, struct live_lease *lease,
+static void insert_lease(struct scheduler *scheduler, const struct live_lease *lease,
                          const struct parked_poll *poll)
 {
-    struct pending_lease *pending = bw_alloc(sizeof *pending);
-    struct lease *document = &pending->commit.lease;
+    struct lease_insert insert = {.poll = poll->number};
+    struct lease *document = &insert.lease;
     snprintf(document->job, sizeof document->job, "%s", lease->job);
     snprintf(document->worker, sizeof document->worker, "%s", lease->worker->id);
     document->attempt = lease->attempt;
-    document->term = core->term;
-    document->leased_ms = database_now_ms(core->database);
+    document->term = scheduler->term;
+    document->leased_ms = scheduler->date_ms;
     document->limit_ms = lease->deadline_ms - lease->leased_ms;
     document->deadline_ms = document->leased_ms + document->limit_ms;
-    pending->inbox = core->inbox;
-    pending->generation = core->generation;
-    snprintf(pending->replica, sizeof pending->replica, "%s", poll->replica->id);
-    snprintf(pending->process, sizeof pending->process, "%s", poll->replica->process);
-    pending->poll = poll->number;
-    pending->commit.settled = lease_settled;
-    lease_store_insert(core->lease_store, &pending->commit, LEASE_TRY_MS);
+    spans_traceparent(scheduler, lease, document->traceparent);
+    snprintf(insert.replica, sizeof insert.replica, "%s", poll->replica->id);
+    snprintf(insert.process, sizeof insert.process, "%s", poll->replica->process);
+    scheduler_insert_lease(scheduler, &insert);
 }
 
-/* Hands the offered job to the poll's worker: the lease first, the callback once that is
- * acknowledged. */
-static void hand_out(struct core *core, const struct offer *offer, struct parked_poll *poll)
+static enum scheduler_metric queue_wait_metric(enum protocol protocol)
 {
-    struct live_lease *lease = lease_table_add(&core->leases, offer->run, offer->slot, offer->job,
-                                               offer->attempt, poll->worker, LEASE_INSERTING);
+#define METRIC(unused, protocol, ...) SCHEDULER_QUEUE_WAIT_##protocol,
+    static const enum scheduler_metric metrics[] = {PROTOCOL_MAP(METRIC, )};
+#undef METRIC
+    return metrics[protocol];
+}
+
+/* Hands the offered job to the poll's worker: inserts the lease now; the callback follows once the
+ * insert is acknowledged. */
+static void hand_out(struct scheduler *scheduler, const struct offer *offer,
+                     struct parked_poll *poll)
+{
+    struct live_lease *lease = lease_table_add(&scheduler->leases, offer->run, offer->slot,
+                                               offer->job, offer->attempt, poll->worker,
+                                               LEASE_INSERTING);
     lease->failed_attempts = offer->failed_attempts;
-    lease->leased_ms = core->now_ms;
-    lease->deadline_ms = core->now_ms + limit_ms(core, offer->run, offer->slot);
-    poll_match(&core->replicas, poll);
-    queue_take(&core->queue, offer);
-    insert_lease(core, lease, poll);
+    lease->leased_ms = scheduler->now_ms;
+    lease->deadline_ms = scheduler->now_ms + limit_ms(scheduler, offer->run, offer->slot);
+    spans_note_lease(scheduler, lease, offer);
+    poll_match(&scheduler->replicas, poll);
+    int64_t wait_ms = scheduler->date_ms - offer->run->run.started_ms;
+    if (offer->attempt == 1)
+        metric_observe_us(scheduler->metrics, queue_wait_metric(offer->run->run.protocol),
+                          wait_ms * 1000);
+    history_note_hand_out(scheduler, offer->run,
+                          offer->attempt == 1 && wait_ms >= 0 ? wait_ms : -1);
+    queue_take(&scheduler->queue, offer);
+    insert_lease(scheduler, lease, poll);
 }
 
-/* May this worker be given one more job? */
-static bool is_eligible(const struct core *core, const struct known_worker *worker)
+/* True if the worker may hold one more job. */
+static bool is_eligible(const struct scheduler *scheduler, const struct known_worker *worker)
 {
-    if (!worker->is_alive || worker->undelivered > 0 || core->now_ms < worker->paused_until_ms)
+    if (!worker->is_alive || worker->undelivered > 0 || worker_is_paused(worker, scheduler->now_ms))
         return false;
     return worker->concurrency == 0 || worker->held < (uint32_t)worker->concurrency;
 }
 
-/* Of two parked polls of one worker the newer is served first. */
+/* The worker's newest parked poll: an older one may belong to a connection that the worker has
+ * abandoned. */
 static struct parked_poll *newest_poll(const struct known_worker *worker)
 {
     struct parked_poll *poll;
@@ -104,15 +96,25 @@ static struct parked_poll *newest_poll(const struct known_worker *worker)
     return NULL;
 }
 
-/* The poll that has waited longest among those that may have the job; a worker that failed it
- * before comes last. */
-static struct parked_poll *choose_poll(const struct core *core, enum protocol protocol,
-                                       const char *avoid)
+/* May this waiting poll be answered with a job of that protocol's runs? */
+static bool poll_is_eligible(const struct scheduler *scheduler, const struct parked_poll *poll,
+                             enum protocol protocol)
 {
+    return poll->worker->protocol == protocol && poll->replica->in_contact &&
+           is_eligible(scheduler, poll->worker);
+}
+
+/* The longest-waiting poll among those that are eligible for the job. The worker that failed the
+ * job before (`avoid`) is chosen last; one that has returned it a moment ago is not. */
+static struct parked_poll *choose_poll(const struct scheduler *scheduler, enum protocol protocol,
+                                       const struct offer *offer)
+{
+    const struct returned_job *returned = returned_jobs_find(offer->run->returned, offer->slot);
+    const char *avoid = offer->retry != NULL ? offer->retry->avoid : "";
     struct parked_poll *poll, *avoided = NULL;
-    DL_FOREACH (core->replicas.waiters, poll) {
-        if (poll->worker->protocol != protocol || !poll->replica->in_contact ||
-            !is_eligible(core, poll->worker))
+    DL_FOREACH (scheduler->replicas.waiters, poll) {
+        if (!poll_is_eligible(scheduler, poll, protocol) ||
+            returned_job_excludes(returned, poll->worker->id, scheduler->now_ms))
             continue;
         if (avoid[0] == '\0' || strcmp(poll->worker->id, avoid) != 0)
             return newest_poll(poll->worker);
@@ -121,89 +123,97 @@ static struct parked_poll *choose_poll(const struct core *core, enum protocol pr
     return avoided != NULL ? newest_poll(avoided->worker) : NULL;
 }
 
-/* A run's jobs go only to graders of its own protocol. */
-static void match_jobs(struct core *core, enum protocol protocol)
+/* No poll was chosen for the offered job. If that is because those who wait have returned it, it is
+ * put off, so that the jobs behind it need not wait for it. False: nobody could have any job. */
+static bool put_off_returned(const struct scheduler *scheduler, enum protocol protocol,
+                             const struct offer *offer)
+{
+    const struct parked_poll *poll;
+    if (offer->retry == NULL)
+        return false;
+    DL_FOREACH (scheduler->replicas.waiters, poll) {
+        if (!poll_is_eligible(scheduler, poll, protocol))
+            continue;
+        queue_put_off(offer, scheduler->now_ms + PUT_OFF_MS);
+        return true;
+    }
+    return false;
+}
+
+/* Hands out at most `room` jobs of the protocol's runs to graders of the same protocol; returns the
+ * rest of `room`. */
+static unsigned match_jobs(struct scheduler *scheduler, enum protocol protocol, unsigned room)
 {
     struct offer offer;
-    while (core->replicas.waiting_of[protocol] > 0 && queue_peek(&core->queue, protocol, &offer)) {
-        struct parked_poll *poll = choose_poll(core, protocol,
-                                               offer.retry != NULL ? offer.retry->avoid : "");
+    while (room > 0 && scheduler->replicas.waiting_of[protocol] > 0 &&
+           queue_peek(&scheduler->queue, protocol, &offer)) {
+        struct parked_poll *poll = choose_poll(scheduler, protocol, &offer);
+        if (poll == NULL && !put_off_returned(scheduler, protocol, &offer))
+            return room;
         if (poll == NULL)
-            return;
-        hand_out(core, &offer, poll);
+            continue;
+        hand_out(scheduler, &offer, poll);
+        room--;
     }
+    return room;
 }
 
 /* Sends an existing lease to the poll. */
-static void offer_again(struct core *core, struct live_lease *lease, struct parked_poll *poll)
+static void offer_again(struct scheduler *scheduler, struct live_lease *lease,
+                        struct parked_poll *poll)
 {
-    poll_match(&core->replicas, poll);
+    poll_match(&scheduler->replicas, poll);
     lease_send(lease, poll->replica, poll->number);
 }
 
-/* A worker that may never have received a job gets that one before anything else. */
-static void offer_unconfirmed(struct core *core)
+/* A worker that may never have received a job is offered that job again before any other. */
+static void offer_unconfirmed(struct scheduler *scheduler)
 {
     struct live_lease *lease, *following;
-    DL_FOREACH_SAFE2(core->leases.unconfirmed, lease, following, unconfirmed_next)
+    DL_FOREACH_SAFE2(scheduler->leases.unconfirmed, lease, following, unconfirmed_next)
     {
         struct parked_poll *poll = newest_poll(lease->worker);
         if (poll != NULL && poll->replica->in_contact)
-            offer_again(core, lease, poll);
+            offer_again(scheduler, lease, poll);
     }
 }
 
-/* A worker that has said its concurrency, is full, and asks all the same has perhaps never received
- * its oldest job. */
-static void offer_if_overdue(struct core *core, struct parked_poll *waiter)
+/* A worker that has stated its concurrency and polls although it holds that many jobs may never
+ * have received its oldest job: that job is offered again. */
+static void offer_if_overdue(struct scheduler *scheduler, struct parked_poll *waiter)
 {
     const struct known_worker *worker = waiter->worker;
     struct live_lease *oldest = worker->leases;
     if (worker->concurrency == 0 || worker->held < (uint32_t)worker->concurrency ||
         !waiter->replica->in_contact)
         return;
-    if (oldest->state != LEASE_DELIVERED || core->now_ms - oldest->leased_ms <= core->heartbeat_ms)
+    if (oldest->state != LEASE_DELIVERED ||
+        scheduler->now_ms - oldest->leased_ms <= scheduler->settings.heartbeat_ms)
         return;
     if (oldest->redeliveries >= REDELIVERIES) {
-        lease_begin_end(core, oldest, LEASE_LOST);
+        lease_begin_end(scheduler, oldest, LEASE_LOST);
         return;
     }
     oldest->redeliveries++;
-    oldest->leased_ms = core->now_ms;
-    offer_again(core, oldest, waiter);
+    oldest->leased_ms = scheduler->now_ms;
+    offer_again(scheduler, oldest, waiter);
 }
 
-/* Those that will not wait are looked at in every round; all others, who may be thousands, once a
- * tick. */
-static void offer_overdue(struct core *core)
+/* Checks the polls that are final in every round, and all other polls, which may be thousands, once
+ * per tick. */
+static void offer_overdue(struct scheduler *scheduler)
 {
     struct parked_poll *waiter, *following;
-    DL_FOREACH_SAFE2(core->replicas.finals, waiter, following, final_next)
-    offer_if_overdue(core, waiter);
-    if (core->now_ms != core->ticked_ms)
+    DL_FOREACH_SAFE2(scheduler->replicas.finals, waiter, following, final_next)
+    offer_if_overdue(scheduler, waiter);
+    if (scheduler->now_ms != scheduler->ticked_ms)
         return;
-    DL_FOREACH_SAFE (core->replicas.waiters, waiter, following)
-        offer_if_overdue(core, waiter);
+    DL_FOREACH_SAFE (scheduler->replicas.waiters, waiter, following)
+        offer_if_overdue(scheduler, waiter);
 }
 
-/* Every round ends with a word to those who will wait no longer. */
-static void answer_final(struct core *core)
+static void dispatch_answer_empty(struct known_replica *replica, int64_t poll)
 {
-    struct parked_poll *poll, *following;
-    DL_FOREACH_SAFE2(core->replicas.finals, poll, following, final_next)
-    {
-        if (!poll->replica->in_contact)
-            continue;
-        struct known_replica *replica = poll->replica;
-        int64_t number = poll->number;
-        poll_answered(&core->replicas, poll, core->now_ms);
-        answer_empty(core, replica, number);
-    }
-}
-
-void answer_empty(struct core *core, struct known_replica *replica, int64_t poll)
-{
-    (void)core;
     if (replica->empty_count == replica->empty_room) {
         replica->empty_room = replica->empty_room * 2 + 64;
         replica->empty = bw_grow(replica->empty, replica->empty_room, sizeof *replica->empty);
@@ -211,76 +221,79 @@ void answer_empty(struct core *core, struct known_replica *replica, int64_t poll
     replica->empty[replica->empty_count++] = poll;
 }
 
-void hand_out_round(struct core *core)
+/* Answers the final polls that got no job. */
+static void answer_final(struct scheduler *scheduler)
 {
-    if (core->now_ms >= core->opens_ms && !core->is_stopping) {
-        offer_unconfirmed(core);
-        match_jobs(core, PROTOCOL_CLASSIC);
-        match_jobs(core, PROTOCOL_COURSE);
-        offer_overdue(core);
-        answer_final(core);
+    struct parked_poll *poll, *following;
+    DL_FOREACH_SAFE2(scheduler->replicas.finals, poll, following, final_next)
+    {
+        if (!poll->replica->in_contact)
+            continue;
+        struct known_replica *replica = poll->replica;
+        int64_t number = poll->number;
+        poll_answered(&scheduler->replicas, poll, scheduler->now_ms);
+        dispatch_answer_empty(replica, number);
     }
-    replicas_tell(core);
 }
 
-void lease_becomes_unconfirmed(struct core *core, struct live_lease *lease, int64_t hold_ms)
+bool dispatch_round(struct scheduler *scheduler)
 {
-    if (lease->state == LEASE_ENDING)
-        return;
-    lease_unsend(lease);
-    lease_set_state(lease, LEASE_UNCONFIRMED);
-    lease->hold_ms = core->now_ms + hold_ms;
+    if (scheduler->now_ms < scheduler->opens_ms || scheduler->is_stopping)
+        return false;
+    offer_unconfirmed(scheduler);
+    unsigned room = HAND_OUTS_AT_ONCE;
+    for (unsigned protocol = 0; protocol < PROTOCOLS; protocol++)
+        room = match_jobs(scheduler, (enum protocol)protocol, room);
+    if (room == 0)
+        return true;
+    offer_overdue(scheduler);
+    answer_final(scheduler);
+    return false;
 }
 
-void lease_is_delivered(struct core *core, struct live_lease *lease)
+/* The poll that an insert was made for; NULL if the poll is over or the replica has restarted. */
+static struct parked_poll *inserted_poll(const struct scheduler *scheduler,
+                                         const struct lease_insert *insert)
 {
-    lease_unsend(lease);
-    lease_set_state(lease, LEASE_DELIVERED);
-    lease->worker->jobs_processed++;
-    metric_add(core->metrics, SCHEDULER_HAND_OUTS, 1);
-}
-
-/* The poll that an insert was made for, if it is still the same process's; NULL if it is over. */
-static struct parked_poll *pending_poll(const struct core *core,
-                                        const struct pending_lease *pending)
-{
-    struct known_replica *replica = replica_table_find(&core->replicas, pending->replica);
-    if (replica == NULL || strcmp(replica->process, pending->process) != 0)
+    struct known_replica *replica = replica_table_find(&scheduler->replicas, insert->replica);
+    if (replica == NULL || strcmp(replica->process, insert->process) != 0)
         return NULL;
-    struct parked_poll *poll = replica_find_poll(replica, pending->poll);
+    struct parked_poll *poll = replica_find_poll(replica, insert->poll);
     return poll != NULL && poll->state == POLL_MATCHED ? poll : NULL;
 }
 
-void return_poll(struct core *core, struct parked_poll *poll, const char *worker_id)
+void dispatch_return_poll(struct scheduler *scheduler, struct parked_poll *poll,
+                          const char *worker_id)
 {
-    struct known_worker *worker = worker_table_find(&core->workers, worker_id);
+    struct known_worker *worker = worker_table_find(&scheduler->workers, worker_id);
     if (worker != NULL)
-        poll_unmatch(&core->replicas, poll, worker);
+        poll_unmatch(&scheduler->replicas, poll, worker);
     else
-        poll_answered(&core->replicas, poll, core->now_ms);
+        poll_answered(&scheduler->replicas, poll, scheduler->now_ms);
 }
 
-void hand_out_leased(struct core *core, struct pending_lease *pending)
+void dispatch_lease_completed(struct scheduler *scheduler, const struct lease_insert *insert,
+                              enum commit_outcome outcome)
 {
-    const struct lease *inserted = &pending->commit.lease;
-    struct parked_poll *poll = pending_poll(core, pending);
-    struct live_lease *lease = lease_table_find(&core->leases, inserted->job);
+    const struct lease *inserted = &insert->lease;
+    struct parked_poll *poll = inserted_poll(scheduler, insert);
+    struct live_lease *lease = lease_table_find(&scheduler->leases, inserted->job);
     bool is_ours = lease != NULL && lease->attempt == inserted->attempt &&
                    lease->state == LEASE_INSERTING;
-    if (pending->outcome != COMMIT_DONE) {
-        /* Something else stands there, or nobody knows: only the database can say what is true. */
+    if (outcome != COMMIT_DONE) {
+        /* Either another lease exists, or the outcome is unknown: the state must be read from the
+         * database again. */
         log_warning("lease not inserted", log_text("job_id", inserted->job),
                     log_number("attempt", inserted->attempt));
-        core->must_recover = true;
+        scheduler->must_recover = true;
     } else if (!is_ours) {
         if (poll != NULL)
-            return_poll(core, poll, inserted->worker);
+            dispatch_return_poll(scheduler, poll, inserted->worker);
     } else if (poll == NULL || !poll->replica->in_contact || !lease->worker->is_alive) {
         if (poll != NULL)
-            return_poll(core, poll, inserted->worker);
-        lease_becomes_unconfirmed(core, lease, GONE_HOLD_MS);
+            dispatch_return_poll(scheduler, poll, inserted->worker);
+        lease_becomes_unconfirmed(scheduler, lease, GONE_HOLD_MS);
     } else {
         lease_send(lease, poll->replica, poll->number);
     }
-    pending_lease_free(pending);
 }

@@ -5,16 +5,18 @@
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
-#include "scheduler/core/core.h"
-#include "scheduler/options.h"
 #include "scheduler/metrics.h"
+#include "scheduler/rules/asked_workers.h"
+#include "scheduler/rules/pausing.h"
+#include "scheduler/rules/run_progress.h"
+#include "scheduler/rules/replica_signals.h"
+#include "scheduler/rules/worker_record.h"
 
 enum {
-    AGE_PAUSE_MS = 60000,
     SHORTEST_MS = 500,
     LONGEST_MS = 5000,
     LEASES_AT_ONCE = 512,
-    SIGN_OF_LIFE_MS = 2500, /* every replica sends one more often */
+    HEARTBEAT_MS = 2500,    /* every replica sends one more often */
     SIGNALS_PAUSE_MS = 400, /* polls wait, some of them for a second only */
     SIGNALS_OVERLAP_MS = 5000,
     CLOCK_PAUSE_MS = 1000,
@@ -22,140 +24,112 @@ enum {
     COUNTS_AT_ONCE = 32
 };
 
-void reconcile_reset(struct reconcile *reconcile)
+static int64_t interval_ms(const struct scheduler *scheduler)
 {
-    free(reconcile->missed);
-    memset(reconcile, 0, sizeof *reconcile);
-}
-
-static int64_t interval_ms(const struct core *core)
-{
-    int64_t half_ms = core->heartbeat_ms / 2;
+    int64_t half_ms = scheduler->settings.heartbeat_ms / 2;
     if (half_ms < SHORTEST_MS)
         return SHORTEST_MS;
     return half_ms < LONGEST_MS ? half_ms : LONGEST_MS;
 }
 
-static void look_for_runs(struct core *core)
+static void find_runs(struct scheduler *scheduler)
 {
-    core->reconcile.under_way++;
-    db_jobs_submit(core->db_jobs, db_job_new(DB_JOB_FIND_RUNS, core->generation));
+    scheduler->reconcile.in_flight++;
+    scheduler_submit(scheduler, scheduler_db_job(scheduler, DB_JOB_FIND_RUNS));
 }
 
 /* Some of the leased jobs each time, one part after the other. Those that were handed out a moment
- * ago need no look. */
-static void look_for_results(struct core *core)
+ * ago are skipped. */
+static void find_results(struct scheduler *scheduler)
 {
-    struct db_job *db_job = db_job_new(DB_JOB_FIND_RESULTS, core->generation);
+    struct db_job *db_job = scheduler_db_job(scheduler, DB_JOB_FIND_RESULTS);
     const struct live_lease *lease, *following;
-    size_t at = 0, first = core->reconcile.first_lease;
+    size_t at = 0, first = scheduler->reconcile.first_lease;
     db_job->wanted.jobs = bw_alloc_array(LEASES_AT_ONCE, sizeof *db_job->wanted.jobs);
-    HASH_ITER (hh, core->leases.leases, lease, following) {
-        if (at++ < first || core->now_ms - lease->leased_ms < interval_ms(core))
+    db_job->wanted.attempts = bw_alloc_array(LEASES_AT_ONCE, sizeof *db_job->wanted.attempts);
+    HASH_ITER (hh, scheduler->leases.leases, lease, following) {
+        if (at++ < first || scheduler->now_ms - lease->leased_ms < interval_ms(scheduler))
             continue;
         if (db_job->wanted.count == LEASES_AT_ONCE)
             break;
-        memcpy(db_job->wanted.jobs[db_job->wanted.count++], lease->job, JOB_ID_SIZE);
+        memcpy(db_job->wanted.jobs[db_job->wanted.count], lease->job, JOB_ID_SIZE);
+        db_job->wanted.attempts[db_job->wanted.count++] = lease->attempt;
     }
-    core->reconcile.first_lease = db_job->wanted.count == LEASES_AT_ONCE ? at - 1 : 0;
+    scheduler->reconcile.first_lease = db_job->wanted.count == LEASES_AT_ONCE ? at - 1 : 0;
     if (db_job->wanted.count == 0) {
         db_job_free(db_job);
         return;
     }
-    core->reconcile.under_way++;
-    db_jobs_submit(core->db_jobs, db_job);
+    scheduler->reconcile.in_flight++;
+    scheduler_submit(scheduler, db_job);
 }
 
-/* Old runs: every minute, or more often where they are kept for less than ten. */
-static void look_for_old_runs(struct core *core)
+/* If the stream delivers no signal for longer than a replica's heartbeat interval, it has lost
+ * signals or there are no replicas: the stored signals are read. Signals that were applied before
+ * are recognized by their numbers. */
+static void find_signals(struct scheduler *scheduler)
 {
-    int64_t retain_ms = core->options->retain_runs_ms;
-    int64_t pause_ms = retain_ms / 10 < AGE_PAUSE_MS ? retain_ms / 10 : AGE_PAUSE_MS;
-    if (retain_ms == 0 || core->now_ms - core->reconcile.aged_ms < pause_ms)
+    int64_t silence_ms = scheduler->settings.heartbeat_ms < HEARTBEAT_MS
+                             ? scheduler->settings.heartbeat_ms
+                             : HEARTBEAT_MS;
+    if (scheduler->reconcile.streamed_ms == 0)
+        scheduler->reconcile.streamed_ms = scheduler->now_ms;
+    if (scheduler->reconcile.is_scanning ||
+        scheduler->now_ms - scheduler->reconcile.streamed_ms < silence_ms ||
+        scheduler->now_ms - scheduler->reconcile.scanned_ms < SIGNALS_PAUSE_MS)
         return;
-    core->reconcile.aged_ms = core->now_ms;
-    struct db_job *db_job = db_job_new(DB_JOB_REMOVE_RUNS, core->generation);
-    db_job->removed.now_ms = database_now_ms(core->database);
-    db_job->removed.before_ms = db_job->removed.now_ms - retain_ms;
-    db_job->removed.job_timeout_ms = core->job_timeout_ms;
-    core->reconcile.under_way++;
-    db_jobs_submit(core->db_jobs, db_job);
-}
-
-static void look_for_orphans(struct core *core)
-{
-    if (core->reconcile.orphaned_ms == 0)
-        core->reconcile.orphaned_ms = core->now_ms; /* the start is busy enough */
-    if (core->now_ms - core->reconcile.orphaned_ms < core->options->orphan_age_ms)
-        return;
-    core->reconcile.orphaned_ms = core->now_ms;
-    core->reconcile.under_way++;
-    db_jobs_submit(core->db_jobs, db_job_new(DB_JOB_REMOVE_ORPHANS, core->generation));
-}
-
-/* A stream that brings no signal for longer than a replica is ever silent has lost them, or there
- * are none: then they are read. What was heard before is told by its number. */
-static void look_for_signals(struct core *core)
-{
-    int64_t silence_ms = core->heartbeat_ms < SIGN_OF_LIFE_MS ? core->heartbeat_ms
-                                                              : SIGN_OF_LIFE_MS;
-    if (core->reconcile.streamed_ms == 0)
-        core->reconcile.streamed_ms = core->now_ms;
-    if (core->reconcile.is_looking || core->now_ms - core->reconcile.streamed_ms < silence_ms ||
-        core->now_ms - core->reconcile.heard_ms < SIGNALS_PAUSE_MS)
-        return;
-    core->reconcile.heard_ms = core->now_ms;
-    core->reconcile.is_looking = true;
-    struct db_job *db_job = db_job_new(DB_JOB_FIND_SIGNALS, core->generation);
-    db_job->unheard.age_ms = SIGNALS_OVERLAP_MS;
-    db_jobs_submit(core->db_jobs, db_job);
+    scheduler->reconcile.scanned_ms = scheduler->now_ms;
+    scheduler->reconcile.is_scanning = true;
+    struct db_job *db_job = scheduler_db_job(scheduler, DB_JOB_FIND_SIGNALS);
+    db_job->found_signals.age_ms = SIGNALS_OVERLAP_MS;
+    scheduler_submit(scheduler, db_job);
 }
 
 /* The dates that this leader writes and compares follow a step of the database's clock within a
  * second or two. */
-static void look_at_clock(struct core *core)
+static void sample_clock(struct scheduler *scheduler)
 {
-    if (core->reconcile.is_sampling || core->now_ms - core->reconcile.sampled_ms < CLOCK_PAUSE_MS)
+    if (scheduler->reconcile.is_sampling ||
+        scheduler->now_ms - scheduler->reconcile.sampled_ms < CLOCK_PAUSE_MS)
         return;
-    core->reconcile.sampled_ms = core->now_ms;
-    core->reconcile.is_sampling = true;
-    db_jobs_submit(core->db_jobs, db_job_new(DB_JOB_SAMPLE_CLOCK, core->generation));
+    scheduler->reconcile.sampled_ms = scheduler->now_ms;
+    scheduler->reconcile.is_sampling = true;
+    scheduler_submit(scheduler, scheduler_db_job(scheduler, DB_JOB_SAMPLE_CLOCK));
 }
 
 /* Counts that no mark has recorded would be lost with this leader. Each is an update of its own, so
  * some workers' each time, one part after the other. */
-static void record_counts(struct core *core)
+static void record_counts(struct scheduler *scheduler)
 {
     struct known_worker *worker, *following;
-    size_t at = 0, recorded = 0, first = core->reconcile.first_worker;
-    if (core->now_ms - core->reconcile.counted_ms < COUNTS_PAUSE_MS)
+    size_t at = 0, recorded = 0, first = scheduler->reconcile.first_worker;
+    if (scheduler->now_ms - scheduler->reconcile.counted_ms < COUNTS_PAUSE_MS)
         return;
-    core->reconcile.counted_ms = core->now_ms;
-    HASH_ITER (hh, core->workers.workers, worker, following) {
+    scheduler->reconcile.counted_ms = scheduler->now_ms;
+    HASH_ITER (hh, scheduler->workers.workers, worker, following) {
         if (at++ < first || worker->epoch == 0 || worker->jobs_recorded == worker->jobs_processed)
             continue;
         if (recorded == COUNTS_AT_ONCE)
             break;
-        record_worker(core, worker);
+        worker_record(scheduler, worker);
         recorded++;
     }
-    core->reconcile.first_worker = recorded == COUNTS_AT_ONCE ? at - 1 : 0;
+    scheduler->reconcile.first_worker = recorded == COUNTS_AT_ONCE ? at - 1 : 0;
 }
 
-void reconcile_tick(struct core *core)
+void reconcile_tick(struct scheduler *scheduler)
 {
-    look_at_clock(core);
-    look_for_signals(core);
-    record_counts(core);
-    if (core->reconcile.under_way > 0 ||
-        core->now_ms - core->reconcile.begun_ms < interval_ms(core))
+    sample_clock(scheduler);
+    find_signals(scheduler);
+    record_counts(scheduler);
+    if (scheduler->reconcile.in_flight > 0 ||
+        scheduler->now_ms - scheduler->reconcile.begun_ms < interval_ms(scheduler))
         return;
-    core->reconcile.begun_ms = core->now_ms;
-    forget_asked_workers(core, core->now_ms - interval_ms(core));
-    look_for_runs(core);
-    look_for_results(core);
-    look_for_old_runs(core);
-    look_for_orphans(core);
+    scheduler->reconcile.begun_ms = scheduler->now_ms;
+    asked_workers_forget(scheduler, scheduler->now_ms - interval_ms(scheduler));
+    find_runs(scheduler);
+    find_results(scheduler);
+    (void)pausing_want(scheduler);
 }
 
 static bool was_missed(const struct reconcile *reconcile, const char *run_id)
@@ -168,54 +142,48 @@ static bool was_missed(const struct reconcile *reconcile, const char *run_id)
 
 /* A run that the queue lacks may have ended since it was read. Only one that is still active when
  * it is read again has really been missed. */
-static void take_runs(struct core *core, struct db_job *db_job)
+static void take_runs(struct scheduler *scheduler, struct db_job *db_job)
 {
-    char(*missed)[RUN_ID_SIZE] = calloc(db_job->found.count + 1, sizeof *missed);
+    char(*missed)[RUN_ID_SIZE] = bw_alloc_array(db_job->found.count, sizeof *missed);
     size_t count = 0;
-    if (missed == NULL)
-        abort();
     for (size_t i = 0; i < db_job->found.count; i++) {
         struct run *run = &db_job->found.runs[i];
-        if (queue_find(&core->queue, run->id) != NULL) {
-            run_changed(core, run);
-        } else if (was_missed(&core->reconcile, run->id)) {
-            log_warning("a started run was found by looking", log_text("run_id", run->id));
-            metric_add(core->metrics, SCHEDULER_MISSED, 1);
-            run_changed(core, run);
+        if (queue_find(&scheduler->queue, run->id) != NULL) {
+            run_changed(scheduler, run);
+        } else if (was_missed(&scheduler->reconcile, run->id)) {
+            log_warning("a started run was recovered by reconcile", log_text("run_id", run->id));
+            metric_add(scheduler->metrics, SCHEDULER_MISSED, 1);
+            run_changed(scheduler, run);
         } else {
             memcpy(missed[count++], run->id, RUN_ID_SIZE);
         }
     }
-    free(core->reconcile.missed);
-    core->reconcile.missed = missed;
-    core->reconcile.missed_count = count;
+    free(scheduler->reconcile.missed);
+    scheduler->reconcile.missed = missed;
+    scheduler->reconcile.missed_count = count;
 }
 
-static void take_signals(struct core *core, struct db_job *db_job)
+static void take_signals(struct scheduler *scheduler, struct db_job *db_job)
 {
-    core->reconcile.is_looking = false;
-    for (size_t i = 0; i < db_job->unheard.count; i++)
-        if (hear_signal(core, &db_job->unheard.signals[i]))
-            metric_add(core->metrics, SCHEDULER_MISSED, 1);
+    scheduler->reconcile.is_scanning = false;
+    for (size_t i = 0; i < db_job->found_signals.count; i++)
+        if (replica_signals_take(scheduler, &db_job->found_signals.signals[i]))
+            metric_add(scheduler->metrics, SCHEDULER_MISSED, 1);
 }
 
-void reconcile_seen(struct core *core, struct db_job *db_job)
+void reconcile_completed(struct scheduler *scheduler, struct db_job *db_job)
 {
     if (db_job->kind == DB_JOB_SAMPLE_CLOCK) {
-        core->reconcile.is_sampling = false;
+        scheduler->reconcile.is_sampling = false;
         return;
     }
     if (db_job->kind == DB_JOB_FIND_SIGNALS) {
-        take_signals(core, db_job);
+        take_signals(scheduler, db_job);
         return;
     }
-    core->reconcile.under_way--;
+    scheduler->reconcile.in_flight--;
     if (db_job->code != BW_OK)
-        return; /* the next look is as good */
+        return; /* the next pass repeats it */
     if (db_job->kind == DB_JOB_FIND_RUNS)
-        take_runs(core, db_job);
-    if (db_job->kind == DB_JOB_REMOVE_RUNS && db_job->removed.count > 0)
-        log_info("old runs removed", log_number("runs", (int64_t)db_job->removed.count));
-    if (db_job->kind == DB_JOB_REMOVE_ORPHANS && db_job->removed.count > 0)
-        log_info("orphans removed", log_number("documents", (int64_t)db_job->removed.count));
+        take_runs(scheduler, db_job);
 }

@@ -1,97 +1,58 @@
 #include "scheduler/rules/watch_notify.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "scheduler/rules/pausing.h"
+#include "scheduler/rules/run_progress.h"
 #include "scheduler/state/queue_position.h"
-#include "common/base/alloc.h"
 
 enum {
-    EVENTS_PER_MS = 2, /* told at most, once there are many */
-    LOOKS_PER_MS = 50, /* watches looked at, likewise */
-    PROGRESS_MS = 250  /* between two words about how far a run has come */
+    EVENTS_PER_MS = 2, /* limit of events that are sent, with many watches */
+    SCANS_PER_MS = 50, /* limit of watches that are scanned, likewise */
+    PROGRESS_MS = 250  /* between two progress events of a run */
 };
 
-/* Where a job stands, besides the positions and signal_store.h's WATCH_TOLD_STARTED. */
+/* Where a job stands, besides the positions and signal_store.h's WATCH_NOTIFIED_STARTED. */
 enum { STANDS_NOT_YET = -1, STANDS_FINISHED = -10, STANDS_FAILED = -11, STANDS_OVER = -12 };
 
-struct watch {
-    int64_t number; /* key, within the replica's process */
-    char subject[JOB_ID_SIZE];
-    int64_t last;
-    /* of a run */
-    enum run_phase phase;
-    bool has_phase;
-    uint32_t done, live; /* as told */
-    int64_t told_ms;
-    bool is_listed; /* scratch */
-    UT_hash_handle hh;
-};
-
-void replica_forget_watches(struct known_replica *replica)
+static void add_watch(struct known_replica *replica, const struct signal_watch *wanted)
 {
-    struct watch *watch, *following;
-    HASH_ITER (hh, replica->watches, watch, following) {
-        HASH_DELETE(hh, replica->watches, watch);
-        free(watch);
-    }
-}
-
-static struct watch *find_watch(const struct known_replica *replica, int64_t number)
-{
-    struct watch *watch;
-    HASH_FIND(hh, replica->watches, &number, sizeof number, watch);
-    return watch;
-}
-
-static void remove_watch(struct known_replica *replica, struct watch *watch)
-{
-    if (watch == NULL)
-        return;
-    HASH_DELETE(hh, replica->watches, watch);
-    free(watch);
-}
-
-static void add_watch(struct known_replica *replica, const struct signal_watch *heard)
-{
-    struct watch *watch = find_watch(replica, heard->number);
+    struct watch *watch = watch_table_find(replica->watches, wanted->number);
     if (watch == NULL) {
-        watch = bw_alloc(sizeof *watch);
-        watch->number = heard->number;
-        watch->last = heard->last;
-        snprintf(watch->subject, sizeof watch->subject, "%s", heard->subject);
-        HASH_ADD(hh, replica->watches, number, sizeof watch->number, watch);
-    } else if (heard->last != WATCH_TOLD_NOTHING) {
-        watch->last = heard->last;
+        watch = watch_table_add(&replica->watches, wanted->number, wanted->subject);
+        watch->last = wanted->last;
+    } else if (wanted->last != WATCH_NOTIFIED_NOTHING) {
+        watch->last = wanted->last;
     }
     watch->is_listed = true;
 }
 
-void hear_watches(struct core *core, struct known_replica *replica, const struct signal *signal)
+void watch_notify_take(struct scheduler *scheduler, struct known_replica *replica,
+                       const struct signal *signal)
 {
     struct watch *watch, *following;
     HASH_ITER (hh, replica->watches, watch, following)
-        watch->is_listed = !signal->is_announcement;
+        watch->is_listed = !signal->is_resync;
     for (size_t i = 0; i < signal->watch_count; i++)
         add_watch(replica, &signal->watches[i]);
     for (size_t i = 0; i < signal->unwatched_count; i++)
-        remove_watch(replica, find_watch(replica, signal->unwatched[i]));
+        watch_table_remove(&replica->watches,
+                           watch_table_find(replica->watches, signal->unwatched[i]));
     HASH_ITER (hh, replica->watches, watch, following)
         if (!watch->is_listed)
-            remove_watch(replica, watch);
+            watch_table_remove(&replica->watches, watch);
     if (signal->watch_count > 0)
-        core->watch_ms = 0; /* who comes is told at once */
+        scheduler->watch_ms = 0; /* a new watch gets its first event at once */
 }
 
 /* ---- Jobs ---- */
 
-static int64_t job_standing(const struct core *core, const char *text)
+static int64_t job_standing(const struct scheduler *scheduler, const char *text)
 {
     struct job_id job;
     uint32_t slot;
     uint64_t ahead;
-    const struct active_run *run = job_id_parse(text, &job) ? queue_find(&core->queue, job.run)
+    const struct active_run *run = job_id_parse(text, &job) ? queue_find(&scheduler->queue, job.run)
                                                             : NULL;
     if (run == NULL || !run_job_slot(run->run.has_pre, run->run.students, run->run.has_post,
                                      job.kind, job.index, &slot))
@@ -101,39 +62,40 @@ static int64_t job_standing(const struct core *core, const char *text)
         return outcome == OUTCOME_SUCCEEDED ? STANDS_FINISHED : STANDS_FAILED;
     if (run_phase_is_over(run->phase))
         return STANDS_FAILED;
-    const struct live_lease *lease = lease_table_find(&core->leases, text);
+    const struct live_lease *lease = lease_table_find(&scheduler->leases, text);
     if (lease != NULL)
-        return lease->state == LEASE_INSERTING ? 0 : WATCH_TOLD_STARTED;
-    return queue_position(&core->queue, run, slot, &ahead) ? (int64_t)ahead : STANDS_NOT_YET;
+        return lease->state == LEASE_INSERTING ? 0 : WATCH_NOTIFIED_STARTED;
+    return queue_position(&scheduler->queue, run, slot, &ahead) ? (int64_t)ahead : STANDS_NOT_YET;
 }
 
-static void tell_standing(struct known_replica *replica, const struct watch *watch,
-                          int64_t standing)
+static void notify_standing(struct known_replica *replica, const struct watch *watch,
+                            int64_t standing)
 {
     if (standing >= 0)
-        replica_tell(replica, watch->number, "position", json_integer(standing));
-    else if (standing == WATCH_TOLD_STARTED)
-        replica_tell(replica, watch->number, "started", json_null());
+        replica_notify(replica, watch->number, "position", json_integer(standing));
+    else if (standing == WATCH_NOTIFIED_STARTED)
+        replica_notify(replica, watch->number, "started", json_null());
     else if (standing == STANDS_OVER)
-        replica_tell(replica, watch->number, "over", json_null());
+        replica_notify(replica, watch->number, "over", json_null());
     else
-        replica_tell(replica, watch->number, "finished", json_boolean(standing == STANDS_FINISHED));
+        replica_notify(replica, watch->number, "finished",
+                       json_boolean(standing == STANDS_FINISHED));
 }
 
 /* How many events it took. */
-static unsigned look_at_job(const struct core *core, struct known_replica *replica,
-                            struct watch *watch)
+static unsigned watch_scan_job(const struct scheduler *scheduler, struct known_replica *replica,
+                               struct watch *watch)
 {
-    int64_t standing = job_standing(core, watch->subject);
+    int64_t standing = job_standing(scheduler, watch->subject);
     if (standing == watch->last || standing == STANDS_NOT_YET)
         return 0;
     bool is_end = standing <= STANDS_FINISHED;
-    bool is_silent = watch->last == WATCH_TOLD_NOTHING && !is_end;
+    bool is_silent = watch->last == WATCH_NOTIFIED_NOTHING && !is_end;
     if (!is_silent)
-        tell_standing(replica, watch, standing);
+        notify_standing(replica, watch, standing);
     watch->last = standing;
     if (is_end)
-        remove_watch(replica, watch);
+        watch_table_remove(&replica->watches, watch);
     return is_silent ? 0 : 1;
 }
 
@@ -142,17 +104,20 @@ static unsigned look_at_job(const struct core *core, struct known_replica *repli
 /* Every job is in one of the counts, but those whose step has not begun. */
 static json_t *progress_json(const struct active_run *run)
 {
-    uint32_t outcomes[4] = {0}, first, end, queued = 0;
+    uint32_t outcomes[OUTCOMES] = {0}, first, end, queued = 0;
     for (uint32_t slot = 0; slot < run->slots; slot++)
         outcomes[summary_outcome(run->run.summary[slot])]++;
     run_phase_slots(run, run->phase, &first, &end);
     for (uint32_t slot = first; slot < end; slot++)
         queued += summary_outcome(run->run.summary[slot]) == OUTCOME_NONE;
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "total", (json_int_t)run->slots, "queued",
-                     (json_int_t)(queued > run->live ? queued - run->live : 0), "running",
-                     (json_int_t)run->live, "succeeded", (json_int_t)outcomes[OUTCOME_SUCCEEDED],
-                     "failed", (json_int_t)outcomes[OUTCOME_FAILED], "cancelled",
-                     (json_int_t)outcomes[OUTCOME_CANCELLED]);
+    json_t *made = json_pack(
+        "{s:I,s:I,s:I,s:I,s:I,s:I}", "total", (json_int_t)run->slots, "queued",
+        (json_int_t)(queued > run->live ? queued - run->live : 0), "running", (json_int_t)run->live,
+        "succeeded", (json_int_t)outcomes[OUTCOME_SUCCEEDED], "failed",
+        (json_int_t)outcomes[OUTCOME_FAILED], "cancelled", (json_int_t)outcomes[OUTCOME_CANCELLED]);
+    if (run->run.has_keys)
+        json_object_set_new(made, "superseded", json_integer(outcomes[OUTCOME_SUPERSEDED]));
+    return made;
 }
 
 static uint32_t done_count(const struct active_run *run)
@@ -163,64 +128,83 @@ static uint32_t done_count(const struct active_run *run)
     return run->students_done + has_pre + has_post;
 }
 
-static unsigned tell_progress(const struct core *core, struct known_replica *replica,
-                              struct watch *watch, const struct active_run *run)
+static unsigned notify_progress(const struct scheduler *scheduler, struct known_replica *replica,
+                                struct watch *watch, const struct active_run *run)
 {
     uint32_t done = done_count(run);
-    bool is_due = run_phase_is_over(run->phase) || core->now_ms - watch->told_ms >= PROGRESS_MS;
+    bool is_due = run_phase_is_over(run->phase) ||
+                  scheduler->now_ms - watch->notified_ms >= PROGRESS_MS;
     bool is_news = !watch->has_phase || done != watch->done || run->live != watch->live;
     if (!is_due || !is_news)
         return 0;
     watch->done = done;
     watch->live = run->live;
-    watch->told_ms = core->now_ms;
-    replica_tell(replica, watch->number, "progress", progress_json(run));
+    watch->notified_ms = scheduler->now_ms;
+    replica_notify(replica, watch->number, "progress", progress_json(run));
     return 1;
 }
 
-static unsigned look_at_run(const struct core *core, struct known_replica *replica,
-                            struct watch *watch)
+/* A run that is paused when its watch begins is told as well, unless the watch wants changes alone.
+ * A new leader tells a pause again. */
+static unsigned notify_pause(const struct scheduler *scheduler, struct known_replica *replica,
+                             struct watch *watch, const struct active_run *run, bool is_silent)
 {
-    const struct active_run *run = queue_find(&core->queue, watch->subject);
+    bool was_paused = watch->is_paused;
+    const struct pause *pause = run->is_paused ? pausing_of_run(scheduler, run) : NULL;
+    watch->is_paused = pause != NULL;
+    if (was_paused == watch->is_paused || is_silent)
+        return 0;
+    replica_notify(replica, watch->number, pause != NULL ? "paused" : "resumed",
+                   pause != NULL ? pause_json(pause) : json_object());
+    return 1;
+}
+
+static unsigned watch_scan_run(const struct scheduler *scheduler, struct known_replica *replica,
+                               struct watch *watch)
+{
+    const struct active_run *run = queue_find(&scheduler->queue, watch->subject);
     if (run == NULL) {
-        replica_tell(replica, watch->number, "over", json_null());
-        remove_watch(replica, watch);
+        replica_notify(replica, watch->number, "over", json_null());
+        watch_table_remove(&replica->watches, watch);
         return 1;
     }
     bool is_first = !watch->has_phase, is_end = run_phase_is_over(run->phase);
-    bool is_silent = is_first && watch->last == WATCH_TOLD_NOTHING && !is_end;
+    bool is_silent = is_first && watch->last == WATCH_NOTIFIED_NOTHING && !is_end;
+    unsigned events = notify_pause(scheduler, replica, watch, run, is_silent);
     if (is_silent) {
         watch->done = done_count(run);
         watch->live = run->live;
     }
-    unsigned events = is_silent ? 0 : tell_progress(core, replica, watch, run);
+    if (!is_silent)
+        events += notify_progress(scheduler, replica, watch, run);
     if ((is_first || watch->phase != run->phase) && !is_silent) {
-        replica_tell(replica, watch->number, "phase", json_string(run_phase_name(run->phase)));
+        replica_notify(replica, watch->number, "phase", json_string(run_phase_name(run->phase)));
         events++;
     }
     watch->has_phase = true;
     watch->phase = run->phase;
     if (is_end)
-        remove_watch(replica, watch);
+        watch_table_remove(&replica->watches, watch);
     return events;
 }
 
 /* ---- All ---- */
 
-void watching_round(struct core *core)
+void watch_notify_round(struct scheduler *scheduler)
 {
     struct known_replica *replica, *next_replica;
     struct watch *watch, *following;
-    unsigned events = 0, looks = 0;
-    if (core->now_ms < core->watch_ms)
+    unsigned events = 0, scans = 0;
+    if (scheduler->now_ms < scheduler->watch_ms)
         return;
-    HASH_ITER (hh, core->replicas.replicas, replica, next_replica)
+    HASH_ITER (hh, scheduler->replicas.replicas, replica, next_replica)
         HASH_ITER (hh, replica->watches, watch, following) {
-            looks++;
-            events += strlen(watch->subject) == RUN_ID_LENGTH ? look_at_run(core, replica, watch)
-                                                              : look_at_job(core, replica, watch);
+            scans++;
+            events += strlen(watch->subject) == RUN_ID_LENGTH
+                          ? watch_scan_run(scheduler, replica, watch)
+                          : watch_scan_job(scheduler, replica, watch);
         }
-    unsigned pause_ms = events / EVENTS_PER_MS > looks / LOOKS_PER_MS ? events / EVENTS_PER_MS
-                                                                      : looks / LOOKS_PER_MS;
-    core->watch_ms = core->now_ms + pause_ms;
+    unsigned pause_ms = events / EVENTS_PER_MS > scans / SCANS_PER_MS ? events / EVENTS_PER_MS
+                                                                      : scans / SCANS_PER_MS;
+    scheduler->watch_ms = scheduler->now_ms + pause_ms;
 }

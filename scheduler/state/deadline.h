@@ -1,7 +1,7 @@
 /*
  * deadline: how long a job may take: the sum of its stages' limits. A stage's limit is its timeout,
- * or --job-timeout if it has none. If all stages have a timeout, a minute is added for what the
- * grader does around them; --job-timeout leaves room for that. Pure; safe from any thread.
+ * or --job-timeout if it has none. If all stages have a timeout, a minute is added for the grader's
+ * own work around them; --job-timeout includes that. Pure; safe from any thread.
  */
 #ifndef SCHEDULER_STATE_DEADLINE_H
 #define SCHEDULER_STATE_DEADLINE_H
@@ -10,16 +10,16 @@
 
 #include "common/store/run_store.h"
 
-/* Milliseconds from the hand-out of a job of that kind. */
+/* The limit of a job of that kind, in milliseconds from its hand-out. */
 int64_t deadline_of_job(const struct run *run, enum job_kind kind, int64_t job_timeout_ms);
 
-/* The longest of the run's kinds of jobs. */
+/* The longest limit among the run's kinds of jobs, in milliseconds. */
 int64_t deadline_of_run(const struct run *run, int64_t job_timeout_ms);
 
-/* How long a job that another leader handed out may still take, in milliseconds. `deadline_ms` and
- * `now_ms` are database dates, which a step of the database's clock sets apart: a time left that
- * can't be true (none, or more than limit_ms) is replaced by the whole limit. limit_ms 0: the limit
- * is not known, and the dates decide; then the result may be negative. */
+/* The time left, in milliseconds, for a job that another leader handed out. `deadline_ms` and
+ * `now_ms` are database dates, and the database's clock may have been stepped between them: an
+ * impossible difference (none left, or more than limit_ms) is replaced by the whole limit. limit_ms
+ * 0: the limit is unknown, so the plain difference is returned, which may be negative. */
 int64_t deadline_time_left(int64_t deadline_ms, int64_t limit_ms, int64_t now_ms);
 
 #endif

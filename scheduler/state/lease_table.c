@@ -40,6 +40,7 @@ struct live_lease *lease_table_add(struct lease_table *table, struct active_run 
     run->live++;
     run->inserting++;
     worker->held++;
+    worker->in_delivery++;
     DL_APPEND2(worker->leases, lease, worker_prev, worker_next);
     HASH_ADD_STR(table->leases, job, lease);
     lease_set_state(lease, state);
@@ -57,16 +58,39 @@ void lease_table_remove(struct lease_table *table, struct live_lease *lease)
     free(lease);
 }
 
+/* The worker's counter of leases in this state; NULL: there is none. */
+static uint32_t *lease_counter(const struct live_lease *lease, enum lease_state state)
+{
+    switch (state) {
+    case LEASE_INSERTING:
+    case LEASE_DELIVERING:
+        return &lease->worker->in_delivery;
+    case LEASE_DELIVERED:
+        return &lease->worker->delivered;
+    case LEASE_UNCONFIRMED:
+        return &lease->worker->undelivered;
+    case LEASE_ENDING:
+        break;
+    }
+    return NULL;
+}
+
+static void lease_count(const struct live_lease *lease, enum lease_state state)
+{
+    uint32_t *left = lease_counter(lease, lease->state), *entered = lease_counter(lease, state);
+    if (left != NULL)
+        --*left;
+    if (entered != NULL)
+        ++*entered;
+}
+
 void lease_set_state(struct live_lease *lease, enum lease_state state)
 {
-    if (lease->state == LEASE_UNCONFIRMED) {
-        lease->worker->undelivered--;
+    lease_count(lease, state);
+    if (lease->state == LEASE_UNCONFIRMED)
         DL_DELETE2(lease->table->unconfirmed, lease, unconfirmed_prev, unconfirmed_next);
-    }
-    if (state == LEASE_UNCONFIRMED) {
-        lease->worker->undelivered++;
+    if (state == LEASE_UNCONFIRMED)
         DL_APPEND2(lease->table->unconfirmed, lease, unconfirmed_prev, unconfirmed_next);
-    }
     if (lease->state == LEASE_INSERTING)
         lease->run->inserting--;
     if (state == LEASE_INSERTING)
@@ -80,6 +104,7 @@ void lease_send(struct live_lease *lease, struct known_replica *replica, int64_t
     lease_set_state(lease, LEASE_DELIVERING);
     lease->replica = replica;
     lease->poll = poll;
+    lease->is_sent = lease->is_put_off = false;
     DL_APPEND2(replica->outbox, lease, outbox_prev, outbox_next);
 }
 

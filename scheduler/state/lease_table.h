@@ -1,6 +1,6 @@
 /*
- * lease_table: every live lease that this leader knows, and where each stands between the database,
- * the replica and the worker. Belongs to the scheduler's core thread. Pure: no I/O, no clock.
+ * lease_table: every live lease that this leader knows, with its state between the database, the
+ * replica and the worker. Belongs to the scheduler's core thread. Pure: no I/O, no clock.
  */
 #ifndef SCHEDULER_STATE_LEASE_TABLE_H
 #define SCHEDULER_STATE_LEASE_TABLE_H
@@ -16,11 +16,10 @@
 #include "scheduler/state/worker_table.h"
 
 enum lease_state {
-    LEASE_INSERTING,   /* its insert is under way */
-    LEASE_DELIVERING,  /* a callback is to tell, or is telling, the replica */
-    LEASE_DELIVERED,   /* the replica has answered the worker with it */
-    LEASE_UNCONFIRMED, /* nobody knows whether the worker has it: it is offered to it again, until
-                          hold_ms */
+    LEASE_INSERTING,   /* its insert is in flight */
+    LEASE_DELIVERING,  /* in a replica's outbox, or in a callback in flight */
+    LEASE_DELIVERED,   /* the replica has answered the worker's poll with it */
+    LEASE_UNCONFIRMED, /* unknown whether the worker has it: offered again until hold_ms */
     LEASE_ENDING       /* its `ended` is being written */
 };
 
@@ -28,16 +27,19 @@ struct live_lease {
     char job[JOB_ID_SIZE]; /* key */
     uint32_t attempt;
     enum lease_state state;
-    enum lease_end end; /* in state ending: why */
+    enum lease_end end; /* in state ending: the reason */
     struct active_run *run;
     uint32_t slot;
     struct failed_attempts failed_attempts; /* of earlier attempts */
     struct known_worker *worker;
-    struct known_replica *replica;  /* in state delivering: through which; else NULL */
-    int64_t poll;                   /* and for which poll */
+    struct known_replica *replica;  /* in state delivering: the one that delivers it; else NULL */
+    int64_t poll;                   /* in state delivering: the poll that it answers */
+    bool is_sent;                   /* in a callback that is in flight */
+    bool is_put_off;                /* the replica had no time or memory for it */
     int64_t leased_ms, deadline_ms; /* clock_boot_ms */
-    int64_t hold_ms;                /* clock_boot_ms until which it is offered again */
-    unsigned redeliveries;          /* of a worker that said its concurrency */
+    int64_t waited_from_ms, leased_at_ms; /* database dates, for its spans; 0: not known */
+    int64_t hold_ms;                      /* clock_boot_ms until which it is offered again */
+    unsigned redeliveries;                /* to a worker that stated its concurrency */
     struct live_lease *worker_prev, *worker_next;
     struct live_lease *outbox_prev, *outbox_next;           /* in the replica's outbox */
     struct live_lease *unconfirmed_prev, *unconfirmed_next; /* in state unconfirmed */
@@ -47,29 +49,32 @@ struct live_lease {
 
 struct lease_table {
     struct live_lease *leases;      /* by job */
-    struct live_lease *unconfirmed; /* those in that state */
+    struct live_lease *unconfirmed; /* list of those in state unconfirmed */
 };
 
+/* An empty table in the caller's memory; lease_table_destroy frees its leases. */
 void lease_table_init(struct lease_table *table);
 void lease_table_destroy(struct lease_table *table);
 
+/* The lease of that job; NULL: none. */
 struct live_lease *lease_table_find(const struct lease_table *table, const char *job);
 
-/* Adds a lease of `worker`; counts it there and at the run. */
+/* Adds a lease of `worker`, and counts it at the worker and at the run. */
 struct live_lease *lease_table_add(struct lease_table *table, struct active_run *run, uint32_t slot,
                                    const char *job, uint32_t attempt, struct known_worker *worker,
                                    enum lease_state state);
 
-/* Takes it out of every list and frees it. */
+/* Removes the lease from every list and frees it. */
 void lease_table_remove(struct lease_table *table, struct live_lease *lease);
 
-/* Changes its state, keeping the worker's count of what may not have reached it, and the list. */
+/* Changes the lease's state, and updates the worker's counters and the list of unconfirmed leases.
+ */
 void lease_set_state(struct live_lease *lease, enum lease_state state);
 
-/* Puts it into a replica's outbox, for a poll; state delivering. */
+/* Puts the lease into a replica's outbox, as the answer to a poll; state delivering. */
 void lease_send(struct live_lease *lease, struct known_replica *replica, int64_t poll);
 
-/* Takes it out of whatever outbox it is in. */
+/* Removes the lease from the outbox that it is in, if any. */
 void lease_unsend(struct live_lease *lease);
 
 #endif

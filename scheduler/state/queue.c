@@ -28,6 +28,10 @@ static void free_run(struct active_run *run)
 {
     free_retries(run->due);
     free_retries(run->delayed);
+    returned_jobs_clear(&run->returned);
+    free(run->withheld);
+    webhook_event_list_clear(&run->events);
+    free(run->supersedes.list);
     run_clear(&run->run);
     free(run);
 }
@@ -52,15 +56,16 @@ struct active_run *queue_find(const struct queue *queue, const char *run_id)
     return run;
 }
 
-/* Seed runs are one nameless course. */
-static struct course *find_course(struct queue *queue, const char *name)
+/* A protocol's runs without a course form one course without a name. */
+static struct course *find_course(struct queue *queue, const struct run *run)
 {
     struct course *course;
     DL_FOREACH (queue->courses, course)
-        if (strcmp(course->name, name) == 0)
+        if (course->protocol == run->protocol && strcmp(course->name, run->course) == 0)
             return course;
     course = bw_alloc(sizeof *course);
-    snprintf(course->name, sizeof course->name, "%s", name);
+    course->protocol = run->protocol;
+    snprintf(course->name, sizeof course->name, "%s", run->course);
     course->queue = queue;
     DL_APPEND(queue->courses, course);
     return course;
@@ -70,7 +75,7 @@ struct active_run *queue_add(struct queue *queue, struct run *run)
 {
     struct active_run *added = bw_alloc(sizeof *added);
     added->run = *run;
-    run->summary = NULL;
+    run->summary = run->keys = NULL;
     run->summary_length = 0;
     added->slots = run_job_count(run->has_pre, run->students, run->has_post);
     added->run.summary = bw_grow(added->run.summary, added->slots + 1, 1);
@@ -79,39 +84,52 @@ struct active_run *queue_add(struct queue *queue, struct run *run)
                added->slots - added->run.summary_length);
     added->run.summary_length = added->slots;
     added->order = queue->started++;
-    added->course = find_course(queue, run->course);
+    added->course = find_course(queue, run);
     HASH_ADD_STR(queue->runs, run.id, added);
     return added;
 }
 
 static bool queue_has_job(const struct active_run *run)
 {
-    return run->due != NULL || run->next_slot < run->end_slot;
+    return !run->is_paused && (run->due != NULL || run->next_slot < run->end_slot);
 }
 
-/* Does `left` come before `right`? */
+static int64_t place_date(const struct active_run *run)
+{
+    return run->run.place.started_ms != 0 ? run->run.place.started_ms : run->run.started_ms;
+}
+
+static const char *place_run(const struct active_run *run)
+{
+    return run->run.place.started_ms != 0 ? run->run.place.run : run->run.id;
+}
+
+/* The slot, in the run that had the place first, that would come next there. */
+static uint32_t place_slot(const struct active_run *run)
+{
+    if (run->run.place.started_ms != 0)
+        return run->run.place.slot;
+    return run->due != NULL ? 0 : run->next_slot;
+}
+
+/* True if `left` is handed out before `right`. */
 static bool is_better(const struct active_run *left, const struct active_run *right)
 {
     if (left->run.priority != right->run.priority)
         return left->run.priority > right->run.priority;
-    if (left->run.started_ms != right->run.started_ms)
-        return left->run.started_ms < right->run.started_ms;
+    int64_t left_ms = place_date(left), right_ms = place_date(right);
+    if (left_ms != right_ms)
+        return left_ms < right_ms;
+    uint32_t left_slot = place_slot(left), right_slot = place_slot(right);
+    if (left_slot != right_slot && strcmp(place_run(left), place_run(right)) == 0)
+        return left_slot < right_slot;
     return left->order < right->order;
 }
 
-/* Puts the run into its course's list, or takes it out, as its jobs demand. New runs mostly belong
- * at the end. */
-static void update_ready(struct active_run *run)
+static void insert_ready(struct active_run *run)
 {
     struct course *course = run->course;
-    if (run->is_ready == queue_has_job(run))
-        return;
-    run->is_ready = !run->is_ready;
-    if (!run->is_ready) {
-        DL_DELETE(course->ready, run);
-        return;
-    }
-    if (course->ready == NULL) { /* it comes back behind those that are there */
+    if (course->ready == NULL) { /* the course joins at the end of the round-robin */
         DL_DELETE(course->queue->courses, course);
         DL_APPEND(course->queue->courses, course);
     }
@@ -119,10 +137,33 @@ static void update_ready(struct active_run *run)
         DL_PREPEND(course->ready, run);
         return;
     }
-    struct active_run *before = course->ready->prev; /* the last */
+    struct active_run *before = course->ready->prev; /* the last one */
     while (is_better(run, before))
         before = before->prev;
     DL_APPEND_ELEM(course->ready, before, run);
+}
+
+/* Whether a run that is ready has come out of order: the cursor of its run, or of one next to it,
+ * has passed a place that another run has taken. */
+static bool is_misplaced(const struct active_run *run)
+{
+    bool is_first = run == run->course->ready;
+    return (run->next != NULL && is_better(run->next, run)) ||
+           (!is_first && is_better(run, run->prev));
+}
+
+/* Adds the run to its course's list of ready runs, or removes it, depending on whether it has jobs
+ * to hand out. The search starts at the end, where most new runs belong. */
+static void update_ready(struct active_run *run)
+{
+    bool was_ready = run->is_ready;
+    run->is_ready = queue_has_job(run);
+    if (was_ready && run->is_ready && !is_misplaced(run))
+        return;
+    if (was_ready)
+        DL_DELETE(run->course->ready, run);
+    if (run->is_ready)
+        insert_ready(run);
 }
 
 void queue_remove(struct queue *queue, struct active_run *run)
@@ -133,11 +174,82 @@ void queue_remove(struct queue *queue, struct active_run *run)
     free_run(run);
 }
 
+bool queue_is_withheld(const struct active_run *run, uint32_t slot)
+{
+    return run->withheld != NULL && run->withheld[slot] != 0;
+}
+
+bool queue_has_ended(const struct active_run *run, uint32_t slot)
+{
+    return summary_outcome(run->run.summary[slot]) != OUTCOME_NONE || queue_is_withheld(run, slot);
+}
+
+/* Moves the cursor to the next job without a result. */
+static void queue_skip_ended(struct active_run *run)
+{
+    while (run->ended_ahead > 0 && queue_has_ended(run, run->next_slot)) {
+        run->next_slot++;
+        run->ended_ahead--;
+    }
+}
+
 void queue_open_slots(struct active_run *run, uint32_t next, uint32_t end)
 {
     run->next_slot = next;
     run->end_slot = end;
+    run->ended_ahead = 0;
+    for (uint32_t slot = next; slot < end; slot++)
+        run->ended_ahead += queue_has_ended(run, slot);
+    queue_skip_ended(run);
     update_ready(run);
+}
+
+void queue_job_ended(struct active_run *run, uint32_t slot)
+{
+    bool was_withheld = queue_is_withheld(run, slot);
+    if (was_withheld)
+        run->withheld[slot] = 0;
+    if (was_withheld || slot < run->next_slot || slot >= run->end_slot)
+        return;
+    run->ended_ahead++;
+    queue_skip_ended(run);
+    update_ready(run);
+}
+
+uint32_t queue_withhold(struct active_run *run, uint32_t slot)
+{
+    struct failed_attempts failed_attempts = {0};
+    if (run->withheld == NULL)
+        run->withheld = bw_alloc_array(run->slots, sizeof *run->withheld);
+    (void)queue_drop_retry(run, slot, &failed_attempts);
+    run->withheld[slot] = 1;
+    if (slot >= run->next_slot && slot < run->end_slot) {
+        run->ended_ahead++;
+        queue_skip_ended(run);
+    }
+    update_ready(run);
+    return failed_attempts_total(&failed_attempts);
+}
+
+void queue_move(struct active_run *run, const struct run_place *place, uint64_t order)
+{
+    run->run.place = *place;
+    run->order = order;
+    update_ready(run);
+}
+
+struct run_place queue_job_place(const struct active_run *run, uint32_t slot)
+{
+    struct run_place place = {.started_ms = run->run.started_ms, .slot = slot};
+    if (run->run.place.started_ms != 0)
+        return run->run.place;
+    memcpy(place.run, run->run.id, sizeof place.run);
+    return place;
+}
+
+uint32_t queue_first_attempts(const struct active_run *run)
+{
+    return run->end_slot - run->next_slot - run->ended_ahead;
 }
 
 void queue_close(struct active_run *run)
@@ -148,16 +260,17 @@ void queue_close(struct active_run *run)
     queue_open_slots(run, run->end_slot, run->end_slot);
 }
 
-static enum protocol course_protocol(const struct course *course)
+void queue_set_paused(struct active_run *run, bool is_paused)
 {
-    return course->name[0] == '\0' ? PROTOCOL_CLASSIC : PROTOCOL_COURSE;
+    run->is_paused = is_paused;
+    update_ready(run);
 }
 
 bool queue_peek(const struct queue *queue, enum protocol protocol, struct offer *offer)
 {
     const struct course *course;
     DL_FOREACH (queue->courses, course)
-        if (course->ready != NULL && course_protocol(course) == protocol)
+        if (course->ready != NULL && course->protocol == protocol)
             break;
     if (course == NULL)
         return false;
@@ -184,10 +297,20 @@ void queue_take(struct queue *queue, const struct offer *offer)
         free(offer->retry);
     } else {
         run->next_slot++;
+        queue_skip_ended(run);
     }
     update_ready(run);
     DL_DELETE(queue->courses, run->course);
     DL_APPEND(queue->courses, run->course);
+}
+
+void queue_put_off(const struct offer *offer, int64_t due_ms)
+{
+    struct active_run *run = offer->run;
+    LL_DELETE(run->due, offer->retry);
+    offer->retry->due_ms = due_ms;
+    LL_APPEND(run->delayed, offer->retry);
+    update_ready(run);
 }
 
 void queue_retry(struct active_run *run, const struct retry *retry, int64_t now_ms)
@@ -202,7 +325,7 @@ void queue_retry(struct active_run *run, const struct retry *retry, int64_t now_
     update_ready(run);
 }
 
-static bool drop_from(struct retry **list, uint32_t slot, struct failed_attempts *failed_attempts)
+static bool drop_retry(struct retry **list, uint32_t slot, struct failed_attempts *failed_attempts)
 {
     struct retry *retry;
     LL_SEARCH_SCALAR(*list, retry, slot, slot);
@@ -218,8 +341,8 @@ static bool drop_from(struct retry **list, uint32_t slot, struct failed_attempts
 bool queue_drop_retry(struct active_run *run, uint32_t slot,
                       struct failed_attempts *failed_attempts)
 {
-    bool dropped = drop_from(&run->due, slot, failed_attempts) ||
-                   drop_from(&run->delayed, slot, failed_attempts);
+    bool dropped = drop_retry(&run->due, slot, failed_attempts) ||
+                   drop_retry(&run->delayed, slot, failed_attempts);
     update_ready(run);
     return dropped;
 }
@@ -261,12 +384,16 @@ static uint64_t retry_count(const struct retry *list)
     return count;
 }
 
+uint64_t queue_run_length(const struct active_run *run)
+{
+    return queue_first_attempts(run) + retry_count(run->due) + retry_count(run->delayed);
+}
+
 uint64_t queue_length(const struct queue *queue)
 {
     uint64_t length = 0;
     const struct active_run *run, *following;
     HASH_ITER (hh, queue->runs, run, following)
-        length += run->end_slot - run->next_slot + retry_count(run->due) +
-                  retry_count(run->delayed);
+        length += queue_run_length(run);
     return length;
 }

@@ -11,10 +11,15 @@ static uint64_t count_retries(const struct retry *list)
     return count;
 }
 
-/* Those that could be handed out now. */
+/* The number of the run's jobs that could be handed out now. */
 static uint64_t ready_count(const struct active_run *run)
 {
-    return run->end_slot - run->next_slot + count_retries(run->due);
+    return queue_first_attempts(run) + count_retries(run->due);
+}
+
+static uint64_t waiting_count(const struct active_run *run)
+{
+    return run->inserting + ready_count(run) + count_retries(run->delayed);
 }
 
 uint64_t queue_course_length(const struct queue *queue, const char *course)
@@ -23,11 +28,21 @@ uint64_t queue_course_length(const struct queue *queue, const char *course)
     const struct active_run *run, *following;
     HASH_ITER (hh, queue->runs, run, following)
         if (strcmp(run->course->name, course) == 0)
-            length += run->inserting + ready_count(run) + count_retries(run->delayed);
+            length += waiting_count(run);
     return length;
 }
 
-/* The place of a slot in a list of retries; false: it is not there. */
+uint64_t queue_protocol_length(const struct queue *queue, enum protocol protocol)
+{
+    uint64_t length = 0;
+    const struct active_run *run, *following;
+    HASH_ITER (hh, queue->runs, run, following)
+        if (run->run.protocol == protocol)
+            length += waiting_count(run);
+    return length;
+}
+
+/* Adds the slot's index in a list of retries to *place. False: the slot is not in the list. */
 static bool find_retry(const struct retry *list, uint32_t slot, uint64_t *place)
 {
     const struct retry *retry;
@@ -40,7 +55,17 @@ static bool find_retry(const struct retry *list, uint32_t slot, uint64_t *place)
     return false;
 }
 
-/* The place among the run's own; `is_delayed` tells whether everything else goes first. */
+/* How many jobs between the cursor and `slot` have a result. */
+static uint64_t count_ended(const struct active_run *run, uint32_t slot)
+{
+    uint64_t ended = 0;
+    for (uint32_t at = run->next_slot; run->ended_ahead > 0 && at < slot; at++)
+        ended += queue_has_ended(run, at);
+    return ended;
+}
+
+/* Sets *place to the slot's place among the run's jobs, and *is_delayed if it comes after all jobs
+ * that are ready. */
 static bool own_place(const struct active_run *run, uint32_t slot, uint64_t *place,
                       bool *is_delayed)
 {
@@ -48,25 +73,46 @@ static bool own_place(const struct active_run *run, uint32_t slot, uint64_t *pla
     if (find_retry(run->due, slot, place))
         return true;
     if (slot >= run->next_slot && slot < run->end_slot) {
-        *place = count_retries(run->due) + slot - run->next_slot;
-        return true;
+        *place = count_retries(run->due) + slot - run->next_slot - count_ended(run, slot);
+        return !queue_has_ended(run, slot);
     }
     *is_delayed = true;
     return find_retry(run->delayed, slot, place);
+}
+
+/* Whether one of the two has taken a place of the other, or both have places of the same run. */
+static bool are_interleaved(const struct active_run *other, const struct active_run *run)
+{
+    if (other == run || (other->run.place.started_ms == 0 && run->run.place.started_ms == 0))
+        return false;
+    const struct run_place place = queue_job_place(run, 0), others = queue_job_place(other, 0);
+    return strcmp(place.run, others.run) == 0;
+}
+
+/* How many jobs of `other`, which is interleaved, come before that place. */
+static uint64_t interleaved_before(const struct active_run *other, uint32_t slot)
+{
+    if (other->run.place.started_ms != 0)
+        return other->run.place.slot < slot ? ready_count(other) : 0;
+    uint32_t end = slot < other->end_slot ? slot : other->end_slot;
+    uint64_t first = end > other->next_slot ? end - other->next_slot - count_ended(other, end) : 0;
+    return count_retries(other->due) + first;
 }
 
 bool queue_position(const struct queue *queue, const struct active_run *run, uint32_t slot,
                     uint64_t *ahead)
 {
     uint64_t before = 0;
-    bool is_delayed;
+    bool is_delayed, is_passed = false;
     const struct active_run *other, *following;
     if (!own_place(run, slot, ahead, &is_delayed))
         return false;
     DL_FOREACH (run->course->ready, other) {
-        if (other == run && !is_delayed)
-            break;
-        before += ready_count(other);
+        is_passed = is_passed || (other == run && !is_delayed);
+        if (are_interleaved(other, run))
+            before += interleaved_before(other, queue_job_place(run, slot).slot);
+        else if (!is_passed)
+            before += ready_count(other);
     }
     HASH_ITER (hh, queue->runs, other, following)
         if (other->course == run->course)

@@ -1,7 +1,7 @@
 /*
- * queue_position: where a job stands among those of its course: what front ends show. A job counts
- * as waiting until its hand-out is on record; those that are just being handed out are the first. A
- * job that waits for its pause after a lost attempt comes behind those that could go now.
+ * queue_position: a job's position among the queued jobs of its course, for front ends to show. A
+ * job counts as queued until its lease is stored; jobs whose lease is being inserted come first. A
+ * job that pauses after a failed attempt comes after the jobs that could be handed out now.
  *
  * Belongs to the scheduler's core thread. Pure: no I/O, no clock.
  */
@@ -13,10 +13,14 @@
 
 #include "scheduler/state/queue.h"
 
-/* How many jobs of the course wait; 0 for a course that has none. */
+/* The number of queued jobs of the course; 0 for an unknown course. */
 uint64_t queue_course_length(const struct queue *queue, const char *course);
 
-/* How many jobs of its course are before this one; false: it does not stand in the queue. */
+/* The number of queued jobs of that protocol's runs. */
+uint64_t queue_protocol_length(const struct queue *queue, enum protocol protocol);
+
+/* Sets the position: how many jobs of the course are before this one. False: the job is not queued.
+ */
 bool queue_position(const struct queue *queue, const struct active_run *run, uint32_t slot,
                     uint64_t *ahead);
 

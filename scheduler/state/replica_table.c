@@ -54,8 +54,8 @@ void replica_table_remove(struct replica_table *table, struct known_replica *rep
     HASH_DELETE(hh, table->replicas, replica);
     free_polls(replica);
     free(replica->empty);
-    replica_forget_watches(replica);
-    json_decref(replica->answers);
+    watch_table_clear(&replica->watches);
+    replica_clear_queries(replica);
     json_decref(replica->events);
     free(replica);
 }
@@ -67,7 +67,7 @@ struct parked_poll *replica_find_poll(const struct known_replica *replica, int64
     return poll;
 }
 
-/* Enters a poll into the lists of those that wait. */
+/* Adds a poll to the lists of waiting polls. */
 static void poll_wait(struct replica_table *table, struct parked_poll *poll,
                       struct known_worker *worker, bool is_first)
 {
@@ -183,43 +183,64 @@ void replica_checksum(const struct known_replica *replica, int64_t *count, int64
     *checksum = (int64_t)(sum & INT64_MAX);
 }
 
-static void replica_table_append(json_t **list, json_t *item)
+struct pending_query *replica_ask(struct known_replica *replica, const struct signal_query *query,
+                                  int64_t now_ms)
 {
-    if (*list == NULL)
-        *list = json_array();
-    json_array_append_new(*list, item);
+    struct pending_query *pending;
+    HASH_FIND(hh, replica->queries, &query->number, sizeof query->number, pending);
+    if (pending != NULL)
+        return NULL;
+    pending = bw_alloc(sizeof *pending);
+    pending->query = *query;
+    pending->asked_ms = now_ms;
+    HASH_ADD(hh, replica->queries, query.number, sizeof pending->query.number, pending);
+    return pending;
 }
 
-void replica_answer(struct known_replica *replica, int64_t query, json_t *value)
+static void replica_remove_query(struct known_replica *replica, struct pending_query *pending)
 {
-    replica_table_append(&replica->answers,
-                         json_pack("{s:I,s:o}", "question", (json_int_t)query, "value", value));
+    HASH_DELETE(hh, replica->queries, pending);
+    free(pending);
 }
 
-void replica_tell(struct known_replica *replica, int64_t watch, const char *type, json_t *data)
+void replica_queries_sent(struct known_replica *replica, bool is_done)
 {
-    replica_table_append(&replica->events, json_pack("{s:I,s:s,s:o}", "watch", (json_int_t)watch,
+    struct pending_query *pending, *following;
+    HASH_ITER (hh, replica->queries, pending, following) {
+        if (!pending->is_sent)
+            continue;
+        pending->is_sent = false;
+        if (is_done)
+            replica_remove_query(replica, pending);
+    }
+}
+
+void replica_forget_queries(struct known_replica *replica, int64_t before_ms)
+{
+    struct pending_query *pending, *following;
+    HASH_ITER (hh, replica->queries, pending, following)
+        if (!pending->is_sent && pending->asked_ms < before_ms)
+            replica_remove_query(replica, pending);
+}
+
+void replica_clear_queries(struct known_replica *replica)
+{
+    struct pending_query *pending, *following;
+    HASH_ITER (hh, replica->queries, pending, following)
+        replica_remove_query(replica, pending);
+}
+
+void replica_notify(struct known_replica *replica, int64_t watch, const char *type, json_t *data)
+{
+    if (replica->events == NULL)
+        replica->events = json_array();
+    json_array_append_new(replica->events, json_pack("{s:I,s:s,s:o}", "watch", (json_int_t)watch,
                                                      "type", type, "data", data));
 }
 
-void replica_take_news(struct known_replica *replica, json_t *body)
+void replica_take_events(struct known_replica *replica, json_t *body)
 {
-    if (replica->answers != NULL)
-        json_object_set_new(body, "answers", replica->answers);
     if (replica->events != NULL)
         json_object_set_new(body, "events", replica->events);
-    replica->answers = replica->events = NULL;
-}
-
-void replica_take_back_answers(struct known_replica *replica, const char *body)
-{
-    json_t *told = json_loads(body, 0, NULL);
-    json_t *answers = json_incref(json_object_get(told, "answers"));
-    json_decref(told);
-    if (answers == NULL)
-        return;
-    if (replica->answers != NULL)
-        json_array_extend(answers, replica->answers);
-    json_decref(replica->answers);
-    replica->answers = answers;
+    replica->events = NULL;
 }

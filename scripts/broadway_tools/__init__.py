@@ -1,1 +1,1 @@
-"""What stands behind the Python commands in scripts/."""
+"""The implementation of the Python commands in scripts/."""

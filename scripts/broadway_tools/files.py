@@ -1,4 +1,4 @@
-"""Where things are, and files that are written whole or not at all."""
+"""Paths of the project, and files that are written atomically."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ SCRIPTS = ROOT / "scripts"
 
 
 def write_private(path, text):
-    """Replaces `path` at one stroke; only its owner can read it."""
+    """Replaces `path` atomically; only its owner can read it."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

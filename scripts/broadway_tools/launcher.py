@@ -1,4 +1,4 @@
-"""Runs a command of this package in build/venv, making that environment first if it is missing.
+"""Runs a command of this package in build/venv, which is created first if it is missing.
 
 Used by the commands in scripts/ before anything else: standard library only, any Python 3.
 """
@@ -9,12 +9,15 @@ import sys
 
 SCRIPTS = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 ROOT = os.path.dirname(SCRIPTS)
+# Has the package `broadway`.
+CLI = os.path.join(SCRIPTS, "cli")
 VENV = os.path.join(ROOT, "build", "venv")
 
 
 def enter_environment():
-    """Returns only inside build/venv: otherwise the same command is started over with its interpreter."""
+    """Returns inside build/venv; elsewhere, restarts the same command with the interpreter of build/venv."""
     if os.path.realpath(sys.prefix) == os.path.realpath(VENV):
+        sys.path.insert(0, CLI)
         return
     python = os.path.join(VENV, "bin", "python")
     if not os.path.exists(os.path.join(VENV, "stamp")):
@@ -23,7 +26,7 @@ def enter_environment():
 
 
 def make_environment():
-    """What scripts/install says goes to stderr, since stdout belongs to the command."""
+    """The output of scripts/install goes to stderr, since stdout belongs to the command."""
     install = [os.path.join(SCRIPTS, "install"), "--python"]
     if subprocess.call(install, stdout=sys.stderr.fileno()) != 0:
         sys.exit(f"{install[0]} could not make the Python environment")

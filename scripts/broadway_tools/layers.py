@@ -1,18 +1,23 @@
 #!/usr/bin/env python3
-"""Do the sources include one another in the directions that scripts/layers.txt allows, and without circles?
+"""Checks that includes have only the directions that scripts/layers.txt allows, and that there are no circles.
 
 Run by scripts/check, with nothing but Python's own library. Prints a line for each include in a wrong direction, for
-each exception that is no longer needed and for each circle of modules; exits 1 if there is any. A module is a .c file
-with its header.
+each exception that is no longer needed, for each circle of modules and for each name that a folder must not use; exits
+1 if there is any. A module is a .c file with its header, and with x_internal.h, the inside that it shares with others
+of its folder.
 """
 
 import re
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 INCLUDE = re.compile(r'^#include "([^"]+\.h)"', re.MULTILINE)
 TOPS = ("common", "api", "scheduler")
+# Comments, strings, characters and includes have no names of functions in them.
+OTHER = r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'|#include[^\n]*'
+NAME = re.compile(rf"{OTHER}|([A-Za-z_]\w*)", re.DOTALL)
 
 
 def read_table(text):
@@ -20,6 +25,8 @@ def read_table(text):
     allowed, exceptions, known = {}, set(), set()
     for line in text.splitlines():
         words = line.split("#")[0].split()
+        if words[:1] == ["-"]:
+            continue
         if words[:1] == ["!"]:
             exceptions.add((words[1], words[2]))
         elif words[:1] == ["@"]:
@@ -29,15 +36,31 @@ def read_table(text):
     return allowed, exceptions, known
 
 
+def read_banned(text):
+    """{folder: patterns of names that its sources must not use} of a table's text."""
+    lines = [line.split("#")[0].split() for line in text.splitlines()]
+    return {words[1].rstrip(":"): words[2:] for words in lines if words[:1] == ["-"]}
+
+
+def banned_names(file, text, banned):
+    """A sentence for each name in a source's text that its folder must not use."""
+    patterns = banned.get(_folder(file), ())
+    names = sorted({match[1] for match in NAME.finditer(text) if match[1]})
+    return [
+        f"{file} uses {name}, against scripts/layers.txt"
+        for name in names
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    ]
+
+
 def read_includes(root):
     """[(file, header)] of all includes between the sources below `root`, as paths from there."""
-    sources = [path for top in TOPS for path in sorted((root / top).rglob("*.[ch]"))]
-    pairs = [(path.relative_to(root).as_posix(), header) for path in sources for header in _headers(path)]
+    pairs = [(path.relative_to(root).as_posix(), header) for path in _sources(root) for header in _headers(path)]
     return [(file, header) for file, header in pairs if (root / header).exists()]
 
 
 def wrong_directions(includes, allowed):
-    """Those includes that the table does not allow; an include within a folder always is."""
+    """The includes that the table does not allow; an include within a folder is always allowed."""
     return [(file, header) for file, header in includes if not _may(file, header, allowed)]
 
 
@@ -56,7 +79,7 @@ def circles(includes):
 
 
 def problems(includes, allowed, exceptions=frozenset(), known=frozenset()):
-    """A sentence for everything that is wrong, exceptions apart, and for every exception that is no longer needed."""
+    """A sentence for every violation that is not an exception, and for every exception that is no longer needed."""
     wrong, round_about = set(wrong_directions(includes, allowed)), set(circles(includes))
     return [
         *(f"{file} includes {header}, against scripts/layers.txt" for file, header in sorted(wrong - exceptions)),
@@ -72,6 +95,10 @@ def problems(includes, allowed, exceptions=frozenset(), known=frozenset()):
     ]
 
 
+def _sources(root):
+    return [path for top in TOPS for path in sorted((root / top).rglob("*.[ch]"))]
+
+
 def _headers(path):
     return INCLUDE.findall(path.read_text(encoding="utf-8"))
 
@@ -81,8 +108,8 @@ def _folder(file):
 
 
 def _module(file):
-    """The path without its ending; a module's own .h in its .c is no edge between two."""
-    return PurePosixPath(file).with_suffix("").as_posix()
+    """The path without its extension and "_internal": a module's own .h in its .c is no edge between modules."""
+    return PurePosixPath(file).with_suffix("").as_posix().removesuffix("_internal")
 
 
 def _may(file, header, allowed):
@@ -96,7 +123,7 @@ def _may(file, header, allowed):
 
 
 def _reachable(graph, start):
-    """Modules reached from `start` by one edge or more; an edge of a module to itself is none."""
+    """Modules reached from `start` by one edge or more; an edge of a module to itself does not count."""
     seen, waiting = set(), [module for module in graph.get(start, ()) if module != start]
     while waiting:
         module = waiting.pop()
@@ -108,7 +135,11 @@ def _reachable(graph, start):
 
 def main():
     """Checks the tree that this file is in."""
-    said = problems(read_includes(ROOT), *read_table((ROOT / "scripts/layers.txt").read_text(encoding="utf-8")))
+    table = (ROOT / "scripts/layers.txt").read_text(encoding="utf-8")
+    banned = read_banned(table)
+    said = problems(read_includes(ROOT), *read_table(table))
+    for path in _sources(ROOT):
+        said += banned_names(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"), banned)
     for sentence in said:
         print(f"layers: {sentence}", file=sys.stderr)
     return 1 if said else 0

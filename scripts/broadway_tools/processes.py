@@ -1,4 +1,4 @@
-"""Processes that outlive the command that started them, told apart from others that later get the same pid."""
+"""Processes that outlive their command. An identity distinguishes them from later processes with the same pid."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def interrupt_on_signals():
-    """From now on all that asks this process to end does so as Ctrl-C does. What is ignored (by nohup) stays so."""
+    """From now on every terminating signal acts like Ctrl-C. Signals that are ignored (by nohup) stay ignored."""
     for number in INTERRUPTIONS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
@@ -23,7 +23,7 @@ def interrupt_on_signals():
 
 @contextlib.contextmanager
 def uninterrupted():
-    """A signal that asks to end does not cut short what goes on in here; it is heeded afterwards."""
+    """A context that a terminating signal does not interrupt; the signal is handled at its end."""
     came = []
     heeded = [number for number in INTERRUPTIONS if signal.getsignal(number) != signal.SIG_IGN]
     former = [(number, signal.signal(number, lambda *which: came.append(which))) for number in heeded]
@@ -52,7 +52,7 @@ def spawn(argv, log, cwd, env):
 
 
 def identity(pid):
-    """What no other process on this machine ever has: boot and start time. None if there is no such process."""
+    """A unique identity of the process on this machine: boot and start time. None if there is no such process."""
     fields = _stat(pid)
     if fields is None or fields[STATE] in DEAD_STATES:
         return None
@@ -61,12 +61,12 @@ def identity(pid):
 
 
 def is_alive(pid, known_identity):
-    """Is `pid` still the process that had this identity? A zombie is not."""
+    """Whether `pid` is still the process with this identity; false for a zombie."""
     return known_identity is not None and identity(pid) == known_identity
 
 
 def stop(processes, grace_s):
-    """SIGTERM to all of [(pid, identity)], SIGKILL to those that are left after `grace_s`. Returns the killed pids."""
+    """SIGTERM to all of [(pid, identity)], SIGKILL to those still running after `grace_s`. Returns the killed pids."""
     for process in processes:
         _signal(process, signal.SIGTERM)
         _signal(process, signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""The instrument itself: it fails a row for each limit that is broken, and measures what takes long."""
+"""Tests of the harness: it fails a row for each exceeded limit, and measures slow requests."""
 
 import asyncio
 import socket
@@ -25,28 +25,29 @@ GOOD = {
 FINISHED = {"unfinished": 0, "runs": 3, "failed": 0, "lost": 0, "jobs": 60}
 
 
-def judged(measured=GOOD, finished=FINISHED, growth_mib=None, **row):
-    """The faults of a row of which this was seen."""
+def faults_of(measured=GOOD, finished=FINISHED, growth_mib=None, **row):
+    """The faults of a row with these measurements."""
     stack, graders = SimpleNamespace(directory="build"), SimpleNamespace(ask=lambda command: finished)
     where = SimpleNamespace(faults=[], notes=[], load=graders, stack=stack)
     where.claim = lambda holds, otherwise: None if holds else where.faults.append(otherwise)
     made = Row("A0", "nothing", before=20, peak=30, after=21)
     for name, value in row.items():
         setattr(made, name, value)
-    runner._judge(where, Attack("A0", "nothing", None, growth_mib=growth_mib), made, measured)
+    runner._check_limits(where, Attack("A0", "nothing", None, growth_mib=growth_mib), made, measured)
     return made.faults
 
 
 def test_a_row_within_its_limits_is_ok():
-    assert judged() == [] and judged(growth_mib=10) == []
+    assert faults_of() == [] and faults_of(growth_mib=10) == []
 
 
 @pytest.mark.parametrize(
     ("seen", "part"),
     [
         ({"dead": ["api-0"]}, "died: api-0"),
-        ({"after": 53}, "33 MiB of memory are left behind"),
+        ({"after": 53}, "33 MiB of memory remain"),
         ({"growth_mib": 9}, "memory grew by 10 MiB"),
+        ({"scheduler_growth": 65}, "the scheduler grew by 65 MiB"),
         ({"measured": {**GOOD, "beat": {**GOOD["beat"], "worst": 1.5}}}, "a heartbeat took 1.50 s"),
         ({"measured": {**GOOD, "result": {**GOOD["result"], "worst": 1.5}}}, "a result took 1.50 s"),
         ({"finished": {**FINISHED, "unfinished": 1}}, "1 of 3 runs don't end"),
@@ -55,11 +56,11 @@ def test_a_row_within_its_limits_is_ok():
     ],
 )
 def test_each_broken_limit_fails_its_row(seen, part):
-    faults = judged(**seen)
+    faults = faults_of(**seen)
     assert len(faults) == 1 and part in faults[0]
 
 
-def test_what_is_still_under_way_counts_with_its_age():
+def test_a_request_in_progress_counts_with_its_age():
     timings = load.Timings()
     timings.begin("first")
     time.sleep(0.05)
@@ -109,10 +110,10 @@ def test_memory_is_watched_while_it_rises_and_falls():
     assert watch.now() == 0
 
 
-def test_every_attack_of_the_issue_is_there():
+def test_every_known_attack_exists():
     names = list(load_attacks())
-    assert {name.rstrip("abcd") for name in names} == {f"A{number}" for number in range(1, 13)}
-    assert names[0] == "A1" and names[-1] == "A12b"
+    assert {name.rstrip("abcd") for name in names} == {f"A{number}" for number in range(1, 14)}
+    assert names[0] == "A1" and names[-1] == "A13"
 
 
 def test_the_table_ends_with_its_counts():

@@ -1,6 +1,6 @@
 /*
- * bench-ulfius: ulfius and jansson with nothing behind them. Takes any POST, parses its body as
- * JSON and answers {"id": ...}, as a submission is answered. Ends with its standard input.
+ * bench-ulfius: a server with only ulfius and jansson. Accepts any POST, parses its body as JSON
+ * and answers {"id": ...} like a submission. Exits at the end of its standard input.
  *
  *   bench-ulfius PORT
  */

@@ -1,11 +1,10 @@
 /*
- * bench-floor: what the database alone can do with what a job needs, by the C driver and nothing
- * else. Prints one line of JSON.
+ * bench-floor: the speed of the database alone, with the documents that a job needs, using only the
+ * C driver. Prints one line of JSON.
  *
  *   bench-floor URI DATABASE inserts BATCH SECONDS   leases and results, two writers, a stream open
  *   bench-floor URI DATABASE single COUNT            one journaled insert after the other
- *   bench-floor URI DATABASE delivery COUNT          from an insert sent to its change in the
- * stream
+ *   bench-floor URI DATABASE delivery COUNT          from an insert to its event in the stream
  */
 #include <mongoc/mongoc.h>
 #include <pthread.h>
@@ -25,7 +24,7 @@ struct floor {
     atomic_bool is_over;
     atomic_uint_fast64_t seen; /* changes */
     atomic_int_fast64_t wanted;
-    _Atomic int64_t seen_ns; /* when the wanted change came */
+    _Atomic int64_t seen_ns; /* when the wanted change arrived */
 };
 
 struct writer {
@@ -51,7 +50,7 @@ static mongoc_collection_t *open_collection(struct floor *floor, mongoc_client_t
     return into;
 }
 
-/* What a lease and a result of Broadway's look like. */
+/* A document like Broadway's leases and results. */
 static bson_t *make_document(const struct writer *writer, uint64_t number)
 {
     char id[48];
@@ -104,7 +103,7 @@ static void *write_on(void *context)
     return NULL;
 }
 
-/* ---- The stream: results and signals, as the scheduler's ---- */
+/* ---- The change stream: results and signals, like the scheduler's ---- */
 
 static void build_pipeline(bson_t *pipeline)
 {
@@ -213,7 +212,7 @@ static void measure_single(struct floor *floor, unsigned count)
     struct writer writer = {.floor = floor,
                             .collection = "job_leases",
                             .batch = 1,
-                            .written = 1u << 31}; /* beyond what `inserts` has written here */
+                            .written = 1u << 31}; /* above the numbers that `inserts` has written */
     struct samples samples = {NULL, 0, 0};
     mongoc_client_t *client = mongoc_client_pool_pop(floor->pool);
     mongoc_collection_t *into = open_collection(floor, client, writer.collection);
@@ -248,7 +247,7 @@ static void deliver_once(struct floor *floor, mongoc_collection_t *into, int64_t
     bson_destroy(&document);
 }
 
-/* Signals are what is acknowledged by one member, without the journal. */
+/* Measures signals, which one member acknowledges without the journal. */
 static void measure_delivery(struct floor *floor, unsigned count)
 {
     struct samples samples = {NULL, 0, 0};

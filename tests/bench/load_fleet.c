@@ -11,7 +11,7 @@ static const int64_t ping_every_ns = INT64_C(5000000000);
 
 static void answered(struct link *link, const struct answer *answer);
 
-/* One with a websocket waits already. */
+/* Polls again, except with a websocket, which waits already. */
 static void poll_again(struct grader *grader)
 {
     const struct protocol *protocol = grader->fleet->protocol;
@@ -62,7 +62,7 @@ static void take_registration(struct grader *grader, const struct answer *answer
     struct fleet *fleet = grader->fleet;
     bool is_enrolled = fleet->protocol->take_enrolled(grader, answer);
     if (answer->status == 101)
-        return; /* it has asked */
+        return; /* it has a request in flight */
     fleet->registering--;
     grader->state = GRADER_IDLE;
     grader->is_registered = is_enrolled;
@@ -157,14 +157,14 @@ static void answered(struct link *link, const struct answer *answer)
     case GRADER_REPORTING:
         take_report(grader, answer);
         break;
-    default: /* a websocket that ends, or speaks, while its grader works */
+    default: /* a websocket that ends, or gets a message, during a job */
         loop_refused(grader->fleet->loop, answer);
         break;
     }
 }
 
-/* A websocket's ping is its heartbeat. */
-static void give_signs_of_life(struct fleet *fleet)
+/* Sends pings, which are the heartbeats of websockets. */
+static void send_heartbeats(struct fleet *fleet)
 {
     int64_t now = now_ns();
     if (!fleet->protocol->is_socket || now - fleet->pinged_ns < ping_every_ns)
@@ -175,7 +175,7 @@ static void give_signs_of_life(struct fleet *fleet)
             link_send_frame(&fleet->graders[i].link, FRAME_PING, "", 0);
 }
 
-/* All jobs take equally long: who began first is done first. */
+/* Finishes jobs in the order of their start, since all jobs take equally long. */
 static void finish_work(void *context)
 {
     struct fleet *fleet = context;
@@ -184,7 +184,7 @@ static void finish_work(void *context)
         fleet->first_working = grader->next;
         report(grader);
     }
-    give_signs_of_life(fleet);
+    send_heartbeats(fleet);
 }
 
 /* ---- The fleet ---- */
@@ -193,7 +193,7 @@ void fleet_open(struct fleet *fleet, struct loop *loop)
 {
     memset(fleet, 0, sizeof *fleet);
     fleet->loop = loop;
-    fleet->protocol = protocol_find("seed");
+    fleet->protocol = protocol_find("classic");
     loop->tick = finish_work;
     loop->context = fleet;
 }

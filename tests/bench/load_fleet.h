@@ -1,7 +1,7 @@
 /*
- * fleet: simulated graders of one protocol (load_protocol.h). Each has a connection of its own,
- * registers, polls, finishes what it is given after a while (at once by default), reports and polls
- * again. One with a websocket waits instead of polling, and does not hear of its results.
+ * fleet: simulated graders of one protocol (load_protocol.h). Each has its own connection,
+ * registers, polls, finishes its job after a while (at once by default), reports and polls again. A
+ * grader with a websocket waits instead of polling, and gets no answers to its results.
  */
 #ifndef BENCH_LOAD_FLEET_H
 #define BENCH_LOAD_FLEET_H
@@ -13,7 +13,7 @@
 
 enum { JOB_SIZE = 33 };
 
-/* A job that somebody held, for the count of those that were handed out twice. */
+/* A job that a grader has held, to count jobs that were handed out twice. */
 struct held_job {
     char job[JOB_SIZE];
     UT_hash_handle hh;
@@ -39,15 +39,15 @@ struct grader {
     char worker[JOB_SIZE];
     char job[JOB_SIZE];
     int64_t reported_ns; /* when the last result was sent; 0: none */
-    int64_t due_ns;      /* when the work at hand is done */
-    struct grader *next; /* in the row of those that work */
+    int64_t due_ns;      /* when the current job is done */
+    struct grader *next; /* in the list of working graders */
 };
 
 struct fleet {
     struct loop *loop;
     const struct protocol *protocol;
     struct grader *graders;
-    int64_t pinged_ns; /* when all websockets gave their sign of life */
+    int64_t pinged_ns; /* when all websockets last sent a ping */
     size_t count, registered, polling, registering, next_new;
     bool is_polling; /* idle graders poll, and those that reported poll again */
     int64_t work_ns; /* how long a job takes */
@@ -63,13 +63,13 @@ struct fleet {
 
 void fleet_open(struct fleet *fleet, struct loop *loop);
 
-/* Makes it `count` graders in all, and registers them. */
+/* Adds and registers graders, up to `count` in total. */
 void fleet_grow(struct fleet *fleet, size_t count);
 
-/* Lets every grader that is idle ask for work, now and from now on; or not any more. */
+/* true: every idle grader polls, now and later; false: no further polls. */
 void fleet_poll(struct fleet *fleet, bool is_polling);
 
-/* Forgets what was counted. */
+/* Resets the counts. */
 void fleet_reset(struct fleet *fleet);
 
 #endif

@@ -72,7 +72,7 @@ static void reserve(char **buffer, size_t *room, size_t wanted)
         abort();
 }
 
-/* The request is over, without an answer. */
+/* Ends the request without an answer. */
 static void lose(struct link *link)
 {
     bool was_waiting = link->is_waiting;
@@ -90,7 +90,7 @@ static void watch(struct link *link, int operation, bool wants_write)
     epoll_ctl(link->epoll, operation, link->fd, &event);
 }
 
-/* On this machine a connection is there at once, or refused. */
+/* Connects; on the local machine that succeeds or fails at once. */
 static bool open_socket(struct link *link)
 {
     const int one = 1;
@@ -118,7 +118,7 @@ static void flush_out(struct link *link)
             return;
         }
         if (sent < 0)
-            return; /* the end is read next */
+            return; /* the next read returns the end */
         link->out_sent += (size_t)sent;
     }
     if (link->wants_write)
@@ -172,11 +172,11 @@ void link_upgrade(struct link *link, const char *path)
     send_request(link, (size_t)head);
 }
 
-/* The mask is 0: then what is masked is the text itself. */
+/* The mask is 0, so the payload is unchanged. */
 void link_send_frame(struct link *link, enum frame_kind kind, const char *text, size_t length)
 {
     if (link->fd < 0)
-        return; /* its loss has been told */
+        return; /* its loss was reported already */
     if (link->out_sent == link->out_length)
         link->out_sent = link->out_length = 0;
     reserve(&link->out, &link->out_room, link->out_length + FRAME_HEAD + length);
@@ -203,7 +203,7 @@ static size_t content_length(const char *head)
     return at == NULL ? 0 : strtoul(at + sizeof name - 1, NULL, 10);
 }
 
-/* Hands on what is complete. */
+/* Passes a complete answer on. */
 static void read_answer(struct link *link)
 {
     link->in[link->in_length] = '\0';
@@ -225,7 +225,7 @@ static void read_answer(struct link *link)
     link->answered(link, &answer);
 }
 
-/* One frame of the server's: its length as a whole, 0 while it is not all there. */
+/* Parses a frame of the server. Returns its total length; 0: incomplete. */
 static size_t parse_frame(const unsigned char *in, size_t there, size_t *head, size_t *length)
 {
     if (there < 2)
@@ -241,7 +241,7 @@ static size_t parse_frame(const unsigned char *in, size_t there, size_t *head, s
     return there < *head + *length ? 0 : *head + *length;
 }
 
-/* Hands on the messages; pongs are passed over, and after a close comes the end. */
+/* Passes the messages on; ignores pongs; ends after a close frame. */
 static void read_frames(struct link *link)
 {
     size_t at = 0, head, length, whole;

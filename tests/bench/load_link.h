@@ -1,7 +1,7 @@
 /*
- * link: one kept-alive HTTP/1.1 connection without blocking, one request at a time, or, from the
- * answer 101 on, a websocket. For one thread; the loop calls link_ready, and what is answered comes
- * back by `answered`: so does each message of a websocket, as if with status 200.
+ * link: one non-blocking kept-alive HTTP/1.1 connection, one request at a time; after an answer
+ * 101, a websocket. For one thread; the loop calls link_ready. `answered` is called for each
+ * answer, and for each message of a websocket with status 200.
  */
 #ifndef BENCH_LOAD_LINK_H
 #define BENCH_LOAD_LINK_H
@@ -13,7 +13,7 @@
 
 struct link;
 
-/* Where requests go. */
+/* The server for requests. */
 struct target {
     struct sockaddr_in address;
     char host[64]; /* as in the header Host */
@@ -22,7 +22,7 @@ struct target {
 struct answer {
     int status; /* 0: the connection was lost */
     const char *body;
-    size_t length; /* NUL-terminated behind it */
+    size_t length; /* without the terminating NUL */
 };
 
 struct link {
@@ -34,22 +34,22 @@ struct link {
     size_t in_length, in_room, out_length, out_room, out_sent;
     bool wants_write, is_waiting; /* a websocket always waits */
     bool is_socket;
-    const char *bearer; /* goes with every request, if set */
-    int64_t sent_ns;    /* when the request at hand was given */
+    const char *bearer; /* sent with every request, if set */
+    int64_t sent_ns;    /* when the current request was sent */
 };
 
-/* http://A.B.C.D:PORT; false: it isn't one. */
+/* Parses http://A.B.C.D:PORT. False: another form. */
 bool target_parse(const char *url, struct target *target);
 
 void link_init(struct link *link, int epoll, const struct target *target,
                void (*answered)(struct link *link, const struct answer *answer), void *owner);
 void link_close(struct link *link);
 
-/* Sends a request; `body` may be NULL. Connects first if that is needed. */
+/* Sends a request, and connects first if needed; `body` may be NULL. */
 void link_send(struct link *link, const char *method, const char *path, const char *body,
                size_t length);
 
-/* Asks for a websocket: 101 comes back. */
+/* Requests a websocket; the answer is 101. */
 void link_upgrade(struct link *link, const char *path);
 
 enum frame_kind { FRAME_TEXT = 1, FRAME_PING = 9 };
@@ -57,7 +57,7 @@ enum frame_kind { FRAME_TEXT = 1, FRAME_PING = 9 };
 /* Sends a frame of less than 64 KiB over a websocket. */
 void link_send_frame(struct link *link, enum frame_kind kind, const char *text, size_t length);
 
-/* Something has happened at its socket. */
+/* Handles the epoll events of its socket. */
 void link_ready(struct link *link, uint32_t events);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * loop: what all parts of the load generator share: one epoll, the targets, and the counts of what
- * must not happen. One thread runs everything.
+ * loop: the shared state of the load generator: one epoll, the targets, and the counts of faults.
+ * One thread runs everything.
  */
 #ifndef BENCH_LOAD_LOOP_H
 #define BENCH_LOAD_LOOP_H
@@ -28,13 +28,13 @@ struct loop {
 
 void loop_open(struct loop *loop);
 
-/* Handles events until `is_done` says so; false: `limit_s` passed first. */
+/* Handles events until `is_done` returns true. False: `limit_s` seconds have passed first. */
 bool loop_run(struct loop *loop, bool (*is_done)(void *context), void *context, double limit_s);
 
-/* Keeps everything going until a line can be read from standard input. */
+/* Handles events until standard input is readable. */
 void loop_wait_for_input(struct loop *loop);
 
-/* Counts an answer that should not have come. */
+/* Counts an unexpected answer. */
 void loop_refused(struct loop *loop, const struct answer *answer);
 
 #endif

@@ -1,21 +1,24 @@
 /*
- * bench-load: the load generator. It takes commands on standard input, one a line, and answers each
- * with one line of JSON. Between commands its graders go on.
+ * bench-load: the load generator. It reads commands from standard input, one per line, and answers
+ * each with one line of JSON. Its graders work between commands, too.
  *
- *   protocol NAME TOKEN    graders speak seed (the default), course-http or course-ws; with a
- * course token runs are those of the course and assignment "bench": before all else graders N N
- * graders register (once) poll / rest            idle graders ask for work from now on / not any
- * more work MS                a job takes so long (0: done at once) describe STUDENTS PRE  what is
- * submitted from now on; PRE 1: with a pre-processing job submit COUNT CONNECTIONS SECONDS PATH
+ *   protocol NAME TOKEN    graders use classic (the default), course-http or course-ws; with a
+ *                          course token, runs are those of the course and assignment "bench". Must
+ *                          be the first command
+ *   graders N              registers N graders (once)
+ *   poll / rest            idle graders poll from now on / stop polling
+ *   work MS                the duration of a job (0: none)
+ *   describe STUDENTS PRE  sets the submission from now on; PRE 1: with a pre-processing job
+ *   submit COUNT CONNECTIONS SECONDS PATH
  *                          submits COUNT runs, or (0) for SECONDS; to PATH instead if given
  *   jobs COUNT CONNECTIONS SECONDS
- *                          starts what was submitted and works until COUNT jobs are reported, or
+ *                          starts the submitted runs and works until COUNT jobs are reported, or
  *                          SECONDS have passed
  *   hold COUNT CONNECTIONS SECONDS
  *                          the same, until COUNT jobs are held
- *   start CONNECTIONS      starts what was submitted, and waits until that is done
- *   handout COUNT          COUNT times: a run of one pre-processing and one student job is started
- *   trace SECONDS          works on; answers with the moments of all hand-outs (monotonic, s)
+ *   start CONNECTIONS      starts the submitted runs, and waits until that is done
+ *   handout COUNT          COUNT times: starts a run of one pre-processing and one student job
+ *   trace SECONDS          continues for SECONDS; answers the times of all hand-outs (monotonic, s)
  *   quit
  */
 #include <stdio.h>

@@ -133,7 +133,8 @@ static void socket_report(struct grader *grader)
 }
 
 static const struct protocol protocols[] = {
-    {"seed", "job_id", false, classic_enroll, classic_take_enrolled, classic_poll, classic_report},
+    {"classic", "job_id", false, classic_enroll, classic_take_enrolled, classic_poll,
+     classic_report},
     {"course-http", "grading_job_id", false, course_enroll, course_take_enrolled, course_poll,
      course_report},
     {"course-ws", "grading_job_id", true, socket_enroll, socket_take_enrolled, NULL, socket_report},

@@ -75,7 +75,7 @@ static void send_next(struct instructor *instructor)
     if (!goes_on(runs))
         return;
     runs->left -= runs->until_ns == 0;
-    runs->under_way++;
+    runs->inflight++;
     if (!instructor->is_starting) {
         link_send(&instructor->link, "POST", runs->path, runs->body, runs->body_length);
         return;
@@ -93,7 +93,7 @@ static void answered(struct link *link, const struct answer *answer)
 {
     struct instructor *instructor = link->owner;
     struct runs *runs = instructor->runs;
-    runs->under_way--;
+    runs->inflight--;
     if (answer->status != 200) {
         loop_refused(runs->loop, answer);
         return; /* so that a refusal can't be repeated for ever */
@@ -128,7 +128,7 @@ static void connect_instructors(struct runs *runs, size_t connections, bool is_s
 static bool is_over(void *context)
 {
     const struct runs *runs = context;
-    return runs->under_way == 0;
+    return runs->inflight == 0;
 }
 
 void runs_submit(struct runs *runs, size_t count, size_t connections, double seconds)
@@ -158,5 +158,5 @@ void runs_leave(struct runs *runs)
 
 bool runs_are_started(const struct runs *runs)
 {
-    return runs->under_way == 0 && runs->left == 0;
+    return runs->inflight == 0 && runs->left == 0;
 }

@@ -28,7 +28,7 @@ struct runs {
     size_t body_length;
     char (*ids)[RUN_SIZE]; /* submitted, not started */
     size_t id_count, id_room, next_id;
-    size_t left, under_way; /* requests of the command at hand */
+    size_t left, inflight; /* requests of the command at hand */
     uint64_t done;
     int64_t until_ns; /* 0: as many as `left` says */
     struct samples took;

@@ -1,4 +1,4 @@
-"""What is said of measurements: medians, targets, curves. Measuring itself is scripts/bench."""
+"""The evaluation of measurements: medians, targets, curves. scripts/bench makes the measurements."""
 
 import json
 import os
@@ -14,25 +14,25 @@ from broadway_bench.targets import fault_count  # noqa: E402
 FLOOR, RATE = ("floor", "jobs/s at batches of 64"), ("jobs", "256 graders, runs of 1000: jobs/s")
 
 
-def judged(rounds, name):
-    return next(row for row in report.judge(rounds) if row["name"].startswith(name))
+def evaluated(rounds, name):
+    return next(row for row in report.evaluate(rounds) if row["name"].startswith(name))
 
 
-def test_ratios_are_taken_within_a_round():
+def test_ratios_are_computed_within_a_round():
     rounds = [{FLOOR: 1000, RATE: 700}, {FLOOR: 4000, RATE: 2000}, {FLOOR: 100, RATE: 65}]
-    row = judged(rounds, "jobs/s with 256 graders")
+    row = evaluated(rounds, "jobs/s with 256 graders")
     assert row["median"] == 0.65 and row["min"] == 0.5 and row["met"]
 
 
-def test_a_target_whose_experiment_was_not_run_is_not_judged():
-    assert not [row for row in report.judge([{FLOOR: 1000}]) if row["name"].startswith("jobs/s")]
+def test_a_target_without_measurements_is_not_evaluated():
+    assert not [row for row in report.evaluate([{FLOOR: 1000}]) if row["name"].startswith("jobs/s")]
 
 
 def test_a_single_fault_misses_the_target():
     figures = {("jobs", "8 graders, runs of 50: refused"): 1, ("recover", "lost"): 0}
     assert fault_count(figures) == 1
-    assert not judged([figures], "lost, refused")["met"]
-    assert judged([{("recover", "lost"): 0}], "lost, refused")["met"]
+    assert not evaluated([figures], "lost, refused")["met"]
+    assert evaluated([{("recover", "lost"): 0}], "lost, refused")["met"]
 
 
 def test_curves_show_what_was_measured(tmp_path):

@@ -1,4 +1,4 @@
-"""A real kube-apiserver with its etcd, without a cluster behind it: what it accepts, a cluster accepts."""
+"""A real kube-apiserver with etcd, without nodes: a cluster accepts what it accepts."""
 
 import json
 import secrets
@@ -10,7 +10,7 @@ from waiting import wait_until
 
 
 class ApiServer:
-    """Both processes, and kubectl's way to them."""
+    """Both processes, and kubectl for them."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -19,7 +19,7 @@ class ApiServer:
         self.kubeconfig = directory / "kubeconfig.json"
 
     def start(self):
-        """Returns when it is ready, and knows the custom resources."""
+        """Returns when the server is ready and has the custom resources."""
         client, peer, port = free_port(), free_port(), free_port()
         self._spawn(
             "etcd",
@@ -38,7 +38,7 @@ class ApiServer:
             self.tools / "bin/kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{client}",
             "--bind-address=127.0.0.1",
-            "--advertise-address=192.0.2.1",  # nobody asks for it: the server is reached where it is bound
+            "--advertise-address=192.0.2.1",  # not used: clients connect to the bound address
             "--endpoint-reconciler-type=none",
             f"--secure-port={port}",
             f"--cert-dir={self.directory / 'certificates'}",
@@ -49,7 +49,7 @@ class ApiServer:
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",
             "--service-cluster-ip-range=10.0.0.0/24",
-            # There is no controller that would make the accounts which this one asks for.
+            # No controller runs that would create the accounts that this plugin requires.
             "--disable-admission-plugins=ServiceAccount",
         )
         self.kubeconfig.write_text(json.dumps(kubeconfig(port, token)), encoding="utf-8")
@@ -70,7 +70,7 @@ class ApiServer:
                 child.wait()
 
     def kubectl(self, *arguments, text=None):
-        """(exit status, what it said)."""
+        """(exit status, output)."""
         argv = [self.tools / "bin/kubectl", f"--kubeconfig={self.kubeconfig}", *arguments]
         return run(argv, input=text)
 
@@ -78,7 +78,7 @@ class ApiServer:
         return json.loads(self.kubectl("get", "--raw=/version")[1])["gitVersion"]
 
     def dry_run(self, text):
-        """What the server says to these documents; it keeps none of them."""
+        """The server's answer to these documents, of which it stores none."""
         return self.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
 
     def _spawn(self, name, *argv):
@@ -98,7 +98,7 @@ class ApiServer:
 
 
 def kubeconfig(port, token):
-    """For kubectl. The server's certificate is of its own making, on loopback."""
+    """A configuration for kubectl. The server's certificate is self-signed, on loopback."""
     return {
         "apiVersion": "v1",
         "kind": "Config",

@@ -1,4 +1,4 @@
-"""Options: what takes long is chosen, not left out by chance."""
+"""Options that select the slow tests."""
 
 
 def pytest_addoption(parser):
@@ -12,7 +12,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Without its option a test isn't there; it is not "skipped"."""
+    """Removes tests whose option is not given, instead of skipping them."""
     missing = [marker for marker in ("cluster", "images") if not config.getoption(f"--{marker}")]
     left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in missing)]
     if left_out:

@@ -1,4 +1,4 @@
-"""Which flags the commands have: by their own word, not by their source."""
+"""The flags of the commands, read from --help."""
 
 import functools
 import re
@@ -29,11 +29,11 @@ def flag_of(variable):
 
 
 def unknown(command, variables):
-    """Those of the variables that no flag of the command answers to."""
+    """The variables without a flag of the command."""
     return [variable for variable in variables if flag_of(variable) not in flags_of(command)]
 
 
 def unknown_arguments(command, arguments):
-    """Those of the arguments that the command doesn't know."""
+    """The arguments that the command doesn't know."""
     named = [argument.partition("=")[0].removeprefix("--") for argument in arguments]
     return [name for name in named if name not in flags_of(command)]

@@ -1,4 +1,4 @@
-"""What deploy/kubernetes renders to, and questions about it."""
+"""Renders deploy/kubernetes, and queries the documents."""
 
 import functools
 import subprocess
@@ -40,7 +40,7 @@ def documents(name):
 
 
 def title(document):
-    """For messages: "Deployment broadway/broadway-api"."""
+    """The document's title for messages: "Deployment broadway/broadway-api"."""
     metadata = document["metadata"]
     return f"{document['kind']} {metadata.get('namespace', '-')}/{metadata['name']}"
 
@@ -51,7 +51,7 @@ def of_kind(found, kind):
 
 
 def workloads(found):
-    """Everything that makes pods."""
+    """The workloads: documents that create pods."""
     return [document for document in found if document["kind"] in ("Deployment", "StatefulSet")]
 
 

@@ -1,5 +1,5 @@
-"""What NetworkPolicies come to: may this pod open a connection to that one? As Kubernetes defines it: a connection
-needs the consent of both sides; a side that no policy selects consents to all; policies add up."""
+"""Evaluates NetworkPolicies as Kubernetes defines them: a connection must be allowed by both sides; a side that no
+policy selects allows everything; policies add up."""
 
 import ipaddress
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Pod:
-    """One end of a connection; without a namespace it is a host outside of the cluster."""
+    """One end of a connection; without a namespace: a host outside of the cluster."""
 
     namespace: str | None
     labels: dict = field(default_factory=dict)
@@ -17,16 +17,16 @@ class Pod:
 
 
 def may_connect(policies, source, target, port, protocol="TCP"):
-    """Do both sides consent?"""
+    """True if both sides allow the connection."""
     return consents(policies, "Egress", source, target, target, port, protocol) and consents(
         policies, "Ingress", target, source, target, port, protocol
     )
 
 
 def consents(policies, direction, own, other, target, port, protocol):
-    """Does the side of `own` let this connection with `other` through?"""
+    """True if the side of `own` allows this connection with `other`."""
     if own.namespace is None:
-        return True  # nobody asks hosts outside
+        return True  # policies do not apply to hosts outside
     mine = [policy for policy in policies if selects(policy, own) and direction in policy["spec"]["policyTypes"]]
     peers, rules_key = ("to", "egress") if direction == "Egress" else ("from", "ingress")
     rules = [rule for policy in mine for rule in policy["spec"].get(rules_key) or []]
@@ -66,7 +66,7 @@ def any_port(ports, target, number, protocol):
 
 
 def matches(selector, labels):
-    """By a label selector: matchLabels and matchExpressions, all of them."""
+    """True if the labels match all of a selector's matchLabels and matchExpressions."""
     if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
         return False
     return all(satisfies(expression, labels) for expression in selector.get("matchExpressions", []))

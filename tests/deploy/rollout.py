@@ -1,8 +1,8 @@
-"""A rolling update as the Deployments in deploy/kubernetes ask for: their order, their signals and their times.
+"""A rolling update according to the Deployments in deploy/kubernetes: order, signals and times.
 
-What is simulated is Kubernetes; the processes are the real ones. Per pod, with maxSurge 1 and maxUnavailable 0: a new
-one starts; when its startup probe and its readiness probe have passed, and minReadySeconds after that, the old one is
-taken away: out of the Service, preStop, SIGTERM, and SIGKILL when terminationGracePeriodSeconds are over.
+Kubernetes is simulated; the processes are real. Per pod, with maxSurge 1 and maxUnavailable 0: a new pod starts;
+minReadySeconds after its startup probe and readiness probe have passed, the old one is removed from the Service, and
+gets preStop, SIGTERM, and SIGKILL after terminationGracePeriodSeconds.
 """
 
 import os
@@ -15,13 +15,13 @@ from manifests import documents, of_kind, pod_spec, settings
 from waiting import wait_until
 
 OVERLAY = "overlays/production"
-# How long the news of a pod's end takes to every proxy, at most; preStop has to be longer.
+# The longest time until every proxy has removed an ending pod; preStop must be longer.
 NEWS_S = 5
 
 
 @dataclass(frozen=True)
 class Times:
-    """What a Deployment says, in seconds."""
+    """The times of a Deployment, in seconds."""
 
     min_ready: float
     pre_stop: float
@@ -31,7 +31,7 @@ class Times:
 
 
 def times_of(name):
-    """Those of a Deployment, and the flags that its settings come to."""
+    """The times of a Deployment, and the flags from its settings."""
     found = documents(OVERLAY)
     deployment = of_kind(found, "Deployment")[name]
     assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
@@ -55,19 +55,19 @@ def times_of(name):
 
 @dataclass
 class Pod:
-    """A process in the part of a pod."""
+    """A process that stands for a pod."""
 
     name: str
     pid: int
-    port: int  # that its Service leads to, or None
+    port: int  # the Service's target port, or None
     is_running: object
     said: object
 
 
 def terminate(pod, times, stop_routing):
-    """Takes a pod away. Returns how long it took to leave after the signal; fails if it had to be killed."""
+    """Terminates a pod. Returns the seconds from the signal to its end; fails if it had to be killed."""
     heard = random.uniform(0, NEWS_S)
-    time.sleep(heard)  # the news travels
+    time.sleep(heard)  # until the proxies have removed the pod
     stop_routing()
     time.sleep(max(0, times.pre_stop - heard))  # the rest of the hook
     os.kill(pod.pid, signal.SIGTERM)
@@ -80,7 +80,8 @@ def terminate(pod, times, stop_routing):
 
 
 def roll(pods, times, start_new, route):
-    """Replaces every pod. `start_new` returns one that is ready; `route` is told the pods that take connections."""
+    """Replaces every pod. `start_new` returns one that is ready; `route` is called with the pods that accept
+    connections."""
     spent = []
     for index in range(len(pods)):
         new = start_new(index)

@@ -17,12 +17,12 @@ from raw import connect
 from waiting import wait_until
 
 CONNECTIONS = 32
-GRADERS = 48  # for each replica: who adds replicas has more graders to serve
+GRADERS = 48  # for each replica: larger installations have more graders
 COUNTERS = {"callbacks": "broadway_scheduler_callbacks_total", "events": "broadway_scheduler_events_total"}
 
 
 class Meter:
-    """CPU seconds of each tier since it was made, and what the scheduler counted meanwhile."""
+    """CPU seconds of each tier and the scheduler's counters since the meter was made."""
 
     def __init__(self, stack):
         self.pids = {
@@ -81,7 +81,7 @@ def submissions(stack, count):
 
 
 def polls(stack, count):
-    """Polls that find nothing and do not wait: each is a question to the scheduler, and its answer."""
+    """Empty polls with wait 0: each is a query to the scheduler and its answer."""
     member = Member(stack.urls[0], stack.cluster_token)
     path = f"/api/v1/grading_job?worker_id={member.id}&wait=0"
     exchange_all(stack, count, http("GET", path))
@@ -90,7 +90,7 @@ def polls(stack, count):
 
 
 def jobs(stack, count):
-    """A run of so many students, graded at once by graders that wait at all replicas: a poll and a result each."""
+    """A run of this many students, graded at once by graders that wait at all replicas: a poll and a result each."""
     run = stack.api.submit_and_start(run_of(count))
     with Crowd(stack.urls, stack.cluster_token, GRADERS * len(stack.urls)) as crowd:
         crowd.park()
@@ -103,13 +103,14 @@ KINDS = {"submissions": submissions, "polls": polls, "jobs": jobs}
 
 
 def measure(replicas, counts):
-    """[(kind, requests per second, {tier or counter: per 1,000 requests})] with so many replicas, on a new database."""
+    """[(kind, requests per second, {tier or counter: per 1,000 requests})] with this many replicas, on a new
+    database."""
     rows = []
     with tempfile.TemporaryDirectory() as directory:
         stack = Stack(Path(directory) / "stack", replicas=replicas).up()
         try:
             for kind, run in KINDS.items():
-                run(stack, 200)  # warm
+                run(stack, 200)  # warm-up
                 meter = Meter(stack)
                 done = run(stack, counts[kind])
                 spent, seconds = meter.read()
@@ -150,7 +151,7 @@ def main():
 
 
 def check_flat(figures):
-    """What the scheduler does per job must not grow with the replicas."""
+    """Checks that the scheduler's CPU time per job does not grow with the replicas."""
     costs = [each["per_1000"]["scheduler"] for each in figures if each["kind"] == "jobs"]
     growth = costs[-1] / costs[0]
     print(f"\nThe scheduler's cost of a job with the most replicas is {growth:.2f} times that with the fewest.")

@@ -1,4 +1,4 @@
-"""Strict schemas: those of Kubernetes by version, and those of custom resources as their own projects define them."""
+"""Strict schemas of Kubernetes, by version, and of custom resources, from their projects."""
 
 import functools
 
@@ -9,7 +9,7 @@ from tools import tools
 
 
 class Loader(yaml.CSafeLoader):
-    """Takes "=" for text, as everybody but the letter of YAML 1.1 does."""
+    """A YAML loader that reads "=" as text, unlike YAML 1.1."""
 
 
 Loader.add_constructor("tag:yaml.org,2002:value", Loader.construct_yaml_str)
@@ -26,7 +26,7 @@ def is_custom(document):
 
 
 def check(document, version):
-    """Raises what is wrong with a document, or Unknown. A field that the schema doesn't know is wrong."""
+    """Raises an error if the document is invalid, or Unknown. A field that is not in the schema is an error."""
     if is_custom(document):
         check_custom(document)
         return
@@ -45,21 +45,21 @@ def check_custom(document):
 
 @functools.cache
 def custom_schemas():
-    """{(apiVersion, kind): schema}, of all definitions at hand."""
+    """{(apiVersion, kind): schema} of all definitions of custom resources."""
     schemas = {}
     for path in sorted((tools("crds") / "crds").glob("*.yaml")):
         for definition in yaml.load_all(path.read_text(encoding="utf-8"), Loader):
             spec = definition["spec"]
             for version in spec["versions"]:
                 schema = closed(version["schema"]["openAPIV3Schema"])
-                # What an API server knows by itself, of every object.
+                # The fields that an API server accepts in every object.
                 schema["properties"] |= {"metadata": {"type": "object"}}
                 schemas[f"{spec['group']}/{version['name']}", spec["names"]["kind"]] = schema
     return schemas
 
 
 def closed(schema):
-    """The same schema, refusing what it doesn't name."""
+    """The same schema without additional properties."""
     if isinstance(schema, list):
         return [closed(part) for part in schema]
     if not isinstance(schema, dict):
@@ -68,7 +68,7 @@ def closed(schema):
     is_open = schema.get("x-kubernetes-preserve-unknown-fields")
     if isinstance(schema.get("properties"), dict) and "type" in schema and not is_open:
         made.setdefault("additionalProperties", False)
-    if "(?i)" in str(schema.get("pattern", "")):  # where Go takes it; Python wants it in front
+    if "(?i)" in str(schema.get("pattern", "")):  # Go allows it anywhere, Python only at the start
         made["pattern"] = "(?i)" + schema["pattern"].replace("(?i)", "")
     if schema.get("x-kubernetes-int-or-string"):
         made.pop("type", None)

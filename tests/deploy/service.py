@@ -1,5 +1,5 @@
-"""A Service as kube-proxy makes one: a new connection goes to any of the ready pods and stays there until it is closed;
-a pod that is taken out gets no new ones and keeps those that it has."""
+"""A Service like kube-proxy's: a new connection goes to any ready pod and stays there until it is closed; a pod that is
+removed gets no new connections and keeps its open ones."""
 
 import asyncio
 import random
@@ -7,7 +7,7 @@ import threading
 
 
 class Service:
-    """Listens on a free port of 127.0.0.1, in a thread of its own."""
+    """Listens on a free port of 127.0.0.1, in its own thread."""
 
     def __init__(self):
         self._pods = ()
@@ -15,7 +15,7 @@ class Service:
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.port = None
-        self.refused = 0  # connections for which there was no pod, or whose pod didn't take them
+        self.refused = 0  # connections without a pod, or refused by their pod
 
     def __enter__(self):
         self._thread.start()
@@ -31,7 +31,7 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
     def set_pods(self, ports):
-        """From now on new connections go to these."""
+        """Sets the pods for new connections."""
         self._pods = tuple(ports)
 
     def _run(self):
@@ -57,7 +57,7 @@ class Service:
 
 
 async def pump(reader, writer):
-    """Passes on what comes, and then the end."""
+    """Copies data in one direction, and then the end."""
     try:
         while data := await reader.read(65536):
             writer.write(data)

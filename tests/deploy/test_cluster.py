@@ -1,4 +1,4 @@
-"""The manifests before a real kube-apiserver: it takes every one of them, and it would not take anything."""
+"""The manifests with a real kube-apiserver: it accepts all of them, and refuses invalid ones."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ def server(tmp_path_factory):
     started = ApiServer(tmp_path_factory.mktemp("apiserver"))
     try:
         started.start()
-        # Namespaces have to be there for what is tried inside them.
+        # Namespaces must exist before objects in them.
         namespaces = list(of_kind(documents("overlays/production"), "Namespace").values())
         listed = {"apiVersion": "v1", "kind": "List", "items": namespaces}
         status, said = started.kubectl("create", "-f", "-", text=json.dumps(listed))
@@ -51,7 +51,7 @@ def test_the_server_rejects_a_misspelt_field(server, kind):
 
 
 def pod_of(workload):
-    """A pod as the workload would make it, with its claims as empty directories."""
+    """A pod of the workload, with its claims as empty directories."""
     template = copy.deepcopy(workload["spec"]["template"])
     claims = [claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])]
     template["spec"].setdefault("volumes", []).extend({"name": name, "emptyDir": {}} for name in claims)
@@ -66,7 +66,7 @@ def test_pods_pass_the_security_that_their_namespace_enforces(server, name):
         assert status == 0, f"{title(workload)}: {said}"
 
 
-def test_a_privileged_pod_is_refused_beside_broadway(server):
+def test_a_privileged_pod_is_refused_in_broadways_namespace(server):
     workload = of_kind(documents("overlays/production"), "Deployment")["broadway-grader"]
     pod = pod_of(workload)
     pod["metadata"]["namespace"] = "broadway"

@@ -1,4 +1,4 @@
-"""The compose file and what lies beside it: valid, with flags that exist, and times that fit together."""
+"""The compose file and its files: valid, with existing flags and consistent times."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def seconds(text):
     return float(text.removesuffix("s"))
 
 
-def test_the_file_is_valid_by_the_schema_of_compose(compose):
+def test_the_file_is_valid_by_composes_schema(compose):
     schema = json.loads((tools("compose-spec") / "compose/compose-spec.json").read_text(encoding="utf-8"))
     jsonschema.validate(compose, schema)
     compose["services"]["api-1"]["environments"] = {}
@@ -62,7 +62,7 @@ def test_files_that_are_mounted_exist(compose):
         assert (DEPLOY / source).is_file(), source
 
 
-def test_secrets_are_made_once_and_differ(tmp_path):
+def test_secrets_are_generated_once_and_differ(tmp_path):
     script = (DEPLOY / "compose/make-secrets.sh").read_text(encoding="utf-8").replace("/secrets", str(tmp_path))
     assert run(["bash", "-c", script])[0] == 0
     made = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
@@ -72,7 +72,7 @@ def test_secrets_are_made_once_and_differ(tmp_path):
     assert made == {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
 
 
-def test_the_proxy_takes_its_configuration():
+def test_the_proxy_accepts_its_configuration():
     tools("haproxy")
     status, said = run(["haproxy", "-c", "-f", DEPLOY / "compose/haproxy.cfg"])
     assert status == 0, said

@@ -1,5 +1,5 @@
-"""A database as the manifests set it up, with TLS by a certificate of make-site and a password: the binaries reach it,
-and only by these. The database is the embedded one; what MongoDB itself makes of the manifests is not tried here."""
+"""A database as in the manifests, with TLS by a certificate of make-site and a password: the binaries need both to
+connect. The database is the embedded one; MongoDB itself is not tested here."""
 
 import contextlib
 import subprocess
@@ -21,7 +21,7 @@ each_binary = pytest.mark.parametrize("binary", BINARIES)
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory):
-    """The directory of a site's secrets, with certificate and key apart as this database wants them."""
+    """The directory of a site's secrets, with certificate and key in separate files, as this database needs them."""
     site = tmp_path_factory.mktemp("tls") / "site"
     assert run([KUBERNETES / "make-site", site])[0] == 0
     directory = site / "secrets"
@@ -42,7 +42,7 @@ def client(port, secrets, **options):
 
 
 def start(port, secrets, directory, *flags):
-    """A database that listens."""
+    """Starts a database and waits until it listens."""
     argv = [Path(sys.prefix) / "bin/secantusd-py", "--host", "127.0.0.1", "--port", port, "--storage-path", directory]
     argv += ["--tls-cert-file", secrets / "tls.crt", "--tls-key-file", secrets / "tls.key", *flags]
     with open(directory.with_suffix(".log"), "ab") as log:
@@ -82,7 +82,8 @@ def database(secrets, tmp_path_factory):
 def uri(port, secrets, password=PASSWORD, user="broadway"):
     return (
         f"mongodb://{user}:{password}@localhost:{port}/"
-        # Direct, since this database calls itself by a number, for which no certificate of the manifests is good.
+        # A direct connection, since this database advertises a numeric address, which is not in the manifests'
+        # certificates.
         f"?directConnection=true&authSource=broadway&tls=true&tlsCAFile={secrets / 'ca.crt'}"
     )
 
@@ -105,7 +106,7 @@ def process(binary, uri_of_database, directory):
 
 
 def is_ready_with(binary, uri_of_database, directory):
-    """Does it get ready with this URI?"""
+    """True if the binary becomes ready with this URI."""
     with process(binary, uri_of_database, directory) as (port, log):
         try:
             wait_until(lambda: status(port) == 200, 8, f"{binary} is ready")
@@ -123,16 +124,16 @@ def status(port):
 
 
 @each_binary
-def test_a_tier_gets_ready_by_tls_and_its_password(binary, database, secrets, tmp_path):
+def test_a_tier_becomes_ready_with_tls_and_its_password(binary, database, secrets, tmp_path):
     assert is_ready_with(binary, uri(database, secrets), tmp_path)
 
 
 @each_binary
-def test_a_wrong_password_is_no_way_in(binary, database, secrets, tmp_path):
+def test_a_wrong_password_is_refused(binary, database, secrets, tmp_path):
     assert not is_ready_with(binary, uri(database, secrets, password="another-password"), tmp_path)
 
 
-def test_another_authority_is_not_believed(database, secrets, tmp_path):
+def test_another_authority_is_not_trusted(database, secrets, tmp_path):
     assert run([KUBERNETES / "make-site", tmp_path / "other"])[0] == 0
     assert not is_ready_with("broadway-scheduler", uri(database, tmp_path / "other/secrets"), tmp_path)
 

@@ -33,7 +33,17 @@ def test_shellcheck_finds_nothing(path):
     assert status == 0, said
 
 
-def test_the_dockerfile_is_what_was_asked_for():
+def test_systemd_knows_every_option_of_the_graders_unit(tmp_path):
+    unit = DEPLOY / "grader" / "broadway-grader.service"
+    text = unit.read_text(encoding="utf-8").replace("/opt/broadway", str(ROOT))
+    (tmp_path / unit.name).write_text(text, encoding="utf-8")
+    for manager in ("--system", "--user"):
+        env = {"XDG_RUNTIME_DIR": str(tmp_path)}  # which the manager of a user needs
+        status, said = run(["systemd-analyze", "verify", manager, "--man=no", tmp_path / unit.name], env=env)
+        assert (status, said.strip()) == (0, ""), manager
+
+
+def test_the_dockerfile_has_the_required_properties():
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     instructions = [line.split() for line in text.splitlines() if line and line.split()[0].isupper()]
     assert instructions[0] == ["ARG", "BASE=docker.io/library/debian:12-slim"]
@@ -44,13 +54,13 @@ def test_the_dockerfile_is_what_was_asked_for():
 
 
 def copied(stage):
-    """What a stage takes from the source tree, as (source, target)."""
+    """The files that a stage copies from the source tree, as (source, target)."""
     lines = [line.split()[1:] for line in stage.splitlines() if line.startswith("COPY ")]
     return [(source, words[-1]) for words in lines if not words[0].startswith("--") for source in words[:-1]]
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_a_dockerfile_copies_is_sent_to_the_builder_and_little_else(path):
+def test_the_builder_gets_the_copied_files_and_little_else(path):
     lines = path.with_name("Dockerfile.dockerignore").read_text(encoding="utf-8").split("\n")
     assert "*" in lines
     sent = [line[1:] for line in lines if line.startswith("!")]
@@ -63,8 +73,8 @@ def test_what_a_dockerfile_copies_is_sent_to_the_builder_and_little_else(path):
         assert any(source == entry or source.startswith(f"{entry}/") for source in sources), f"{entry} is not needed"
 
 
-def test_the_project_configures_with_nothing_but_what_the_dockerfile_copies(tmp_path):
-    """So that a new directory of sources breaks this, and not the next who builds images."""
+def test_the_project_configures_with_only_the_copied_files(tmp_path):
+    """So that a new directory of sources fails this test, not the next build of an image."""
     stage = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").split("\nFROM ")[1]
     for source, target in copied(stage):
         place = tmp_path / target / (Path(source).name if target.endswith("/") else "")

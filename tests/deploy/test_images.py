@@ -1,4 +1,4 @@
-"""The images: built here without a daemon, small, the same twice over; and what is in them does its work there."""
+"""The images: built without a daemon, small, reproducible, with working binaries."""
 
 import os
 import re
@@ -25,7 +25,7 @@ JOBS = 200
 
 @pytest.fixture(scope="module")
 def built(request, tmp_path_factory):
-    """(directory with the root file systems, what scripts/images said)."""
+    """(directory with the root file systems, output of scripts/images)."""
     assert os.geteuid() == 0, "chroot needs root"
     if earlier := request.config.getoption("--images-from"):
         return Path(earlier), sayings((Path(earlier) / "images.log").read_text(encoding="utf-8"))
@@ -38,16 +38,16 @@ def built(request, tmp_path_factory):
 
 
 def sayings(text):
-    """What scripts/images itself said, among all that builders say."""
+    """The lines of scripts/images, without those of the builders."""
     return "\n".join(line for line in text.splitlines() if line.startswith("images: "))
 
 
-# As Kubernetes has it with readOnlyRootFilesystem: nothing in there can be written.
+# Read-only, as in Kubernetes with readOnlyRootFilesystem.
 READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec chroot "$@"'
 
 
 class Inside:
-    """A binary of ours, started inside its image's root file system, which is read-only, as the image's user."""
+    """A binary that runs inside its image's read-only root file system, as the image's user."""
 
     def __init__(self, root, binary, log, *flags, env=None):
         self.log = log
@@ -68,19 +68,19 @@ class Inside:
 
 
 def in_read_only(root):
-    """What to put before a command."""
+    """The prefix of a command."""
     return [
         *("unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, root),
         *(f"--userspec={USER}:{USER}", "--groups=", root),
     ]
 
 
-def test_the_root_that_binaries_are_tried_in_is_read_only(built):
+def test_the_root_of_the_tested_binaries_is_read_only(built):
     status, said = run([*in_read_only(built[0] / "api"), "/bin/touch", "/tmp/file"])
     assert status != 0 and "Read-only file system" in said, said
 
 
-def test_images_are_small_and_built_twice_the_same(built, capsys):
+def test_images_are_small_and_reproducible(built, capsys):
     _, said = built
     sizes = re.findall(r"broadway-(\w+):\S+: [\d.]+ MB, ([\d.]+) MB over its base", said)
     assert {name for name, _ in sizes} == {"api", "scheduler"}
@@ -92,7 +92,7 @@ def test_images_are_small_and_built_twice_the_same(built, capsys):
 
 
 @pytest.mark.parametrize("target", ["api", "scheduler"])
-def test_nothing_but_what_runs_is_inside(built, target):
+def test_images_contain_only_what_runs(built, target):
     root = built[0] / target
     binaries = sorted(path.name for path in (root / "usr/bin").glob("broadway-*"))
     assert binaries == [f"broadway-{target}"]
@@ -103,8 +103,8 @@ def test_nothing_but_what_runs_is_inside(built, target):
     assert status == 0 and re.search(r"\d+\.\d+\.\d+ \([0-9a-f]{12}(-dirty)?\)", said), said
 
 
-def test_passwords_beyond_ascii_can_still_be_prepared(built):
-    """The data of ICU are cut down to what this needs: the driver says so if they are not there."""
+def test_passwords_beyond_ascii_are_supported(built):
+    """The image has only the ICU data for this; the driver reports an error if they are missing."""
     log = built[0] / "password.log"
     with pytest.raises(subprocess.TimeoutExpired):
         uri = "mongodb://someone:p%C3%A4ss%E2%85%A8@127.0.0.1:1/?replicaSet=rs0"
@@ -118,12 +118,12 @@ def test_passwords_beyond_ascii_can_still_be_prepared(built):
     assert "SASLPrep" not in log.read_text(encoding="utf-8")
 
 
-def test_what_is_inside_completes_a_run_of_200_jobs(built, tmp_path, capsys):
+def test_the_images_binaries_complete_a_run_of_200_jobs(built, tmp_path, capsys):
     root, _ = built
     stack = Stack(tmp_path / "stack").up()
     started = []
     try:
-        for name in ("api-0", "scheduler-0"):  # the images' binaries take their places
+        for name in ("api-0", "scheduler-0"):  # replaced by the images' binaries
             stack.kill(name, signal.SIGTERM)
             wait_until(lambda name=name: not is_running(stack.pid(name)), 15, f"{name} has left")
         public, internal, metrics = free_port(), free_port(), free_port()

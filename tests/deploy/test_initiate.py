@@ -1,5 +1,5 @@
-"""How the replica set is initiated: the script of the first pod against a stand-in for MongoDB, which tries its logic
-and not MongoDB. It may be run at any time and any number of times, as a restarted pod runs it."""
+"""The initiation of the replica set: the script of the first pod with a fake MongoDB, to test its logic. The script may
+run at any time and any number of times, since a restarted pod runs it again."""
 
 import json
 
@@ -13,7 +13,7 @@ NOTHING = {"set": None, "users": {}, "leads": False, "unreachable": []}
 
 @pytest.fixture
 def initiate(tmp_path):
-    """Runs the script on a state of MongoDB; returns what that becomes."""
+    """Runs the script on a state of MongoDB; returns the new state."""
     tools("node")
 
     def on(state, members=3):
@@ -32,7 +32,7 @@ def hosts(state):
     return [member["host"] for member in state["set"]["members"]]
 
 
-def test_a_new_database_gets_its_set_its_members_and_its_users(initiate):
+def test_a_new_database_gets_its_replica_set_and_users(initiate):
     after = initiate(NOTHING)
     assert after["failure"] is None
     assert after["set"]["_id"] == "rs0" and hosts(after) == HOSTS
@@ -50,7 +50,7 @@ def test_a_restart_changes_nothing(initiate):
     assert initiate(once) == once
 
 
-def test_it_goes_on_where_it_was_interrupted(initiate):
+def test_it_continues_where_it_was_interrupted(initiate):
     half = initiate({**NOTHING, "unreachable": [HOSTS[2]]})
     assert "can't be added" in half["failure"] and hosts(half) == HOSTS[:2]
     assert initiate({**half, "unreachable": []})["failure"] is None

@@ -1,4 +1,4 @@
-"""What deploy/kubernetes renders to: valid, complete, consistent in itself and with the binaries."""
+"""The documents of deploy/kubernetes: valid, complete, and consistent with each other and with the binaries."""
 
 import base64
 import copy
@@ -17,14 +17,14 @@ each_rendered = pytest.mark.parametrize("name", manifests.RENDERED)
 each_overlay = pytest.mark.parametrize("name", manifests.OVERLAYS)
 INVALID = (kubernetes_validate.ValidationError, jsonschema.ValidationError, schemas.Unknown)
 
-# kube-score's checks that we don't follow, and why.
+# The checks of kube-score that are ignored, with the reasons.
 LET_BE = {
     "container-image-pull-policy": "images have versions or digests, which name one image for ever",
 }
 
 
 def seconds(container):
-    """Of its preStop hook."""
+    """The seconds of its preStop hook."""
     command = container["lifecycle"]["preStop"]["exec"]["command"]
     assert command[0] == "/bin/sleep", "the images have no shell to count on, but this"
     return float(command[1])
@@ -68,7 +68,7 @@ def test_a_misspelt_field_is_found(kind):
         schemas.check(document, schemas.VERSIONS[-1])
 
 
-def test_a_kind_without_a_schema_is_not_taken_for_valid():
+def test_a_kind_without_a_schema_is_not_valid():
     with pytest.raises(schemas.Unknown):
         schemas.check({"apiVersion": "v1", "kind": "Podd", "metadata": {"name": "x"}}, schemas.VERSIONS[-1])
 
@@ -90,7 +90,7 @@ def test_the_linter_can_find_something():
 
 
 @each_rendered
-def test_everything_that_must_be_there_is(name):
+def test_all_required_documents_exist(name):
     found = documents(name)
     kinds = {document["kind"] for document in found}
     assert {
@@ -108,7 +108,7 @@ def test_everything_that_must_be_there_is(name):
         assert workload["metadata"]["name"] in of_kind(found, "PodDisruptionBudget"), title(workload)
 
 
-def test_production_has_what_a_night_needs():
+def test_production_has_tls_monitoring_and_scaling():
     found = documents("overlays/production")
     kinds = {document["kind"] for document in found}
     assert {"Ingress", "ServiceMonitor", "PrometheusRule", "ScaledObject", "StatefulSet"} <= kinds
@@ -122,14 +122,14 @@ def test_production_has_what_a_night_needs():
 
 
 @each_rendered
-def test_roll_outs_take_no_pod_away_before_another_is_ready(name):
+def test_roll_outs_remove_no_pod_before_another_is_ready(name):
     for deployment in of_kind(documents(name), "Deployment").values():
         assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0, title(deployment)
         assert deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"] >= 1, title(deployment)
 
 
 @each_rendered
-def test_the_times_of_leaving_fit_together(name):
+def test_the_times_of_termination_are_consistent(name):
     found = documents(name)
     spec = pod_spec(of_kind(found, "Deployment")["broadway-api"])
     pause, grace = seconds(spec["containers"][0]), float(settings(found, "broadway-api")["BROADWAY_GRACE"])
@@ -168,7 +168,7 @@ def test_all_but_graders_are_restricted(name):
 
 
 @each_rendered
-def test_nobody_may_talk_but_who_is_allowed_to(name):
+def test_every_namespace_allows_only_selected_connections(name):
     found = documents(name)
     policies = [document for document in found if document["kind"] == "NetworkPolicy"]
     for namespace in of_kind(found, "Namespace"):
@@ -189,7 +189,7 @@ def test_nobody_may_talk_but_who_is_allowed_to(name):
 
 
 def selectors(value):
-    """All names of applications that a policy selects pods by."""
+    """The names of all applications in a policy's selectors."""
     if isinstance(value, list):
         return [name for item in value for name in selectors(item)]
     if not isinstance(value, dict):
@@ -200,7 +200,7 @@ def selectors(value):
 
 
 @each_rendered
-def test_what_is_referred_to_exists(name):
+def test_referenced_objects_exist(name):
     found = documents(name)
     exists = {(d["kind"], d["metadata"].get("namespace"), d["metadata"]["name"]): d for d in found}
     for workload in workloads(found):
@@ -236,13 +236,13 @@ def test_services_find_pods_by_their_ports(name):
 
 
 @each_rendered
-def test_files_of_secrets_are_where_the_settings_say(name):
+def test_files_of_secrets_are_mounted_where_the_settings_say(name):
     found = documents(name)
     for workload in ("broadway-api", "broadway-scheduler"):
         deployment = of_kind(found, "Deployment")[workload]
         container, volumes = pod_spec(deployment)["containers"][0], pod_spec(deployment)["volumes"]
         where = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
-        secrets = {volume["name"]: volume["secret"]["secretName"] for volume in volumes}
+        secrets = {volume["name"]: volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
         paths = [entry["value"] for entry in container["env"] if entry["name"].endswith("_FILE")]
         assert paths
         for path in paths:
@@ -251,7 +251,7 @@ def test_files_of_secrets_are_where_the_settings_say(name):
 
 
 def given_to(found, binary):
-    """The variables that a binary's container gets."""
+    """The variables of a binary's container."""
     container = pod_spec(of_kind(found, "Deployment")[binary])["containers"][0]
     named = {entry["name"] for entry in container["env"]} - {"POD_IP"}
     return {*settings(found, "broadway-shared"), *settings(found, binary), *named}
@@ -269,24 +269,25 @@ def test_every_argument_of_graders_is_a_flag_of_theirs(name):
     assert flags.unknown_arguments("broadway-grader", grader["args"]) == []
 
 
-def test_a_flag_that_does_not_exist_is_found():
+def test_an_unknown_flag_is_detected():
     assert flags.unknown("broadway-api", ["BROADWAY_PORT", "BROADWAY_METRICS_PORT"]) == ["BROADWAY_METRICS_PORT"]
     assert flags.unknown("broadway-scheduler", ["BROADWAY_CLIENT_TOKEN_FILE"]) == ["BROADWAY_CLIENT_TOKEN_FILE"]
     assert flags.unknown_arguments("broadway-grader", ["--runner=podman", "--runners=x"]) == ["runners"]
 
 
 @each_overlay
-def test_the_authority_that_the_uri_names_is_mounted_where_it_says(name):
+def test_the_authority_in_the_uri_is_mounted_at_its_path(name):
     found = documents(name)
     for binary in ("broadway-api", "broadway-scheduler"):
         spec = pod_spec(of_kind(found, "Deployment")[binary])
-        volumes = {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"]}
-        where = {mount["mountPath"]: volumes[mount["name"]] for mount in spec["containers"][0]["volumeMounts"]}
+        volumes = {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
+        mounts = spec["containers"][0]["volumeMounts"]
+        where = {mount["mountPath"]: volumes[mount["name"]] for mount in mounts if mount["name"] in volumes}
         shared = base64.b64decode(of_kind(found, "Secret")[volumes["shared"]]["data"]["mongodb-uri"]).decode()
         assert "tls=true" in shared
         authority = re.search(r"tlsCAFile=(.*)/([^/&]*)", shared)
         if name == "overlays/external-mongodb" and authority is None:
-            continue  # then those authorities count that everybody knows
+            continue  # then the system's authorities are used
         assert authority[2] in of_kind(found, "Secret")[where[authority[1]]]["data"], shared
 
 
@@ -295,7 +296,7 @@ def nginx_seconds(ingress, key):
 
 
 @pytest.mark.parametrize("name", ["overlays/production", "overlays/external-mongodb"])
-def test_the_ingress_is_as_patient_as_polls_streams_and_sockets_need(name):
+def test_the_ingress_has_timeouts_for_polls_streams_and_sockets(name):
     ingress = of_kind(documents(name), "Ingress")["broadway"]
     marks = ingress["metadata"]["annotations"]
     for key in ("proxy-read-timeout", "proxy-send-timeout"):
@@ -325,7 +326,7 @@ def test_the_database_is_a_set_of_three_with_a_way_to_initiate_it():
 
 
 @each_rendered
-def test_pods_of_a_tier_are_spread_and_announce_their_own_address(name):
+def test_pods_of_a_tier_are_spread_and_advertise_their_own_address(name):
     found = documents(name)
     for tier in ("broadway-api", "broadway-scheduler"):
         spec = pod_spec(of_kind(found, "Deployment")[tier])

@@ -1,4 +1,4 @@
-"""Who may talk to whom, worked out from the NetworkPolicies: all who must, and nobody else."""
+"""The allowed connections, computed from the NetworkPolicies: all necessary ones, and no others."""
 
 import manifests
 import pytest
@@ -44,7 +44,7 @@ class Cluster:
         return may_connect(self.policies, self.ends[source], self.ends[target], port, protocol)
 
     def needed(self):
-        """{(from, to, port)} of all that must be possible, but for asking for names."""
+        """{(from, to, port)} of all necessary connections, except DNS."""
         pairs = {
             ("broadway-scheduler", "broadway-api", 1471),
             ("ingress", "broadway-api", 1470),
@@ -65,7 +65,7 @@ def cluster(request):
     return Cluster(request.param)
 
 
-def test_all_who_must_talk_may(cluster):
+def test_necessary_connections_are_allowed(cluster):
     for source, target, port in cluster.needed():
         assert cluster.allows(source, target, port), f"{source} can't reach {target} by {port}"
     for name in cluster.own:
@@ -73,9 +73,9 @@ def test_all_who_must_talk_may(cluster):
             assert cluster.allows(name, "dns", 53, protocol), f"{name} can't ask for names by {protocol}"
 
 
-def test_nobody_else_may(cluster):
+def test_other_connections_are_denied(cluster):
     wanted = cluster.needed()
-    # One policy names the metrics' ports of both tiers; the other tier's is not listened on.
+    # One policy has the metrics' ports of both tiers; a tier does not listen on the other's.
     wanted |= {("prometheus", tier, port) for tier in ("broadway-api", "broadway-scheduler") for port in METRICS}
     for target in cluster.own:
         for port in {22, 1470, *METRICS, 27017}:
@@ -84,7 +84,7 @@ def test_nobody_else_may(cluster):
                 assert allowed == ((source, target, port) in wanted), f"{source} to {target} by {port}: {allowed}"
 
 
-def test_pods_reach_nothing_outside_that_they_need_not(cluster):
+def test_pods_reach_only_necessary_hosts_outside(cluster):
     for name in cluster.own:
         assert not cluster.allows(name, "metadata of the machine", 80), name
         assert not cluster.allows(name, "stranger", 80), name
@@ -98,7 +98,7 @@ def test_every_namespace_denies_by_default(cluster):
         assert not cluster.allows("new", "broadway-api", 1471)
 
 
-def test_a_policy_that_is_taken_away_is_missed():
+def test_a_removed_policy_is_detected():
     whole = Cluster("overlays/production")
     for policy in whole.policies:
         if policy["metadata"]["name"] == "default-deny":

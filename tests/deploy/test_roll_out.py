@@ -1,4 +1,5 @@
-"""A roll-out of three replicas and two schedulers under load loses nothing, refuses nothing, fails nobody for good."""
+"""A roll-out of three replicas and two schedulers under load loses nothing, refuses nothing, and causes no permanent
+failure."""
 
 import subprocess
 import threading
@@ -21,8 +22,8 @@ JOB_S = 0.15
 
 
 class Client(threading.Thread):
-    """Submits runs, starts them and looks at them, one after the other, until it is told to stop. What may be tried
-    again is tried again, and counted; anything else is its failure."""
+    """Submits runs, starts them and reads their status, in sequence, until it is stopped. Retryable errors are retried
+    and counted; any other error is a failure."""
 
     def __init__(self, url):
         super().__init__(daemon=True)
@@ -39,7 +40,7 @@ class Client(threading.Thread):
             while not self.leaving.is_set():
                 run = self.ask("POST", f"{ROUTE}/grading_run", {200}, json=run_of(STUDENTS, pre=True, post=True))
                 self.runs.append(run.json()["id"])
-                # 409: it is started already, by a try whose answer was lost.
+                # 409: an earlier try, whose answer was lost, has started the run.
                 self.ask("POST", f"{ROUTE}/grading_run/{self.runs[-1]}", {200}, after_loss={200, 409})
                 while not self.leaving.wait(0.1):
                     status = self.ask("GET", f"{ROUTE}/grading_run/{self.runs[-1]}?students=false", {200})
@@ -49,7 +50,7 @@ class Client(threading.Thread):
             self.failure = failure
 
     def ask(self, method, path, good, after_loss=None, **request):
-        """The answer, which is one of `good`; `after_loss` if an answer to the same request was lost."""
+        """The answer, whose status must be in `good`, or in `after_loss` if an answer to the same request was lost."""
         deadline = time.monotonic() + 30 * PATIENCE
         while True:
             self.asked += 1
@@ -95,7 +96,7 @@ def stack(tmp_path, times):
 
 @pytest.fixture
 def started():
-    """Processes that a test starts, ended with it."""
+    """The processes of a test, which end with it."""
     processes = []
     yield processes
     for process in processes:
@@ -115,7 +116,7 @@ def new_pod(name, process, port):
 
 
 def replica_starter(stack, started, times):
-    """Starts a replica, and returns it when its startup probe and its readiness probe would have passed."""
+    """Starts a replica, and returns it when its startup probe and its readiness probe pass."""
 
     def start(index):
         flags = [f"--{flag}" for flag in times.flags]
@@ -128,7 +129,7 @@ def replica_starter(stack, started, times):
 
 
 def scheduler_starter(stack, started, times):
-    """The same for a scheduler."""
+    """Starts a scheduler in the same way."""
 
     def start(index):
         port = free_port()
@@ -156,7 +157,7 @@ def is_ready(port):
 
 
 def grade(_job):
-    time.sleep(JOB_S)  # the work
+    time.sleep(JOB_S)  # the duration of a job
     return "graded"
 
 
@@ -167,7 +168,7 @@ def grade(_job):
         pytest.param("exec sleep 60", id="ends without a word"),
     ],
 )
-def test_a_pod_that_does_not_leave_in_order_fails_the_roll_out(script, monkeypatch):
+def test_a_pod_that_does_not_terminate_in_time_fails_the_roll_out(script, monkeypatch):
     monkeypatch.setattr(rollout, "NEWS_S", 0)
     times = rollout.Times(min_ready=0, pre_stop=0.3, termination=1.3, startup=1, flags=())
     child = subprocess.Popen(["bash", "-c", script])
@@ -214,7 +215,7 @@ def test_a_roll_out_under_load_loses_and_refuses_nothing(stack, started, times, 
 
 
 def finish_all(stack, runs):
-    """Every run whose submission was answered comes to its end, well."""
+    """Checks that every acknowledged run completes successfully."""
     assert len(runs) > 2
     state = {run: None for run in runs}
 
@@ -223,7 +224,7 @@ def finish_all(stack, runs):
             state[run] = stack.database.run(run)["state"]
         return [run for run, seen in state.items() if seen != "finished"]
 
-    # A run that was submitted, but not started when the load ended, stays as it is.
+    # A run that was not started before the load ended is ignored.
     wait_until(lambda: all(state[run] == "created" for run in unfinished()), 60, "all started runs are finished")
     created = [run for run, seen in state.items() if seen == "created"]
     for run in created:

@@ -1,5 +1,5 @@
-"""What docs/operations.md says of replacing secrets, done to running processes: at no step is anybody shut out, and in
-the end what was replaced is refused."""
+"""Replaces secrets of running processes as in docs/operations.md: no step locks out a client, and at the end the old
+secrets are refused."""
 
 import json
 import os
@@ -7,13 +7,13 @@ import signal
 
 import httpx
 import pytest
-from broadway import ROUTE, Api, SeedGrader
+from broadway import ROUTE, Api, ClassicGrader
 from harness import Process, Replica, Stack, free_port
 from pipelines import run_of
 from waiting import wait_until
 
 OLD, NEW = "old", "new"
-ANYWHERE = "--bind-address=0.0.0.0"  # only there are clients asked for their token
+ANYWHERE = "--bind-address=0.0.0.0"  # clients need a token only beyond loopback
 KINDS = ("internal", "cluster", "client")
 
 
@@ -30,7 +30,7 @@ def secrets(first, second=None):
 
 
 class Tiers:
-    """Both tiers beside a stack, on a database of their own; each process is started with secrets of its own."""
+    """Both tiers on a separate database; each process is started with given secrets."""
 
     def __init__(self, stack, directory):
         self.stack, self.directory = stack, directory
@@ -42,13 +42,13 @@ class Tiers:
         return self.directory / f"{self.count}.log"
 
     def api(self, *flags, env):
-        """A replica that is ready."""
+        """Starts a replica and waits until it is ready."""
         replica = Replica(self.stack, self._log(), ANYWHERE, *flags, database="rotation", env=env)
         self.running.append(replica)
         return replica.wait_ready()
 
     def scheduler(self, age):
-        """A scheduler that is ready; it leads when no other does."""
+        """Starts a scheduler and waits until it is ready; it leads if no other does."""
         port = free_port()
         scheduler = Process(
             "broadway-scheduler",
@@ -80,7 +80,7 @@ def answers(url):
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
-    """For its database server."""
+    """A stack, for its database server."""
     started = Stack(tmp_path_factory.mktemp("stack") / "stack").up()
     yield started
     started.down()
@@ -94,11 +94,11 @@ def tiers(stack, tmp_path):
 
 
 def work(replica, *ages):
-    """A client and a grader with the tokens of each of these ages get a job through this replica: so the scheduler
-    reaches it, too."""
+    """Checks that a client and a grader with each of these sets of tokens can run a job at this replica, and so that
+    the scheduler can call it."""
     for age in ages:
         api = Api(replica.url, headers={"Authorization": f"Bearer {token(age, 'client')}"})
-        grader = SeedGrader(replica.url, token(age, "cluster"))
+        grader = ClassicGrader(replica.url, token(age, "cluster"))
         run = api.submit_and_start(run_of(1))
         grader.finish(grader.take(20))
         api.wait_over(run)
@@ -106,14 +106,14 @@ def work(replica, *ages):
         grader.close()
 
 
-def test_tokens_change_places_and_nobody_is_shut_out(tiers):
+def test_tokens_are_exchanged_without_locking_out_a_client(tiers):
     leader, before = tiers.scheduler(OLD), tiers.api(env=secrets(OLD))
     work(before, OLD)
-    # First step: the second is valid beside the first.
+    # First step: the second tokens are valid besides the first ones.
     both = tiers.api(env=secrets(OLD, NEW))
     tiers.end(before)
     work(both, OLD, NEW)
-    # Second step: they change places, in either tier first.
+    # Second step: first and second tokens are exchanged, in either order of the tiers.
     swapped = tiers.api(env=secrets(NEW, OLD))
     work(both, OLD, NEW)
     work(swapped, OLD, NEW)
@@ -122,7 +122,7 @@ def test_tokens_change_places_and_nobody_is_shut_out(tiers):
     work(both, OLD, NEW)
     work(swapped, OLD, NEW)
     tiers.end(both)
-    # Third step: the old ones are taken away.
+    # Third step: the old tokens are removed.
     after = tiers.api(env=secrets(NEW))
     tiers.end(swapped)
     work(after, NEW)
@@ -135,14 +135,14 @@ def test_tokens_change_places_and_nobody_is_shut_out(tiers):
     assert after.internal.answers(401, "POST", "/internal/v1/callbacks", **callback)
 
 
-def test_a_scheduler_whose_internal_token_was_taken_away_hands_nothing_out(tiers):
-    """So the test above can fail."""
+def test_a_scheduler_with_a_removed_internal_token_hands_nothing_out(tiers):
+    """Shows that the test above can fail."""
     tiers.scheduler(OLD)
     replica = tiers.api(env=secrets(NEW))
     with pytest.raises(AssertionError, match="gets a job"):
         api = Api(replica.url, headers={"Authorization": f"Bearer {token(NEW, 'client')}"})
         api.submit_and_start(run_of(1))
-        SeedGrader(replica.url, token(NEW, "cluster")).take(4)
+        ClassicGrader(replica.url, token(NEW, "cluster")).take(4)
 
 
 def test_a_course_gets_a_second_token_and_loses_the_first_by_sighup(tiers, tmp_path):

@@ -1,4 +1,4 @@
-"""No deployment starts with the secrets of a sample, and a site of one's own has none of them."""
+"""No deployment starts with the placeholders of the samples, and a generated site has none."""
 
 import base64
 import os
@@ -21,7 +21,7 @@ def secret_files(found, deployment):
     """{variable: content} of the files that a deployment's settings name."""
     spec = pod_spec(deployment)
     where = {mount["mountPath"]: mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
-    names = {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"]}
+    names = {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
     secrets = of_kind(found, "Secret")
     files = {}
     for entry in spec["containers"][0]["env"]:
@@ -32,7 +32,7 @@ def secret_files(found, deployment):
 
 
 def start(binary, files, directory):
-    """(exit status, what it said) of a start with these secrets; a start that goes on is ended."""
+    """(exit status, output) of a start with these secrets; a process that keeps running is stopped."""
     environment = {}
     for name, content in files.items():
         path = directory / name
@@ -63,13 +63,13 @@ def test_each_placeholder_alone_stops_the_start_with_a_sentence(name, binary, tm
     for variable, placeholder in files.items():
         status, said = start(binary, {**good, variable: placeholder}, tmp_path)
         assert status == 2, f"{variable}={placeholder}: {status}"
-        # The last line, since the database's driver may have something to say at its start.
+        # The last line, since the driver may log lines at its start.
         sentence = said.splitlines()[-1]
         assert f": {variable} " in sentence and "placeholder of a sample" in sentence, said
 
 
 def environment_of(found, binary, directory):
-    """What a container of this binary finds: its settings, its addresses, its secrets (made up) as files."""
+    """The environment of a container of this binary: settings, addresses, and generated secrets as files."""
     deployment = of_kind(found, "Deployment")[binary]
     given = {**settings(found, "broadway-shared"), **settings(found, binary)}
     entries = {entry["name"]: entry.get("value") for entry in pod_spec(deployment)["containers"][0]["env"]}
@@ -83,15 +83,15 @@ def environment_of(found, binary, directory):
 
 
 PORTS = {"broadway-api": ("port", "internal-port"), "broadway-scheduler": ("metrics-port",)}
-# What each says when it has taken its settings, whether there is a database or not.
+# The log event of each binary after it has read its settings, with or without a database.
 FIRST_WORDS = {"broadway-api": "those with the client token", "broadway-scheduler": "waiting for the database"}
 
 
 @pytest.mark.parametrize("binary", BINARIES)
 @pytest.mark.parametrize("name", manifests.RENDERED)
-def test_a_binary_starts_with_all_that_its_manifest_gives_it(name, binary, tmp_path):
+def test_a_binary_starts_with_the_environment_of_its_manifest(name, binary, tmp_path):
     environment = environment_of(documents(name), binary, tmp_path)
-    own = [f"--{flag}={free_port()}" for flag in PORTS[binary]]  # others listen on those of the manifests here
+    own = [f"--{flag}={free_port()}" for flag in PORTS[binary]]  # the manifests' ports may be in use here
     process = Process(binary, *own, log=tmp_path / "log", env=environment)
     try:
         wait_until(lambda: FIRST_WORDS[binary] in process.said(), 15, "it has taken its settings")
@@ -102,7 +102,7 @@ def test_a_binary_starts_with_all_that_its_manifest_gives_it(name, binary, tmp_p
 
 
 @pytest.mark.parametrize("overlay", [name.removeprefix("overlays/") for name in manifests.OVERLAYS])
-def test_a_site_of_ones_own_renders_without_any_placeholder(overlay, tmp_path):
+def test_a_generated_site_renders_without_any_placeholder(overlay, tmp_path):
     site = tmp_path / "site"
     argv = [KUBERNETES / "make-site", site, "--overlay", overlay, "--registry", "registry.example/broadway"]
     if overlay == "external-mongodb":
@@ -120,7 +120,7 @@ def test_a_site_of_ones_own_renders_without_any_placeholder(overlay, tmp_path):
     assert again == 2 and "nothing was changed" in said
 
 
-def test_tokens_are_replaced_by_a_second_set_beside_the_first(tmp_path):
+def test_tokens_are_replaced_by_way_of_a_second_set(tmp_path):
     site = tmp_path / "site"
     assert run([KUBERNETES / "make-site", site])[0] == 0
     for kind in ("internal", "cluster", "client"):
@@ -171,7 +171,7 @@ def test_courses_are_a_secret_of_the_site(tmp_path):
 
 
 def keys_sh(directory):
-    """(exit status, what it said) of the script that looks at the database's secrets, its paths below a directory."""
+    """(exit status, output) of the script that checks the database's secrets, with its paths below a directory."""
     script = (KUBERNETES / "components/mongodb/keys.sh").read_text(encoding="utf-8")
     for path in ("/run/secrets", "/run/keys"):
         script = script.replace(path, f"{directory}{path}")
@@ -180,7 +180,7 @@ def keys_sh(directory):
 
 
 def lay_out(found, directory):
-    """Writes the secrets of the StatefulSet to where its containers find them."""
+    """Writes the secrets of the StatefulSet to the paths that its containers use."""
     spec = pod_spec(of_kind(found, "StatefulSet")["mongodb"])
     volumes = {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
     written = []
@@ -224,7 +224,7 @@ def test_a_grader_refuses_the_placeholder(tmp_path):
     assert status == 2 and "placeholder of a sample" in said, said
 
 
-def test_what_a_site_needs_is_said(tmp_path):
+def test_missing_secrets_of_a_site_are_named(tmp_path):
     for arguments, words in (
         ([], "which directory"),
         ([tmp_path / "a", "--overlay", "none"], "no overlay 'none'"),
@@ -237,7 +237,7 @@ def test_what_a_site_needs_is_said(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_databases_certificate_is_good_for_its_members(tmp_path):
+def test_the_databases_certificate_is_valid_for_its_members(tmp_path):
     site = tmp_path / "site"
     assert run([KUBERNETES / "make-site", site])[0] == 0
     secrets = site / "secrets"

@@ -1,4 +1,4 @@
-"""Tools that are neither Python nor a part of the machine: tests/deploy/tools gets them."""
+"""External tools, which tests/deploy/tools installs."""
 
 import functools
 import os
@@ -10,14 +10,14 @@ HERE = Path(__file__).resolve().parent
 
 @functools.cache
 def tools(*names):
-    """The directory of the tools, with bin/ and crds/, once these are there."""
+    """Installs the tools; returns their directory, with bin/ and crds/."""
     done = subprocess.run([HERE / "tools", *names], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"tests/deploy/tools {' '.join(names)}:\n{done.stderr}"
     return Path(done.stdout.strip())
 
 
 def run(argv, **options):
-    """(exit status, all that it said)."""
+    """(exit status, output)."""
     done = subprocess.run(
         [str(word) for word in argv],
         stdout=subprocess.PIPE,

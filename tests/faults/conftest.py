@@ -4,4 +4,5 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts")]
+SCRIPTS = HERE.parents[1] / "scripts"
+sys.path[:0] = [str(HERE), str(SCRIPTS), str(SCRIPTS / "cli")]

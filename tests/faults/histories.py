@@ -1,4 +1,4 @@
-"""Hand-made histories for the checker's own tests: a good one to begin with, and the words to spoil it."""
+"""Hand-made histories for the checker's own tests: a valid one, and functions to add violations."""
 
 import copy
 
@@ -19,7 +19,7 @@ CONFIG = {
 
 
 class Story:
-    """A history as it is being told. The good one: one run of four jobs, one worker, nothing goes wrong."""
+    """Builds a history. The valid one has one run of four jobs and one worker, without faults."""
 
     def __init__(self):
         self.lines, self.events, self.config = [], [], dict(CONFIG)
@@ -34,7 +34,7 @@ class Story:
             "leader": {},
         }
 
-    # ---- Telling ----
+    # ---- Events ----
 
     def tick(self, ms=10):
         self.t += ms
@@ -118,7 +118,7 @@ class Story:
 
 
 def good_story(jobs=JOBS):
-    """Everything as it should be, up to the end of `jobs`."""
+    """A valid history, up to the end of `jobs`."""
     story = Story()
     story.lead(1)
     story.register()

@@ -1,4 +1,4 @@
-"""The checker's own tests: good histories are let pass, and one bad history at least per invariant is not."""
+"""The checker's own tests: valid histories pass, and at least one invalid history per invariant fails."""
 
 import json
 
@@ -15,7 +15,7 @@ def test_a_good_history_passes():
     assert check(good_story().evidence()) == []
 
 
-def test_a_history_with_every_kind_of_trouble_that_is_allowed_passes():
+def test_a_history_with_every_allowed_irregularity_passes():
     story = Story()
     story.lead(1)
     story.register()
@@ -47,13 +47,13 @@ def test_a_history_with_every_kind_of_trouble_that_is_allowed_passes():
 # ---- I1 ----
 
 
-def test_a_run_that_was_answered_200_and_is_not_there():
+def test_an_acknowledged_run_that_is_missing():
     story = good_story()
     story.call("client", "create", answer={"run": "b" * 24}, name="lost", key="lost")
     assert found(story) == {"I1"}
 
 
-def test_a_run_that_nobody_attempted():
+def test_a_run_without_an_attempt_to_create_it():
     story = good_story()
     story.dump["runs"]["c" * 24] = {"name": "ghost", "state": "created", "students": 0}
     assert found(story) == {"I1"}
@@ -71,7 +71,7 @@ def test_a_started_run_that_never_ends():
     assert "I1" in found(story)
 
 
-def test_a_run_that_is_removed_after_its_end_is_no_loss_and_one_before_is():
+def test_a_run_may_be_removed_only_after_its_end():
     story = good_story()
     for collection in ("runs", "leases", "results"):
         story.dump[collection] = {}
@@ -84,20 +84,20 @@ def test_a_run_that_is_removed_after_its_end_is_no_loss_and_one_before_is():
 # ---- I2 ----
 
 
-def test_two_senders_who_both_heard_200():
+def test_two_senders_with_200():
     story = good_story()
     story.deliver(FIRST, worker=OTHER, value="another", is_stored=False)
     assert found(story) == {"I2"}
 
 
-def test_a_refused_sender_whose_result_is_there():
+def test_a_refused_sender_whose_result_is_stored():
     story = good_story(JOBS[:1])
     story.lease(FIRST)
     story.deliver(FIRST, kind="fail", status=400)
     assert found(story) == {"I2"}
 
 
-def test_a_result_of_someone_who_never_had_the_job():
+def test_a_result_of_a_worker_that_never_had_the_job():
     story = good_story()
     story.dump["results"][SECOND]["worker"] = OTHER
     story.call("grader", "result", kind="unknown", worker=OTHER, job=SECOND, value="v1")
@@ -109,7 +109,7 @@ UNFIT = {"unfit": "unreadable", "value": "v2"}
 
 
 def refused_story(reason=REFUSAL, **facts):
-    """FIRST failed by a refusal, and its grader has heard one."""
+    """The job FIRST failed by a refusal, and its grader was answered with one."""
     story = good_story(JOBS[:1])
     story.lease(FIRST)
     answer = {"status": 400, "sentence": REFUSAL, "is_stored": False, **UNFIT, **facts}
@@ -135,8 +135,8 @@ def test_a_refused_result_may_have_failed_its_own_job(facts):
 @pytest.mark.parametrize(
     "facts",
     [
-        {"unfit": None},  # nothing was wrong with it
-        {"reason": "grader lost 3 times"},  # not what was wrong
+        {"unfit": None},  # the result was valid
+        {"reason": "grader lost 3 times"},  # another reason
         {"reason": ""},
         {"status": 404},
         {"kind": "ok", "status": 200},
@@ -155,7 +155,7 @@ def test_a_refused_result_does_not_fail_the_job_of_another():
     assert "I2" in found(story)
 
 
-def test_a_refused_result_whose_value_is_kept_all_the_same():
+def test_a_refused_result_whose_value_is_stored():
     story = refused_story()
     story.dump["results"][FIRST]["value"] = "v2"
     assert "I2" in found(story)
@@ -179,7 +179,7 @@ def test_two_live_leases_at_once():
     assert found(story) == {"I3"}
 
 
-def test_more_strikes_than_attempts():
+def test_more_failed_attempts_than_allowed():
     story = good_story(JOBS[:1])
     for attempt in (1, 2, 3, 4):
         story.lease(FIRST, attempt)
@@ -246,7 +246,7 @@ def test_a_term_that_is_skipped():
     assert found(story) == {"I6"}
 
 
-def test_a_term_of_which_only_its_work_was_seen_was_not_skipped():
+def test_a_term_known_from_its_work_was_not_skipped():
     story = good_story()
     story.lease(SECOND, 2, OTHER, term=2)
     story.lead(3)
@@ -255,7 +255,7 @@ def test_a_term_of_which_only_its_work_was_seen_was_not_skipped():
     assert "I6" in found(story)
 
 
-def test_a_lease_ended_by_a_term_of_the_past():
+def test_a_lease_ended_by_a_former_term():
     story = good_story(JOBS[:1])
     story.lease(FIRST)
     story.lead(2)
@@ -264,7 +264,7 @@ def test_a_lease_ended_by_a_term_of_the_past():
     assert found(story) == {"I6"}
 
 
-def test_a_lease_of_a_job_with_a_result_may_be_ended_by_a_term_of_the_past():
+def test_a_lease_of_a_job_with_a_result_may_be_ended_by_a_former_term():
     story = good_story(JOBS[:1])
     story.lease(FIRST)
     story.deliver(FIRST)
@@ -275,19 +275,19 @@ def test_a_lease_of_a_job_with_a_result_may_be_ended_by_a_term_of_the_past():
     assert "I6" not in found(story)
 
 
-def test_a_refused_create_that_is_there():
+def test_a_refused_run_that_is_stored():
     story = good_story()
     story.call("client", "create", kind="fail", answer={"status": 409, "text": "conflict"}, name=NAME, key=NAME)
     assert found(story) == {"I7"}
 
 
-def test_a_start_that_was_answered_and_not_done():
+def test_an_acknowledged_start_that_was_not_done():
     story = good_story(JOBS[:0])
     story.dump["runs"][RUN]["started_at"] = None
     assert "I7" in found(story)
 
 
-def test_a_registration_that_was_answered_and_is_not_there():
+def test_an_acknowledged_registration_that_is_missing():
     story = good_story()
     story.call("grader", "register", answer={"worker": OTHER})
     assert found(story) == {"I7"}
@@ -323,7 +323,7 @@ def test_a_worker_declared_dead_too_soon():
     assert found(story) == {"I9"}
 
 
-def test_a_worker_that_is_gone_and_never_declared_dead():
+def test_a_vanished_worker_that_is_never_declared_dead():
     story = good_story()
     story.note("grader vanished", worker=WORKER)
     story.tick(9000)
@@ -332,7 +332,7 @@ def test_a_worker_that_is_gone_and_never_declared_dead():
 
 
 @pytest.mark.parametrize("grown", ["threads", "descriptors"])
-def test_what_a_process_keeps_after_the_drain(grown):
+def test_resources_that_remain_after_the_drain(grown):
     story = good_story()
     before = {"threads": 20, "descriptors": 40}
     story.note("resources", member="api-0", before=before, after={**before, grown: 200})
@@ -354,13 +354,13 @@ def test_a_canary_in_the_wrong_answer():
 # ---- Claims, and files ----
 
 
-def test_a_claim_of_the_row_that_did_not_hold():
+def test_a_violated_claim_of_the_row():
     story = good_story()
     story.note("claim", holds=False, what="the standby leads")
     assert found(story) == {"R"}
 
 
-def test_a_kept_directory_can_be_checked_again(tmp_path):
+def test_a_stored_directory_can_be_checked_again(tmp_path):
     story = good_story()
     story.read("students", 2)
     for name, lines in (("history.jsonl", story.lines), ("events.jsonl", story.events)):

@@ -1,4 +1,4 @@
-"""The proxy does to a connection what its rules say, and nothing else."""
+"""The proxy applies exactly its rules to a connection."""
 
 import socket
 import threading
@@ -9,10 +9,10 @@ from broadway_faults.proxy import DOWN, UP, Loop, Proxy
 
 
 class Echo:
-    """A server that answers every piece with itself in capitals, and keeps what it has heard."""
+    """A server that answers every piece in upper case, and keeps the received bytes."""
 
     def __init__(self):
-        self.heard = []
+        self.received = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -28,7 +28,7 @@ class Echo:
     def _serve(self, connection):
         try:
             while data := connection.recv(4096):
-                self.heard.append(data)
+                self.received.append(data)
                 connection.sendall(data.upper())
         except OSError:
             pass
@@ -55,7 +55,7 @@ def connect(proxy):
 
 
 def ask(link, text):
-    """The answer, or None if the connection is cut."""
+    """Sends a piece; returns the answer, or None if the connection is reset."""
     try:
         link.sendall(text)
         return link.recv(4096) or None
@@ -73,10 +73,10 @@ def is_silent(link, seconds=0.3):
         link.settimeout(3)
 
 
-def heard(echo, text, seconds=3):
+def wait_received(echo, text, seconds=3):
     deadline = time.monotonic() + seconds
-    while text not in b"".join(echo.heard):
-        assert time.monotonic() < deadline, f"{text} was not heard"
+    while text not in b"".join(echo.received):
+        assert time.monotonic() < deadline, f"{text} was not received"
         time.sleep(0.01)
 
 
@@ -85,7 +85,7 @@ def test_without_rules_everything_passes(proxy):
     assert ask(link, b"hello") == b"HELLO" and ask(link, b"again") == b"AGAIN"
 
 
-def test_refused_connections_are_reset_and_open_ones_live(proxy):
+def test_refused_connections_are_reset_and_open_ones_kept(proxy):
     before = connect(proxy)
     assert ask(before, b"a") == b"A"
     proxy.set(refuse=True)
@@ -99,16 +99,16 @@ def test_what_is_dropped_never_arrives(proxy, echo):
     link = connect(proxy)
     proxy.set(drop=(UP,))
     link.sendall(b"lost")
-    assert is_silent(link) and echo.heard == []
+    assert is_silent(link) and echo.received == []
     proxy.heal()
     assert ask(link, b"found") == b"FOUND"
 
 
-def test_one_way_the_request_arrives_and_the_answer_does_not(proxy, echo):
+def test_a_request_arrives_and_its_answer_is_dropped(proxy, echo):
     link = connect(proxy)
     proxy.set(drop=(DOWN,))
     link.sendall(b"done")
-    heard(echo, b"done")
+    wait_received(echo, b"done")
     assert is_silent(link)
 
 
@@ -116,40 +116,40 @@ def test_what_is_held_arrives_when_it_is_released(proxy, echo):
     link = connect(proxy)
     proxy.set(hold=(UP,))
     link.sendall(b"later")
-    assert is_silent(link) and echo.heard == []
+    assert is_silent(link) and echo.received == []
     proxy.heal()
     assert link.recv(4096) == b"LATER"
 
 
-def test_a_matching_request_is_done_and_its_answer_cut(proxy, echo):
+def test_a_matching_request_is_done_and_reset_before_the_answer(proxy, echo):
     proxy.set(match=b"insert", cut_reply=1)
     link = connect(proxy)
     assert ask(link, b"find") == b"FIND"
     assert ask(link, b"insert one") is None
-    heard(echo, b"insert one")
+    wait_received(echo, b"insert one")
     assert ask(connect(proxy), b"insert two") == b"INSERT TWO"
 
 
-def test_a_matching_request_is_held_though_its_sender_waits_no_longer(proxy, echo):
+def test_a_matching_request_is_held_after_its_sender_disconnected(proxy, echo):
     proxy.set(match=b"insert", hold_match=True)
     link, other = connect(proxy), connect(proxy)
     link.sendall(b"insert late")
     assert ask(other, b"find") == b"FIND"
-    assert b"insert late" not in b"".join(echo.heard)
+    assert b"insert late" not in b"".join(echo.received)
     proxy.heal()
-    heard(echo, b"insert late")
+    wait_received(echo, b"insert late")
 
 
-def test_a_connection_is_cut_after_so_many_bytes(proxy, echo):
+def test_a_connection_is_reset_after_a_number_of_bytes(proxy, echo):
     proxy.set(cut_after=6)
     link = connect(proxy)
     link.sendall(b"0123456789")
-    heard(echo, b"012345")
+    wait_received(echo, b"012345")
     time.sleep(0.1)
-    assert b"6" not in b"".join(echo.heard)
+    assert b"6" not in b"".join(echo.received)
 
 
-def test_delay_holds_each_piece_for_its_time(proxy):
+def test_delay_delays_each_piece(proxy):
     link = connect(proxy)
     proxy.set(delay_s=0.15)
     begun = time.monotonic()

@@ -1,4 +1,5 @@
-"""The oracle catches a server that dies, hangs, answers 500, answers garbage or not at all; and lets a good one be."""
+"""The oracle reports a server that dies, hangs, answers 500, answers invalid HTTP or not at all, and accepts a correct
+one."""
 
 import contextlib
 import random
@@ -18,7 +19,7 @@ from broadway_tools import processes
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-# A server that answers by the path: /healthz well, others with argv[1], with nothing or with its end.
+# A server that answers /healthz correctly, and other paths with argv[1], with nothing, or by exiting.
 SERVER = """
 import os, socket, sys, threading
 answer, listener = eval(sys.argv[1]), socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -72,7 +73,7 @@ def problem_of(answer, tmp_path, request=REQUEST, **options):
     + [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x88\x02\x03\xea"],
     ids=["one", "two", "after 100", "no body", "chunks", "websocket"],
 )
-def test_a_good_answer_is_no_finding(answer, tmp_path):
+def test_a_correct_answer_is_not_a_finding(answer, tmp_path):
     assert problem_of(answer, tmp_path) is None
 
 
@@ -106,14 +107,14 @@ def test_growth_is_a_finding(tmp_path):
     assert "memory has grown" in problem_of("grow", tmp_path, growth_bytes=2**24)
 
 
-def test_health_that_is_not_answered_is_a_finding(tmp_path):
+def test_unanswered_health_is_a_finding(tmp_path):
     with server(GOOD, tmp_path) as target, socket.create_server(("127.0.0.1", 0)) as silent:
         target.health = silent.getsockname()
-        problem = Oracle(slowness=0.1).look_at(target)
+        problem = Oracle(slowness=0.1).examine(target)
     assert "/healthz is not answered" in problem
 
 
-def test_what_is_no_request_may_be_closed(tmp_path):
+def test_invalid_bytes_may_be_closed_without_an_answer(tmp_path):
     assert problem_of(b"", tmp_path, request=b"\x16\x03\x01\x02\r\n\r\n") is None
     assert problem_of(b"", tmp_path, request=REQUEST[:-2]) is None
 
@@ -131,11 +132,11 @@ def test_what_is_no_request_may_be_closed(tmp_path):
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", False),
     ],
 )
-def test_a_whole_request_is_owed_an_answer(sent, owed):
+def test_a_complete_request_must_be_answered(sent, owed):
     assert owes_answer(sent) is owed
 
 
-def test_a_client_that_goes_is_owed_nothing(tmp_path):
+def test_a_disconnected_client_need_not_be_answered(tmp_path):
     for last in (FIN, RESET):
         steps = (Step(SEND, REQUEST), Step(PAUSE, milliseconds=1), Step(last))
         with server(b"", tmp_path) as target:
@@ -161,19 +162,19 @@ def test_the_same_seed_is_the_same_cases():
     assert [first.case(n) for n in range(300)] != [other.case(n) for n in range(300)]
 
 
-def test_every_directed_case_has_its_turn():
+def test_every_directed_case_is_run():
     cases = Cases(3)
     count = len(cases.directed)
     turned = {cases.case(n) for n in range(count * 3 // 2 + 3) if n % 3 != 2}
     assert turned >= set(cases.directed)
 
 
-def test_what_sends_nothing_can_be_delivered_in_every_way():
+def test_an_empty_case_can_be_sent_in_every_way():
     chance = random.Random(1)
     assert {delivered("nothing", "public", b"", chance).sent for _ in range(200)} == {b""}
 
 
-def test_stand_ins_are_replaced_across_pieces():
+def test_placeholders_are_replaced_across_pieces():
     case = Case("test", "public", (Step(SEND, b"a beef"), Step(PAUSE), Step(SEND, b"beef b")))
     pieces = [step.data for step in case.translated({b"beefbeef": b"12345678"}).steps]
     assert pieces == [b"a 1234", b"", b"5678 b"]
@@ -189,7 +190,7 @@ class OneSystem:
         pass
 
 
-def test_a_finding_is_kept_and_can_be_read_again(tmp_path, capsys):
+def test_a_finding_is_stored_and_read_back(tmp_path, capsys):
     case = whole("test", "public", REQUEST)
     with server(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", tmp_path) as target:
         fuzzer = Fuzzer(OneSystem(target), Oracle(), seed=7, directory=tmp_path)
@@ -202,7 +203,7 @@ def test_a_finding_is_kept_and_can_be_read_again(tmp_path, capsys):
     assert "seed 7, case 42" in said and repr(REQUEST) in said and "--replay" in said
 
 
-def test_a_bystander_who_is_refused_is_a_finding(tmp_path):
+def test_a_refused_bystander_is_a_finding(tmp_path):
     for answer, part in ((GOOD, None), (b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "[503]"), (b"", "[]")):
         with server(answer, tmp_path) as target:
             bystander = Bystander(target, b"w" * 32, slowness=0.1)
@@ -214,7 +215,7 @@ def test_a_bystander_who_is_refused_is_a_finding(tmp_path):
         assert (part is None and problem is None) or part in problem
 
 
-def test_statuses_are_those_of_the_pages():
+def test_statuses_are_the_documented_ones():
     found = documented_statuses()
     assert {100, 101, 200, 204, 400, 401, 404, 405, 408, 409, 413, 414, 426, 429, 431, 498, 503} <= found
     assert not {402, 418, 500, 502} & found

@@ -1,33 +1,36 @@
-"""A small client of the seed protocol: what an instructor's script and a plain grader do, by httpx."""
+"""A small client of the classic protocol with httpx: the requests of an instructor's script and of a simple grader."""
 
 import itertools
 import json
+import ssl
 import threading
 import time
 
 import httpx
-from waiting import PATIENCE, wait_until
+from waiting import wait_until
 
 ROUTE = "/api/v1"
 TIMEOUT_S = 30
+# The tests use plain HTTP. A client that makes its own context reads the list of authorities: 20 ms each time.
+TLS = ssl.create_default_context()
 
 
 class Api:
-    """One replica as clients see it."""
+    """One replica's API for clients."""
 
     def __init__(self, url, headers=None):
         self.url = url
-        self.http = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False, headers=headers)
+        self.http = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False, verify=TLS, headers=headers)
 
     def close(self):
         self.http.close()
 
     def request(self, method, path, **request):
-        """Any request, for any answer."""
+        """Sends any request and returns the answer."""
         return self.http.request(method, path, **request)
 
     def answers(self, status, method, path, **request):
-        """Does it answer with this status? False also if it doesn't answer at all."""
+        """True if the replica answers with this status. False also without an answer."""
         try:
             return self.request(method, path, **request).status_code == status
         except httpx.TransportError:
@@ -46,7 +49,7 @@ class Api:
         assert answer.json() == {}
 
     def cancel(self, run):
-        """Asks that a run be cancelled."""
+        """Cancels a run."""
         answer = self.request("POST", f"{ROUTE}/grading_run/{run}/cancel")
         assert answer.status_code == 200, answer.text
         assert answer.json() == {}
@@ -63,16 +66,21 @@ class Api:
         return answer.json()
 
     def is_over(self, run):
-        return self.status(run, students="false")["state"] in ("finished", "failed", "cancelled")
+        return self.status(run, students="false")["state"] in (
+            "finished",
+            "failed",
+            "cancelled",
+            "superseded",
+        )
 
     def wait_over(self, run, seconds=30):
-        """Returns the status of a run, with results, when it is over."""
+        """Waits until a run is over; returns its status with results."""
         wait_until(lambda: self.is_over(run), seconds, f"run {run} is over")
         return self.status(run, results="true")
 
 
-class SeedGrader:
-    """A grader as the seed's page has it: register by query, poll, send a result, beat. No threads, no haste."""
+class ClassicGrader:
+    """A grader of the classic protocol: registers by query, polls, sends results and heartbeats. No threads."""
 
     def __init__(self, url, token, **registration):
         self._connect(url)
@@ -84,18 +92,18 @@ class SeedGrader:
 
     @classmethod
     def known(cls, url, worker_id):
-        """One that registered before, by its id."""
+        """A grader that is registered already, by its id."""
         grader = cls.__new__(cls)
         grader._connect(url)
         grader.id = worker_id
         return grader
 
     def _connect(self, url):
-        self.http = httpx.Client(base_url=url, timeout=httpx.Timeout(TIMEOUT_S, read=75), trust_env=False)
+        self.http = httpx.Client(base_url=url, timeout=httpx.Timeout(TIMEOUT_S, read=75), trust_env=False, verify=TLS)
 
     def at(self, url):
-        """The same worker, talking to another replica."""
-        return SeedGrader.known(url, self.id)
+        """The same worker at another replica."""
+        return ClassicGrader.known(url, self.id)
 
     def close(self):
         self.http.close()
@@ -117,19 +125,19 @@ class SeedGrader:
         return wait_until(lambda: self.poll(wait=1), seconds, f"worker {self.id} gets a job")
 
     def finish_response(self, job, result, style="json", **more):
-        """Sends a result; `job` is what poll gave, or an id."""
+        """Sends a result; `job` is a job from poll, or an id."""
         path = f"{ROUTE}/grading_job/{job if isinstance(job, str) else job['job_id']}"
         message = {"worker_id": self.id, "result": result, **more}
         return self.http.post(path, **({"json": message} if style == "json" else {"data": message}))
 
     def finish(self, job, result="done", style="json", **more):
-        """Sends a result that counts."""
+        """Sends a result, which must be accepted."""
         answer = self.finish_response(job, result, style, **more)
         assert answer.status_code == 200, answer.text
         return answer
 
     def beat(self, style="form"):
-        """A heartbeat: its worker id as form or as query argument."""
+        """Sends a heartbeat, with the worker id as form or as query argument."""
         argument = {"worker_id": self.id}
         if style == "query":
             return self.http.post(f"{ROUTE}/heartbeat", params=argument)
@@ -137,8 +145,9 @@ class SeedGrader:
 
 
 class BackgroundGrader:
-    """A grader with threads: one polls and grades, one beats. It goes from replica to replica when one fails it, and
-    sends a result again until somebody answers, as a good grader does. `vanish` is kill -9 as the wire sees it."""
+    """A grader with two threads: one polls and grades, one sends heartbeats. It changes the replica after a failure,
+    and sends a result again until it gets an answer, as a correct grader does. `vanish` is kill -9 as the server sees
+    it."""
 
     def __init__(self, urls, token, grade=None, first=0, wait=5):
         self.urls = itertools.cycle(urls[first:] + urls[:first])
@@ -151,7 +160,7 @@ class BackgroundGrader:
         self.trouble = None
         self._stop = threading.Event()
         self._gone = threading.Event()
-        registrar = SeedGrader(next(self.urls), token, hostname="background-grader", concurrency=1)
+        registrar = ClassicGrader(next(self.urls), token, hostname="background-grader", concurrency=1)
         self.id, self.heartbeat = registrar.id, registrar.heartbeat
         registrar.close()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._work, self._beat)]
@@ -159,11 +168,11 @@ class BackgroundGrader:
             thread.start()
 
     def leave(self):
-        """It takes no more jobs."""
+        """Stops taking jobs."""
         self._stop.set()
 
     def stop(self):
-        """Lets it finish its job, then leave. Raises what went wrong in it."""
+        """Lets the grader finish its job and stops it. Raises an error of its threads."""
         self.leave()
         for thread in self._threads:
             thread.join(60)
@@ -171,7 +180,7 @@ class BackgroundGrader:
             raise self.trouble
 
     def vanish(self):
-        """It says nothing more, from now on."""
+        """Sends nothing from now on."""
         self._gone.set()
         self._stop.set()
 
@@ -183,7 +192,7 @@ class BackgroundGrader:
 
     def _work(self):
         try:
-            link = SeedGrader.known(next(self.urls), self.id)
+            link = ClassicGrader.known(next(self.urls), self.id)
             while not self._stop.is_set():
                 link = self._one_round(link)
             link.close()
@@ -229,10 +238,10 @@ class BackgroundGrader:
     def _elsewhere(self, link):
         link.close()
         self._stop.wait(0.1)
-        return SeedGrader.known(next(self.urls), self.id)
+        return ClassicGrader.known(next(self.urls), self.id)
 
     def _beat(self):
-        link = SeedGrader.known(next(self.urls), self.id)
+        link = ClassicGrader.known(next(self.urls), self.id)
         while any(thread is not threading.current_thread() and thread.is_alive() for thread in self._threads):
             if self._gone.is_set():
                 break
@@ -240,13 +249,13 @@ class BackgroundGrader:
                 link.beat()
             except httpx.TransportError:
                 link = self._elsewhere(link)
-            # Beats go on until the last job is delivered, whatever stop() says.
+            # Heartbeats continue until the last result is delivered, also after stop().
             self._gone.wait(self.heartbeat / 2)
         link.close()
 
 
 def stop_all(graders):
-    """Stops them together, so that the longest poll is waited for once."""
+    """Stops all graders together, so that their polls end in parallel."""
     for grader in graders:
         grader.leave()
     for grader in graders:
@@ -254,13 +263,8 @@ def stop_all(graders):
 
 
 def error_of(answer):
-    """The sentence of a refusal, after checking that it is one."""
+    """The sentence of a refusal, after checking the refusal's form."""
     assert answer.headers["content-type"].startswith("application/json"), answer.headers
     body = json.loads(answer.content)
     assert isinstance(body.get("error"), str) and len(body["error"]) > 5, body
     return body["error"]
-
-
-def soon(seconds=2.0):
-    """A bound for "at once", for slow builds too."""
-    return seconds * PATIENCE

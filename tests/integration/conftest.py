@@ -1,4 +1,4 @@
-"""Stacks for the tests. One with three replicas is shared by most; each test leaves its queue empty."""
+"""Stacks for the tests. Most tests share one stack with three replicas; each test leaves its queue empty."""
 
 import json
 import os
@@ -6,9 +6,29 @@ import os
 import harness
 import pytest
 from course import COURSES, Staff
+from described import watch_answers
 from harness import ROOT, Replica, run_stack
 
 os.environ.setdefault("TSAN_OPTIONS", f"suppressions={ROOT / 'tests' / 'tsan.supp'}")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--openapi-cases", type=int, default=400, help="how many requests test_openapi_cases.py makes")
+    parser.addoption("--openapi-seed", type=int, default=1, help="the seed of these requests")
+
+
+# Answers that the OpenAPI document does not describe.
+undescribed = []
+watch_answers(undescribed)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    """A test fails if a server gave an answer that docs/openapi.json does not describe."""
+    yield
+    complaints = [*undescribed]
+    undescribed.clear()
+    assert not complaints, "\n".join(complaints[:10])
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +39,7 @@ def shared_stack(tmp_path_factory):
 
 @pytest.fixture
 def stack(shared_stack):
-    """The shared stack, with nothing in its queue before and after."""
+    """The shared stack; its queue is empty before and after the test."""
     shared_stack.drain()
     yield shared_stack
     shared_stack.stop_graders()
@@ -29,7 +49,7 @@ def stack(shared_stack):
 
 @pytest.fixture(scope="session")
 def shared_course_stack(tmp_path_factory):
-    """Two replicas as those who used the original would start them."""
+    """Two replicas with the usual settings of the course protocol."""
     config = tmp_path_factory.mktemp("courses") / "courses.json"
     config.write_text(json.dumps(COURSES), encoding="utf-8")
     api = ("course-poll-wait=0", "allow-privileged", f"course-config={config}")
@@ -55,7 +75,7 @@ def staff(shared_course_stack):
 
 @pytest.fixture
 def make_replica(request, tmp_path):
-    """Starts further replicas beside a stack, ended with the test."""
+    """Starts further replicas for a stack; they end with the test."""
     started = []
 
     def make(stack, *flags, **options):
@@ -72,7 +92,7 @@ def make_replica(request, tmp_path):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A failure shows the ends of the logs of all that runs."""
+    """Adds the ends of all logs to the report of a failed test."""
     report = yield
     if report.failed:
         for stack in harness.running_stacks:

@@ -1,9 +1,9 @@
-"""Small clients of the course protocol: what course staff, a front end and a polling grader do, by httpx."""
+"""Small clients of the course protocol with httpx: course staff, a front end and a polling grader."""
 
 import json
 
 import httpx
-from broadway import ROUTE, TIMEOUT_S
+from broadway import ROUTE, TIMEOUT_S, TLS
 from course_names import bearer, unique
 from event_stream import EventStream
 from socket_grader import Socket, SocketGrader
@@ -41,25 +41,25 @@ def students(count):
 
 
 class Course:
-    """One course as its staff see it, at one replica."""
+    """One course's API for its staff, at one replica."""
 
     def __init__(self, url, name="cs225", token=None):
         self.name = name
         headers = bearer(token or COURSES[name]["tokens"][0])
-        self.http = httpx.Client(base_url=url + ROUTE, timeout=TIMEOUT_S, trust_env=False, headers=headers)
+        self.http = httpx.Client(base_url=url + ROUTE, timeout=TIMEOUT_S, trust_env=False, verify=TLS, headers=headers)
 
     def close(self):
         self.http.close()
 
     def ask(self, method, path, body=None, **request):
-        """Any request; as clients of the original, with the wrong content type."""
+        """Sends any request, with the wrong content type that clients of the original send."""
         if body is not None:
             request["content"] = body if isinstance(body, (str, bytes)) else json.dumps(body)
             request["headers"] = {"Content-Type": "application/x-www-form-urlencoded", **request.get("headers", {})}
         return self.http.request(method, path, **request)
 
     def data(self, method, path, body=None, **request):
-        """The data of an answer that must be a success."""
+        """The data of the answer, which must be a success."""
         answer = self.ask(method, path, body, **request)
         assert answer.status_code == 200, answer.text
         assert answer.json()["status"] == "success" and set(answer.json()) == {"status", "data"}
@@ -72,10 +72,10 @@ class Course:
         return assignment
 
     def start(self, assignment, envs=1, **more):
-        """Starts a run of so many students, or of these environments; returns its id."""
+        """Starts a run of this many students, or of these environments; returns its id."""
         body = {"students_env": students(envs) if isinstance(envs, int) else envs, **more}
         data = self.data("POST", f"/grading_run/{self.name}/{assignment}", body)
-        assert set(data) == {"grading_run_id"}
+        assert set(data) == {"grading_run_id"} | set(more) & {"webhooks"}
         return data["grading_run_id"]
 
     def run(self, envs=1, config=None, **more):
@@ -107,11 +107,13 @@ class Course:
 
 
 class CourseGrader:
-    """A grader that polls. No threads, no haste."""
+    """A grader that polls, without threads."""
 
     def __init__(self, url, token, name=None, register=True, **registration):
         self.name = name or unique("worker")
-        self.http = httpx.Client(base_url=url + ROUTE, timeout=TIMEOUT_S, trust_env=False, headers=bearer(token))
+        self.http = httpx.Client(
+            base_url=url + ROUTE, timeout=TIMEOUT_S, trust_env=False, verify=TLS, headers=bearer(token)
+        )
         if register:
             answer = self.register(**registration)
             assert answer.status_code == 200, answer.text
@@ -140,9 +142,9 @@ class CourseGrader:
         """The next job; fails if none comes."""
         return wait_until(self.poll, seconds, f"worker {self.name} gets a job")
 
-    def finish_response(self, job, success=True, results=(), logs=None):
+    def finish_response(self, job, success=True, results=(), logs=None, **more):
         job = job if isinstance(job, str) else job["grading_job_id"]
-        body = {"grading_job_id": job, "success": success, "results": list(results), "logs": logs or {}}
+        body = {"grading_job_id": job, "success": success, "results": list(results), "logs": logs or {}, **more}
         return self.http.post(f"/grading_job/{self.name}", json=body)
 
     def finish(self, job, success=True, **more):
@@ -155,7 +157,7 @@ class CourseGrader:
         return self.http.post(f"/heartbeat/{self.name}")
 
     def work_off(self):
-        """Takes and finishes all that is there; how many those were."""
+        """Takes and finishes all queued jobs; returns their number."""
         count = 0
         while (job := self.poll()) is not None:
             self.finish(job)
@@ -195,12 +197,12 @@ class Staff:
             self.made.pop().close()
 
     def drain(self):
-        """Ends whatever runs of courses are left."""
+        """Cancels all active runs of courses."""
         broom = None
         for _ in range(2000):
             if not self.stack.database.active_runs():
                 return
-            broom = broom or self.grader()
+            broom = broom or self.grader(files=True)
             for lease in self.stack.database.live_leases():
                 holder = CourseGrader(self.stack.urls[0], self.stack.cluster_token, lease["worker"], register=False)
                 holder.finish_response(lease["_id"][:32], success=False)

@@ -1,5 +1,5 @@
 """Many graders of the course protocol in one thread: plain sockets and a selector, half of them polling and half with a
-websocket, for load and for waiting in numbers."""
+websocket, for load and for large numbers of waiting graders."""
 
 import json
 import selectors
@@ -28,7 +28,7 @@ class Poller:
         self._send("GET", f"grading_job/{self.name}")
 
     def step(self, taken):
-        """Goes on; how many results that acknowledged."""
+        """Makes one step; returns how many results were acknowledged."""
         answer = self.link.read_answer()
         if self.job is not None:
             assert answer.status == 200, answer.body
@@ -74,10 +74,10 @@ class Pushed:
         assert frames == [(1, b'{"success": true}')]
 
     def wait(self):
-        """It waits by itself."""
+        """Does nothing: a websocket always waits."""
 
     def step(self, taken):
-        """Goes on; how many results that sent. Nobody acknowledges them."""
+        """Makes one step; returns how many results were sent. Results by websocket are not acknowledged."""
         received = self.socket.recv(65536)
         assert received, f"{self.name} was closed"
         self.data += received
@@ -108,13 +108,13 @@ class Pushed:
 
     @staticmethod
     def _frame(opcode, payload):
-        """A masked frame; its mask is zero, so that it reads as it is."""
+        """A frame masked with zeros, so that the payload is unchanged."""
         size = len(payload)
         length = bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack(">H", size)
         return bytes([0x80 | opcode]) + length + b"\0\0\0\0" + payload
 
     def _frames(self):
-        """(opcode, payload) of all that have come whole."""
+        """(opcode, payload) of all complete frames."""
         frames = []
         while len(self.data) >= 2:
             size, at = self.data[1], 2
@@ -128,7 +128,7 @@ class Pushed:
 
 
 class CourseCrowd:
-    """Graders that take and finish whatever comes."""
+    """Graders that take and finish every job."""
 
     def __init__(self, members):
         self.members = members
@@ -151,7 +151,7 @@ class CourseCrowd:
             member.wait()
 
     def work(self, jobs, seconds=60):
-        """Returns when so many results were sent (and, where somebody does that, acknowledged)."""
+        """Returns when this many results were sent (and acknowledged, over HTTP)."""
         finished = 0
         while finished < jobs:
             ready = self.selector.select(seconds * PATIENCE)

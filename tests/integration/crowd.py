@@ -1,4 +1,4 @@
-"""Many graders in one thread: plain sockets and a selector, for load and for waiting in numbers."""
+"""Many graders in one thread: plain sockets and a selector, for load and for large numbers of waiting graders."""
 
 import json
 import selectors
@@ -27,13 +27,13 @@ class Member:
     def park(self, wait=55):
         self.send("GET", f"/api/v1/grading_job?worker_id={self.id}&wait={wait}")
 
-    def send_result(self, job):
-        body = json.dumps({"worker_id": self.id, "result": "done"}).encode()
+    def send_result(self, job, result="done"):
+        body = json.dumps({"worker_id": self.id, "result": result}).encode()
         self.send("POST", f"/api/v1/grading_job/{job}", body)
 
 
 class Crowd:
-    """Members that wait for jobs together."""
+    """Graders that wait for jobs together."""
 
     def __init__(self, urls, token, count):
         self.members = [Member(urls[n % len(urls)], token) for n in range(count)]
@@ -54,26 +54,26 @@ class Crowd:
             member.park()
 
     def ready(self, seconds=10):
-        """Members for whom something has come."""
+        """The members with bytes to read."""
         return [key.data for key, _ in self.selector.select(seconds * PATIENCE)]
 
-    def work(self, jobs):
-        """Takes jobs and sends results, all members at once, until `jobs` results were accepted. Everybody has to wait
-        in a poll before, and does so again after."""
+    def work(self, jobs, result="done"):
+        """Takes jobs and sends results, all members at once, until `jobs` results were accepted. Every member must have
+        a parked poll before, and has one again afterwards."""
         accepted, working = 0, set()
         while accepted < jobs:
             ready = self.ready(30)
             assert ready, f"nothing comes any more, after {accepted} of {jobs} jobs"
             for member in ready:
-                accepted += self._step(member, working)
+                accepted += self._step(member, working, result)
 
     @staticmethod
-    def _step(member, working):
-        """Goes on with one member; 1 if its result was accepted."""
+    def _step(member, working, result):
+        """Makes one step of a member; returns 1 if its result was accepted."""
         answer = member.link.read_answer()
         if answer.status == 200 and member not in working:
             working.add(member)
-            member.send_result(json.loads(answer.body)["job_id"])
+            member.send_result(json.loads(answer.body)["job_id"], result)
             return 0
         was_working = member in working
         assert answer.status == (200 if was_working else 498), f"{answer.status}: {answer.body}"

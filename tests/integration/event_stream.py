@@ -1,4 +1,4 @@
-"""A reader of server-sent events, piece by piece as they come."""
+"""A reader of server-sent events that keeps the pieces as they arrive."""
 
 import json
 import socket
@@ -56,7 +56,7 @@ class EventStream:
         return piece if size else None
 
     def is_silent(self, seconds):
-        """Does nothing come for so long?"""
+        """True if nothing arrives for this long."""
         if self.data:
             return False
         self.socket.settimeout(seconds)
@@ -67,7 +67,7 @@ class EventStream:
         return False
 
     def ends(self, seconds=5):
-        """Is the connection closed soon?"""
+        """True if the connection is closed soon."""
         self.socket.settimeout(seconds * PATIENCE)
         begun = time.monotonic()
         while self.socket.recv(4096):

@@ -1,4 +1,4 @@
-"""The real thing, started for tests: whole stacks by scripts/stack, and single processes of one's own."""
+"""Real processes for tests: whole stacks by scripts/stack, and single processes."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from broadway import Api, SeedGrader
+from broadway import Api, ClassicGrader
 from database import Database
 from processes import is_running
 from waiting import PATIENCE, PRESET, wait_until
@@ -25,8 +25,8 @@ running_stacks = []
 
 
 def clean_environment(**more):
-    """The environment for what tests start: nothing of BROADWAY_* leaks in by accident, and nothing stays behind in
-    shared memory when it is killed."""
+    """The environment for processes of tests: without BROADWAY_* variables, and so that a killed process leaves nothing
+    in shared memory."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BROADWAY_")}
     return {**kept, "MONGOC_DISABLE_SHM": "1", **more}
 
@@ -112,39 +112,39 @@ class Stack:
 
     @property
     def urls(self):
-        """Of all replicas, in order."""
+        """The URLs of all replicas, in order."""
         return [replica["url"] for replica in self.described["api"]]
 
     def grader(self, replica=0, **registration):
-        """A registered grader of the plain protocol; closed with the test."""
-        grader = SeedGrader(self.urls[replica], self.cluster_token, **registration)
+        """A registered grader of the classic protocol; closed with the test."""
+        grader = ClassicGrader(self.urls[replica], self.cluster_token, **registration)
         self.graders.append(grader)
         return grader
 
     def stop_graders(self):
-        """Closes every grader that was made here."""
+        """Closes all graders of this stack."""
         while self.graders:
             self.graders.pop().close()
 
     def drain(self):
-        """Ends whatever runs are left, so that the next test finds an empty queue."""
+        """Cancels all active runs, so that the next test starts with an empty queue."""
         deadline = time.monotonic() + 20 * PATIENCE
         broom = None
         while self.database.active_runs():
             assert time.monotonic() < deadline, "runs of an earlier test can't be brought to their end"
-            broom = broom or self.grader()
+            broom = broom or self.grader(files="true")
             for lease in self.database.live_leases():
-                SeedGrader.known(self.urls[0], lease["worker"]).finish(lease["_id"][:32], "swept up")
+                ClassicGrader.known(self.urls[0], lease["worker"]).finish(lease["_id"][:32], "swept up")
             job = broom.poll(wait=0)
             if job is not None:
                 broom.finish(job, "swept up")
 
     def log_paths(self):
-        """Of all members."""
+        """The logs of all members."""
         return sorted(self.directory.glob("*.log"))
 
     def log_text(self):
-        """All that its members have said so far."""
+        """The text of all members' logs so far."""
         return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in self.log_paths())
 
     def check_logs(self):
@@ -167,7 +167,7 @@ class Stack:
 
 
 def run_stack(tmp_path_factory, name, **options):
-    """A stack's whole life, for fixtures of any scope."""
+    """Starts a stack and stops it at the end, for fixtures of any scope."""
     stack = Stack(tmp_path_factory.mktemp(name), **options).up()
     try:
         yield stack
@@ -176,8 +176,8 @@ def run_stack(tmp_path_factory, name, **options):
 
 
 class Process:
-    """A single binary of ours as our own child, for its exit status and its words; `prefix` is a command that runs
-    it, such as prlimit."""
+    """A single binary as a child process, with its exit status and output; `prefix` is a command that runs it, such as
+    prlimit."""
 
     def __init__(self, name, *flags, log, env=None, prefix=()):
         self.log = Path(log)
@@ -201,7 +201,7 @@ class Process:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def end(self):
-        """Makes sure that it is gone."""
+        """Kills the process if it still runs."""
         if self.child.poll() is None:
             self.terminate()
             try:
@@ -213,8 +213,8 @@ class Process:
 
 
 class Replica(Process):
-    """One more broadway-api beside a stack, with flags of its own, on the stack's database server. It has the stack's
-    tokens in its environment, but for those variables in `without`."""
+    """One more broadway-api for a stack, with its own flags, on the stack's database server. Its environment has the
+    stack's tokens, except the variables in `without`."""
 
     def __init__(self, stack, log, *flags, database=None, env=None, without=(), prefix=()):
         self.port, self.internal_port = free_port(), free_port()
@@ -239,7 +239,7 @@ class Replica(Process):
         self.internal = Api(self.internal_url)
 
     def wait_ready(self):
-        """Returns itself when /readyz says so."""
+        """Waits until /readyz answers 200; returns itself."""
         wait_until(self._is_ready, 15, "the replica is ready")
         return self
 

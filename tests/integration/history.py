@@ -1,4 +1,4 @@
-"""What must be true of a run after its end, whatever happened meanwhile: checked over the documents that it left."""
+"""Checks the invariants of a finished run, on its documents in the database."""
 
 from pipelines import POST, PRE, STUDENT, job_id_of, kind_of
 
@@ -11,7 +11,8 @@ def expected_jobs(run, students, pre, post):
 
 
 def check_history(stack, run, students, pre=True, post=True, graders=()):
-    """One result per job, attempts without gaps, phases in order, and the answers that graders heard agree with it."""
+    """One result per job, attempts without gaps, phases in order, and consistent with the answers that graders
+    received."""
     jobs = expected_jobs(run, students, pre, post)
     results = {result["_id"]: result for result in stack.database.results(run)}
     assert sorted(results) == sorted(jobs), "there must be one result for every job, and no other"
@@ -42,7 +43,7 @@ def check_phases(leases, results):
     begun = {
         kind: [lease["leased_at"] for lease in leases if kind_of(lease["_id"]) == kind] for kind in (STUDENT, POST)
     }
-    slack = 0.25  # dates are taken by different processes, from one clock, each with its own small error
+    slack = 0.25  # dates are taken by different processes from one clock, each with a small error
     for before, after in ((PRE, STUDENT), (STUDENT, POST)):
         if ended[before] and begun[after]:
             gap = (min(begun[after]) - max(ended[before])).total_seconds()
@@ -50,7 +51,7 @@ def check_phases(leases, results):
 
 
 def check_answers(results, graders):
-    """A result is that of a grader that heard 200 (or nothing, if it vanished)."""
+    """Each result is from a grader that was answered 200 (or got no answer, if it vanished)."""
     known = {grader.id: grader for grader in graders}
     for grader in graders:
         for job in grader.accepted:

@@ -1,4 +1,4 @@
-"""Clients that hold memory or CPU of a replica, and what its graders feel meanwhile."""
+"""Clients that hold memory or CPU of a replica, and measurements of its graders meanwhile."""
 
 import base64
 import contextlib
@@ -35,7 +35,7 @@ def head_of(path, length, *headers):
 
 
 class Attack:
-    """Threads that do one thing again and again, until the block ends."""
+    """Threads that repeat one action until the block ends."""
 
     def __init__(self, count, act):
         self.over = threading.Event()
@@ -65,8 +65,8 @@ def status_of(link):
 
 
 def drip(url, path, length, *headers, at_once=None, begin=b'{"worker_id": "', sources=(None,)):
-    """Sends all but a little at once, then 1.2 KB a second; begins again when it is ended. Each time from the next of
-    `sources`."""
+    """Sends almost the whole body at once, then 1.2 KB a second; begins again when it is ended, each time from the next
+    of `sources`."""
     at_once = length - PART if at_once is None else at_once
     filler = b"x" * PART
     turns = itertools.cycle(sources)
@@ -106,7 +106,7 @@ def bomb(size, key="worker_id"):
 
 
 class Watch:
-    """The memory of a process, sampled."""
+    """Samples the memory of a process."""
 
     def __init__(self, pid):
         self.pid = pid
@@ -131,13 +131,13 @@ class Watch:
         return self.peak - self.before
 
     def wait_returned(self, slack):
-        """Returns when the memory is back at what it was, but for `slack` bytes."""
+        """Waits until the memory is at most `slack` bytes above what it was."""
         wait_until(lambda: resident_bytes(self.pid) < self.before + slack, 20, "the memory has come back")
 
 
 class Fleet:
-    """Graders that have a job each, beat, send results and take the next job, each in its own time; a client that
-    submits small runs. `waits` is how long they waited, by what it was for."""
+    """Graders that each have a job, send heartbeats and results and take the next job; and a client that submits small
+    runs. `waits` has their waiting times by kind of request."""
 
     def __init__(self, stack, graders=3, jobs=500):
         self.stack = stack
@@ -158,7 +158,7 @@ class Fleet:
         return answer
 
     def _beat(self, grader):
-        """What a grader does beside its work. It never pauses for as long as a heartbeat may be late."""
+        """Sends heartbeats, at shorter intervals than the server requires."""
         link = grader.at(self.stack.urls[0])
         while not self.over.is_set():
             for style in ("form", "json", "query"):
@@ -168,7 +168,7 @@ class Fleet:
         link.close()
 
     def begin_beating(self):
-        """Whoever says its hostname is expected to beat, also while a test waits for something else."""
+        """Starts the heartbeats, which a grader with a hostname must send also while a test waits."""
         self.beats = [self.beaters.submit(self._beat, grader) for grader in self.graders]
 
     def _stop_beating(self):
@@ -199,8 +199,8 @@ class Fleet:
                 worker.result()
 
     def check(self, seconds=1):
-        """Nobody waited long, and no job was taken from anybody. The worst of all counts less strictly: the tests
-        share their processors with others."""
+        """Checks that no request took long and no job was lost. The limit for the maximum is loose, since the tests
+        share the processors with other processes."""
         for what, waits in self.waits.items():
             usual, worst = statistics.median(waits), max(waits)
             assert usual < seconds * PATIENCE and worst < 5 * seconds * PATIENCE, (what, usual, worst)
@@ -231,7 +231,7 @@ def upgrade(url, token, name):
     ]
     link.sendall("\r\n".join(lines).encode())
     head = b""
-    while b"\r\n\r\n" not in head:  # what comes behind it is left for the reader
+    while b"\r\n\r\n" not in head:  # the bytes after the head are left for the reader
         part = link.recv(1)
         assert part, head
         head += part
@@ -250,8 +250,8 @@ def close_code(link, seconds):
 
 
 def flood(link, data, seconds, reads=True):
-    """Sends `data` again and again, as fast as it is taken, reading away what comes if it `reads`. The bytes that were
-    taken in that time, or until the connection broke."""
+    """Sends `data` repeatedly, as fast as the peer reads, and drops received bytes if `reads`. Returns the number of
+    bytes sent in that time, or until the connection broke."""
     deadline, taken = time.monotonic() + seconds, 0
     data = memoryview(data)
     link.setblocking(False)

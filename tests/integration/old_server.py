@@ -1,4 +1,4 @@
-"""A server that speaks just enough of MongoDB's wire protocol to say that it is an old one."""
+"""A fake MongoDB server that implements only the commands that show its old version."""
 
 import socket
 import struct

@@ -1,4 +1,4 @@
-"""What /proc says of a process: is it there, its threads, descriptors, memory and CPU time."""
+"""The state of a process from /proc: whether it runs, its threads, descriptors, memory and CPU time."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def is_running(pid):
-    """A zombie doesn't run."""
+    """False for a zombie, too."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Requests written byte by byte, for what no well-behaved client sends."""
+"""Requests of arbitrary bytes, for tests of invalid input."""
 
 import json
 import socket
@@ -40,7 +40,7 @@ class Link:
         self.socket.close()
 
     def send(self, data):
-        """Text is sent as Latin-1, as it stands. A server that has stopped reading is no failure."""
+        """Sends text as Latin-1, unchanged. If the server has stopped reading, that is not a failure."""
         try:
             self.socket.sendall(data.encode("latin-1") if isinstance(data, str) else data)
         except (BrokenPipeError, ConnectionResetError):
@@ -63,7 +63,7 @@ class Link:
         return Answer(status, headers, body)
 
     def is_closed_by_peer(self):
-        """Waits for the end of the connection; False if something else comes."""
+        """Waits for the end of the connection; False if bytes arrive instead."""
         try:
             return self.received == b"" and self.socket.recv(1) == b""
         except ConnectionResetError:
@@ -81,6 +81,11 @@ class Link:
 
 def connect(url, timeout=TIMEOUT_S, source=None):
     return Link(url, timeout, source)
+
+
+def get(path, *headers):
+    """The bytes of a GET request, as text."""
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *headers, "", ""])
 
 
 def exchange(url, data, timeout=TIMEOUT_S):

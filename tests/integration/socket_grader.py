@@ -63,7 +63,7 @@ class Socket:
         return False
 
     def ping(self):
-        """Returns when the pong is there."""
+        """Sends a ping and waits for the pong."""
         LOOP.run(self._ping())
 
     async def _ping(self):
@@ -76,7 +76,7 @@ class Socket:
         LOOP.run(self.socket.close())
 
     def abort(self):
-        """The end of the connection, without a word."""
+        """Ends the connection without a close frame."""
         LOOP.loop.call_soon_threadsafe(self.socket.transport.abort)
         LOOP.run(self.socket.wait_closed())
 
@@ -92,20 +92,22 @@ class Socket:
 class SocketGrader(Socket):
     """A registered one."""
 
-    def __init__(self, url, token, name=None, hostname="host", **options):
+    def __init__(self, url, token, name=None, hostname="host", files=None, fault=None, **options):
         super().__init__(url, token, name or unique("socket"), **options)
-        assert self.register(hostname) == {"success": True}
+        stated = {"files": files, "fault": fault}
+        more = {key: value for key, value in stated.items() if value is not None}
+        assert self.register(hostname, **more) == {"success": True, **({"files": "input, results"} if files else {})}
 
-    def register(self, hostname="host"):
-        self.send({"type": "register", "args": {"hostname": hostname}})
+    def register(self, hostname="host", **more):
+        self.send({"type": "register", "args": {"hostname": hostname, **more}})
         return self.receive()
 
     def take(self, seconds=LIMIT_S):
         job = self.receive(seconds)
-        assert set(job) == {"grading_job_id", "stages"}
+        assert set(job) - {"files"} == {"grading_job_id", "stages"}
         return job
 
-    def finish(self, job, success=True, results=(), logs=None, seconds=LIMIT_S):
+    def finish(self, job, success=True, results=(), logs=None, seconds=LIMIT_S, **more):
         job = job if isinstance(job, str) else job["grading_job_id"]
-        body = {"grading_job_id": job, "success": success, "results": list(results), "logs": logs or {}}
+        body = {"grading_job_id": job, "success": success, "results": list(results), "logs": logs or {}, **more}
         self.send({"type": "job_result", "args": body}, seconds)

@@ -1,14 +1,15 @@
-"""Who may call what: the cluster token and its guessers, the client token beyond loopback, the internal port."""
+"""Authorization: the cluster token and guessing, the client token beyond loopback, the internal port."""
 
 import concurrent.futures
 
 import httpx
 import pytest
-from broadway import ROUTE, Api, SeedGrader, error_of
-from harness import Replica, run_stack
+from broadway import ROUTE, Api, ClassicGrader, error_of
+from harness import Process, Replica, free_port, run_stack
 from pipelines import run_of
-from raw import exchange
+from raw import exchange, get
 from socket_grader import Socket
+from waiting import wait_until
 
 RUN = f"{ROUTE}/grading_run"
 CLIENT_TOKEN = "canary-client-token-8d1f"
@@ -40,8 +41,8 @@ def test_after_a_thousand_bad_tokens_guesses_are_429_and_the_good_token_still_re
         statuses = [status for part in pool.map(guess, (range(k, 1000, 4) for k in range(4))) for status in part]
     assert set(statuses) == {400, 429} and statuses.count(429) > 100
 
-    judged = judged_tokens(besieged_stack)
-    assert judged < 150  # a hundred failures, and what came in while they were counted
+    checked = checked_tokens(besieged_stack)
+    assert checked < 150  # a hundred failures, and those that arrived while they were counted
     internal = Api(besieged_stack.described["api"][0]["internal_url"])
     for _ in range(20):
         answer = internal.request("POST", "/internal/v1/callbacks", json={}, headers={"Authorization": "Bearer wrong"})
@@ -52,7 +53,7 @@ def test_after_a_thousand_bad_tokens_guesses_are_429_and_the_good_token_still_re
 
     api = Api(url)
     for _ in range(5):
-        grader = SeedGrader(url, token)
+        grader = ClassicGrader(url, token)
         run = api.submit_and_start(run_of(1))
         grader.finish(grader.take())
         assert api.status(run)["state"] == "finished"
@@ -60,8 +61,8 @@ def test_after_a_thousand_bad_tokens_guesses_are_429_and_the_good_token_still_re
     api.close()
 
 
-def judged_tokens(stack):
-    """How many tokens a replica has compared that no callback carried."""
+def checked_tokens(stack):
+    """How many tokens of callers other than the scheduler a replica has compared."""
     text = httpx.get(f"{stack.described['api'][0]['internal_url']}/metrics", trust_env=False).text
     sample = {line.split()[0]: float(line.split()[1]) for line in text.splitlines() if not line.startswith("#")}
     return sample["broadway_api_tokens_judged_total"] - sample["broadway_api_callbacks_total"]
@@ -77,14 +78,14 @@ def judged_tokens(stack):
     ],
     ids=["rebound name", "foreign page", "page without an origin", "both"],
 )
-def test_a_web_page_can_not_drive_a_broadway_that_needs_no_token(stack, headers):
+def test_a_web_page_can_not_use_a_broadway_without_tokens(stack, headers):
     run = stack.api.submit(run_of(1))
     for answer in client_requests(stack.api, run, headers):
         assert answer.status_code == 403 and "--allowed-host" in error_of(answer)
     assert stack.api.status(run)["state"] == "created"
 
 
-def test_names_that_the_operator_adds_are_served_and_the_client_token_needs_none(stack, make_replica):
+def test_allowed_hosts_are_served_and_the_client_token_needs_none(stack, make_replica):
     flags = ("--allowed-host=grading.example.edu,other", f"--client-token={CLIENT_TOKEN}")
     api = make_replica(stack, *flags).wait_ready().api
     run = stack.api.submit(run_of(1))
@@ -101,7 +102,7 @@ def test_names_that_the_operator_adds_are_served_and_the_client_token_needs_none
 @pytest.mark.parametrize(
     "head", [" HTTP/1.0\r\n\r\n", " HTTP/1.1\r\nHost:\r\n\r\n"], ids=["without a host", "with an empty one"]
 )
-def test_who_says_no_name_is_not_served_without_a_token(stack, head):
+def test_a_request_without_a_host_is_refused_without_a_token(stack, head):
     run = stack.api.submit(run_of(1))
     for method in ("GET", "POST"):
         answer = exchange(stack.urls[0], f"{method} {RUN}/{run}{head}")
@@ -109,15 +110,52 @@ def test_who_says_no_name_is_not_served_without_a_token(stack, head):
     assert stack.api.status(run)["state"] == "created"
 
 
+HOSTS = {"evil.example:1471": 403, "Localhost:1471": 200, "10.0.0.7:1471": 200, "[::1]:1471": 200, "": 200}
+
+
+def asked_for_as(url, path, host):
+    return exchange(url, f"GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n\r\n")
+
+
 def test_a_rebound_page_does_not_read_the_internal_port(stack):
     internal = stack.described["api"][0]["internal_url"]
-    for path in ("/metrics", "/readyz"):
-        for host, status in (("evil.example:1471", 403), ("localhost:1471", 200), ("10.0.0.7:1471", 200)):
-            answer = exchange(internal, f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+    for path in ("/healthz", "/metrics", "/readyz"):
+        for host, status in HOSTS.items():
+            assert asked_for_as(internal, path, host).status == status, (path, host)
+
+
+def test_a_rebound_page_does_not_read_the_schedulers_port(stack):
+    url, address = stack.described["scheduler"][0]["url"], stack.described["api"][0]["internal_url"]
+    for path in ("/healthz", "/metrics", "/readyz"):
+        for host, status in HOSTS.items():
+            answer = asked_for_as(url, path, host)
             assert answer.status == status, (path, host)
+            if status == 403:
+                assert "localhost" in answer.error and address not in answer.body.decode()
+    assert asked_for_as(url, "/nowhere", "evil.example").status == 404
 
 
-def test_a_websocket_that_comes_after_too_many_wrong_tokens_is_told_for_how_long(besieged_stack):
+def test_a_schedulers_port_on_any_other_address_answers_by_every_name(stack, tmp_path):
+    port, uri = free_port(), f"--mongodb-uri={stack.described['mongodb_uri']}"
+    flags = (uri, "--mongodb-database=by_name", "--metrics-bind-address=0.0.0.0", f"--metrics-port={port}")
+    scheduler = Process("broadway-scheduler", *flags, log=tmp_path / "log")
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: is_open(url), 10, "the port is open")
+        assert asked_for_as(url, "/healthz", "broadway-scheduler.grading.svc").status == 200
+    finally:
+        scheduler.terminate()
+        scheduler.wait(20)
+
+
+def is_open(url):
+    try:
+        return asked_for_as(url, "/healthz", "localhost").status == 200
+    except OSError:
+        return False
+
+
+def test_a_websocket_after_too_many_wrong_tokens_gets_retry_after(besieged_stack):
     url = besieged_stack.urls[0]
     api = Api(url)
     for n in range(101):
@@ -138,8 +176,8 @@ def test_graders_may_use_any_name(stack):
         assert stack.api.request(method, f"{ROUTE}/{path}", params=params, headers=headers).status_code in (200, 498)
 
 
-def test_graders_on_record_are_served_by_a_fresh_replica_beside_many_ids_that_nobody_has(besieged_stack, make_replica):
-    """All from one address, as behind an ingress; the replica has seen none of them before."""
+def test_registered_graders_are_served_by_a_fresh_replica_beside_many_unknown_ids(besieged_stack, make_replica):
+    """All requests come from one address, as behind an ingress; the replica knows none of the graders."""
     stack = besieged_stack
     grader, late = stack.grader(hostname="elsewhere", concurrency=1), stack.grader()
     fresh = make_replica(stack).wait_ready()
@@ -167,14 +205,14 @@ def test_on_loopback_clients_need_no_token(stack):
     stack.api.status(stack.api.submit(run_of(1)))
 
 
-def test_on_loopback_they_need_none_even_if_there_is_one(stack, make_replica):
+def test_on_loopback_clients_need_no_token_even_if_one_is_set(stack, make_replica):
     replica = make_replica(stack, f"--client-token={CLIENT_TOKEN}").wait_ready()
     run = replica.api.submit(run_of(1))
     assert replica.api.request("GET", f"{RUN}/{run}", headers={"Authorization": "Bearer wrong"}).status_code == 200
 
 
 def refused(answer):
-    """Is this the refusal of a client without the token?"""
+    """True if the answer is the refusal of a client without the token."""
     return answer.status_code == 401 and answer.headers["www-authenticate"].startswith("Bearer") and error_of(answer)
 
 
@@ -222,7 +260,7 @@ def test_the_cluster_token_is_no_client_token(stack, guarded):
 
 
 def test_graders_need_no_client_token_beyond_loopback(stack, guarded):
-    grader = SeedGrader(guarded.url, stack.cluster_token)
+    grader = ClassicGrader(guarded.url, stack.cluster_token)
     stack.api.submit_and_start(run_of(1))
     assert grader.beat().status_code == 200
     grader.finish(grader.take())
@@ -250,7 +288,6 @@ def test_callbacks_need_the_internal_token(stack):
 
 
 def test_the_internal_port_serves_nothing_of_the_public_one(stack):
-    internal = Api(stack.described["api"][0]["internal_url"])
     for path in ("grading_run", "worker_register", "grading_job", "heartbeat"):
-        assert internal.request("GET", f"{ROUTE}/{path}").status_code == 404
-    internal.close()
+        answer = exchange(stack.described["api"][0]["internal_url"], get(f"{ROUTE}/{path}"))
+        assert answer.status == 404

@@ -6,7 +6,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 
 import pytest
-from broadway import ROUTE, Api, SeedGrader, error_of
+from broadway import ROUTE, Api, ClassicGrader, error_of
 from harness import run_stack
 from pipelines import run_of, stage, without
 from waiting import wait_until
@@ -19,16 +19,16 @@ REGISTER = f"{ROUTE}/worker_register"
 
 @pytest.fixture(scope="module")
 def quiet_stack(tmp_path_factory):
-    """A stack in which nobody dies while the table is gone through."""
+    """A stack in which no worker times out during the table of cases."""
     yield from run_stack(tmp_path_factory, "bad-input", both=("heartbeat-interval=600",))
 
 
 @pytest.fixture(scope="module")
 def world(quiet_stack):
-    """One of everything that a request may name: values for the placeholders in the table."""
+    """One object of each kind that a request may name: values for the placeholders in the table."""
     api = quiet_stack.api
-    grader = SeedGrader(api.url, quiet_stack.cluster_token)
-    stranger = SeedGrader(api.url, quiet_stack.cluster_token)
+    grader = ClassicGrader(api.url, quiet_stack.cluster_token)
+    stranger = ClassicGrader(api.url, quiet_stack.cluster_token)
     created = api.submit(run_of(2))
     started = api.submit_and_start(run_of(3))
     done, job = grader.take(), grader.take()
@@ -47,14 +47,14 @@ def world(quiet_stack):
 
 @pytest.fixture
 def unchanged(quiet_stack, world):
-    """Everything durable is the same after the test as before."""
+    """Checks that the test changes nothing in the database."""
     before = quiet_stack.database.snapshot()
     yield world
     assert quiet_stack.database.snapshot() == before
 
 
 def fill(value, world):
-    """Placeholders like <run> in texts, at any depth."""
+    """Replaces placeholders like <run> in texts, at any depth."""
     if isinstance(value, str):
         for name, known in world.items():
             value = value.replace(f"<{name}>", known)
@@ -81,7 +81,7 @@ def raw_json(text):
     return '{"student_pipeline": [{"image": "x"}], "students": ' + text + "}"
 
 
-# name: (what is submitted, what the sentence must name). Text is sent as it stands.
+# name: (submission, text that the sentence must contain). A submission that is text is sent unchanged.
 SUBMISSIONS = {
     # keys that are missing
     "no student_pipeline": (without(GOOD, "student_pipeline"), "student_pipeline"),
@@ -184,7 +184,7 @@ SUBMISSIONS = {
     "10,000 stages": ({**GOOD, "student_pipeline": [stage()] * 10000}, "student_pipeline"),
     "both names of networking": (with_stage(networking=True, enable_networking=False), "networking"),
     "both names of hostname": (with_stage(hostname="a", host_name="b"), "host_name"),
-    # not JSON, or JSON that nobody should send
+    # not JSON, or JSON that is refused
     "not JSON": ("{nonsense", "JSON"),
     "cut off": (json.dumps(GOOD)[:-5], "JSON"),
     "two objects": (json.dumps(GOOD) * 2, "JSON"),
@@ -207,7 +207,7 @@ SUBMISSIONS = {
 
 @pytest.mark.parametrize("name", SUBMISSIONS)
 @pytest.mark.parametrize("place", ["body", "argument"])
-def test_a_bad_submission_is_400_and_names_what_is_wrong(quiet_stack, unchanged, name, place):
+def test_a_bad_submission_is_400_and_names_the_error(quiet_stack, unchanged, name, place):
     definition, named = SUBMISSIONS[name]
     text = definition if isinstance(definition, (str, bytes)) else json.dumps(definition)
     if place == "body":
@@ -335,7 +335,7 @@ CASES = {
     # methods and paths
     "DELETE a run": Case("DELETE", f"{RUN}/<run>", 405, "method"),
     "PUT a run": Case("PUT", f"{RUN}/<run>", 405, "method", json=GOOD),
-    "GET the runs": Case("GET", RUN, 405, "method"),
+    "PUT the runs": Case("PUT", RUN, 405, "method"),
     "POST a registration": Case("POST", REGISTER, 405, "method", data={"token": "<token>"}),
     "POST a poll": Case("POST", JOB, 405, "method", data={"worker_id": "<worker>"}),
     "GET a heartbeat": Case("GET", BEAT, 405, "method", params={"worker_id": "<worker>"}),
@@ -350,7 +350,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_bad_request_gets_its_status_and_names_what_is_wrong(quiet_stack, unchanged, name):
+def test_a_bad_request_gets_its_status_and_names_the_error(quiet_stack, unchanged, name):
     case = CASES[name]
     parts = {
         part: fill(getattr(case, part), unchanged)
@@ -376,7 +376,7 @@ def compact(value):
     return json.dumps(value, separators=(",", ":"))
 
 
-def test_a_run_that_no_document_can_hold_is_refused_before_anything_is_stored(quiet_stack, unchanged):
+def test_a_run_too_large_for_a_document_is_refused_before_anything_is_stored(quiet_stack, unchanged):
     student = {"NETID": "12345", "PAD": "x" * 1000}
     room = 16 * 1024 * 1024 - len(compact(run_of(0, students=[])))
     body = compact(run_of(0, students=[student] * (room // (len(compact(student)) + 1))))
@@ -398,11 +398,11 @@ def test_unknown_arguments_are_refused_in_one_form(quiet_stack, unchanged):
         assert answer.status_code == 400 and "unknown argument 'x'" in error_of(answer)
 
 
-def test_the_stack_works_on_after_all_this(quiet_stack, world):
-    grader = SeedGrader(quiet_stack.api.url, quiet_stack.cluster_token)
+def test_the_stack_still_works_after_all_bad_requests(quiet_stack, world):
+    grader = ClassicGrader(quiet_stack.api.url, quiet_stack.cluster_token)
     api = Api(quiet_stack.api.url)
     run = api.submit_and_start(run_of(1))
-    jobs = [grader.take(), grader.take()]  # the one that was queued all the time, and this one
+    jobs = [grader.take(), grader.take()]  # the job that was queued before, and this one
     for job in jobs:
         grader.finish(job)
     wait_until(lambda: api.is_over(run), 5, "the run is over")

@@ -1,4 +1,4 @@
-"""A grader that fails one job after the other at once is broken, not its jobs: it gets none for a while."""
+"""A grader that fails several jobs in a row within seconds is broken, not its jobs: it gets no jobs for a while."""
 
 from broadway import Api
 from pipelines import run_of
@@ -19,7 +19,7 @@ def fail(grader, times, **more):
         grader.finish(grader.take(), "no engine", success=False, **more)
 
 
-def test_five_failures_at_once_without_output_pause_a_worker_and_that_shows(stack):
+def test_five_fast_failures_without_output_pause_a_worker_visibly(stack):
     run = stack.api.submit_and_start(run_of(8))
     broken, sound = stack.grader(hostname="broken"), stack.grader()
     before = paused(stack)
@@ -33,14 +33,14 @@ def test_five_failures_at_once_without_output_pause_a_worker_and_that_shows(stac
     assert "worker paused" in log and "broken" in log
 
 
-def test_failures_with_output_are_those_of_students(stack):
+def test_failures_with_output_do_not_count(stack):
     stack.api.submit_and_start(run_of(7))
     grader = stack.grader()
     fail(grader, 6, logs={"stderr": "make: *** [all] Error 2"})
     grader.finish(grader.take())
 
 
-def test_a_success_in_between_ends_the_row(stack):
+def test_a_success_in_between_resets_the_failures(stack):
     stack.api.submit_and_start(run_of(10))
     grader = stack.grader()
     fail(grader, 4)

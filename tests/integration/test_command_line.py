@@ -6,11 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from broadway import ROUTE, SeedGrader
+from broadway import ROUTE, ClassicGrader
 from harness import BUILD, Process, clean_environment
 from waiting import PATIENCE, wait_until
 
-BOTH = ["mongodb-uri", "mongodb-database", "internal-token", "heartbeat-interval", "log-level", "log-format"]
+BOTH = ["mongodb-uri", "mongodb-database", "internal-token", "heartbeat-interval", "log-level", "log-format"] + [
+    "otlp-endpoint"
+]
 FLAGS = {
     "broadway-api": BOTH
     + ["bind-address", "port", "internal-bind-address", "internal-port", "internal-url", "cluster-token", "poll-wait"]
@@ -19,7 +21,9 @@ FLAGS = {
         "anonymous-clients",
         "allowed-host",
         "max-body-bytes",
+        "max-file-bytes",
         "max-job-bytes",
+        "max-job-files-bytes",
         "max-run-bytes",
         "max-result-bytes",
         "max-log-bytes",
@@ -36,7 +40,7 @@ BINARIES = list(FLAGS)
 
 
 def run(binary, *flags, env=None):
-    """(exit status, all it said) of a call that ends by itself."""
+    """(exit status, output) of a command that ends by itself."""
     done = subprocess.run(
         [str(BUILD / binary), *flags],
         capture_output=True,
@@ -151,7 +155,7 @@ def test_a_weakening_or_unknown_option_of_the_uri_is_refused_by_name(binary, opt
 
 @pytest.mark.parametrize("option", ["tlsCAFile", "tlsCertificateKeyFile"])
 @pytest.mark.parametrize("binary", BINARIES)
-def test_a_file_without_a_certificate_is_refused_and_not_waited_with(binary, option, tmp_path):
+def test_a_file_without_a_certificate_is_refused_at_once(binary, option, tmp_path):
     placeholder = tmp_path / "ca.crt"
     placeholder.write_text("change-me", encoding="utf-8")
     for path, words in ((placeholder, "has no certificate"), (tmp_path / "none", "can't be read")):
@@ -185,7 +189,7 @@ def test_a_flag_may_come_from_the_environment(stack, make_replica):
 
 
 @pytest.mark.parametrize(("interval", "told"), [("0.2", 1), ("2.5", 3), ("10", 10)])
-def test_graders_are_told_a_whole_number_of_seconds(stack, make_replica, interval, told):
+def test_graders_get_the_heartbeat_as_a_whole_number_of_seconds(stack, make_replica, interval, told):
     replica = make_replica(stack, f"--heartbeat-interval={interval}", database="elsewhere").wait_ready()
     assert registered_heartbeat(replica, stack.cluster_token) == told
 
@@ -205,7 +209,7 @@ def test_a_secret_may_come_from_a_file_named_by_flag_or_environment(stack, make_
     by_flag = make_replica(stack, f"--cluster-token-file={path}", **elsewhere)
     by_environment = make_replica(stack, env={"BROADWAY_CLUSTER_TOKEN_FILE": str(path)}, **elsewhere)
     for replica in (by_flag, by_environment):
-        SeedGrader(replica.wait_ready().url, "canary-from-a-file").close()
+        ClassicGrader(replica.wait_ready().url, "canary-from-a-file").close()
 
 
 def test_a_cluster_token_is_made_at_the_first_start_and_printed_once(stack, make_replica):
@@ -233,7 +237,7 @@ def test_the_password_of_the_database_is_in_no_output(tmp_path, password):
         wait_until(
             lambda process=process: process.said() or process.child.poll() is not None, 10, "it has said something"
         )
-        if not set("@?") & set(password):  # these are refused at once; others are tried for a while
+        if not set("@?") & set(password):  # these are refused at once; for others the connection is tried for a while
             wait_until(lambda process=process: "waiting for the database" in process.said(), 20, "it has tried")
         process.child.kill()
         process.child.wait()
@@ -252,7 +256,7 @@ def test_logs_are_one_line_per_event_in_the_format_asked_for(stack, make_replica
 
 
 def test_a_process_that_is_killed_can_leave_nothing_in_shared_memory(stack, make_replica):
-    """A later one with the same pid would stumble over it, and say so in its log in a form of its own."""
+    """A later process with the same pid would find it, and the driver would log that in another format."""
     replica = make_replica(stack, database="elsewhere").wait_ready()
     for pid in (replica.child.pid, stack.pid("scheduler-0")):
         assert "/dev/shm" not in Path(f"/proc/{pid}/maps").read_text()

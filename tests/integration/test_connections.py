@@ -1,5 +1,5 @@
-"""Connections as a means to keep others out: idle ones, half-sent requests, event streams, descriptors. Whoever holds
-as many as there may be, graders that are known work on, and a new one can register."""
+"""Connections as a means to lock out others: idle ones, half-sent requests, event streams, descriptors. Even if a
+client holds as many connections as are allowed, known graders continue to work, and new ones can register."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ import time
 
 import httpx
 import pytest
-from broadway import ROUTE, SeedGrader, soon
+from broadway import ROUTE, ClassicGrader
 from course import COURSES, Staff
 from event_stream import EventStream
 from harness import run_stack
@@ -18,7 +18,7 @@ from pipelines import job_id_of, run_of
 from processes import cpu_seconds
 from raw import connect
 from test_health import sample_values
-from waiting import PATIENCE, holds_for, wait_until
+from waiting import PATIENCE, holds_for, soon, wait_until
 
 MOST = 256
 
@@ -42,7 +42,7 @@ def stack(small_stack):
 
 @contextlib.contextmanager
 def held(links):
-    """Closes them in the end."""
+    """Closes the connections at the end."""
     try:
         yield links
     finally:
@@ -56,7 +56,7 @@ def metric(stack_or_url, name):
 
 
 def timed(call, seconds=3):
-    """What it returns, and that it came soon: who is kept out waits until a connection is closed, half a minute."""
+    """Calls the function and checks that it returns soon: a locked-out request would wait for half a minute."""
     begun = time.monotonic()
     value = call()
     assert time.monotonic() - begun < soon(seconds)
@@ -73,7 +73,7 @@ def works(stack, grader):
     assert timed(lambda: fresh.poll(wait=0)) is None
     timed(lambda: fresh.finish(job))
     fresh.close()
-    newcomer = timed(lambda: SeedGrader(stack.urls[0], stack.cluster_token))
+    newcomer = timed(lambda: ClassicGrader(stack.urls[0], stack.cluster_token))
     assert timed(newcomer.beat).status_code == 200
     newcomer.close()
     stack.api.wait_over(run)
@@ -116,7 +116,7 @@ def wrong_socket(url):
 
 
 @pytest.mark.parametrize("hold", [idle, half_sent, kept_alive, kept_alive_of_a_query_token, wrong_socket])
-def test_whoever_holds_connections_keeps_no_grader_out(stack, hold):
+def test_held_connections_do_not_lock_out_graders(stack, hold):
     grader = stack.grader()
     before = metric(stack, "broadway_api_connections_evicted_total")
     with held([hold(stack.urls[0]) for _ in range(2 * MOST)]):
@@ -158,7 +158,7 @@ def test_one_worker_does_not_hold_all_connections(stack):
         assert links[-1].read_answer().status == 200
 
 
-def test_parked_polls_of_one_address_are_not_held_against_it(stack):
+def test_parked_polls_do_not_count_against_their_address(stack):
     graders = [stack.grader() for _ in range(MOST // 4)]
     request = "GET {}/grading_job?worker_id={}&wait=20 HTTP/1.1\r\nHost: x\r\n\r\n"
     polls = [connect(stack.urls[0]) for _ in graders]
@@ -170,7 +170,7 @@ def test_parked_polls_of_one_address_are_not_held_against_it(stack):
         with held([idle(stack.urls[0]) for _ in range(2 * MOST)]):
             assert metric(stack, parked) == len(polls)
             assert timed(graders[0].beat).status_code == 200
-            newcomer = timed(lambda: SeedGrader(stack.urls[0], stack.cluster_token))
+            newcomer = timed(lambda: ClassicGrader(stack.urls[0], stack.cluster_token))
             assert timed(newcomer.beat).status_code == 200
             newcomer.close()
 
@@ -210,7 +210,7 @@ def test_one_address_has_a_limit_by_flag(stack, make_replica):
     with held([idle(replica.url) for _ in range(40)]) as links:
         wait_until(lambda: sum(is_open(link) for link in links) <= 10, 5, "the oldest are closed")
         assert is_open(links[-1])
-        grader = SeedGrader(replica.url, stack.cluster_token)
+        grader = ClassicGrader(replica.url, stack.cluster_token)
         assert grader.beat().status_code == 200
         grader.close()
 
@@ -238,18 +238,18 @@ def test_the_databases_connections_are_counted_as_configured(stack, make_replica
     assert "and 1032 for the database" in replica.said()
 
 
-def test_with_few_descriptors_there_are_as_many_connections_as_they_leave_room_for(stack, make_replica):
+def test_few_descriptors_limit_the_connections(stack, make_replica):
     replica = make_replica(stack, prefix=("prlimit", "--nofile=256:600")).wait_ready()
     most = int(metric(replica.internal_url, "broadway_api_connections_max"))
     assert 64 <= most < 600
     assert f"connections={most}" in replica.said()
-    grader = SeedGrader(replica.url, stack.cluster_token)
+    grader = ClassicGrader(replica.url, stack.cluster_token)
     with held([idle(replica.url) for _ in range(700)]):
         before = cpu_seconds(replica.child.pid)
         for _ in range(10):
             assert timed(grader.beat).status_code == 200
             assert timed(lambda: replica.internal.request("GET", "/readyz")).status_code == 200
-        assert timed(lambda: SeedGrader(replica.url, stack.cluster_token)).beat().status_code == 200
+        assert timed(lambda: ClassicGrader(replica.url, stack.cluster_token)).beat().status_code == 200
         assert metric(replica.internal_url, "broadway_api_accept_pauses_total") == 0
         holds_for(lambda: cpu_seconds(replica.child.pid) - before < 0.5 * PATIENCE, 1, "it is at rest")
     grader.close()
@@ -257,7 +257,7 @@ def test_with_few_descriptors_there_are_as_many_connections_as_they_leave_room_f
 
 def test_accepting_pauses_when_descriptors_run_out(stack, make_replica):
     replica = make_replica(stack).wait_ready()
-    grader = SeedGrader(replica.url, stack.cluster_token)
+    grader = ClassicGrader(replica.url, stack.cluster_token)
     pauses = "broadway_api_accept_pauses_total"
     lower_limit(replica.child.pid)
     with held([idle(replica.url) for _ in range(200)]):
@@ -265,14 +265,14 @@ def test_accepting_pauses_when_descriptors_run_out(stack, make_replica):
         wait_until(lambda: metric(replica.internal_url, pauses) > 0, 5, "accepting has paused")
         for _ in range(20):
             assert grader.beat().status_code == 200
-            time.sleep(0.05)  # a second in all, to see what it costs
+            time.sleep(0.05)  # one second in total, to measure the CPU time
         assert cpu_seconds(replica.child.pid) - before < 0.5 * PATIENCE, "it spins"
     wait_until(lambda: grader.at(replica.url).beat().status_code == 200, 5, "new connections are taken again")
     grader.close()
 
 
 def lower_limit(pid):
-    """As if the rest of the process had used them up: room for some twenty more."""
+    """Lowers the limit of descriptors, so that about twenty more can be opened."""
     highest = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
     _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 20, hard))

@@ -1,4 +1,4 @@
-"""Cancelling a run of a course: its staff see it at once, its queue is free, its end is the same as any run's."""
+"""Cancelling a run of a course: the status shows it at once, its queue is empty, and it ends like any run."""
 
 from course import failed
 from waiting import wait_until
@@ -6,8 +6,8 @@ from waiting import wait_until
 CANCELLED = "grading run was cancelled"
 
 
-def test_a_run_is_cancelled_and_its_waiting_jobs_are_handed_out_to_nobody(staff):
-    course, grader = staff.course(), staff.grader()
+def test_a_cancelled_runs_queued_jobs_are_not_handed_out(staff):
+    course, grader = staff.course(), staff.grader(cancel=True)
     run = course.run(5)
     job = grader.take()
     answer = course.cancel(run)
@@ -20,7 +20,7 @@ def test_a_run_is_cancelled_and_its_waiting_jobs_are_handed_out_to_nobody(staff)
     assert (late.status_code, late.json()) == (400, failed("cannot update job that is not in STARTED state"))
 
 
-def test_cancelling_twice_is_fine_and_one_that_is_over_stays_as_it_is(staff):
+def test_cancelling_twice_is_accepted_and_a_finished_run_is_unchanged(staff):
     course, grader = staff.course(), staff.grader()
     run, done = course.run(2), course.run(0)
     assert course.cancel(run).status_code == 200
@@ -32,7 +32,7 @@ def test_cancelling_twice_is_fine_and_one_that_is_over_stays_as_it_is(staff):
     assert grader.poll() is None
 
 
-def test_the_run_of_another_course_is_not_found_and_goes_on(staff):
+def test_a_run_of_another_course_is_not_found_and_continues(staff):
     course, other = staff.course(), staff.course("cs241")
     run = course.run(1)
     for wrong in (run, "0" * 24, "x"):
@@ -42,7 +42,7 @@ def test_the_run_of_another_course_is_not_found_and_goes_on(staff):
     wait_until(lambda: course.state(run) == "grading run is complete", 5, "the run is complete")
 
 
-def test_who_follows_the_run_sees_it_end(staff):
+def test_followers_of_a_run_see_its_end(staff):
     course = staff.course()
     run = course.run(3)
     stream = staff.stream("cs225", f"run/{run}?snapshot=1")

@@ -1,4 +1,4 @@
-"""What course staff and front ends ask in the course protocol: configs, runs, status, env, logs, queue, workers."""
+"""Requests of course staff and front ends in the course protocol: configs, runs, status, env, logs, queue, workers."""
 
 import json
 import os
@@ -7,10 +7,10 @@ import time
 
 import pytest
 from broadway import ROUTE
-from course import COURSES, config_of, failed, stage
+from course import COURSES, config_of, failed, stage, students
 from course_names import bearer, unique
 from event_stream import EventStream
-from pipelines import job_id_of
+from pipelines import CONFINED, job_id_of
 from raw import exchange
 from waiting import wait_until
 
@@ -25,9 +25,14 @@ CLIENT_ROUTES = [
     ("GET", "grading_config/{course}/x", True),
     ("POST", "grading_run/{course}/x", True),
     ("POST", "grading_run/{course}/x/cancel", True),
+    ("POST", "grading_run/{course}/x/rerun", True),
     ("GET", "grading_run_status/{course}/x", False),
     ("GET", "grading_run_env/{course}/x", True),
+    ("GET", "grading_run/{course}/x/jobs", True),
+    ("GET", "grading_job/{course}/x", True),
     ("GET", "grading_job_log/{course}/x", True),
+    ("POST", "files/{course}", True),
+    ("GET", "files/{course}/x", True),
     ("GET", "worker/{course}/all", True),
     ("GET", "queue/{course}/length", True),
     ("GET", "queue/{course}/x/position", False),
@@ -38,7 +43,7 @@ CLIENT_ROUTES = [
 
 
 @pytest.mark.parametrize("method, path, for_admins", CLIENT_ROUTES)
-def test_tokens_are_judged_in_order_format_course_token(staff, method, path, for_admins):
+def test_tokens_are_checked_in_order_format_course_token(staff, method, path, for_admins):
     course = staff.course()
     del course.http.headers["Authorization"]
     known, unknown = path.format(course="cs225"), path.format(course="nowhere")
@@ -71,14 +76,14 @@ def test_tokens_are_kept_as_salted_hashes(staff):
             assert token not in stored
 
 
-def test_sighup_reads_the_courses_again_and_every_replica_goes_by_them(staff, make_replica, tmp_path):
+def test_sighup_reads_the_courses_again_for_every_replica(staff, make_replica, tmp_path):
     path = tmp_path / "courses.json"
     path.write_text(json.dumps(COURSES), encoding="utf-8")
     replica = make_replica(staff.stack, f"--course-config={path}").wait_ready()
     more = {**COURSES, "cs999": {"tokens": ["new-token"]}}
     path.write_text("this is no JSON", encoding="utf-8")
     os.kill(replica.child.pid, signal.SIGHUP)
-    wait_until(lambda: "the courses stay as they were" in replica.said(), 5, "the broken file is told of")
+    wait_until(lambda: "courses not reloaded" in replica.said(), 5, "the broken file is told of")
     path.write_text(json.dumps(more), encoding="utf-8")
     os.kill(replica.child.pid, signal.SIGHUP)
     url = f"{ROUTE}/queue/cs999/length"
@@ -139,7 +144,7 @@ def test_head_is_get_without_the_body_where_it_only_reads(staff):
     answer = course.ask("HEAD", f"/worker_ws/{grader.name}")
     assert answer.status_code == 405 and answer.headers["allow"] == "GET, OPTIONS"
     answer = grader.http.head(f"/grading_job/{grader.name}")
-    assert answer.status_code == 405 and "HEAD" not in answer.headers["allow"]
+    assert answer.status_code == 400  # it would be a job of the classic protocol; no job is taken
     grader.finish(grader.take())
 
 
@@ -151,7 +156,7 @@ def test_the_scheme_may_be_written_in_any_case(staff):
 
 
 def test_answers_to_one_origin_vary_by_it(staff, make_replica):
-    """Refusals, unknown paths, browsers' questions, streams, and what is refused in the middle of its body."""
+    """Refusals, unknown paths, preflight requests, streams, and requests refused in the middle of their body."""
     page = "https://front.example.edu"
     replica = make_replica(staff.stack, f"--cors-origin={page}", "--max-body-bytes=2000").wait_ready()
     headers = bearer("admin-of-cs225")
@@ -194,7 +199,7 @@ def test_answers_to_one_origin_vary_by_it(staff, make_replica):
         "queue/cs225/size",
     ],
 )
-def test_what_is_no_name_in_a_path_is_404(staff, path):
+def test_an_invalid_name_in_a_path_is_404(staff, path):
     answer = staff.course().ask("GET", f"/{path}")
     assert answer.status_code in (400, 404)
     body = answer.json()
@@ -219,11 +224,12 @@ VALID_CONFIGS = [
     {"student_pipeline": [stage(privileged=True, networking=False, logs=False)]},
     {"student_pipeline": [stage(env={"A": 1, "b.c": [1, {"x": None}], "d-e": None})], "env": {"X": {"y": 1.5}}},
     {"student_pipeline": [stage(entrypoint=[], hostname="h", memory="1gb", cpuset_cpus="0", timeout=0.5)] * 3},
+    {"student_pipeline": [stage(**CONFINED)]},
 ]
 
 
 @pytest.mark.parametrize("config", VALID_CONFIGS)
-def test_a_config_comes_back_with_all_four_keys(staff, config):
+def test_a_config_is_returned_with_all_four_keys(staff, config):
     course = staff.course()
     assignment = course.configure(config)
     keys = ("pre_processing_pipeline", "student_pipeline", "post_processing_pipeline", "env")
@@ -254,7 +260,7 @@ def test_a_config_comes_back_with_all_four_keys(staff, config):
         ([], "object"),
     ],
 )
-def test_a_config_that_does_not_fit_is_refused_by_a_sentence_that_names_the_key(staff, config, key):
+def test_an_invalid_config_is_refused_by_a_sentence_that_names_the_key(staff, config, key):
     course = staff.course()
     assignment = unique()
     answer = course.ask("POST", f"/grading_config/cs225/{assignment}", config)
@@ -285,7 +291,7 @@ def test_a_later_config_replaces_an_earlier_one(staff):
     assert course.data("GET", f"/grading_config/cs225/{assignment}")["student_pipeline"] == [stage(image="new")]
 
 
-def test_two_courses_may_name_an_assignment_alike(staff):
+def test_two_courses_may_use_one_name_of_an_assignment(staff):
     one, other = staff.course("cs225"), staff.course("cs241")
     assignment = one.configure({"student_pipeline": [stage(image="one")]})
     other.configure({"student_pipeline": [stage(image="other")]}, assignment)
@@ -332,7 +338,7 @@ def test_an_env_for_a_step_that_the_config_lacks_is_refused(staff, key, more):
         ({"students_env": [], "post_processing_env": []}, "post_processing_env"),
     ],
 )
-def test_a_run_that_does_not_fit_is_refused_by_a_sentence_that_names_the_key(staff, body, key):
+def test_an_invalid_run_is_refused_by_a_sentence_that_names_the_key(staff, body, key):
     course = staff.course()
     assignment = course.configure(config_of(pre=True, post=True))
     answer = course.ask("POST", f"/grading_run/cs225/{assignment}", body)
@@ -376,7 +382,7 @@ def test_the_states_of_a_run_and_its_jobs_from_start_to_end(staff):
     expect("grading run is complete", {pre: success}, students, {post: success})
 
 
-def test_students_stand_in_their_order(staff):
+def test_students_keep_their_order(staff):
     course, grader = staff.course(), staff.grader()
     run = course.run(12)
     assert list(course.status(run)["student_jobs_state"]) == [job_id_of(run, 1, index) for index in range(12)]
@@ -407,7 +413,7 @@ def test_failed_students_do_not_fail_the_run_but_a_failed_post_processing_job_do
 
 
 @pytest.mark.parametrize("more", [{}, {"pre": True}, {"post": True}, {"pre": True, "post": True}])
-def test_a_run_without_students_goes_straight_on(staff, more):
+def test_a_run_without_students_continues_at_once(staff, more):
     course, grader = staff.course(), staff.grader()
     run = course.run([], config_of(**more))
     assert grader.work_off() == len(more)
@@ -444,7 +450,7 @@ def test_nothing_of_one_course_is_ever_in_an_answer_to_another(staff):
         assert (answer.status_code, answer.json()) == (400, failed(message))
 
 
-def test_a_seed_run_is_no_run_of_a_course(staff):
+def test_a_classic_run_is_not_a_run_of_a_course(staff):
     run = staff.stack.api.submit({"student_pipeline": [stage()], "students": []})
     answer = staff.course().ask("GET", f"/grading_run_status/cs225/{run}")
     assert (answer.status_code, answer.json()) == (400, failed(RUN_UNKNOWN))
@@ -453,7 +459,7 @@ def test_a_seed_run_is_no_run_of_a_course(staff):
 # Env
 
 
-def test_the_env_of_a_stage_is_a_merge_in_which_the_later_wins(staff):
+def test_the_env_of_a_stage_is_merged_and_the_later_value_wins(staff):
     course, grader = staff.course(), staff.grader()
     config = {
         "student_pipeline": [stage(env={"A": "stage", "B": "stage", "E": 1}), stage()],
@@ -470,13 +476,61 @@ def test_the_env_of_a_stage_is_a_merge_in_which_the_later_wins(staff):
     grader.finish(job)
 
 
-def test_ids_given_by_the_run_can_not_be_faked(staff):
+def test_ids_in_a_runs_env_can_not_be_overridden(staff):
     course, grader = staff.course(), staff.grader()
     run = course.run([{"GRADING_JOB_ID": "fake"}], config_of(env={"GRADING_RUN_ID": "fake", "GRADING_JOB_ID": "fake"}))
     job = grader.take()
     env = job["stages"][0]["env"]
     assert (env["GRADING_RUN_ID"], env["GRADING_JOB_ID"]) == (run, job["grading_job_id"])
     grader.finish(job)
+
+
+NAMES_OF_NOTHING = ["A=B", "=", ""]
+
+
+@pytest.mark.parametrize("name", NAMES_OF_NOTHING, ids=repr)
+def test_a_config_with_a_name_that_no_environment_can_have_is_refused(staff, name):
+    course = staff.course()
+    env = {"GOOD": 1, "spaces and-more.": "2", name: "3"}
+    for key, config in [
+        ("env", config_of(env=env)),
+        ("student_pipeline[0].env", {"student_pipeline": [stage(env=env)]}),
+        ("pre_processing_pipeline[0].env", config_of(pre_processing_pipeline=[stage(env=env)])),
+        ("post_processing_pipeline[0].env", config_of(post_processing_pipeline=[stage(env=env)])),
+    ]:
+        answer = course.ask("POST", f"/grading_config/cs225/{unique()}", config)
+        assert answer.status_code == 400
+        assert answer.json()["data"].startswith(f"{key}: '{name}' can't be the name"), answer.text
+
+
+@pytest.mark.parametrize("name", NAMES_OF_NOTHING, ids=repr)
+def test_a_run_with_a_name_that_no_environment_can_have_is_refused(staff, name):
+    course = staff.course()
+    assignment = course.configure(config_of(pre=True, post=True))
+    for key, body in [
+        ("students_env[1]", {"students_env": [{}, {name: 1}]}),
+        ("pre_processing_env", {"students_env": [], "pre_processing_env": {name: 1}}),
+        ("post_processing_env", {"students_env": [], "post_processing_env": {name: 1}}),
+    ]:
+        answer = course.ask("POST", f"/grading_run/cs225/{assignment}", body)
+        assert answer.status_code == 400
+        assert answer.json()["data"].startswith(f"{key}: '{name}' can't be the name"), answer.text
+    assert course.run([{"spaces and-more.": 1}])
+
+
+def test_an_earlier_key_is_refused_after_another_config(staff):
+    """The repeated request would be another run, so it creates none."""
+    course, headers = staff.course(), {"Idempotency-Key": unique()}
+    assignment = course.configure(config_of())
+    path, body = f"/grading_run/cs225/{assignment}", {"students_env": students(1)}
+    run = course.data("POST", path, body, headers=headers)
+    course.configure(config_of(), assignment)  # the same again
+    assert course.data("POST", path, body, headers=headers) == run
+    course.configure(config_of(pre=True), assignment)
+    answer = course.ask("POST", path, body, headers=headers)
+    assert answer.status_code == 400 and "used before" in answer.text
+    course.configure(config_of(), assignment)
+    assert course.data("POST", path, body, headers=headers) == run
 
 
 def test_each_step_has_its_own_env(staff):
@@ -564,7 +618,7 @@ def test_the_length_is_of_the_course_alone_and_current(staff):
     staff.drain()
 
 
-def test_positions_count_the_jobs_of_the_course_that_go_before(staff):
+def test_positions_count_the_earlier_jobs_of_the_course(staff):
     course, other, grader = staff.course("cs225"), staff.course("cs241"), staff.grader()
     other.run(3)
     first, second = course.run(3), course.run(2)
@@ -599,7 +653,7 @@ def test_courses_take_turns_whatever_the_sizes_of_their_runs(staff):
     staff.drain()
 
 
-def test_without_a_leader_a_question_is_503_with_retry_after(staff):
+def test_without_a_leader_a_query_is_503_with_retry_after(staff):
     stack = staff.stack
     course = staff.course()
     stack.kill("scheduler-0")
@@ -614,7 +668,7 @@ def test_without_a_leader_a_question_is_503_with_retry_after(staff):
     assert course.length() == 0
 
 
-def test_a_question_outlives_a_change_of_leader(staff):
+def test_a_query_survives_a_change_of_leader(staff):
     stack = staff.stack
     course = staff.course()
     stack.kill("scheduler-0", signal.SIGTERM)
@@ -663,7 +717,28 @@ def test_the_worker_list_is_the_live_state_of_the_whole_cluster(staff):
     wait_until(lambda: not rows()[hosts[0]]["alive"] and not rows()[hosts[1]]["alive"], 6, "silent workers are dead")
 
 
-def test_the_count_of_hand_outs_outlives_a_killed_leader(staff):
+def test_the_worker_list_shows_the_tags_of_the_last_registration_also_to_a_new_leader(staff):
+    stack, course, grader = staff.stack, staff.course(), staff.grader(register=False)
+    host = unique("tagged")
+
+    def tags():
+        return [row.get("tags") for row in course.workers() if row["hostname"] == host]
+
+    answer = grader.register(host, tags="gpu,lab-2")
+    assert answer.headers["broadway-registration"] == "tags, digests, fault"
+    assert tags() == [["gpu", "lab-2"]]
+    wait_until(lambda: not [r for r in course.workers() if r["hostname"] == host and r["alive"]], 10, "it is dead")
+    assert grader.register(host, tags="cpu").status_code == 200
+    wait_until(lambda: tags() == [["cpu"]], 5, "the later registration counts")
+    stack.kill("scheduler-0")
+    stack.restart("scheduler-0")
+    assert tags() == [["cpu"]]
+    wait_until(lambda: not [r for r in course.workers() if r["hostname"] == host and r["alive"]], 10, "it is dead")
+    assert grader.register(host).status_code == 200
+    wait_until(lambda: tags() == [None], 5, "without tags there is no key")
+
+
+def test_the_count_of_hand_outs_survives_a_killed_leader(staff):
     stack, course, grader = staff.stack, staff.course(), staff.grader(register=False)
     host = unique("counted")
     grader.register(host)
@@ -680,7 +755,7 @@ def test_the_count_of_hand_outs_outlives_a_killed_leader(staff):
     assert [row["jobs_processed"] for row in course.workers() if row["hostname"] == host] == [3]
 
 
-def test_another_scope_has_not_been_implemented(staff):
+def test_an_unknown_scope_is_404(staff):
     answer = staff.course().ask("GET", "/worker/cs225/some")
     assert (answer.status_code, answer.json()) == (404, failed("scope some has not been implemented yet"))
 
@@ -688,7 +763,7 @@ def test_another_scope_has_not_been_implemented(staff):
 # Both on one path
 
 
-def test_the_shared_path_is_the_courses_by_its_header_or_by_its_key(staff):
+def test_the_header_or_the_key_selects_the_course_protocol_on_the_shared_path(staff):
     api = staff.stack.api
     url = f"{ROUTE}/grading_job/someone"
     body = {"grading_job_id": "x", "success": True, "results": [], "logs": {}}
@@ -705,7 +780,7 @@ def test_the_shared_path_is_the_courses_by_its_header_or_by_its_key(staff):
 
 
 def test_a_result_shows_on_another_replica_as_soon_as_it_is_acknowledged(staff):
-    """A thousand times, or as often as there is time for in a minute."""
+    """A thousand times, or as often as possible within a minute."""
     most, rounds = 1000, 0
     course, grader = staff.course(replica=1), staff.grader(replica=0)
     run = course.run(most)

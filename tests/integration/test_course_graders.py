@@ -5,7 +5,7 @@ import time
 import pytest
 from course import NO_JOBS, CourseGrader, config_of, failed, stage
 from course_names import unique
-from pipelines import run_of
+from pipelines import CONFINED, run_of
 from waiting import wait_until
 
 UNKNOWN_JOB = "job with the given ID not found"
@@ -16,7 +16,7 @@ RESULT = {"grading_job_id": "x", "success": True, "results": [], "logs": {}}
 # Registration
 
 
-def test_a_new_id_is_told_how_often_to_beat(staff):
+def test_a_new_id_is_answered_with_the_heartbeat_interval(staff):
     grader = staff.grader(register=False)
     answer = grader.register()
     assert answer.status_code == 200
@@ -36,14 +36,14 @@ def test_an_id_is_taken_at_every_replica(staff):
     assert other.register().json() == failed(f"worker id '{grader.name}' already exists")
 
 
-def test_an_id_that_was_silent_for_two_intervals_may_come_back(staff):
+def test_an_id_that_was_silent_for_two_intervals_may_register_again(staff):
     grader = staff.grader()
     time.sleep(2.2)  # the rule is about time: two intervals of silence
     assert grader.register(hostname="again").status_code == 200
     assert grader.poll() is None
 
 
-def test_a_grader_that_comes_back_does_not_resume_its_job(staff):
+def test_a_grader_that_registers_again_does_not_resume_its_job(staff):
     course, grader = staff.course(), staff.grader()
     run = course.run()
     job = grader.take()["grading_job_id"]
@@ -53,7 +53,7 @@ def test_a_grader_that_comes_back_does_not_resume_its_job(staff):
     assert course.status(run)["student_jobs_state"] == {job: "grading job failed"}
 
 
-def test_a_grader_that_dies_in_its_first_job_without_a_heartbeat_is_lost_in_time(staff):
+def test_a_grader_that_dies_in_its_first_job_without_a_heartbeat_is_detected_in_time(staff):
     course, grader = staff.course(), staff.grader()
     run = course.run()
     job = grader.take()["grading_job_id"]
@@ -64,9 +64,15 @@ def test_a_grader_that_dies_in_its_first_job_without_a_heartbeat_is_lost_in_time
 
 @pytest.mark.parametrize(
     "body, key",
-    [({}, "hostname"), ({"hostname": 1}, "hostname"), ({"hostname": "x", "more": 1}, "more"), ([], "object")],
+    [
+        ({}, "hostname"),
+        ({"hostname": 1}, "hostname"),
+        ({"hostname": "x", "more": 1}, "more"),
+        ({"hostname": "x", "tags": "a b"}, "tags"),
+        ([], "object"),
+    ],
 )
-def test_a_registration_that_does_not_fit_is_refused_by_a_sentence(staff, body, key):
+def test_an_invalid_registration_is_refused_by_a_sentence(staff, body, key):
     grader = staff.grader(register=False)
     answer = grader.http.post(f"/worker/{grader.name}", json=body)
     assert answer.status_code == 400
@@ -121,7 +127,7 @@ def test_an_unknown_worker_is_not_found(staff, method, route):
     assert answer.json() == failed("worker not found")
 
 
-def test_a_seed_grader_is_no_worker_of_this_protocol_nor_the_other_way_round(staff):
+def test_classic_and_course_graders_are_not_interchangeable(staff):
     seed, grader = staff.stack.grader(), staff.grader(name="f" * 31 + "0")
     answer = grader.http.get(f"/grading_job/{seed.id}")
     assert answer.status_code == 401 and answer.json() == failed("worker not found")
@@ -142,7 +148,7 @@ def test_no_job_is_498_with_its_sentence(staff):
 def test_a_job_carries_its_id_its_stages_and_no_other_key(staff):
     course, grader = staff.course(), staff.grader()
     more = {"entrypoint": ["sh", "-c", "true"], "networking": True, "privileged": True, "logs": True, "timeout": 7}
-    more |= {"hostname": "box", "memory": "2g", "cpuset_cpus": "0-1"}
+    more |= {"hostname": "box", "memory": "2g", "cpuset_cpus": "0-1", **CONFINED}
     run = course.run(1, {"student_pipeline": [stage(**more), stage(env={"A": 1})]})
     job = grader.take()
     assert set(job) == {"grading_job_id", "stages"}
@@ -150,7 +156,7 @@ def test_a_job_carries_its_id_its_stages_and_no_other_key(staff):
     assert job["stages"] == [stage(**more, env=own), stage(env={"A": 1, **own})]
 
 
-def test_a_job_that_is_there_is_always_found_by_a_poll_that_does_not_wait(staff):
+def test_a_poll_with_wait_0_always_finds_a_queued_job(staff):
     course, grader = staff.course(), staff.grader()
     course.run(88)
     jobs = [grader.poll() for _ in range(88)]
@@ -160,7 +166,7 @@ def test_a_job_that_is_there_is_always_found_by_a_poll_that_does_not_wait(staff)
         grader.finish(job)
 
 
-def test_the_same_grader_polls_again_at_once_and_there_is_nothing(staff):
+def test_a_grader_that_polls_again_at_once_gets_nothing(staff):
     course, grader = staff.course(), staff.grader()
     for _ in range(10):
         run = course.run()
@@ -171,7 +177,7 @@ def test_the_same_grader_polls_again_at_once_and_there_is_nothing(staff):
         assert course.state(run) == "grading run is complete"
 
 
-def test_the_next_step_is_there_in_the_poll_after_a_result(staff):
+def test_the_next_phases_job_is_in_the_poll_after_a_result(staff):
     course, grader = staff.course(), staff.grader()
     run = course.run(2, config_of(pre=True, post=True), pre_processing_env={}, post_processing_env={})
     for _ in range(4):
@@ -205,7 +211,7 @@ def test_jobs_go_only_to_graders_of_their_own_protocol(staff):
 # Results
 
 
-def test_a_result_is_taken_once_and_its_repetition_too(staff):
+def test_a_result_and_its_repetition_are_accepted(staff):
     course, grader = staff.course(), staff.grader()
     course.run()
     job = grader.take()
@@ -261,7 +267,7 @@ def test_every_key_of_a_result_is_required(staff, key):
         {"grading_job_id": 5},
     ],
 )
-def test_a_result_that_does_not_fit_stores_nothing(staff, change):
+def test_an_invalid_result_stores_nothing(staff, change):
     grader = staff.grader()
     answer = grader.http.post(f"/grading_job/{grader.name}", json={**RESULT, **change})
     assert answer.status_code == 400
@@ -269,7 +275,7 @@ def test_a_result_that_does_not_fit_stores_nothing(staff, change):
 
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"[1", b"[]", b"5", b"null"])
-def test_a_body_that_is_not_such_json_is_refused_by_a_sentence(staff, body):
+def test_a_body_of_another_shape_is_refused_by_a_sentence(staff, body):
     grader = staff.grader()
     answer = grader.http.post(f"/grading_job/{grader.name}", content=body)
     assert answer.status_code == 400

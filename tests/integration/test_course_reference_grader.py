@@ -17,7 +17,7 @@ def sh(script, **more):
 
 @pytest.fixture
 def start_grader(staff, tmp_path):
-    """Starts a grader of the stack; ended with the test."""
+    """Starts a grader of the stack; it ends with the test."""
     started = []
 
     def start(*flags):
@@ -37,25 +37,26 @@ def start_grader(staff, tmp_path):
 
 
 @pytest.mark.parametrize("protocol", ["course-http", "course-ws"])
-def test_it_takes_and_finishes_the_jobs_of_a_whole_run(staff, start_grader, protocol):
+def test_it_grades_a_whole_run(staff, start_grader, protocol):
     course = staff.course()
     config = {
         "pre_processing_pipeline": [sh("echo before")],
         "student_pipeline": [sh('echo "$who of $GRADING_RUN_ID"', env={"who": "nobody"}), sh("echo err >&2")],
         "post_processing_pipeline": [sh("exit $CODE")],
     }
-    start_grader(f"--protocol={protocol}", "--concurrency=2", "--hostname=bench 7")
+    start_grader(f"--protocol={protocol}", "--concurrency=2", "--hostname=bench 7", "--tag=lab", "--tag=gpu")
     run = course.run([{"who": f"s{n}"} for n in range(4)], config, post_processing_env={"CODE": 0})
     wait_until(lambda: course.state(run) == COMPLETE, 30, "the run is complete")
     status = course.status(run)
     assert set(status["student_jobs_state"].values()) == {"grading job was successful"}
     for index, job in enumerate(status["student_jobs_state"]):
         assert course.log(job) == {"stdout": f"s{index} of {run}\n", "stderr": "err\n"}
-    assert [row["hostname"] for row in course.workers() if row["alive"]].count("bench 7") >= 1
+    own = [row for row in course.workers() if row["alive"] and row["hostname"] == "bench 7"]
+    assert own and all(row["tags"] == ["lab", "gpu"] for row in own)
 
 
 @pytest.mark.parametrize("protocol", ["course-http", "course-ws"])
-def test_it_finishes_its_job_before_it_leaves(staff, start_grader, protocol, tmp_path):
+def test_it_finishes_its_job_before_it_exits(staff, start_grader, protocol, tmp_path):
     course = staff.course()
     grader = start_grader(f"--protocol={protocol}")
     begun = tmp_path / "begun"
@@ -79,14 +80,15 @@ LONG_LOG = "echo first; head -c 6000000 /dev/zero | tr '\\0' x; printf '\\303\\2
 
 
 def assert_ends_are_kept(log):
-    """The first and the last line, the mark between them, nothing halved, and cut once alone: by the grader."""
+    """Checks that the first and the last line are kept with the mark between them, that no character is cut, and that
+    only the grader has cut the log."""
     assert log.startswith("first\nxxx") and log.endswith("ü\nü\nscore 97\n")
     assert log.count("bytes cut ...]") == 1 and "\ufffd" not in log
     assert 3 * 1024 * 1024 < len(log.encode()) <= 4 * 1024 * 1024
 
 
 @pytest.mark.parametrize("protocol", ["course-http", "course-ws"])
-def test_of_a_log_over_the_limit_the_first_and_the_last_line_are_kept(staff, start_grader, protocol):
+def test_a_log_over_the_limit_keeps_its_first_and_last_line(staff, start_grader, protocol):
     course = staff.course()
     start_grader(f"--protocol={protocol}", "--once", "--max-log-bytes=8000000")
     run = course.run(1, {"student_pipeline": [sh(LONG_LOG)]})

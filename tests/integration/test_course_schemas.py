@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 from course import config_of, students
 from harness import ROOT
+from pipelines import CONFINING_VALUES, stage
 
 SCHEMA = json.loads((ROOT / "docs/schemas/course.json").read_text(encoding="utf-8"))
 PAGE = (ROOT / "docs/protocol-course.md").read_text(encoding="utf-8")
@@ -16,7 +17,7 @@ def check(name, value):
     jsonschema.Draft202012Validator({"$defs": SCHEMA["$defs"], "$ref": f"#/$defs/{name}"}).validate(value)
 
 
-def test_every_answer_on_a_runs_way_fits_its_schema(staff):
+def test_every_answer_of_a_run_fits_its_schema(staff):
     course, grader = staff.course(), staff.grader(register=False)
     answer = grader.register()
     check("success", answer.json())
@@ -57,10 +58,34 @@ def test_refusals_fit_their_schemas(staff):
         check("error", answer.json())
 
 
+@pytest.mark.parametrize("key", CONFINING_VALUES)
+def test_the_schema_of_a_config_and_the_server_accept_the_same_limits_of_a_stage(staff, key):
+    course = staff.course()
+    accepted, refused = CONFINING_VALUES[key]
+    for value in accepted:
+        config = {"student_pipeline": [stage(**{key: value})]}
+        check("config", config)
+        course.configure(config)
+    for value in refused:
+        config = {"student_pipeline": [stage(**{key: value})]}
+        with pytest.raises(jsonschema.ValidationError):
+            check("config", config)
+        answer = course.ask("POST", "/grading_config/cs225/x", config)
+        assert answer.status_code == 400 and answer.json()["data"].startswith(f"student_pipeline[0].{key}: "), value
+
+
 @pytest.mark.parametrize(
-    "name, mark", [("config", '"student_pipeline"'), ("run", '"students_env"'), ("status", '"state"')]
+    "name, mark, count",
+    [
+        ("config", '"student_pipeline"', 1),
+        ("run", '"students_env"', 3),
+        ("status", '"pre_processing_job_state"', 1),
+        ("jobs", '{"jobs"', 1),
+        ("job_details", '"run_id"', 1),
+    ],
 )
-def test_the_examples_on_the_page_fit_their_schemas(name, mark):
+def test_the_examples_on_the_page_fit_their_schemas(name, mark, count):
     blocks = [block for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL) if mark in block]
-    assert len(blocks) == 1
-    check(name, json.loads(blocks[0]))
+    assert len(blocks) == count
+    for block in blocks:
+        check(name, json.loads(block))

@@ -13,11 +13,11 @@ import websocket
 from broadway import Api
 from course import config_of, stage
 from course_names import bearer, unique
-from pipelines import job_id_of
+from pipelines import CONFINED, job_id_of
 from processes import resident_bytes
 from socket_grader import LOOP, SocketGrader
 from test_health import sample_values
-from waiting import PATIENCE, holds_for, is_instrumented, wait_until
+from waiting import PATIENCE, holds_for, is_instrumented, soon, wait_until
 from websockets.exceptions import ConnectionClosed
 
 COMPLETE = "grading run is complete"
@@ -37,20 +37,20 @@ RESULT = {"grading_job_id": "x", "success": True, "results": [], "logs": {}}
         (bearer("fake"), "invalid token"),
     ],
 )
-def test_a_bad_token_is_told_after_the_handshake_by_1008(staff, headers, reason):
+def test_a_bad_token_closes_with_1008_after_the_handshake(staff, headers, reason):
     begun = time.monotonic()
     link = staff.socket(headers=headers)
     with contextlib.suppress(ConnectionClosed):
         link.send({"type": "register", "args": {"hostname": "x"}})
     assert link.closed() == (1008, reason)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < soon(2)
 
 
-def test_a_refused_client_that_closes_sees_the_server_close_tcp_first(staff):
+def test_the_server_closes_tcp_first_after_a_refusal(staff):
     link = staff.socket(headers={})
     begun = time.monotonic()
     link.close()
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < soon(1)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_request_without_a_proper_upgrade_is_400(staff, headers):
 
 
 @pytest.mark.parametrize("version", [{}, {"Sec-WebSocket-Version": "12"}])
-def test_another_version_of_the_websocket_protocol_is_426_which_names_ours(staff, version):
+def test_another_websocket_version_is_426_with_the_supported_one(staff, version):
     grader = staff.grader(register=False)
     headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "a" * 24, **version}
     answer = grader.http.get("/worker_ws/x", headers=headers)
@@ -79,7 +79,7 @@ def test_another_version_of_the_websocket_protocol_is_426_which_names_ours(staff
     assert answer.json()["status"] == "fail" and "13" in answer.json()["data"]["message"]
 
 
-def test_registering_succeeds_and_a_second_one_with_the_id_does_not(staff):
+def test_registering_succeeds_once_per_id(staff):
     grader = staff.socket_grader()
     other = staff.socket(name=grader.name)
     other.send({"type": "register", "args": {"hostname": "x"}})
@@ -106,7 +106,7 @@ def test_an_id_is_free_at_once_after_its_socket_has_closed(staff):
     for _ in range(20):
         begun = time.monotonic()
         staff.socket_grader(name=name).close()
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < soon(2)
 
 
 def test_an_id_whose_socket_broke_is_free_at_every_replica_soon(staff):
@@ -119,7 +119,7 @@ def test_closing_takes_no_longer_than_a_round_trip(staff):
     grader = staff.socket_grader()
     begun = time.monotonic()
     grader.close()
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < soon(1)
     assert grader.socket.close_code == 1000
 
 
@@ -208,7 +208,7 @@ def test_a_frame_that_claims_8_gib_costs_nothing(staff):
     assert resident_bytes(staff.stack.pid("api-0")) - before < 16 * 1024 * 1024
 
 
-def test_a_register_frame_in_the_packet_of_the_handshake_is_heard(staff):
+def test_a_register_frame_in_the_handshakes_packet_is_handled(staff):
     host, port = staff.stack.urls[0][7:].split(":")
     payload = json.dumps({"type": "register", "args": {"hostname": "x"}}).encode()
     frame = bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload
@@ -226,12 +226,12 @@ def test_a_register_frame_in_the_packet_of_the_handshake_is_heard(staff):
 # Jobs
 
 
-def test_jobs_are_pushed_one_at_a_time_bare(staff):
+def test_jobs_are_pushed_one_at_a_time_without_envelope(staff):
     course, grader = staff.course(), staff.socket_grader()
-    run = course.run(2, {"student_pipeline": [stage(logs=True), stage(logs=False)]})
+    run = course.run(2, {"student_pipeline": [stage(logs=True, **CONFINED), stage(logs=False)]})
     job = grader.take()
     own = {"GRADING_RUN_ID": run, "GRADING_JOB_ID": job["grading_job_id"], "netid": "student0"}
-    assert job["stages"] == [stage(env=own), stage(logs=False, env=own)]
+    assert job["stages"] == [stage(**CONFINED, env=own), stage(logs=False, env=own)]
     assert grader.receives_nothing(0.5)
     grader.finish(job)
     second = grader.take()
@@ -240,7 +240,7 @@ def test_jobs_are_pushed_one_at_a_time_bare(staff):
     assert course.state(run) == COMPLETE
 
 
-def test_a_status_after_a_result_without_acknowledgement_shows_it(staff):
+def test_a_status_after_an_unacknowledged_result_shows_it(staff):
     course, grader = staff.course(), staff.socket_grader()
     for _ in range(50):
         run = course.run(1)
@@ -252,7 +252,7 @@ def test_a_status_after_a_result_without_acknowledgement_shows_it(staff):
         assert course.log(job) == {"stderr": "err", "stdout": "out"}
 
 
-def test_two_jobs_by_one_grader_show_one_after_the_other(staff):
+def test_two_jobs_of_one_grader_are_shown_in_sequence(staff):
     course, grader = staff.course(), staff.socket_grader()
     run = course.run(2)
     jobs = [job_id_of(run, 1, n) for n in range(2)]
@@ -277,7 +277,7 @@ def test_two_graders_work_side_by_side(staff):
     wait_until(lambda: course.state(run) == COMPLETE, 5, "the run is complete")
 
 
-def test_the_end_of_a_socket_fails_its_job_at_once_where_there_is_one_attempt(staff):
+def test_the_end_of_a_socket_fails_its_job_at_once_with_one_attempt(staff):
     course = staff.course()
     for end in ("close", "abort"):
         grader = staff.socket_grader()
@@ -289,12 +289,13 @@ def test_the_end_of_a_socket_fails_its_job_at_once_where_there_is_one_attempt(st
             "pre_processing_job_state": None,
             "post_processing_job_state": None,
             "student_jobs_state": {job: "grading job failed"},
+            "owners": {job: "infrastructure"},
         }
         assert "grader lost" in course.log(job)["stderr"]
 
 
 @pytest.mark.parametrize("size", [10, 200_000])
-def test_a_result_counts_that_was_sent_just_before_the_socket_ended(staff, size):
+def test_a_result_sent_just_before_the_socket_ended_counts(staff, size):
     course = staff.course()
     for _ in range(20):
         grader = staff.socket_grader()
@@ -315,7 +316,7 @@ def test_both_kinds_of_graders_share_one_queue(staff):
     wait_until(lambda: course.state(run) == COMPLETE, 5, "the run is complete")
 
 
-def test_a_grader_waits_from_its_registration_on_before_a_poll_that_comes_later(staff):
+def test_a_socket_waits_from_its_registration_on_and_precedes_later_polls(staff):
     course, pushed, polling = staff.course(), staff.socket_grader(), staff.grader()
     course.run(1)
     assert polling.poll() is None
@@ -338,7 +339,7 @@ def test_a_repeated_or_late_result_does_not_cost_the_connection(staff):
     assert course.state(run) == COMPLETE
 
 
-def test_whatever_became_of_a_result_the_grader_waits_for_work_again(staff):
+def test_a_grader_waits_for_work_again_after_any_outcome_of_its_result(staff):
     course, grader, other = staff.course(), staff.socket_grader(), staff.grader()
     run = course.run(1)
     waiting = next(iter(course.status(run)["student_jobs_state"]))
@@ -351,7 +352,7 @@ def test_whatever_became_of_a_result_the_grader_waits_for_work_again(staff):
     assert course.state(run) == COMPLETE
 
 
-def test_a_job_with_a_large_result_goes_through(staff):
+def test_a_job_with_a_large_result_completes(staff):
     course, grader = staff.course(), staff.socket_grader()
     run = course.run(1)
     grader.finish(grader.take(), results=[{"text": "x" * 3_000_000}], logs={"stdout": "y" * 200_000})
@@ -370,7 +371,7 @@ def test_a_grader_whose_library_answers_pings_is_not_lost_while_it_works(staff):
     assert course.state(run) == COMPLETE
 
 
-def test_the_worker_list_shows_sockets_as_they_are(staff):
+def test_the_worker_list_shows_the_state_of_sockets(staff):
     course, host = staff.course(), unique("host")
     grader = staff.socket_grader(hostname=host)
 
@@ -387,7 +388,16 @@ def test_the_worker_list_shows_sockets_as_they_are(staff):
     assert row() == {"hostname": host, "jobs_processed": 1, "busy": False, "alive": False, "protocol": "course"}
 
 
-def test_a_replica_that_leaves_closes_its_sockets_with_1001(staff, make_replica):
+def test_the_worker_list_shows_the_tags_of_a_socket(staff):
+    course, host = staff.course(), unique("host")
+    grader = staff.socket()
+    assert "tags" in grader.socket.response_headers["Broadway-Registration"]
+    grader.send({"type": "register", "args": {"hostname": host, "tags": "gpu,lab-2"}})
+    assert grader.receive() == {"success": True}
+    assert [row["tags"] for row in course.workers() if row["hostname"] == host] == [["gpu", "lab-2"]]
+
+
+def test_a_replica_that_shuts_down_closes_its_sockets_with_1001(staff, make_replica):
     replica = make_replica(staff.stack, "--heartbeat-interval=1").wait_ready()
     graders = [SocketGrader(replica.url, staff.stack.cluster_token) for _ in range(5)]
     replica.terminate()
@@ -408,7 +418,7 @@ def test_sockets_of_a_killed_replica_lose_their_jobs(staff, make_replica):
     before = delivered()
     run = course.run(1)
     grader.take()
-    # Until the replica has said so, nobody knows that the grader has the job: it would be no loss.
+    # Until the replica has reported the delivery, the end of the lease would not count as a failed attempt.
     wait_until(lambda: delivered() > before, 5, "the scheduler knows that the job was delivered")
     scheduler.close()
     replica.child.kill()
@@ -425,8 +435,8 @@ def test_config_of_a_run_with_all_steps_through_a_socket(staff):
     assert course.state(run) == COMPLETE
 
 
-def test_another_library_s_client_works_a_job_off(staff):
-    """Of the libraries that graders use, the one without an event loop: it closes TCP by itself."""
+def test_the_client_of_another_library_completes_a_job(staff):
+    """The library without an event loop, which closes TCP by itself."""
     course, name = staff.course(), unique("plain")
     address = f"ws{staff.stack.urls[0][4:]}/api/v1/worker_ws/{name}"
     header = [f"Authorization: Bearer {staff.stack.cluster_token}"]
@@ -448,7 +458,7 @@ def test_another_library_s_client_works_a_job_off(staff):
 
 @contextlib.contextmanager
 def beating(graders):
-    """They send heartbeats meanwhile."""
+    """Sends heartbeats of the graders until the block ends."""
     is_over = threading.Event()
 
     def beat():
@@ -465,10 +475,10 @@ def beating(graders):
         thread.join()
 
 
-def test_many_that_register_again_hold_up_nobody(staff):
-    """Their ids have websockets at the other replica, which may be about to end: these are looked at again and again,
-    for two seconds, by no thread that heartbeats and results need."""
-    count = 60 if is_instrumented() else 600
+def test_many_registrations_again_do_not_delay_others(staff):
+    """Their ids have websockets at the other replica, which may be about to end: the check is repeated for two seconds,
+    without a thread that heartbeats and results need."""
+    count = 60 if is_instrumented() else 240
     names = [unique("taken") for _ in range(count)]
     polling = [staff.grader(replica=0, concurrency=1) for _ in range(12)]
     elsewhere = [staff.grader(replica=1, name=grader.name, register=False) for grader in polling]
@@ -484,7 +494,7 @@ def test_many_that_register_again_hold_up_nobody(staff):
             assert grader.beat().status_code == 200
             taken.append(time.monotonic() - begun)
             begun = time.monotonic()
-            grader.finish(job)  # this replica has to look up whether it was handed out
+            grader.finish(job)  # this replica must read from the database whether the job was handed out
             taken.append(time.monotonic() - begun)
         assert all(pool.map(lambda socket: socket.receive(30) == {"success": False}, again))
         list(pool.map(lambda socket: socket.abort(), first))

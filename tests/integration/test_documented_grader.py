@@ -1,4 +1,4 @@
-"""The grader in docs/protocol.md does what its page says: it runs every sample."""
+"""The grader in docs/protocol.md works: it runs every sample."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def sh(script, **more):
 
 @pytest.fixture
 def documented_grader(stack, tmp_path):
-    """The page's grader, as a process of its own, in a directory of its own."""
+    """The page's grader, as a process in its own directory."""
     program = tmp_path / "grader.py"
     program.write_text(GRADER, encoding="utf-8")
     environment = clean_environment(BROADWAY_URL=stack.urls[0], BROADWAY_TOKEN=stack.cluster_token)
@@ -50,7 +50,7 @@ def test_it_runs_every_sample(stack, documented_grader, sample):
         assert results[0][1]["netid"] == "student001"
 
 
-def test_it_keeps_the_rest_of_the_agreement(stack, documented_grader):
+def test_it_meets_the_rest_of_the_contract(stack, documented_grader):
     stages = {
         "quiet": sh("echo secret", logs=False),
         "kept": sh(

@@ -16,7 +16,7 @@ def handed_out_env(stack, definition, jobs=1):
     return run, lists
 
 
-def test_the_list_holds_the_runs_the_students_and_the_stages_own_in_the_order_written(stack):
+def test_the_list_has_the_entries_of_run_student_and_stage_in_order(stack):
     definition = {
         "student_pipeline": [stage(env={"Z": "stage", "A": "own"}), stage()],
         "students": [{"S2": "student", "S1": "x"}],
@@ -27,7 +27,7 @@ def test_the_list_holds_the_runs_the_students_and_the_stages_own_in_the_order_wr
     assert lists == [[*common, "Z=stage", "A=own"], common]
 
 
-def test_an_empty_value_stands_for_the_value_of_the_same_name(stack):
+def test_an_empty_value_refers_to_the_same_name(stack):
     definition = {
         "student_pipeline": [stage(env={"TERM": "", "NETID": ""})],
         "students": [{"NETID": "ada"}],
@@ -37,7 +37,7 @@ def test_an_empty_value_stands_for_the_value_of_the_same_name(stack):
     assert lists == [["TERM=fall", "NETID=ada", "TERM=fall", "NETID=ada"]]
 
 
-def test_a_reference_stands_for_another_value_from_the_run_before_the_student(stack):
+def test_a_reference_prefers_the_run_to_the_student(stack):
     definition = {
         "student_pipeline": [stage(env={"A": "$BOTH", "B": "$NETID", "BOTH": ""})],
         "students": [{"NETID": "ada", "BOTH": "student"}],
@@ -54,7 +54,7 @@ def test_other_values_are_literal(stack):
     assert lists == [["R=", "Q=$R", "NETID=$HOME", *(f"{name}={value}" for name, value in own.items())]]
 
 
-def test_the_status_shows_an_object_in_which_the_later_one_wins(stack):
+def test_the_status_shows_an_object_with_the_later_value(stack):
     definition = {
         "student_pipeline": [stage(env={"A": "stage", "C": "$B"})],
         "students": [{"A": "student", "B": "student"}],
@@ -74,7 +74,7 @@ def test_pre_and_post_jobs_have_no_student_env(stack):
     assert lists[2] == ["TERM=fall", "STEP=post"]
 
 
-def test_each_student_gets_the_own_values(stack):
+def test_each_student_gets_its_own_values(stack):
     definition = {"student_pipeline": [stage(env={"WHO": "$NETID"})], "students": [{"NETID": n} for n in "abc"]}
     _, lists = handed_out_env(stack, definition, jobs=3)
     assert lists == [[f"NETID={n}", f"WHO={n}"] for n in "abc"]

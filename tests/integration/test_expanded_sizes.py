@@ -1,4 +1,4 @@
-"""What a submission stands for: the expanded size of jobs and runs, and what no grader could execute."""
+"""The expanded size of jobs and runs, and stages that no grader could execute."""
 
 import json
 import os
@@ -9,10 +9,10 @@ from broadway import error_of
 from course import Course, config_of, failed
 from pipelines import run_of, stage
 
-MAX_ENTRY = 128 * 1024  # NAME=value and a NUL: what Linux takes
+MAX_ENTRY = 128 * 1024  # NAME=value and a NUL: the limit of Linux
 MAX_JOB, MAX_RUN = 2 * 1024 * 1024, 512 * 1024 * 1024
 MAX_CONFIG = 1024 * 1024
-MAX_EXEC = 2 * 1024 * 1024 - 64 * 1024  # all of a stage: Linux takes 2 MiB
+MAX_EXEC = 2 * 1024 * 1024 - 64 * 1024  # of a whole stage: the limit of Linux is 2 MiB
 
 
 def submit(stack, definition):
@@ -20,7 +20,7 @@ def submit(stack, definition):
 
 
 def can_execute(*arguments, env=None):
-    """Does this machine start a program with these?"""
+    """True if this machine starts a program with these arguments and environment."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -39,7 +39,7 @@ def amplified(variables, students):
 # ---- The classic protocol ----
 
 
-def test_a_small_submission_can_not_stand_for_a_gigabyte(stack):
+def test_a_small_submission_can_not_expand_to_a_gigabyte(stack):
     begun = time.monotonic()
     answer = submit(stack, amplified(6, 1000))
     assert time.monotonic() - begun < 5
@@ -106,7 +106,7 @@ def test_an_argument_that_can_not_be_executed_is_refused_to_the_byte(stack):
 
 
 def crowded(value, argument):
-    """A stage with as many variables and arguments as it may have, each short enough."""
+    """A stage with the maximum total size of variables and arguments, each short enough."""
     return stage(
         env={f"V{number:03}": "x" * value for number in range(1000)}, entrypoint=["sh", *["y" * argument] * 999]
     )
@@ -128,14 +128,14 @@ def test_a_stage_that_can_not_be_executed_as_a_whole_is_refused(stack):
 
 
 def test_what_a_stage_may_have_can_be_executed():
-    """All of it, in entries that are short, so that most of it is pointers and NULs, and in long ones."""
+    """With short entries, so that pointers and NULs dominate, and with long ones."""
     for length in (4, 10_000):
         count = MAX_EXEC // (len("V000000=") + length + 9)
         assert can_execute(env={f"V{number:06}": "x" * length for number in range(count)})
 
 
 @pytest.mark.parametrize("key", ["host_name", "hostname"])
-def test_a_host_name_that_linux_does_not_take_is_refused(stack, key):
+def test_a_host_name_that_linux_refuses_is_refused(stack, key):
     assert submit(stack, run_of(1, student_pipeline=[stage(**{key: "h" * 64})])).status_code == 200
     answer = submit(stack, run_of(1, student_pipeline=[stage(**{key: "h" * 65})]))
     assert answer.status_code == 400 and f"student_pipeline[0].{key}: " in error_of(answer)
@@ -177,7 +177,7 @@ def test_a_courses_run_that_is_too_large_is_refused_when_it_is_started(course):
 
 @pytest.mark.parametrize("value", ["x" * (MAX_ENTRY - 2), ["x" * (MAX_ENTRY - 6)]], ids=["a string", "a list"])
 def test_a_courses_entry_that_can_not_be_executed_is_refused(course, value):
-    """A value that is no string becomes text as JSON."""
+    """A value that is not a string is converted to JSON text."""
     answer = course.ask("POST", "/grading_config/cs225/long", config_of(env={"A": value}))
     assert answer.status_code == 400
     assert answer.json()["status"] == "fail" and answer.json()["data"].startswith("env: A=... takes 131073 bytes")
@@ -205,7 +205,7 @@ def test_a_courses_stage_that_can_not_be_executed_as_a_whole_is_refused_when_the
     assert sentence.startswith("student_pipeline[0], student 1: the stage's arguments and environment take ")
 
 
-def test_a_courses_host_name_that_linux_does_not_take_is_refused(course):
+def test_a_courses_host_name_that_linux_refuses_is_refused(course):
     assert course.configure(config_of(student_pipeline=[stage(hostname="h" * 64)]))
     config = config_of(student_pipeline=[stage(hostname="h" * 65)])
     answer = course.ask("POST", "/grading_config/cs225/long", config)

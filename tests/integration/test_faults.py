@@ -1,5 +1,5 @@
-"""A run of 200 students, with four graders over three replicas, while things are killed: it ends, with one result per
-job."""
+"""A run of 200 students, with four graders over three replicas, while processes are killed: the run ends with one
+result per job."""
 
 import contextlib
 import signal
@@ -8,7 +8,7 @@ import time
 
 import httpx
 import pytest
-from broadway import ROUTE, BackgroundGrader, SeedGrader, stop_all
+from broadway import ROUTE, BackgroundGrader, ClassicGrader, stop_all
 from harness import run_stack
 from history import check_history
 from pipelines import POST, PRE, kind_of, run_of
@@ -26,7 +26,7 @@ def module_stack(tmp_path_factory):
 
 @pytest.fixture
 def fault_stack(module_stack):
-    """The module's stack, whole and with an empty queue; whatever was killed in the test runs again after it."""
+    """The module's stack, complete and with an empty queue; processes that the test killed are restarted after it."""
     module_stack.drain()
     yield module_stack
     module_stack.stop_graders()
@@ -37,7 +37,7 @@ def fault_stack(module_stack):
 
 @contextlib.contextmanager
 def four_graders(stack, seconds_per_job=0.02):
-    """Each begins at another replica, and goes to the next when one fails it."""
+    """Each begins at another replica, and changes to the next after a failure."""
 
     def grade(job):
         threading.Event().wait(seconds_per_job)
@@ -109,14 +109,14 @@ def test_a_scheduler_killed_in_mid_run_and_started_again(fault_stack):
         for results in (30, 100):
             wait_for_results(stack, run, results)
             stack.kill("scheduler-0")
-            answer = stack.apis[1].status(run)  # what is known is answered while none leads
+            answer = stack.apis[1].status(run)  # the status is answered without a leader
             assert answer["progress"]["succeeded"] >= results - 1
             stack.restart("scheduler-0")
         assert stack.api.wait_over(run, END_S)["state"] == "finished"
     check_history(stack, run, STUDENTS, graders=graders)
 
 
-def test_while_no_scheduler_runs_polls_come_back_empty_and_no_sooner_than_asked(fault_stack):
+def test_without_a_scheduler_polls_are_answered_empty_after_their_wait(fault_stack):
     stack = fault_stack
     grader = stack.grader()
     stack.kill("scheduler-0")
@@ -163,7 +163,7 @@ def test_the_database_killed_in_mid_run_and_started_again(fault_stack):
         wait_for_results(stack, run, 50)
         accepted = [job for grader in graders for job in grader.accepted]
         stack.kill("database")
-        time.sleep(1)  # the outage itself, not a wait
+        time.sleep(1)  # the duration of the outage
         stack.restart("database")
         for api in stack.apis:
             wait_until(lambda api=api: api.answers(200, "GET", f"{ROUTE}/grading_run/{run}"), 20, "statuses are back")
@@ -173,7 +173,7 @@ def test_the_database_killed_in_mid_run_and_started_again(fault_stack):
     check_history(stack, run, STUDENTS, graders=graders)
 
 
-def test_while_the_database_is_away_nothing_drives_graders_off(fault_stack):
+def test_while_the_database_is_unavailable_graders_are_not_refused(fault_stack):
     stack = fault_stack
     grader = stack.grader()
     stack.api.submit_and_start(run_of(1))
@@ -199,7 +199,7 @@ def test_while_the_database_is_away_nothing_drives_graders_off(fault_stack):
     assert result == "waited for the database"
 
 
-def test_attempts_are_counted_whoever_leads_when_the_result_comes(fault_stack):
+def test_attempts_are_counted_across_leaders(fault_stack):
     stack = fault_stack
     grader = stack.grader()
     run = stack.api.submit_and_start(run_of(4, pre=True))
@@ -217,7 +217,7 @@ def test_attempts_are_counted_whoever_leads_when_the_result_comes(fault_stack):
     assert status["preprocessing_status"]["attempts"] == 1
 
 
-def test_while_the_database_stands_still_answers_come_in_bounded_time(fault_stack):
+def test_while_the_database_is_paused_answers_take_bounded_time(fault_stack):
     stack = fault_stack
     grader, stranger = stack.grader(), stack.grader()
     stack.api.submit_and_start(run_of(1))
@@ -262,12 +262,12 @@ def test_everything_killed_at_once_and_started_again(fault_stack):
     check_history(stack, run, STUDENTS, graders=graders)
 
 
-def test_a_grader_that_lives_at_one_replica_is_known_after_its_restart(fault_stack):
+def test_a_grader_of_one_replica_is_known_after_its_restart(fault_stack):
     stack = fault_stack
     grader = stack.grader(0)
     stack.kill("api-0")
     stack.restart("api-0")
-    again = SeedGrader.known(stack.urls[0], grader.id)
+    again = ClassicGrader.known(stack.urls[0], grader.id)
     assert again.poll(wait=0) is None
     run = stack.apis[1].submit_and_start(run_of(1))
     again.finish(again.take())

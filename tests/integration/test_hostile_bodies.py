@@ -1,5 +1,5 @@
-"""Bodies, JSON and websocket messages that are meant to do harm: graders that are known feel nothing of it, and memory
-is bounded and comes back."""
+"""Malicious bodies, JSON and websocket messages: known graders are not affected, and memory is bounded and returns to
+normal."""
 
 import json
 import secrets
@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from broadway import ROUTE, soon
+from broadway import ROUTE
 from course import COURSES
 from course_names import bearer, unique
 from harness import run_stack
@@ -32,16 +32,16 @@ from hostile import (
 from pipelines import run_of
 from raw import exchange
 from socket_grader import SocketGrader
-from waiting import PATIENCE, is_instrumented, wait_until
+from waiting import PATIENCE, is_instrumented, soon, wait_until
 
 JOB = f"{ROUTE}/grading_job/{'0' * 32}"
 LARGE = 16 * MIB - 1
 TIMEOUT_S = 5
 HEARTBEAT_S = 2  # an interval
 BUDGET = 480 * MIB  # of all pools
-SLACK = 96 * MIB  # of the allocator, the definitions' cache, the rest of the process
-IN_KERNEL = 32 * MIB  # of a connection on loopback, sent and not read
-LEFT = 32 * MIB  # after bodies of which nothing was kept
+SLACK = 96 * MIB  # for the allocator, the definitions' cache, the rest of the process
+IN_KERNEL = 32 * MIB  # sent and unread bytes of a connection on loopback
+LEFT = 32 * MIB  # after bodies that were not kept
 SHARE = 64 * MIB  # of bodies, for one address
 FOUR_ADDRESSES = tuple(f"127.0.0.{number}" for number in range(2, 6))
 CLIENT_TOKEN = "canary-client-token-52b0"
@@ -49,7 +49,7 @@ CLIENT_TOKEN = "canary-client-token-52b0"
 
 @pytest.fixture(scope="module")
 def attacked_stack(tmp_path_factory):
-    """One replica whose heartbeats are due often."""
+    """One replica with a short heartbeat interval."""
     config = tmp_path_factory.mktemp("courses") / "courses.json"
     config.write_text(json.dumps(COURSES), encoding="utf-8")
     api = (f"request-timeout={TIMEOUT_S}", "max-log-bytes=65536", f"course-config={config}")
@@ -58,7 +58,7 @@ def attacked_stack(tmp_path_factory):
 
 @pytest.fixture
 def silent_fleet(attacked_stack):
-    """Graders of which nothing is heard but what a test lets them say."""
+    """Graders that send only what the test requests."""
     fleet = Fleet(attacked_stack)
     yield fleet
     fleet.end()
@@ -99,7 +99,7 @@ COURSE_ADMIN = f"Authorization: Bearer {COURSES['cs225']['tokens'][0]}"
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_seventeen_clients_that_drip_large_bodies_keep_no_grader_out(attacked_stack, fleet, watch, path, headers):
+def test_seventeen_slow_large_bodies_do_not_lock_out_graders(attacked_stack, fleet, watch, path, headers):
     act = drip(attacked_stack.urls[0], path, LARGE, *headers)
     with Attack(17, act):
         fleet.work(TIMEOUT_S + 1)
@@ -109,22 +109,22 @@ def test_seventeen_clients_that_drip_large_bodies_keep_no_grader_out(attacked_st
         watch.wait_returned(LEFT)
 
 
-def test_a_drip_behind_a_large_body_is_ended(attacked_stack):
+def test_a_slow_tail_of_a_large_body_is_ended(attacked_stack):
     with dial(attacked_stack.urls[0]) as link:
         link.sendall(head_of(JOB, LARGE) + b"x" * (LARGE - 65536))
         link.settimeout(1)
 
-        def is_told():
+        def is_answered():
             link.send(b"x" * 1200)
             try:
                 return status_of(link)
             except TimeoutError:
                 return None
 
-        assert wait_until(is_told, TIMEOUT_S + 5, "the request is ended") == 408
+        assert wait_until(is_answered, TIMEOUT_S + 5, "the request is ended") == 408
 
 
-def test_many_small_bodies_that_never_end_keep_no_heartbeat_out(attacked_stack, fleet):
+def test_many_endless_small_bodies_do_not_block_heartbeats(attacked_stack, fleet):
     act = drip(attacked_stack.urls[0], f"{ROUTE}/grading_run", 128 * 1024 - 1, at_once=100_000)
     with Attack(300, act):
         fleet.work(TIMEOUT_S)
@@ -132,7 +132,7 @@ def test_many_small_bodies_that_never_end_keep_no_heartbeat_out(attacked_stack, 
 
 
 @pytest.mark.parametrize("size", [2 * MIB, LARGE], ids=["2 MB", "16 MB"])
-def test_json_bombs_make_no_trees(attacked_stack, fleet, watch, size):
+def test_json_bombs_are_refused_before_parsing(attacked_stack, fleet, watch, size):
     url = attacked_stack.urls[0]
     cluster = f"Authorization: Bearer {attacked_stack.cluster_token}"
     for path, key, headers in (
@@ -152,14 +152,14 @@ def test_json_bombs_make_no_trees(attacked_stack, fleet, watch, size):
 
 
 @pytest.mark.parametrize("path", [JOB, f"{ROUTE}/grading_run"])
-def test_sixteen_clients_with_bombs_make_no_result_slow(attacked_stack, fleet, watch, path):
+def test_sixteen_clients_with_json_bombs_do_not_slow_results(attacked_stack, fleet, watch, path):
     with Attack(16, post(attacked_stack.urls[0], path, bomb(3 * MIB))):
         fleet.work(5)
     fleet.check()
     check_memory(watch, BUDGET + SLACK)
 
 
-def test_a_bomb_in_a_form_is_one_too(attacked_stack, fleet, watch):
+def test_a_json_bomb_in_a_form_is_refused(attacked_stack, fleet, watch):
     text = bomb(3 * MIB, "stdout").decode()
     body = f"worker_id={fleet.graders[0].id}&result=x&logs={text}".encode()
     with Attack(8, post(attacked_stack.urls[0], JOB, body)) as attack:
@@ -169,7 +169,7 @@ def test_a_bomb_in_a_form_is_one_too(attacked_stack, fleet, watch):
     check_memory(watch, BUDGET + SLACK)
 
 
-def test_each_route_says_how_long_its_body_may_be(attacked_stack):
+def test_each_route_has_its_own_body_limit(attacked_stack):
     run = secrets.token_hex(12)
     for path, length, limit in (
         (f"{ROUTE}/heartbeat", 5000, 4096),
@@ -196,7 +196,7 @@ def test_a_result_is_taken_while_unknown_bodies_fill_their_pool(attacked_stack, 
     wait_until(lambda: held(attacked_stack, "unknown") == 0, 10, "all of it is given back")
 
 
-def test_a_worker_named_behind_its_result_is_taken_as_well(attacked_stack, fleet):
+def test_a_worker_named_after_its_result_is_accepted(attacked_stack, fleet):
     body = json.dumps({"result": "x" * MIB, "worker_id": fleet.graders[0].id})
     path = f"{ROUTE}/grading_job/{fleet.jobs[0]['job_id']}"
     assert attacked_stack.api.request("POST", path, content=body).status_code == 200
@@ -204,11 +204,11 @@ def test_a_worker_named_behind_its_result_is_taken_as_well(attacked_stack, fleet
 
 
 def large(run, size=MIB):
-    """A submission whose body is long, though nothing in it is."""
+    """A submission with a long body of short values."""
     return json.dumps(run).encode() + b" " * size
 
 
-def test_two_addresses_do_not_fill_what_all_share(attacked_stack, fleet):
+def test_two_addresses_do_not_fill_the_shared_memory(attacked_stack, fleet):
     act = drip(attacked_stack.urls[0], f"{ROUTE}/grading_run", LARGE, sources=FOUR_ADDRESSES[:2])
     with Attack(24, act):
         wait_until(lambda: held(attacked_stack, "unknown") > 1.5 * SHARE, 20, "the shares of two are filled")
@@ -220,8 +220,8 @@ def test_two_addresses_do_not_fill_what_all_share(attacked_stack, fleet):
     fleet.check()
 
 
-def test_who_shows_a_wrong_token_is_no_client(attacked_stack, make_replica):
-    """On loopback no token is needed; a wrong one must not open the pool and the connections of those with a token."""
+def test_a_wrong_token_does_not_count_as_a_client(attacked_stack, make_replica):
+    """On loopback no token is needed; a wrong one must not grant the memory and connections of clients with a token."""
     replica = make_replica(attacked_stack, f"--client-token={CLIENT_TOKEN}", f"--heartbeat-interval={HEARTBEAT_S}")
     replica.wait_ready()
     grader = attacked_stack.grader().at(replica.url)
@@ -251,7 +251,7 @@ METRICS = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def held(stack, pool):
-    """What a pool of the first replica holds, by its metrics."""
+    """The bytes that a pool of the first replica holds, from its metrics."""
     return held_at(stack.described["api"][0]["internal_url"], pool)
 
 
@@ -263,8 +263,8 @@ def held_at(internal_url, pool):
     return float(line.split()[-1])
 
 
-def test_a_heartbeat_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, silent_fleet):
-    """No other word of these graders is heard for five intervals."""
+def test_a_heartbeat_refused_for_memory_counts_as_a_heartbeat(attacked_stack, silent_fleet):
+    """These graders send nothing else for five intervals."""
 
     def beat_too_long():
         for grader in silent_fleet.graders:
@@ -277,8 +277,8 @@ def test_a_heartbeat_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, 
     silent_fleet.check()
 
 
-def test_a_result_that_is_refused_for_room_is_a_sign_of_life(attacked_stack, silent_fleet):
-    """One for a job that the sender never had: else that job would fail."""
+def test_a_result_refused_for_memory_counts_as_a_heartbeat(attacked_stack, silent_fleet):
+    """The result is for a job that the sender never had; otherwise the job would fail."""
 
     def send_too_much():
         for grader in silent_fleet.graders:
@@ -342,13 +342,13 @@ def test_eighty_unfinished_messages_hold_a_bounded_amount(attacked_stack, fleet,
 
 
 def pings(length):
-    """A block of them, each with so many bytes."""
+    """A block of pings, each with this many bytes."""
     frame = RawSocket.frame(length, opcode=9) + b"x" * length
     return frame * (PART // len(frame))
 
 
-def test_floods_of_pings_hold_nobody_up_and_no_memory(attacked_stack, fleet, watch, raw_sockets, socket_graders):
-    """Two that send pings faster than they are answered, and read the pongs."""
+def test_floods_of_pings_delay_no_grader_and_hold_no_memory(attacked_stack, fleet, watch, raw_sockets, socket_graders):
+    """Two clients send pings faster than they are answered, and read the pongs."""
     (other,) = socket_graders(1)
     with ThreadPoolExecutor(2) as pool:
         floods = [pool.submit(flood, each.link, pings(0), 4) for each in raw_sockets(2)]
@@ -360,7 +360,7 @@ def test_floods_of_pings_hold_nobody_up_and_no_memory(attacked_stack, fleet, wat
     check_memory(watch, LEFT)
 
 
-def test_whoever_does_not_read_its_pongs_is_dropped(attacked_stack, fleet, watch, raw_sockets):
+def test_a_client_that_does_not_read_its_pongs_is_dropped(attacked_stack, fleet, watch, raw_sockets):
     (raw_socket,) = raw_sockets(1)
     seconds = 20 * PATIENCE
     begun = time.monotonic()
@@ -369,7 +369,7 @@ def test_whoever_does_not_read_its_pongs_is_dropped(attacked_stack, fleet, watch
     check_memory(watch, LEFT)
 
 
-def test_of_a_refused_websocket_little_is_read_away(attacked_stack):
+def test_little_is_read_from_a_refused_websocket(attacked_stack):
     with upgrade(attacked_stack.urls[0], "wrong", unique("raw")) as link:
         link.sendall(RawSocket.frame(8 << 30))
         assert flood(link, b"x" * PART, 3, reads=False) < MIB + IN_KERNEL
@@ -377,7 +377,7 @@ def test_of_a_refused_websocket_little_is_read_away(attacked_stack):
         wait_until(lambda: has_no_socket(attacked_stack), 10, "it is gone")
 
 
-def test_of_an_oversized_message_a_part_is_read_away(attacked_stack, raw_sockets):
+def test_only_a_part_of_an_oversized_message_is_read(attacked_stack, raw_sockets):
     (raw_socket,) = raw_sockets(1)
     raw_socket.link.sendall(raw_socket.frame(8 << 30))
     assert flood(raw_socket.link, b"x" * PART, 3, reads=False) < 4 * 16 * MIB + IN_KERNEL
@@ -390,29 +390,29 @@ def has_no_socket(stack):
     return "\nbroadway_api_websockets 0\n" in answer.body.decode()
 
 
-def test_a_message_that_drips_is_ended(attacked_stack, raw_sockets):
+def test_a_slow_message_is_ended(attacked_stack, raw_sockets):
     (raw_socket,) = raw_sockets(1)
     raw_socket.link.sendall(raw_socket.frame(LARGE))
 
-    def is_told():
+    def is_closed():
         raw_socket.link.sendall(b"x" * 100)
         try:
             return raw_socket.close_code(0.3 / PATIENCE)
         except TimeoutError:
             return None
 
-    told = wait_until(is_told, 2 * TIMEOUT_S, "the websocket is closed")
-    assert told == (1008, "this message was not sent in the time it has")
+    closed = wait_until(is_closed, 2 * TIMEOUT_S, "the websocket is closed")
+    assert closed == (1008, "the message was not received within the time limit")
 
 
-def test_fragments_of_a_message_come_to_no_more_than_its_limit(attacked_stack, raw_sockets):
+def test_the_limit_applies_to_all_fragments_of_a_message(attacked_stack, raw_sockets):
     (raw_socket,) = raw_sockets(1)
     raw_socket.send(b"x" * 15 * MIB, is_final=False)
     raw_socket.send(b"x" * 2 * MIB, opcode=0)
     assert raw_socket.close_code(5) == (1009, f"the message is larger than {16 * MIB} bytes")
 
 
-def test_a_claimed_length_costs_nothing(attacked_stack, watch, raw_sockets):
+def test_a_declared_length_takes_no_memory(attacked_stack, watch, raw_sockets):
     for raw_socket in raw_sockets(80):
         raw_socket.send_unfinished(LARGE, 100)
     wait_until(
@@ -423,7 +423,7 @@ def test_a_claimed_length_costs_nothing(attacked_stack, watch, raw_sockets):
 
 
 def test_large_results_of_many_websockets_all_arrive(attacked_stack, socket_graders):
-    """Together they are more than there is room for at a time: some wait, none is refused."""
+    """Together they exceed the memory: some wait, none is refused."""
     staff = bearer(COURSES["cs225"]["tokens"][0])
     count, assignment = 16, unique()
     config = {"student_pipeline": [{"image": "alpine:3.20"}]}
@@ -447,7 +447,7 @@ def test_large_results_of_many_websockets_all_arrive(attacked_stack, socket_grad
     wait_until(lambda: results.count_documents({"_id": {"$in": ids}}) == count, 30, "all results are stored")
 
 
-def test_a_small_run_is_submitted_while_large_ones_drip(attacked_stack, fleet):
+def test_a_small_run_is_submitted_during_slow_large_submissions(attacked_stack, fleet):
     act = drip(attacked_stack.urls[0], f"{ROUTE}/grading_run", LARGE, sources=FOUR_ADDRESSES)
     with Attack(24, act):
         wait_until(lambda: held(attacked_stack, "unknown") > 150 * MIB, 20, "the pool is filled")

@@ -1,4 +1,4 @@
-"""Idempotency-Key: a submission of which the answer was lost is sent again, and is still one run."""
+"""Idempotency-Key: a submission whose answer was lost is sent again, and is still one run."""
 
 import hashlib
 import json
@@ -53,7 +53,7 @@ def test_other_keys_and_no_key_are_other_runs(stack):
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256], ids=["empty", "too long"])
-def test_a_key_that_can_not_be_one_is_refused(stack, key):
+def test_an_invalid_key_is_refused(stack, key):
     answer = submit(stack.api, key, run_of(1))
     assert answer.status_code == 400
     assert "Idempotency-Key" in error_of(answer)
@@ -65,7 +65,7 @@ def test_a_refused_submission_does_not_use_up_its_key(stack):
 
 
 @pytest.mark.parametrize("size", [run_of, long_run_of], ids=["short", "long"])
-def test_many_at_once_with_one_key_are_one_run(stack, size):
+def test_concurrent_submissions_with_one_key_are_one_run(stack, size):
     answers = []
     barrier = threading.Barrier(12)
 
@@ -86,16 +86,17 @@ def test_many_at_once_with_one_key_are_one_run(stack, size):
     assert len({answer["id"] for answer in answers}) == 1
 
 
-def test_what_was_left_half_done_is_finished_by_the_retry(stack):
+def test_an_interrupted_submission_is_completed_by_the_retry(stack):
     run = submit(stack.api, "half-1", long_run_of(2)).json()["id"]
     stack.database.forget_run(run)  # as if the replica had died between the definition and the run
     assert submit(stack.apis[2], "half-1", long_run_of(2)).json()["id"] == run
     assert stack.api.status(run)["progress"]["total"] == 2
 
 
-def test_what_was_left_half_done_does_not_stand_for_a_later_run(stack):
-    """The first request came to nothing, so the second has the key; its definition counts, not what lies about."""
-    run = submit(stack.apis[1], "half-2", long_run_of(2)).json()["id"]  # which remembers it, and is asked no more
+def test_an_interrupted_submission_does_not_become_a_later_run(stack):
+    """The first request did not complete, so the second one owns the key, and only its definition counts."""
+    # Through another replica, which caches the run and is not used again.
+    run = submit(stack.apis[1], "half-2", long_run_of(2)).json()["id"]
     stack.database.forget_run(run)
     assert submit(stack.api, "half-2", run_of(3)).json()["id"] == run
     assert submit(stack.api, "half-2", long_run_of(2)).status_code == 400
@@ -131,7 +132,7 @@ def test_the_same_run_with_its_keys_in_another_order_is_the_same(stack, size):
 
 @pytest.mark.parametrize("size", [run_of, long_run_of], ids=["short", "long"])
 def test_a_run_that_an_older_version_stored_is_recognised(stack, size):
-    """It kept the digest of the text."""
+    """The older version stored the digest of the text."""
     definition = size(2)
     text = json.dumps(definition, separators=(",", ":")).encode()
     key = f"older-{size.__name__}"

@@ -1,15 +1,15 @@
-"""Runs of courses and classic runs see nothing of one another: every route by run or job, with ids of the others."""
+"""Runs of courses and classic runs are isolated: every route by run or job, with ids of other protocols and courses."""
 
 import hashlib
 import re
 
 import bson
 import pytest
-from broadway import ROUTE, Api, SeedGrader, error_of
+from broadway import ROUTE, Api, ClassicGrader, error_of
 from course import config_of, failed, stage
 from pipelines import run_of
 
-CANARY = "canary-7f3a"  # in image, env, results and logs of what must not be seen
+CANARY = "canary-7f3a"  # in image, env, results and logs that must not be visible
 RUN_UNKNOWN = "grading run with the given ID not found"
 JOB_UNKNOWN = "grading job with the given ID not found"
 NO_RUN = re.compile(r"there is no grading run '[0-9a-f]{24}'")
@@ -18,6 +18,8 @@ COURSE_ROUTES = [
     ("POST", "grading_run/{course}/{run}/cancel", RUN_UNKNOWN),
     ("GET", "grading_run_status/{course}/{run}", RUN_UNKNOWN),
     ("GET", "grading_run_env/{course}/{run}", RUN_UNKNOWN),
+    ("GET", "grading_run/{course}/{run}/jobs", RUN_UNKNOWN),
+    ("GET", "grading_job/{course}/{job}", JOB_UNKNOWN),
     ("GET", "grading_job_log/{course}/{job}", JOB_UNKNOWN),
     ("GET", "queue/{course}/{job}/position", JOB_UNKNOWN),
     ("GET", "stream/{course}/{job}", JOB_UNKNOWN),
@@ -34,7 +36,7 @@ def api(staff):
 
 @pytest.fixture
 def course_run(staff):
-    """A run of cs241 with a finished job; its canary is in all that it holds."""
+    """A run of cs241 with a finished job; all its data has the canary."""
     course = staff.course("cs241")
     config = config_of(env={"SECRET": CANARY})
     config["student_pipeline"] = [stage(image=CANARY)]
@@ -47,9 +49,9 @@ def course_run(staff):
 
 @pytest.fixture
 def classic_run(staff, api):
-    """A classic run with a finished job and one that waits."""
+    """A classic run with a finished job and a queued one."""
     run = api.submit_and_start(run_of(2, env={"SECRET": CANARY}))
-    grader = SeedGrader(staff.stack.urls[0], staff.stack.cluster_token)
+    grader = ClassicGrader(staff.stack.urls[0], staff.stack.cluster_token)
     job = grader.take()
     grader.finish(job, CANARY, logs={"stdout": CANARY})
     yield run, job["job_id"]
@@ -57,7 +59,17 @@ def classic_run(staff, api):
     grader.close()
 
 
-@pytest.mark.parametrize("method, verb", [("GET", ""), ("GET", "?results=true"), ("POST", ""), ("POST", "/cancel")])
+@pytest.mark.parametrize(
+    "method, verb",
+    [
+        ("GET", ""),
+        ("GET", "?results=true"),
+        ("GET", "/jobs"),
+        ("POST", ""),
+        ("POST", "/cancel"),
+        ("POST", "/rerun?select=all"),
+    ],
+)
 @pytest.mark.parametrize("replica", [0, 1], ids=["that has it in memory", "that has not"])
 def test_classic_routes_do_not_see_runs_of_courses(staff, course_run, method, verb, replica):
     run, _ = course_run
@@ -69,16 +81,16 @@ def test_classic_routes_do_not_see_runs_of_courses(staff, course_run, method, ve
     assert staff.course("cs241").state(run) == "students grading jobs have been scheduled"
 
 
-def test_classic_graders_do_not_learn_of_jobs_of_courses(staff, course_run):
+def test_classic_graders_get_no_jobs_of_courses(staff, course_run):
     run, job = course_run
-    grader = SeedGrader(staff.stack.urls[1], staff.stack.cluster_token)
+    grader = ClassicGrader(staff.stack.urls[1], staff.stack.cluster_token)
     for id in (job, f"{run}10000000", f"{run}10000001"):
         answer = grader.finish_response(id, "mine")
         assert (answer.status_code, error_of(answer)) == (400, f"job '{id}' is not known")
     grader.close()
 
 
-def test_course_graders_do_not_learn_of_classic_jobs(staff, classic_run):
+def test_course_graders_get_no_classic_jobs(staff, classic_run):
     run, job = classic_run
     grader = staff.grader()
     for id in (job, f"{run}10000001"):
@@ -87,7 +99,7 @@ def test_course_graders_do_not_learn_of_classic_jobs(staff, classic_run):
 
 
 @pytest.mark.parametrize("method, path, sentence", COURSE_ROUTES)
-def test_course_routes_see_neither_classic_runs_nor_those_of_other_courses(
+def test_course_routes_do_not_find_classic_runs_or_other_courses_runs(
     staff, course_run, classic_run, method, path, sentence
 ):
     course = staff.course("cs225")
@@ -102,7 +114,7 @@ def test_course_routes_see_neither_classic_runs_nor_those_of_other_courses(
 
 
 def plain_id(caller, key):
-    """As it was made before there was a secret: SHA-256 over the parts, each behind its length."""
+    """The id as earlier versions computed it, without a secret: SHA-256 over the parts, each preceded by its length."""
     parts = [part.encode() for part in (caller, key)]
     return hashlib.sha256(b"".join(len(part).to_bytes(8, "little") + part for part in parts)).hexdigest()[:24]
 
@@ -127,7 +139,7 @@ def test_id_from_a_key_can_not_be_computed(staff, api):
 
 
 def make_plain(database, run, key):
-    """The run as an older version would have stored it: under the plain hash of its key."""
+    """Stores the run as an older version did: under the plain hash of its key."""
     document = database.run(run)
     database.db.grading_runs.delete_one({"_id": document["_id"]})
     document["_id"] = bson.ObjectId(plain_id("seed", key))
@@ -136,9 +148,10 @@ def make_plain(database, run, key):
 
 
 def test_run_of_an_older_version_is_found_under_its_key(staff, api, make_replica):
-    """The mark beside the secret is what an update of a database with runs makes; a fresh one looks nowhere else."""
+    """An upgrade of a database with runs sets a mark beside the secret; without the mark old ids are not searched."""
     database = staff.stack.database
-    old = make_plain(database, submit(api, "old-night", run_of(3)), "old-night")
+    newer = submit(api, "old-night", run_of(3))
+    old = make_plain(database, newer, "old-night")
     secret = database.db.settings.find_one({"_id": "run_key"})["value"]
     assert re.fullmatch("[0-9a-f]{64}", secret)
     database.db.settings.update_one({"_id": "run_key"}, {"$set": {"value": f"{secret} with plain ones"}})
@@ -149,6 +162,8 @@ def test_run_of_an_older_version_is_found_under_its_key(staff, api, make_replica
             "POST", f"{ROUTE}/grading_run", json=run_of(4), headers={"Idempotency-Key": "old-night"}
         )
         assert answer.status_code == 400 and "used before" in error_of(answer)
+        hooked = submit(updated.api, "old-night", {**run_of(3), "webhooks": [{"url": "http://example.org/"}]})
+        assert [hooked] == [it["run"] for it in database.db.webhooks.find({"run": {"$in": [old, newer]}})] == [old]
         assert submit(updated.api, "new-night", run_of(1)) == submit(api, "new-night", run_of(1))
         assert submit(updated.api, "new-night", run_of(1)) != plain_id("seed", "new-night")
     finally:

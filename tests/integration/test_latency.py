@@ -1,4 +1,4 @@
-"""How long a job that is submitted while graders wait takes into a grader's hands."""
+"""The time from the start of a run to its hand-out, while graders wait."""
 
 import json
 import statistics

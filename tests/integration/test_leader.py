@@ -1,4 +1,4 @@
-"""Who leads: decided by what a standby sees the leader do, on its own clock, whatever any date says."""
+"""Leadership depends on the changes that a standby sees, on its own clock, and not on dates."""
 
 import signal
 import time
@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from broadway import Api, soon
+from broadway import Api
 from harness import run_stack
-from waiting import holds_for, wait_until
+from waiting import holds_for, soon, wait_until
 
 LEASE_S = 2
 EVER = datetime.now(UTC) + timedelta(days=365)
@@ -49,14 +49,14 @@ def document(stack):
 
 
 def takes_over(stack, name, seconds):
-    """How long it takes until `name` leads."""
+    """The time until `name` leads, in seconds."""
     begun = time.monotonic()
     wait_until(lambda: readiness(stack, name).get("role") == "leader", seconds, f"{name} leads")
     return time.monotonic() - begun
 
 
 def test_a_date_in_the_past_does_not_depose_a_leader_that_renews(pair):
-    """As it is when the database's clock is set forward: every renewal is long expired."""
+    """As when the database's clock is set forward: every renewal has expired."""
     leader_and_standby(pair)
     before = document(pair)
 
@@ -69,7 +69,7 @@ def test_a_date_in_the_past_does_not_depose_a_leader_that_renews(pair):
 
 
 def test_a_date_in_the_future_does_not_delay_a_take_over(pair):
-    """As it is when the database's clock is set back: the dead leader's lease seems to last for ever."""
+    """As when the database's clock is set back: the dead leader's lease seems to last for years."""
     leader, standby = leader_and_standby(pair)
     pair.kill(leader)
     pair.database.db.leader.update_one({}, {"$set": {"expires_at": EVER}})
@@ -77,7 +77,7 @@ def test_a_date_in_the_future_does_not_delay_a_take_over(pair):
     pair.restart(leader)
 
 
-def test_a_lease_that_is_given_back_is_taken_at_once(pair):
+def test_a_released_lease_is_taken_at_once(pair):
     leader, standby = leader_and_standby(pair)
     pair.kill(leader, signal.SIGTERM)
     released = wait_until(lambda: document(pair).get("released_term"), soon(3), "it is given back")
@@ -98,8 +98,9 @@ def test_a_scheduler_that_starts_after_a_crash_waits_for_one_lease_of_silence(pa
     pair.restart(standby)
 
 
-def test_a_leader_of_an_earlier_version_is_heard_by_the_dates_it_writes(pair):
-    """It renews by its date alone. As long as that changes nobody takes the lease, even if it is in the past."""
+def test_a_leader_of_an_earlier_version_is_recognised_by_its_dates(pair):
+    """The earlier version renews only its date. While the date changes, the lease is not taken, even if the date is in
+    the past."""
     leader, standby = leader_and_standby(pair)
     pair.kill(leader)
     term = document(pair)["term"]

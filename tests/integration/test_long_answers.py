@@ -1,4 +1,4 @@
-"""Answers that are made while they are sent: whole and right, and bounded in memory, whoever reads them."""
+"""Answers that are generated while they are sent: complete and correct, with bounded memory for any reader."""
 
 import contextlib
 import hashlib
@@ -9,20 +9,20 @@ import time
 
 import httpx
 import pytest
-from broadway import ROUTE, Api, soon
+from broadway import ROUTE, Api
 from course import COURSES, Course, CourseGrader
 from harness import run_stack
 from pipelines import run_of, stage
 from processes import resident_bytes
 from raw import connect
-from waiting import is_instrumented, wait_until
+from waiting import is_instrumented, soon, wait_until
 
 MIB = 1024 * 1024
 JOBS, RESULT_BYTES = 54, 1_000_000
 READERS = 16
 PLACES = 64
 SHARE = PLACES // 4
-MEMORY, SLACK = 128, 32  # MiB: what long answers hold at most; what else grows meanwhile
+MEMORY, SLACK = 128, 32  # MiB: the memory limit of long answers; other growth meanwhile
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def result_of(number):
 
 
 def finish_all(stack, run, results):
-    """One grader that sends these results, in the order of the jobs."""
+    """Grades all jobs in order with these results."""
     grader = stack.grader()
     for result in results:
         grader.finish(grader.take(), result)
@@ -91,18 +91,18 @@ def reading(url, run):
 
 
 def read_all(url, run):
-    """Reads a status and throws it away; its length."""
+    """Reads a status and drops it; returns its length."""
     with reading(url, run) as answer:
         return sum(len(piece) for piece in answer.iter_bytes())
 
 
 def address(number):
-    """Where the reader of this number comes from: no address has more of them than it may."""
+    """The source address of the reader with this number: no address exceeds its share of readers."""
     return f"127.0.0.{2 + number // SHARE}"
 
 
 def ask(stack, run, receive_buffer=4096, version="1.1", source=None):
-    """A reader that has asked, and reads nothing by itself."""
+    """Sends the request of a reader and reads nothing."""
     link = connect(stack.urls[0], timeout=60, source=source)
     link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     link.send(f"GET {ROUTE}/grading_run/{run}?results=true HTTP/{version}\r\nHost: localhost\r\n\r\n")
@@ -110,7 +110,7 @@ def ask(stack, run, receive_buffer=4096, version="1.1", source=None):
 
 
 def begin(stack, run, source=None, receive_buffer=4096):
-    """One that has the beginning of its answer, and reads no more."""
+    """A reader that has read the beginning of its answer, and stops."""
     link = ask(stack, run, receive_buffer, source=source)
     while b"student_statuses" not in link.received:
         link.receive("the connection was closed without an answer")
@@ -142,11 +142,12 @@ def test_a_status_with_many_megabytes_of_results_is_whole(big_stack, big_run):
     assert list(status) == [
         *("student_statuses", "postprocessing_status", "state", "created_at", "started_at", "finished_at", "progress"),
     ]
-    assert list(status["student_statuses"][0]) == ["job_id", "stages", "status", "outcome", "attempts", "result"]
+    keys = ["job_id", "stages", "student", "status", "outcome", "attempts", "result"]
+    assert list(status["student_statuses"][0]) == keys
     assert big_stack.api.status(big_run, students="false")["progress"] == status["progress"]
 
 
-def test_pages_of_a_long_status_are_what_stands_in_the_whole(big_stack, big_run):
+def test_pages_of_a_long_status_equal_the_whole(big_stack, big_run):
     whole = big_stack.api.status(big_run, results="true")["student_statuses"]
     for offset, limit in ((0, 10), (17, 30), (50, 10), (54, 10)):
         page = big_stack.api.status(big_run, results="true", offset=offset, limit=limit)["student_statuses"]
@@ -154,7 +155,7 @@ def test_pages_of_a_long_status_are_what_stands_in_the_whole(big_stack, big_run)
 
 
 def test_results_of_all_sizes_are_read_in_order(big_stack):
-    """Short ones after long ones and the other way round: more or fewer are read at once."""
+    """Short results after long ones and vice versa: the number of results per read changes."""
     sizes = [3, 2_000_000, 5, 600_000, *[40] * 100, 3_000_000, *[200_000] * 12, 0]
     run = big_stack.api.submit_and_start(run_of(len(sizes)))
     finish_all(big_stack, run, ["x" * size for size in sizes])
@@ -168,7 +169,7 @@ def test_a_short_answer_has_its_length(big_stack):
     assert "transfer-encoding" not in answer.headers and int(answer.headers["content-length"]) == len(answer.content)
 
 
-def test_http_1_0_gets_it_without_chunks_and_the_connection_ends(big_stack, big_run):
+def test_http_1_0_gets_no_chunks_and_the_connection_ends(big_stack, big_run):
     with ask(big_stack, big_run, receive_buffer=1 << 20, version="1.0") as link:
         read_to_the_end(link)
         head, _, body = link.received.partition(b"\r\n\r\n")
@@ -229,11 +230,11 @@ def test_readers_that_stop_hold_little_memory_and_no_thread(big_stack, big_run):
     wait_until(lambda: len(big_stack.api.status(big_run, results="true")["student_statuses"]) == JOBS, 10, "as before")
 
 
-def test_there_is_no_room_for_a_crowd_of_readers_until_those_that_stopped_are_ended(big_stack, big_run):
+def test_stalled_readers_are_ended_to_make_memory_for_others(big_stack, big_run):
     begun = time.monotonic()
     links = [begin(big_stack, big_run, address(number)) for number in range(PLACES)]
     answer = big_stack.api.request("GET", f"{ROUTE}/grading_run/{big_run}", params={"results": "true"})
-    if time.monotonic() - begun < 9:  # on a slow machine the first of them have stopped for long enough
+    if time.monotonic() - begun < 9:  # on a slow machine the first readers may be ended by now
         assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0, answer.text[:200]
     assert big_stack.api.status(big_run, limit=2)["progress"]["total"] == JOBS + 1, "short ones are answered"
     url = big_stack.urls[0]
@@ -248,7 +249,7 @@ def test_there_is_no_room_for_a_crowd_of_readers_until_those_that_stopped_are_en
         link.close()
 
 
-def test_readers_that_vanish_leave_nothing_behind(big_stack, big_run):
+def test_vanished_readers_leave_no_memory_or_descriptors(big_stack, big_run):
     pid = big_stack.pid("api-0")
     read_all(big_stack.urls[0], big_run)
     before = resident_bytes(pid)
@@ -262,7 +263,7 @@ def test_readers_that_vanish_leave_nothing_behind(big_stack, big_run):
             link.close()
     links = []
 
-    def is_there_room():  # for as many as ever, once the server has seen them go
+    def is_there_room():  # once the server has noticed the disconnects
         links.append(ask(big_stack, big_run, source=address(len(links))))
         links[-1].receive("the connection was closed without an answer")
         if links[-1].received.startswith(b"HTTP/1.1 200 "):
@@ -279,7 +280,7 @@ def test_readers_that_vanish_leave_nothing_behind(big_stack, big_run):
         wait_until(lambda: resident_bytes(pid) - before < 120 * MIB, 10, "the memory is back")
 
 
-def test_an_answer_that_can_not_be_finished_is_seen_to_be_cut(big_stack):
+def test_an_unfinished_answer_is_visibly_truncated(big_stack):
     run = big_stack.api.submit_and_start(run_of(30))
     finish_all(big_stack, run, ["x" * RESULT_BYTES] * 30)
     with begin(big_stack, run, receive_buffer=1 << 16) as link:
@@ -289,7 +290,7 @@ def test_an_answer_that_can_not_be_finished_is_seen_to_be_cut(big_stack):
         assert len(link.received) < 30 * RESULT_BYTES
 
 
-def test_a_replica_that_leaves_finishes_what_is_read(big_stack, big_run, make_replica):
+def test_a_replica_that_shuts_down_finishes_answers_that_are_read(big_stack, big_run, make_replica):
     replica = make_replica(big_stack, "--grace=20").wait_ready()
     with reading(replica.url, big_run) as answer:
         pieces = answer.iter_bytes(65536)
@@ -301,7 +302,7 @@ def test_a_replica_that_leaves_finishes_what_is_read(big_stack, big_run, make_re
     assert replica.wait(10) == 0
 
 
-def test_a_replica_that_leaves_does_not_wait_for_who_does_not_read(big_stack, big_run, make_replica):
+def test_a_replica_that_shuts_down_does_not_wait_for_stalled_readers(big_stack, big_run, make_replica):
     replica = make_replica(big_stack, "--grace=1").wait_ready()
     link = connect(replica.url)
     link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -316,7 +317,7 @@ def test_a_replica_that_leaves_does_not_wait_for_who_does_not_read(big_stack, bi
 
 
 class Drippers:
-    """Readers that take a block every few seconds, and ask again when they are refused or ended."""
+    """Readers that read a block every few seconds, and repeat the request when they are refused or ended."""
 
     def __init__(self, url, request, count, source=None):
         self.url, self.request, self.source = url, request, source
@@ -331,7 +332,7 @@ class Drippers:
         return link
 
     def _drip(self, link):
-        """False: it was refused or ended."""
+        """False: the reader was refused or ended."""
         try:
             data = link.socket.recv(4096)
         except TimeoutError:
@@ -360,7 +361,7 @@ class Drippers:
             link.close()
 
 
-def test_drippers_of_one_address_leave_the_others_served(big_stack, big_run):
+def test_slow_readers_of_one_address_do_not_affect_others(big_stack, big_run):
     request = f"GET {ROUTE}/grading_run/{big_run}?results=true HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with Drippers(big_stack.urls[0], request, PLACES + 16, source="127.0.0.9"):
         for _ in range(3):
@@ -369,7 +370,7 @@ def test_drippers_of_one_address_leave_the_others_served(big_stack, big_run):
             assert time.monotonic() - begun < soon(10)
 
 
-def test_drippers_with_one_token_leave_the_others_served(big_stack):
+def test_slow_readers_with_one_token_do_not_affect_others(big_stack):
     staff = Course(big_stack.urls[0])
     run = staff.start(staff.configure({"student_pipeline": [stage(env={"A": "v" * 5000})]}), 2000)
     path = f"{ROUTE}/grading_run_env/cs225/{run}"
@@ -384,8 +385,8 @@ def test_drippers_with_one_token_leave_the_others_served(big_stack):
     staff.close()
 
 
-def test_a_reader_below_the_least_rate_is_ended_and_one_above_it_is_not(big_stack, big_run):
-    """16 KiB a second; one takes 4, the other some hundreds."""
+def test_only_a_reader_below_the_least_rate_is_ended(big_stack, big_run):
+    """The least rate is 16 KiB a second; one reader takes 4, the other some hundreds."""
 
     def ended():
         return big_stack.log_text().count("its client reads too slowly")
@@ -404,8 +405,8 @@ def test_a_reader_below_the_least_rate_is_ended_and_one_above_it_is_not(big_stac
         assert len(steady.received) > JOBS * RESULT_BYTES
 
 
-def test_readers_that_stop_at_large_results_hold_no_more_memory_than_there_is_for_them(big_stack, capsys):
-    """Results of 4 MiB, the most by default."""
+def test_stalled_readers_of_large_results_stay_within_the_memory_limit(big_stack, capsys):
+    """Results of 4 MiB, the default limit."""
     run = big_stack.api.submit_and_start(run_of(6))
     finish_all(big_stack, run, ["x" * (4 * MIB - 2)] * 6)
     read_all(big_stack.urls[0], run)
@@ -437,7 +438,7 @@ def digest_of(pieces):
 
 @pytest.mark.timeout(400)  # sixteen readers of 48 MiB each; a sanitizer makes it slow
 def test_many_readers_of_a_log_that_grows_sixfold_take_little_memory(big_stack, capsys):
-    """Two texts of 4 MiB, the most by default, whose bytes are written with six each."""
+    """Two texts of 4 MiB, the default limit, whose bytes are written as six bytes each."""
     staff = Course(big_stack.urls[0])
     grader = CourseGrader(big_stack.urls[0], big_stack.cluster_token)
     staff.run()
@@ -474,7 +475,7 @@ def test_many_readers_of_a_log_that_grows_sixfold_take_little_memory(big_stack, 
     staff.close()
 
 
-def test_a_courses_status_and_environments_are_whole_however_long(big_stack):
+def test_a_courses_long_status_and_environments_are_complete(big_stack):
     staff = Course(big_stack.urls[0])
     value = "v" * 5000
     config = {"student_pipeline": [stage(env={"A": value, "N": 1}), stage(env={"A": "other", "N": 1.5})]}

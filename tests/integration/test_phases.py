@@ -1,9 +1,8 @@
-"""The life of a run: pre-processing, students, post-processing, and what failures and empty parts make of it."""
+"""The phases of a run: pre-processing, students, post-processing, with failures and empty parts."""
 
 import pytest
-from broadway import soon
 from pipelines import POST, PRE, STUDENT, job_id_of, kind_of, run_of, students, without
-from waiting import wait_until
+from waiting import soon, wait_until
 
 
 def test_a_run_without_students_and_pipelines_is_finished_at_once(stack):
@@ -63,7 +62,7 @@ def test_pre_comes_first_and_post_comes_last(stack):
     assert status["state"] == "finished" and status["postprocessing_status"]["outcome"] == "succeeded"
 
 
-def test_the_next_phase_is_there_at_wait_0_right_after_a_result(stack):
+def test_the_next_phases_job_is_there_at_wait_0_after_a_result(stack):
     grader = stack.grader()
     links = [grader.at(url) for url in stack.urls]
     stack.graders.extend(links)
@@ -139,7 +138,7 @@ def test_jobs_without_stages_succeed_by_themselves_and_are_never_handed_out(stac
     assert stack.database.leases(run) == []
 
 
-def test_a_run_goes_on_past_students_without_stages(stack):
+def test_a_run_continues_past_students_without_stages(stack):
     grader = stack.grader()
     run = stack.api.submit_and_start(run_of(2, pre=True, post=True, student_pipeline=[]))
     pre = grader.take()
@@ -201,7 +200,7 @@ def finished(stack, run):
     return stored if "finished_at" in stored else None
 
 
-def test_post_processing_may_lack_where_pre_processing_is(stack):
+def test_a_run_may_have_pre_without_post_processing(stack):
     grader = stack.grader()
     definition = without(run_of(1, pre=True, post=True), "postprocessing_pipeline")
     run = stack.api.submit_and_start(definition)

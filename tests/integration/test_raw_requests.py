@@ -1,4 +1,4 @@
-"""Requests that no client of good manners sends: framing, encodings, sizes. Each is answered; the server lives on."""
+"""Invalid requests: framing, encodings, sizes. Each is answered, and the server keeps running."""
 
 import json
 import socket
@@ -9,7 +9,7 @@ from broadway import ROUTE
 from pipelines import run_of
 from processes import cpu_seconds, is_running, resident_bytes
 from raw import connect, exchange
-from waiting import PATIENCE, is_instrumented
+from waiting import PATIENCE, is_instrumented, soon
 
 RUN = f"{ROUTE}/grading_run"
 BODY = json.dumps(run_of(1))
@@ -23,7 +23,8 @@ def post(*headers, body=BODY, path=RUN, version="1.1"):
 
 @pytest.fixture
 def url(stack):
-    """A replica's; nothing is submitted in these tests, unless they say so, and it works afterwards as before."""
+    """The URL of a replica; checks that the test stores nothing, unless it is marked, and that the replica still
+    works."""
     before = stack.database.db.grading_runs.count_documents({})
     yield stack.urls[0]
     assert stack.database.db.grading_runs.count_documents({}) == before
@@ -59,12 +60,31 @@ LENGTH = f"Content-Length: {len(BODY)}"
     ],
     ids=lambda headers: " | ".join(headers)[:80],
 )
-def test_a_request_whose_end_is_in_doubt_is_refused_and_the_connection_closed(url, headers):
+def test_a_request_with_ambiguous_length_is_refused_and_closed(url, headers):
     with connect(url) as link:
         link.send(post(*headers))
         answer = link.read_answer()
         assert answer.status in (400, 413, 415, 501), answer.status
         assert link.is_closed_by_peer(), "what follows must not be taken for a request"
+
+
+ONCE = {
+    "Host": "localhost",
+    "Authorization": "Bearer x",
+    "Content-Type": "application/json",
+    "Content-Encoding": "identity",
+    "Origin": "http://localhost",
+    "Idempotency-Key": "one-of-two",
+}
+
+
+@pytest.mark.parametrize("name", ONCE)
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_header_that_counts_only_once_may_not_repeat(url, name, is_same):
+    headers = [f"{header}: {value}" for header, value in ONCE.items()]
+    second = ONCE[name] if is_same else "http://evil.example"
+    answer = exchange(url, post(*headers, f"{name.lower()}: {second}", LENGTH))
+    assert answer.status == 400 and answer.error == f"the header {name} is there 2 times"
 
 
 def test_the_body_of_a_refused_request_is_not_taken_for_a_request(url):
@@ -104,7 +124,7 @@ def test_http_1_0_is_served(stack):
 @pytest.mark.parametrize(
     "part", ["%00", "a%00", "%2f", "..%2f..%2f", "%2F", "%5c", "%5C..%5C", "%252e", "%", "%g1", "%0d%0aX: y"]
 )
-def test_a_path_with_doubtful_escapes_is_refused(url, part):
+def test_a_path_with_ambiguous_escapes_is_refused(url, part):
     for prefix in (RUN, f"{ROUTE}/grading_job"):
         method = "GET" if prefix == RUN else "POST"
         answer = exchange(url, f"{method} {prefix}/{part} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
@@ -113,19 +133,19 @@ def test_a_path_with_doubtful_escapes_is_refused(url, part):
 
 
 @pytest.mark.parametrize("query", ["worker_id=a%00b", "%00=1", "worker_id=%FF", "=", "&&&", "worker_id", "a" * 3000])
-def test_a_doubtful_query_is_refused(url, query):
+def test_an_ambiguous_query_is_refused(url, query):
     answer = exchange(url, f"GET {ROUTE}/grading_job?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert answer.status == 400 and answer.error
 
 
-def test_an_announced_length_over_the_limit_is_413_before_the_body_is_sent(url):
+def test_a_declared_length_over_the_limit_is_413_before_the_body_is_sent(url):
     begun = time.monotonic()
     answer = exchange(url, post("Host: localhost", f"Content-Length: {MAX_BODY + 1}", body=""))
     assert answer.status == 413 and answer.error
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < soon(3)
 
 
-def test_a_body_of_just_the_limit_is_read(url):
+def test_a_body_at_the_limit_is_read(url):
     filler = "{" + " " * (MAX_BODY - 1)
     answer = exchange(url, post("Host: localhost", f"Content-Length: {MAX_BODY}", body=filler), timeout=30)
     assert answer.status == 400 and "JSON" in answer.error
@@ -133,7 +153,7 @@ def test_a_body_of_just_the_limit_is_read(url):
 
 @pytest.mark.parametrize("path", [f"{ROUTE}/heartbeat", f"{ROUTE}/grading_job/{'0' * 32}", RUN, f"{ROUTE}/nowhere"])
 def test_every_route_refuses_a_gigabyte(url, path):
-    is_result = "grading_job" in path  # of which the beginning is read, since it may name its worker
+    is_result = "grading_job" in path  # the beginning of a result is read, since it may name the worker
     body = "x" * 20000 if is_result else ""
     answer = exchange(url, post("Host: localhost", "Content-Length: 1073741824", body=body, path=path))
     assert answer.status in (413, 404)
@@ -169,7 +189,7 @@ def test_a_hundred_gigabyte_posts_at_once_take_no_memory(stack, url):
     assert resident_bytes(pid) - before < (200 if is_instrumented() else 64) * 1024 * 1024
 
 
-def test_requests_that_never_come_to_their_end_hold_up_nobody(stack, url):
+def test_endless_requests_delay_no_other(stack, url):
     links = [connect(url) for _ in range(200)]
     for n, link in enumerate(links):
         link.send(post("Host: localhost", "Content-Length: 1000", body="{") if n % 2 else "GET /api/v1/gra")
@@ -177,7 +197,7 @@ def test_requests_that_never_come_to_their_end_hold_up_nobody(stack, url):
     for _ in range(10):
         begun = time.monotonic()
         assert grader.beat().status_code == 200
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < soon(1)
     for link in links:
         link.close()
 
@@ -185,13 +205,13 @@ def test_requests_that_never_come_to_their_end_hold_up_nobody(stack, url):
 @pytest.mark.parametrize(
     "text", ["GET\r\n\r\n", "\r\n\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00", "\x00" * 100]
 )
-def test_noise_harms_nobody(url, text):
+def test_random_bytes_do_no_harm(url, text):
     with connect(url, timeout=1) as link:
         link.send(text)
         try:
             link.socket.recv(65536)
         except OSError:
-            pass  # no answer is owed to what can't be parsed
+            pass  # unparsable input need not be answered
 
 
 def test_a_header_over_the_limit_gets_an_answer(url):
@@ -199,7 +219,7 @@ def test_a_header_over_the_limit_gets_an_answer(url):
     assert answer.status in (400, 413, 414, 431)
 
 
-def test_a_worker_id_with_a_line_of_log_stays_on_its_line(stack, url):
+def test_a_worker_id_can_not_forge_a_log_line(stack, url):
     injected = '%0A%7B"level":"error","canary":"forged-4711"%7D%0D%0Aforged-4712'
     for path in (f"grading_job?worker_id={injected}", f"worker_register?token=x&hostname={injected}", injected):
         exchange(url, f"GET {ROUTE}/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -230,8 +250,8 @@ def test_control_bytes_never_reach_the_log(stack, url):
             assert not set(path.read_bytes()) & (set(range(9)) | set(range(11, 32)) | {0x7F}), path.name
 
 
-def test_five_hundred_that_drip_keep_nobody_waiting_and_are_ended(stack, make_replica):
-    """Half of them send headers a byte at a time, half a body. An upload that comes steadily is not among them."""
+def test_five_hundred_slow_requests_delay_no_other_and_are_ended(stack, make_replica):
+    """Half of them send headers a byte at a time, half a body. No upload with a steady rate is among them."""
     small = make_replica(stack, "--request-timeout=4", "--heartbeat-interval=1").wait_ready()
     grader = stack.grader().at(small.url)
     head = f"POST {RUN} HTTP/1.1\r\nHost: localhost\r\n"
@@ -255,14 +275,14 @@ def test_five_hundred_that_drip_keep_nobody_waiting_and_are_ended(stack, make_re
             link.close()
 
 
-def test_a_body_that_comes_slowly_but_steadily_has_the_time_it_takes(stack, make_replica):
+def test_a_slow_but_steady_body_is_read(stack, make_replica):
     small = make_replica(stack, "--request-timeout=1").wait_ready()
     body = json.dumps(run_of(1)) + " " * 12000
     with connect(small.url) as link:
         link.send(post("Host: localhost", f"Content-Length: {len(body)}", body=""))
         for start in range(0, len(body), 2048):
             link.send(body[start : start + 2048])
-            time.sleep(0.5)  # a slow line, not a wait
+            time.sleep(0.5)  # the pace of a slow line
         assert link.read_answer().status == 200
 
 
@@ -270,7 +290,7 @@ def many(form, count):
     return "".join(form.format(number) for number in range(count))
 
 
-# Each crosses one of the HTTP library's own limits, or comes close to it.
+# Each is close to one of the HTTP library's own limits, or above it.
 LIMITS = {
     "arguments": "GET /?a=1" + many("&a{}=1", 120) + " HTTP/1.1\r\nHost: x\r\n\r\n",
     "arguments of a form": "POST /api/v1/heartbeat?a=1" + many("&a{}", 900) + " HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -313,7 +333,7 @@ LIMITS |= {
 
 @pytest.mark.parametrize("name", LIMITS)
 @pytest.mark.parametrize("port", ["public", "internal"])
-def test_what_the_http_library_itself_refuses_is_answered_once_with_a_sentence(stack, port, name):
+def test_refusals_of_the_http_library_are_one_answer_with_a_sentence(stack, port, name):
     replica = stack.described["api"][0]
     server = replica["url"] if port == "public" else replica["internal_url"]
     pid, before = stack.pid("api-0"), cpu_seconds(stack.pid("api-0"))
@@ -348,7 +368,7 @@ def test_lines_that_end_without_a_carriage_return_are_read(url):
     assert exchange(url, "GET /nowhere HTTP/1.1\nHost: x\nA:\t  b \nC:\n\n").status == 404
 
 
-def test_of_a_refused_body_in_chunks_only_a_part_is_read_away(url):
+def test_only_a_part_of_a_refused_chunked_body_is_read(url):
     chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
     with connect(url) as link:
         link.send(CHUNKED + "\r\n")
@@ -365,7 +385,7 @@ def test_of_a_refused_body_in_chunks_only_a_part_is_read_away(url):
 
 
 @pytest.mark.parametrize("count", [120, 400, 600, 900, 2000])
-def test_the_schedulers_port_outlives_what_the_library_refuses(stack, count):
+def test_the_schedulers_port_survives_invalid_requests(stack, count):
     scheduler = stack.described["scheduler"][0]
     before = cpu_seconds(scheduler["pid"])
     arguments = "GET /?a=1" + many("&a{}=1", count) + " HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -374,6 +394,6 @@ def test_the_schedulers_port_outlives_what_the_library_refuses(stack, count):
         with connect(scheduler["url"]) as link:
             link.send(data)
             link.socket.shutdown(socket.SHUT_WR)
-    assert exchange(scheduler["url"], "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").status == 200
+    assert exchange(scheduler["url"], "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").status == 200
     assert is_running(scheduler["pid"])
     assert cpu_seconds(scheduler["pid"]) - before < 1 * PATIENCE

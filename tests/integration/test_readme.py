@@ -1,4 +1,4 @@
-"""The README's examples, as they stand there, in the order in which a reader tries them."""
+"""Runs the README's examples unchanged, in their order."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ PROTOCOL = ("grading_run", "grading_run/$RUN", "worker_register", "grading_job?"
 
 
 def examples(variable):
-    """The shell examples that use this variable, but for those that set it."""
+    """The shell examples that use this variable, except those that set it."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
     lines = [block for block in blocks if f"${variable}/" in block]
     assert lines, f"no example in the README uses ${variable}"

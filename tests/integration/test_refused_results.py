@@ -1,5 +1,5 @@
-"""Results that strict JSON or a limit would refuse: mended and stored with a note, or the job fails at once with the
-refusal's sentence; by all ways alike. And never anybody else's job."""
+"""Results that strict JSON or a limit would refuse are repaired and stored with a note, or the job fails at once with
+the refusal's sentence, in every protocol. The job of another worker never fails."""
 
 import contextlib
 import gzip
@@ -23,7 +23,7 @@ LIMIT = 4 * MIB
 COMPLETE, FAILED = "grading run is complete", "grading job failed"
 TEXT_FRAME = 1
 
-# name: (what was sent as a value, what it becomes, a word of the note)
+# name: (sent value, stored value, a word of the note)
 KINDS = {
     "NUL escaped": (rb'"a\u0000b"', "ab", "NUL"),
     "NUL raw": (b'"a\0b"', "ab", "NUL"),
@@ -41,20 +41,20 @@ KINDS = {
 
 @pytest.fixture
 def leased(stack):
-    """(grader, job): a job of a run of one, in a grader's hands."""
+    """(grader, job): the only job of a run, handed out to the grader."""
     grader = stack.grader()
     stack.api.submit_and_start(run_of(1))
     return grader, grader.take()
 
 
 def shown(stack, job):
-    """The job as a status with results shows it."""
+    """The job in the status with results."""
     (student,) = stack.apis[1].status(job["job_id"][:24], results="true")["student_statuses"]
     return student
 
 
 def post(grader, job, body, **query):
-    """A result, byte by byte."""
+    """Posts the bytes as a result."""
     return grader.http.post(f"/api/v1/grading_job/{job['job_id']}", content=body, params=query)
 
 
@@ -73,25 +73,25 @@ def assert_value(kind, value):
         assert value == KINDS[kind][1]
 
 
-# What a grader may send is told at its registration
+# A registration answers the limits of results
 
 LIMITS = {"Broadway-Max-Log-Bytes": LIMIT, "Broadway-Max-Result-Bytes": LIMIT, "Broadway-Max-Body-Bytes": 16 * MIB}
 
 
-def told(headers):
+def limits_in(headers):
     return {name: int(headers[name]) for name in LIMITS}
 
 
-def test_a_registration_tells_the_limits_by_all_ways(stack, staff):
+def test_a_registration_answers_the_limits_in_every_protocol(stack, staff):
     arguments = {"token": stack.cluster_token, "hostname": "x"}
     answer = stack.api.request("GET", "/api/v1/worker_register", params=arguments)
-    assert answer.status_code == 200 and told(answer.headers) == LIMITS
+    assert answer.status_code == 200 and limits_in(answer.headers) == LIMITS
     answer = staff.grader(register=False).register()
-    assert answer.json()["data"] == {"heartbeat": 1} and told(answer.headers) == LIMITS
-    assert told(staff.socket().socket.response_headers) == LIMITS
+    assert answer.json()["data"] == {"heartbeat": 1} and limits_in(answer.headers) == LIMITS
+    assert limits_in(staff.socket().socket.response_headers) == LIMITS
 
 
-def test_a_refused_registration_tells_none(stack):
+def test_a_refused_registration_answers_no_limits(stack):
     answer = stack.api.request("GET", "/api/v1/worker_register", params={"token": "wrong"})
     assert answer.status_code == 400 and not set(LIMITS) & set(answer.headers)
 
@@ -145,7 +145,7 @@ def test_a_classic_result_in_a_multipart_form_or_a_query_is_mended(stack):
     assert [student["result"] for student in students] == ["a\ufffdb"] * 2
 
 
-def test_what_needs_no_mending_has_no_note(stack, leased):
+def test_a_valid_result_has_no_note(stack, leased):
     grader, job = leased
     grader.finish(job, {"score": 0.1})
     assert "note" not in shown(stack, job) and "note" not in stack.database.result(job["job_id"])
@@ -187,7 +187,7 @@ def test_a_result_by_websocket_is_mended_and_noted(staff, kind):
     message = b'{"type": "job_result", "args": %s}' % course_body(job, KINDS[kind][0])
     for _ in range(2):
         LOOP.run(grader.socket.write_frame(True, TEXT_FRAME, message))
-    second = grader.take()  # the socket is still there, and so is the next job
+    second = grader.take()  # the socket is still open, and gets the next job
     grader.finish(second)
     wait_until(lambda: course.state(run) == COMPLETE, 5, "the run is complete")
     stored = staff.stack.database.result(job["grading_job_id"])
@@ -206,7 +206,7 @@ def test_a_registration_by_websocket_is_not_mended(staff):
 
 
 @pytest.mark.parametrize("number", ["0.1", "2.675", "1e300", "-0.0", "5e-324", "1.0", "9223372036854775807"])
-def test_a_number_in_a_result_comes_back_as_it_was(stack, leased, number):
+def test_a_number_in_a_result_is_returned_unchanged(stack, leased, number):
     grader, job = leased
     body = b'{"worker_id": "%s", "result": [%s]}' % (grader.id.encode(), number.encode())
     assert post(grader, job, body).status_code == 200
@@ -215,7 +215,7 @@ def test_a_number_in_a_result_comes_back_as_it_was(stack, leased, number):
     assert f'"result":[{number}]' in answer.text
 
 
-def test_numbers_of_stages_and_configs_come_back_as_they_were(stack, staff):
+def test_numbers_in_stages_and_configs_are_returned_unchanged(stack, staff):
     stack.api.submit_and_start(run_of(1, student_pipeline=[{"image": "x", "timeout": 0.1}]))
     answer = stack.grader().poll_response(wait=5)
     assert '"timeout":0.1,' in answer.text
@@ -230,7 +230,7 @@ def test_numbers_of_stages_and_configs_come_back_as_they_were(stack, staff):
 
 
 @pytest.mark.parametrize("style", ["json", "form"])
-def test_a_string_over_the_limit_loses_its_middle(stack, leased, style):
+def test_a_string_over_the_limit_is_cut_in_the_middle(stack, leased, style):
     grader, job = leased
     result = "first\n" + "€" * (LIMIT // 3) + "\nscore 97"
     assert grader.finish_response(job, result, style).status_code == 200
@@ -241,7 +241,7 @@ def test_a_string_over_the_limit_loses_its_middle(stack, leased, style):
     assert len(stack.database.result(job["job_id"])["result"].encode()) <= LIMIT
 
 
-def test_a_classic_list_over_the_limit_loses_its_last_items(stack, leased):
+def test_a_classic_list_over_the_limit_is_cut_at_its_end(stack, leased):
     grader, job = leased
     grader.finish(job, [{"n": n, "text": "x" * 1_000_000} for n in range(6)])
     result = shown(stack, job)["result"]
@@ -263,7 +263,7 @@ def test_a_result_that_cannot_be_cut_fails_its_job_at_once(stack, leased):
         assert answer.status_code == 413 and str(LIMIT) in error_of(answer)
     student = shown(stack, job)
     assert (student["outcome"], student["attempts"]) == ("failed", 1)
-    assert student["result"] == error_of(answer)
+    assert (student["result"], student["owner"]) == (error_of(answer), "infrastructure")
     assert stack.api.status(job["job_id"][:24])["state"] == "finished"
 
 
@@ -289,7 +289,7 @@ def test_a_body_over_the_limit_fails_the_job_of_the_worker_who_sends_it(stack, l
 
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_a_body_over_the_limit_may_reach_another_replica(stack, is_chunked):
-    """One that has never heard of this worker, nor of its job."""
+    """A replica that does not know the worker or its job."""
     grader = stack.grader()
     stack.api.submit_and_start(run_of(1))
     job = grader.take()
@@ -302,8 +302,8 @@ def test_a_body_over_the_limit_may_reach_another_replica(stack, is_chunked):
 
 
 @pytest.mark.parametrize("where", ["nowhere", "too late"])
-def test_a_body_over_the_limit_that_names_no_worker_is_not_read_to_its_end(stack, where):
-    """Nor is one that names it behind its front. It fails nothing."""
+def test_a_body_over_the_limit_without_a_worker_is_not_read_completely(stack, where):
+    """The same if the worker is named late in the body. No job fails."""
     grader = stack.grader()
     stack.api.submit_and_start(run_of(1))
     job = grader.take()
@@ -314,13 +314,13 @@ def test_a_body_over_the_limit_that_names_no_worker_is_not_read_to_its_end(stack
     grader.finish(job)
 
 
-def announced(link, path, length, *headers, body=b""):
+def send_declared(link, path, length, *headers, body=b""):
     """Sends the head of a request and the first part of its body; returns the answer."""
     link.send(head_of(path, length, *headers) + body)
     return link.read_answer()
 
 
-BEYOND = 65 * MIB  # four times the limit of a body, and more
+BEYOND = 65 * MIB  # more than four times the limit of a body
 
 
 @pytest.mark.parametrize("where", ["query", "body", "form"])
@@ -333,7 +333,7 @@ def test_a_result_far_beyond_the_limit_fails_its_job_before_it_is_read(stack, le
         "form": b"worker_id=%s&result=%s" % (id, b"x" * 20000),
     }[where]
     with connect(stack.urls[0]) as link:
-        answer = announced(link, path + (f"?worker_id={grader.id}" if where == "query" else ""), BEYOND, body=body)
+        answer = send_declared(link, path + (f"?worker_id={grader.id}" if where == "query" else ""), BEYOND, body=body)
     assert answer.status == 413 and str(16 * MIB) in answer.error
     student = shown(stack, job)
     assert (student["outcome"], student["attempts"]) == ("failed", 1)
@@ -341,12 +341,12 @@ def test_a_result_far_beyond_the_limit_fails_its_job_before_it_is_read(stack, le
 
 
 @pytest.mark.parametrize("begun", [b"", b'{"result": "x'], ids=["head", "some bytes"])
-def test_who_announces_far_too_much_and_waits_is_told_so_soon(stack, leased, begun):
-    """No worker is named: its job goes on."""
+def test_a_far_too_large_declared_length_is_refused_soon(stack, leased, begun):
+    """No worker is named, so the job continues."""
     grader, job = leased
     asked = time.monotonic()
     with connect(stack.urls[0]) as link:
-        answer = announced(link, f"/api/v1/grading_job/{job['job_id']}", BEYOND, body=begun)
+        answer = send_declared(link, f"/api/v1/grading_job/{job['job_id']}", BEYOND, body=begun)
     assert answer.status == 413 and str(16 * MIB) in answer.error
     assert time.monotonic() - asked < 3 * PATIENCE
     result = {"worker_id": grader.id, "result": 1, "success": True}
@@ -355,7 +355,7 @@ def test_who_announces_far_too_much_and_waits_is_told_so_soon(stack, leased, beg
 
 def test_a_whole_result_far_beyond_the_limit_fails_its_job(stack, leased):
     grader, job = leased
-    with contextlib.suppress(httpx.TransportError):  # the answer may be lost to who goes on sending
+    with contextlib.suppress(httpx.TransportError):  # a client that continues sending may lose the answer
         answer = post(grader, job, large_body(grader, BEYOND), worker_id=grader.id)
         assert answer.status_code == 413
     student = shown(stack, job)
@@ -401,13 +401,13 @@ def test_a_course_result_far_beyond_the_limit_fails_its_job_and_is_200(staff, is
     assert str(16 * MIB) in course.log(job)["stderr"] and len(staff.stack.database.leases(run)) == 1
 
 
-def test_a_stranger_fails_no_job_by_announcing_much(stack, leased):
+def test_an_unknown_sender_fails_no_job_by_a_large_declared_length(stack, leased):
     grader, job = leased
     stranger = stack.grader(1)
     for worker in (stranger.id, "e" * 32, "x"):
         with connect(stack.urls[0]) as link:
             body = b"" if worker != "x" else b"x" * 20000
-            answer = announced(link, f"/api/v1/grading_job/{job['job_id']}?worker_id={worker}", BEYOND, body=body)
+            answer = send_declared(link, f"/api/v1/grading_job/{job['job_id']}?worker_id={worker}", BEYOND, body=body)
             assert answer.status == 413
     assert stack.database.result(job["job_id"]) is None
     grader.finish(job)
@@ -415,7 +415,7 @@ def test_a_stranger_fails_no_job_by_announcing_much(stack, leased):
 
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_a_body_over_the_limit_may_name_its_worker_last(stack, leased, is_chunked):
-    """At the replica that handed the job out. What a student wrote is no name."""
+    """At the replica that handed out the job. A worker id inside the result does not count."""
     grader, job = leased
     wrong = b'\\", \\"worker_id\\": \\"%s\\"' % (b"e" * 32)
     body = b'{"result": [{"worker_id": "no"}, "%s%s"], "worker_id": "%s"}' % (
@@ -430,7 +430,7 @@ def test_a_body_over_the_limit_may_name_its_worker_last(stack, leased, is_chunke
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_a_course_body_over_the_limit_may_name_its_job_behind_its_results(staff, is_chunked):
+def test_a_course_body_over_the_limit_may_name_its_job_after_its_results(staff, is_chunked):
     course, grader = staff.course(), staff.grader()
     run = course.run()
     job = grader.take()["grading_job_id"]
@@ -456,7 +456,7 @@ def test_a_compressed_result_fails_the_job_of_the_worker_in_its_query(stack, lea
     assert (student["outcome"], student["attempts"], student["result"]) == ("failed", 1, error_of(answer))
 
 
-def test_a_chunked_body_over_the_limit_does_so_too(stack, leased):
+def test_a_chunked_body_over_the_limit_fails_its_job(stack, leased):
     grader, job = leased
     body = large_body(grader)
     chunks = (body[at : at + MIB] for at in range(0, len(body), MIB))
@@ -466,7 +466,7 @@ def test_a_chunked_body_over_the_limit_does_so_too(stack, leased):
 
 
 def test_a_course_body_over_the_limit_fails_its_job_and_is_200(staff):
-    """At anything else the graders of the course protocol end."""
+    """Graders of the course protocol exit at any other status."""
     course, grader = staff.course(), staff.grader()
     run = course.run()
     job = grader.take()
@@ -492,7 +492,7 @@ def test_a_message_over_the_limit_fails_its_job_before_the_socket_closes(staff):
 
 
 def test_a_frame_that_claims_to_be_too_large_and_stops_fails_the_job_that_was_pushed(staff):
-    """Nothing can be read of it, so it is taken for the result of the job that the grader has."""
+    """The message can't be read, so it counts as the result of the grader's job."""
     course, grader = staff.course(), staff.socket_grader()
     run = course.run()
     job = grader.take()["grading_job_id"]
@@ -515,7 +515,7 @@ def test_fragments_that_are_too_large_together_fail_the_job_that_was_pushed(staf
 
 
 def test_an_old_message_over_the_limit_sent_again_does_not_fail_the_next_job(staff):
-    """A grader that keeps what it could not send sends it first thing on its next socket."""
+    """A grader that keeps an unsent message sends it first on its next socket."""
     course, grader = staff.course(), staff.socket_grader()
     run = course.run(2)
     job = grader.take()
@@ -530,7 +530,7 @@ def test_an_old_message_over_the_limit_sent_again_does_not_fail_the_next_job(sta
     assert "grader lost" in staff.stack.database.result(second["grading_job_id"])["reason"]
 
 
-# What can't be mended
+# Results that can't be repaired
 
 
 BAD_BODIES = {
@@ -543,10 +543,16 @@ BAD_BODIES = {
     "unknown logs": (b'{"worker_id": "%s", "result": 1, "logs": {"stdin": ""}}', "stdin"),
     "stdout a number": (b'{"worker_id": "%s", "result": 1, "logs": {"stdout": 1}}', "stdout"),
     "stderr null": (b'{"worker_id": "%s", "result": 1, "logs": {"stderr": null}}', "stderr"),
-    "an unknown key": (b'{"worker_id": "%s", "result": 1, "score": 1}', "score"),
-    "an unknown key in a form": (b"worker_id=%s&result=1&score=1", "score"),
+    "an unknown key": (b'{"worker_id": "%s", "result": 1, "grade": 1}', "grade"),
+    "an unknown key in a form": (b"worker_id=%s&result=1&grade=1", "grade"),
     "a form without a result": (b"worker_id=%s", "result"),
+    "escapes in the key": (rb'{"worker\u005fid": "%s"}', "result"),
 }
+
+
+def escaped(id):
+    """The text as a JSON string with every character escaped."""
+    return "".join(f"\\u{ord(character):04x}" for character in id)
 
 
 @pytest.mark.parametrize("kind", BAD_BODIES)
@@ -558,17 +564,71 @@ def test_a_result_that_cannot_be_read_fails_its_job_at_once(stack, leased, kind)
         assert answer.status_code == 400 and word in error_of(answer)
     student = shown(stack, job)
     assert (student["outcome"], student["attempts"]) == ("failed", 1)
-    assert student["result"] == error_of(answer)
+    assert (student["result"], student["owner"]) == (error_of(answer), "infrastructure")
     assert stack.api.status(job["job_id"][:24])["state"] == "finished"
 
 
-def test_nobody_fails_the_job_of_another(stack, leased):
-    """Neither a worker that never had it, nor one that is none, nor somebody who says nothing of himself."""
+def parts_of(*parts, end=b"--\r\n"):
+    """A multipart form with the boundary "x"."""
+    body = b"".join(b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % part for part in parts)
+    return body + b"--x" + end
+
+
+BAD_PARTS = {
+    "no result": ([], {}, "result"),
+    "success text": ([(b"result", b"1"), (b"success", b"perhaps")], {}, "success"),
+    "an unknown part": ([(b"result", b"1"), (b"grade", b"1")], {}, "grade"),
+    "not whole": ([(b"result", b"1")], {"end": b"-"}, "incomplete"),
+    "behind a text that looks like JSON": ([(b"grade", b'{"worker_id": "%s"}' % (b"e" * 32))], {}, "grade"),
+}
+
+
+def post_parts(grader, job, body):
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    return grader.http.post(f"/api/v1/grading_job/{job['job_id']}", content=body, headers=headers)
+
+
+@pytest.mark.parametrize("kind", BAD_PARTS)
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_multipart_form_that_cannot_be_read_fails_its_job_at_once(stack, leased, kind, is_last):
+    grader, job = leased
+    parts, more, word = BAD_PARTS[kind]
+    mine = [(b"worker_id", grader.id.encode())]
+    answer = post_parts(grader, job, parts_of(*([*parts, *mine] if is_last else [*mine, *parts]), **more))
+    assert answer.status_code == 400 and word in error_of(answer)
+    student = shown(stack, job)
+    assert (student["outcome"], student["attempts"], student["result"]) == ("failed", 1, error_of(answer))
+
+
+@pytest.mark.parametrize("length", [17 * MIB, BEYOND])
+def test_a_multipart_form_over_the_limit_fails_its_job(stack, leased, length):
+    grader, job = leased
+    begun = parts_of((b"worker_id", grader.id.encode()), (b"result", b"x" * length))[:length]
+    with contextlib.suppress(httpx.TransportError):  # a client that continues sending may lose the answer
+        answer = post_parts(grader, job, begun)
+        assert answer.status_code == 413
+    student = shown(stack, job)
+    assert (student["outcome"], student["attempts"]) == ("failed", 1) and str(16 * MIB) in student["result"]
+
+
+@pytest.mark.parametrize("is_over_the_limit", [False, True])
+def test_an_id_that_is_written_in_escapes_is_read(stack, leased, is_over_the_limit):
+    grader, job = leased
+    result = b'"result": "%s", ' % (b"x" * 17 * MIB) if is_over_the_limit else b""
+    body = b'{%s"worker\\u005fid": "%s"}' % (result, escaped(grader.id).encode())
+    assert post(grader, job, body).status_code == (413 if is_over_the_limit else 400)
+    student = shown(stack, job)
+    assert (student["outcome"], student["attempts"]) == ("failed", 1)
+
+
+def test_a_worker_can_not_fail_the_job_of_another(stack, leased):
+    """Neither a worker that never had the job, nor an unknown one, nor a sender without a worker id."""
     grader, job = leased
     stranger = stack.grader(1)
     for worker in (stranger.id, "e" * 32, "x", ""):
         for body, _ in BAD_BODIES.values():
             assert post(stranger, job, body % worker.encode()).status_code == 400
+        assert post_parts(stranger, job, parts_of((b"worker_id", worker.encode()))).status_code == 400
         large = large_body(stranger).replace(stranger.id.encode(), worker.encode(), 1)
         assert post(stranger, job, large).status_code in (400, 413)
         assert post(stranger, job, b"{", worker_id=worker or "0").status_code == 400
@@ -606,6 +666,7 @@ def test_a_course_result_that_cannot_be_read_fails_its_job_at_once(staff, kind):
         assert answer.status_code == 400 and word in answer.json()["data"]
         assert course.status(run)["student_jobs_state"] == {job: state}
     assert course.log(job)["stderr"] == answer.json()["data"]
+    assert course.status(run)["owners"] == {job: "infrastructure"}
     assert len(staff.stack.database.leases(run)) == 1
 
 

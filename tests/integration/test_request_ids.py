@@ -1,4 +1,4 @@
-"""X-Request-Id: in the answer, in the log line, in the body of a refusal; and what the log says of requests."""
+"""X-Request-Id in the answer, in the log line and in the body of a refusal; and the log lines of requests."""
 
 import json
 import re
@@ -16,13 +16,13 @@ PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^ "=]+)')
 
 
 def pairs_of(line):
-    """A line of logfmt, whole."""
+    """The fields of a line in logfmt."""
     pairs = PAIR.findall(line)
     assert " ".join(f"{name}={value}" for name, value in pairs) == line
     return {name: value.strip('"') for name, value in pairs}
 
 
-def test_an_id_is_made_and_stands_in_answer_and_body(stack):
+def test_an_id_is_generated_and_is_in_header_and_body(stack):
     seen = set()
     for api in stack.apis:
         for path, status in ((f"{ROUTE}/grading_run/x", 400), ("/nowhere", 404), (f"{ROUTE}/heartbeat", 405)):
@@ -36,7 +36,7 @@ def test_an_id_is_made_and_stands_in_answer_and_body(stack):
     assert MADE.fullmatch(answer.headers["x-request-id"]) and set(answer.json()) == {"id"}
 
 
-def test_the_id_of_the_client_is_taken_if_it_is_sound(stack):
+def test_the_clients_id_is_used_if_it_is_valid(stack):
     answer = stack.api.request("GET", f"{ROUTE}/grading_run/x", headers={"X-Request-Id": "from-a.client_7"})
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "from-a.client_7"
     for bad in ("two words", "x" * 129, "a=b", 'a"b'):
@@ -45,7 +45,7 @@ def test_the_id_of_the_client_is_taken_if_it_is_sound(stack):
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 99999999999", "Content-Length: 3\r\nContent-Length: 3"])
-def test_early_refusals_have_it_too(stack, framing):
+def test_early_refusals_have_an_id(stack, framing):
     head = f"POST {ROUTE}/grading_run HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: early-1\r\n{framing}\r\n\r\n"
     answer = exchange(stack.urls[0], head)
     assert answer.status in (400, 413) and answer.headers["x-request-id"] == "early-1"
@@ -70,7 +70,7 @@ REFUSED_EARLY = {
 
 @pytest.fixture(scope="module")
 def impatient(shared_stack, tmp_path_factory):
-    """A replica that waits a second for a request, for pages of one origin."""
+    """A replica that waits one second for a request, and allows pages of one origin."""
     folder = tmp_path_factory.mktemp("impatient")
     config = folder / "courses.json"
     config.write_text(json.dumps(COURSES), encoding="utf-8")
@@ -81,7 +81,7 @@ def impatient(shared_stack, tmp_path_factory):
 
 
 def logged(replica, id):
-    """The one line of a request."""
+    """The log line of a request."""
 
     def lines():
         all_pairs = map(pairs_of, replica.said().splitlines())
@@ -105,7 +105,7 @@ def test_the_id_of_an_early_refusal_is_that_of_a_log_line_with_its_reason(impati
     assert line["client"] == "127.0.0.1"
 
 
-# What a page may read of a course's path, however early it is refused.
+# Refusals at a course's path that a page may read, at every stage of the request.
 COURSE_PATH = f"{ROUTE}/grading_run/cs225/hw1"
 REFUSED_TO_PAGES = {
     "a stalled body": (f"POST {COURSE_PATH} HTTP/1.1\r\n{HOST}Content-Length: 9\r\n", "{", 408),
@@ -118,7 +118,7 @@ REFUSED_TO_PAGES = {
 
 
 @pytest.mark.parametrize("name", REFUSED_TO_PAGES)
-def test_a_page_may_read_an_early_refusal_and_caches_keep_it_apart(impatient, name):
+def test_an_early_refusal_has_cors_headers_and_varies_by_origin(impatient, name):
     head, body, status = REFUSED_TO_PAGES[name]
     bearer = f"Authorization: Bearer {COURSES['cs225']['tokens'][0]}\r\n"
     answer = exchange(impatient.url, f"{head}{bearer}Origin: {ORIGIN}\r\n\r\n{body}", timeout=10 * PATIENCE)
@@ -126,12 +126,12 @@ def test_a_page_may_read_an_early_refusal_and_caches_keep_it_apart(impatient, na
     assert answer.headers["access-control-allow-origin"] == ORIGIN and answer.headers["vary"] == "Origin"
 
 
-def test_a_stalled_classic_request_is_for_no_page(impatient):
+def test_a_stalled_classic_request_has_no_cors_headers(impatient):
     data = REFUSED_EARLY["a stalled body"][0]
     assert "access-control-allow-origin" not in exchange(impatient.url, data, timeout=10 * PATIENCE).headers
 
 
-def test_the_log_says_of_an_unknown_path_only_that_it_is_unknown(impatient):
+def test_the_log_does_not_contain_an_unknown_path(impatient):
     answer = impatient.api.request("GET", "/canary-4713?token=canary-4714", headers={"X-Request-Id": "lost-1"})
     assert answer.status_code == 404
     line = logged(impatient, "lost-1")
@@ -139,7 +139,7 @@ def test_the_log_says_of_an_unknown_path_only_that_it_is_unknown(impatient):
     assert "canary-471" not in impatient.said()
 
 
-def test_the_log_says_why_a_request_was_refused(stack, make_replica):
+def test_the_log_has_the_reason_of_a_refusal(stack, make_replica):
     replica = make_replica(stack).wait_ready()
     grader = stack.grader()
     api = replica.api

@@ -1,17 +1,18 @@
-"""Jobs whose grader is lost: handed out again, to others, up to the limit; and what late results are worth."""
+"""Jobs of lost graders are handed out again, to others, up to the limit; and late results."""
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from broadway import ROUTE, Api, BackgroundGrader, error_of, soon
+from broadway import ROUTE, Api, BackgroundGrader, error_of
 from harness import run_stack
 from pipelines import run_of, stage
 from raw import connect
 from test_health import sample_values
-from waiting import PATIENCE, holds_for, wait_until
+from waiting import PATIENCE, holds_for, soon, wait_until
 
-# With a heartbeat of 1 s: dead after 2 intervals + 1 s, and the first retry comes at once.
+# With a heartbeat of 1 s: dead after 2 intervals + 1 s, and the first retry is immediate.
 LOST_S = 3.5
 
 
@@ -20,12 +21,12 @@ def lease_of(stack, job, attempt):
 
 
 def take_and_vanish(stack):
-    """A job in the hands of a grader that says nothing more."""
+    """Lets a grader take a job and stop sending."""
     lost = stack.grader(concurrency=1)
     return lost, lost.take()
 
 
-def test_a_lost_graders_job_goes_to_another_which_is_told_the_attempt(stack):
+def test_a_lost_graders_job_goes_to_another_with_the_next_attempt(stack):
     run = stack.api.submit_and_start(run_of(1))
     lost, job = take_and_vanish(stack)
     grader = stack.grader(1)
@@ -47,7 +48,33 @@ def test_a_grader_that_states_a_hostname_or_concurrency_and_dies_on_its_first_jo
     assert lease_of(stack, job, 1)["ended"] == "lost"
 
 
-def test_a_classic_grader_that_states_neither_is_not_judged_by_heartbeats_while_it_works(stack):
+@pytest.mark.parametrize("stated", [{"hostname": "lab-7"}, {"concurrency": 1}])
+def test_a_grader_that_polled_silently_keeps_the_job_of_that_poll(stack, stated):
+    """The grader may be silent while its poll waits; it sends its first heartbeat after it got the job."""
+    grader = stack.grader(**stated)
+    with ThreadPoolExecutor(1) as pool:
+        polled = pool.submit(grader.poll, wait=4 * LOST_S)
+        time.sleep(LOST_S + 1)
+        run = stack.api.submit_and_start(run_of(1))
+        job = polled.result()
+    time.sleep(0.7)
+    ends = time.monotonic() + LOST_S
+    while time.monotonic() < ends:
+        assert grader.beat().status_code == 200
+        time.sleep(0.5)
+    grader.finish(job)
+    assert lease_of(stack, job, 2) is None and "ended" not in lease_of(stack, job, 1)
+    assert stack.api.status(run)["student_statuses"][0]["attempts"] == 1
+
+
+def test_a_grader_whose_poll_ended_empty_is_timed_from_its_end(stack):
+    grader = stack.grader(concurrency=1)
+    assert grader.poll(wait=LOST_S + 1) is None
+    holds_for(lambda: stack.database.worker(grader.id)["alive"], 1.5, "it lives on behind its poll")
+    wait_until(lambda: not stack.database.worker(grader.id)["alive"], LOST_S + soon(2), "then its silence counts")
+
+
+def test_a_classic_grader_that_states_neither_needs_no_heartbeats_while_it_works(stack):
     stack.api.submit_and_start(run_of(1))
     grader = stack.grader()
     job = grader.take()
@@ -55,7 +82,7 @@ def test_a_classic_grader_that_states_neither_is_not_judged_by_heartbeats_while_
     grader.finish(job)
 
 
-def test_a_dead_grader_is_shown_dead_and_lives_again_when_it_is_heard(stack):
+def test_a_dead_grader_is_shown_dead_and_alive_again_once_seen(stack):
     grader = stack.grader(concurrency=1)
     assert stack.database.worker(grader.id)["alive"]
     wait_until(lambda: not stack.database.worker(grader.id)["alive"], LOST_S + soon(2), "the silent grader is dead")
@@ -63,7 +90,7 @@ def test_a_dead_grader_is_shown_dead_and_lives_again_when_it_is_heard(stack):
     wait_until(lambda: stack.database.worker(grader.id)["alive"], soon(2), "it lives again")
 
 
-def test_a_grader_that_beats_keeps_its_job(stack):
+def test_a_grader_that_sends_heartbeats_keeps_its_job(stack):
     grader = stack.grader(concurrency=1)
     stack.api.submit_and_start(run_of(1))
     job = grader.take()
@@ -105,6 +132,7 @@ def test_after_the_last_attempt_a_job_fails_with_a_reason(stack, attempts):
     (failed,) = stack.api.wait_over(run, LOST_S + soon(3))["student_statuses"]
     assert (failed["status"], failed["outcome"], failed["attempts"]) == ("Finished", "failed", attempts)
     assert failed["result"] == f"grader lost {attempts} time{'s' if attempts > 1 else ''}"
+    assert failed["owner"] == "infrastructure"
     answer = lost.finish_response(job, "too late")
     assert answer.status_code == 400 and "already" in error_of(answer)
 
@@ -114,7 +142,7 @@ def take_and_vanish_by_waiting(stack):
     return lost, lost.take(LOST_S + 7 + soon(2))
 
 
-def test_after_three_lost_graders_the_default_is_exhausted_and_the_run_goes_on(stack):
+def test_after_three_lost_graders_the_job_fails_and_the_run_continues(stack):
     run = stack.api.submit_and_start(run_of(2, post=True))
     first = stack.grader()
     kept = None
@@ -144,14 +172,14 @@ def test_a_given_up_pre_processing_job_fails_the_run(stack):
 
 
 @pytest.fixture(scope="module")
-def hasty_stack(tmp_path_factory):
-    """Jobs without a timeout may take two seconds, twice."""
+def short_timeout_stack(tmp_path_factory):
+    """Jobs without a timeout may take two seconds, with two attempts."""
     flags = ("job-timeout=2", "max-attempts=2")
     yield from run_stack(tmp_path_factory, "hasty", replicas=1, both=("heartbeat-interval=1",), scheduler=flags)
 
 
-def test_a_job_past_its_deadline_is_handed_out_again_though_its_grader_beats(hasty_stack):
-    stack = hasty_stack
+def test_a_job_past_its_deadline_is_handed_out_again_despite_heartbeats(short_timeout_stack):
+    stack = short_timeout_stack
     stuck = []
 
     def hang(job):
@@ -174,8 +202,8 @@ def test_a_job_past_its_deadline_is_handed_out_again_though_its_grader_beats(has
     assert len(hanging.refused) == 1
 
 
-def test_two_stages_without_a_timeout_have_a_job_timeout_each(hasty_stack):
-    stack = hasty_stack
+def test_each_stage_without_a_timeout_has_the_job_timeout(short_timeout_stack):
+    stack = short_timeout_stack
     stack.api.submit_and_start({**run_of(1), "student_pipeline": [stage(), stage()]})
     job = stack.grader().take()
     lease = lease_of(stack, job, 1)
@@ -194,8 +222,8 @@ def workers_stuck(stack):
         api.close()
 
 
-def test_the_runs_own_max_attempts_wins_up_to_the_flags(hasty_stack):
-    stack = hasty_stack
+def test_the_runs_own_max_attempts_wins_up_to_the_flags(short_timeout_stack):
+    stack = short_timeout_stack
     run = stack.api.submit_and_start(run_of(1, max_attempts=10))
     grader = stack.grader()
     deadline_s = 2 + 2 * PATIENCE
@@ -205,11 +233,15 @@ def test_the_runs_own_max_attempts_wins_up_to_the_flags(hasty_stack):
     (failed,) = stack.api.wait_over(run, deadline_s + 3)["student_statuses"]
     assert (failed["outcome"], failed["attempts"]) == ("failed", 2)
     assert failed["result"] == "deadline passed 2 times"
+    job = stack.api.request("GET", f"{ROUTE}/grading_job/{failed['job_id']}").json()
+    assert [attempt["end"] for attempt in job["attempts"]] == ["deadline", "deadline"]
+    assert job["reason"] == job["result"] == failed["result"] and "signature" not in job
+    assert job["owner"] == failed["owner"] == "infrastructure"
 
 
 @pytest.mark.parametrize("named", ["nobody", "another worker"])
-def test_whoever_drips_a_result_keeps_no_grader_alive_but_itself(stack, named):
-    """The job's id is known to many; the worker's is a secret."""
+def test_a_slow_upload_keeps_only_its_own_grader_alive(stack, named):
+    """A job's id is public; a worker's is a secret."""
     run = stack.api.submit_and_start(run_of(1))
     grader = stack.grader(concurrency=1)
     job = grader.take()
@@ -226,7 +258,7 @@ def test_whoever_drips_a_result_keeps_no_grader_alive_but_itself(stack, named):
     stack.api.cancel(run)
 
 
-def test_an_upload_under_way_is_a_sign_of_life(stack):
+def test_an_upload_in_progress_counts_as_a_heartbeat(stack):
     run = stack.api.submit_and_start(run_of(1))
     grader = stack.grader(concurrency=1)
     job = grader.take()
@@ -237,7 +269,7 @@ def test_an_upload_under_way_is_a_sign_of_life(stack):
         )
         for n in range(0, len(body), len(body) // 12):
             link.send(body[n : n + len(body) // 12])
-            time.sleep(0.4)  # a slow line, not a wait
+            time.sleep(0.4)  # the pace of a slow line
         assert link.read_answer().status == 200
     assert [lease.get("ended") for lease in stack.database.leases(run)] == [None]
     assert stack.api.wait_over(run)["student_statuses"][0]["attempts"] == 1

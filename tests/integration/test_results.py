@@ -1,4 +1,4 @@
-"""POST /api/v1/grading_job/{job}: what counts as a result, once, and what is refused with which sentence."""
+"""POST /api/v1/grading_job/{job}: what counts as a result, exactly once, and the sentences of refusals."""
 
 import concurrent.futures
 import json
@@ -13,7 +13,7 @@ LIMIT = 4 * 1024 * 1024
 
 @pytest.fixture
 def leased(stack):
-    """(grader, job): a job of a run of one, in a grader's hands."""
+    """(grader, job): the only job of a run, handed out to the grader."""
     grader = stack.grader()
     stack.api.submit_and_start(run_of(1))
     return grader, grader.take()
@@ -69,7 +69,7 @@ def test_a_result_may_come_as_query_argument_or_multipart(stack):
     ],
     ids=str,
 )
-def test_success_is_true_unless_said_otherwise(stack, leased, style, more, outcome):
+def test_success_defaults_to_true(stack, leased, style, more, outcome):
     grader, job = leased
     grader.finish(job, "r", style, **more)
     assert shown_result(stack, job)["outcome"] == outcome
@@ -104,7 +104,7 @@ def test_a_result_without_logs_stores_none(stack, leased):
     assert stack.database.logs(job["job_id"]) == []
 
 
-def test_of_a_long_log_the_first_and_the_last_line_are_kept_and_no_character_is_halved(stack, leased):
+def test_a_long_log_keeps_its_first_and_last_line_and_whole_characters(stack, leased):
     grader, job = leased
     long_line = "€" * (LIMIT // 3 + 1000)
     grader.finish(job, "r", logs={"stdout": f"first\n{long_line}\nscore 97\n", "stderr": "é" * 10})
@@ -117,10 +117,10 @@ def test_of_a_long_log_the_first_and_the_last_line_are_kept_and_no_character_is_
     assert log["stderr"] == "é" * 10
 
 
-# ---- The same again, and something else ----
+# ---- The same result again, and another one ----
 
 
-def test_the_very_same_result_again_is_200_on_every_replica_and_changes_nothing(stack, leased):
+def test_the_same_result_again_is_200_on_every_replica_and_changes_nothing(stack, leased):
     grader, job = leased
     grader.finish(job, {"score": 1, "of": 2}, logs={"stdout": "x"})
     before = stack.database.result(job["job_id"])
@@ -164,7 +164,7 @@ def test_another_result_by_the_same_worker_is_refused(stack, leased, other):
     assert stack.database.result(job["job_id"]) == before
 
 
-def test_of_two_racing_results_one_counts(stack):
+def test_one_of_two_concurrent_results_counts(stack):
     grader = stack.grader()
     links = [grader.at(url) for url in stack.urls]
     stack.graders.extend(links)
@@ -184,7 +184,7 @@ def deliver_with_logs(link, job):
     return link.finish_response(job, "same", logs={"stdout": "x"})
 
 
-def test_of_racing_deliveries_of_one_result_all_are_200(stack):
+def test_concurrent_deliveries_of_one_result_are_all_200(stack):
     grader = stack.grader()
     links = [grader.at(url) for url in stack.urls]
     stack.graders.extend(links)

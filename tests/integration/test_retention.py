@@ -1,4 +1,4 @@
-"""What is removed for good: runs that ended long ago, if the operator says so, and what was left half stored."""
+"""Removal of runs that ended long ago, if configured, and of incompletely stored ones."""
 
 import bson
 import pytest
@@ -8,7 +8,7 @@ from pipelines import long_run_of, run_of
 from waiting import wait_until
 
 RETAIN_S, JOB_TIMEOUT_S, ORPHAN_AGE_S = 2, 1, 1
-REMEMBERED_S = 10  # how long after a job's deadline a late result may still come
+REMEMBERED_S = 10  # how long after a job's deadline a late result is accepted
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,18 @@ def test_a_run_that_ended_long_ago_is_removed_with_all_of_it_and_others_stay(for
     ended = stack.api.submit_and_start(long_run_of(2, post=True))
     assert stack.database.db.run_definitions.find_one({"_id": ended}) is not None
     for _ in range(3):
-        grader.finish(grader.take(), logs={"stdout": "said\n"})
+        reported = {"stages": [{"image": "alpine:3.20", "image_digest": "sha256:" + "a" * 64}]}
+        grader.finish(grader.take(), reported, logs={"stdout": "said\n"})
+    assert stack.database.db.image_pins.find_one({"_id": {"$regex": f"^{ended}/"}}) is not None
     assert stack.api.is_over(ended)
+    assert stack.api.request("GET", f"{ROUTE}/grading_run/{ended}/receipts").status_code == 200
+    assert stack.database.db.run_receipts.find_one({"_id": ended}) is not None
     wait_until(lambda: is_gone(stack, ended), RETAIN_S + JOB_TIMEOUT_S + REMEMBERED_S + 20, "the run is removed")
     wait_until(lambda: stack.database.run(ended) is None, 5, "its document is")
     assert not stack.database.leases(ended) and not stack.database.results(ended)
     assert not stack.database.logs(ended)
+    assert stack.database.db.run_receipts.find_one({"_id": ended}) is None
+    assert stack.database.db.image_pins.find_one({"_id": {"$regex": f"^{ended}/"}}) is None
     assert stack.database.db.run_definitions.find_one({"_id": ended}) is None
     assert stack.api.status(created)["state"] == "created"
     assert stack.api.status(waiting) if not is_gone(stack, waiting) else True
@@ -45,7 +51,7 @@ def test_a_run_that_ended_long_ago_is_removed_with_all_of_it_and_others_stay(for
     assert not stack.database.results(ended)
 
 
-def test_orphans_are_removed_after_two_looks_and_what_has_an_owner_stays(forgetful):
+def test_orphans_are_removed_after_two_scans_and_owned_documents_stay(forgetful):
     stack = forgetful
     run = stack.api.submit(long_run_of(1))
     stack.api.start(run)

@@ -7,11 +7,10 @@ import subprocess
 import time
 
 import pytest
-from broadway import soon
 from harness import SCRIPTS, clean_environment, last_lines
 from history import check_history
 from pipelines import STUDENT, job_id_of, run_of
-from waiting import PATIENCE, wait_until
+from waiting import PATIENCE, soon, wait_until
 
 
 def shell(text, **more):
@@ -20,7 +19,7 @@ def shell(text, **more):
 
 @pytest.fixture
 def start_grader(stack, tmp_path):
-    """Starts real graders; they are gone after the test."""
+    """Starts real graders; they end with the test."""
     started = []
 
     def start(*flags):
@@ -42,7 +41,7 @@ def start_grader(stack, tmp_path):
 
 
 def start_run(stack, tmp_path, definition, *flags):
-    """scripts/start_run to its end: the completed process."""
+    """Runs scripts/start_run; returns the completed process."""
     path = tmp_path / "pipeline.json"
     path.write_text(definition if isinstance(definition, str) else json.dumps(definition), encoding="utf-8")
     host, _, port = stack.urls[1].removeprefix("http://").partition(":")
@@ -58,7 +57,7 @@ def printed_id(done):
     return run
 
 
-def test_start_run_follows_a_run_that_real_graders_bring_to_its_end(stack, tmp_path, start_grader):
+def test_start_run_follows_a_run_to_its_end(stack, tmp_path, start_grader):
     definition = {
         "env": {"TERM_NAME": "fall"},
         "students": [{"NETID": f"s{n}"} for n in range(6)],
@@ -94,14 +93,14 @@ def test_start_run_exits_1_if_a_job_failed(stack, tmp_path, start_grader):
     assert [job["outcome"] for job in status["student_statuses"]] == ["succeeded", "failed"]
 
 
-def test_start_run_without_wait_starts_the_run_and_leaves(stack, tmp_path):
+def test_start_run_without_wait_starts_the_run_and_exits(stack, tmp_path):
     done = start_run(stack, tmp_path, {"students": [{}], "student_pipeline": [shell("true")]})
     assert done.returncode == 0
     assert stack.api.status(printed_id(done))["state"] == "students"
 
 
 @pytest.mark.parametrize(("definition", "says"), [('{"students": []}', "student_pipeline"), ("{nonsense", "JSON")])
-def test_start_run_tells_what_the_server_refuses(stack, tmp_path, definition, says):
+def test_start_run_prints_the_servers_refusal(stack, tmp_path, definition, says):
     done = start_run(stack, tmp_path, definition)
     assert done.returncode != 0 and says in done.stderr and "Traceback" not in done.stderr
 
@@ -123,7 +122,7 @@ def test_a_real_grader_killed_in_a_job_loses_it_to_another(stack, tmp_path, star
     assert status["student_statuses"][0]["attempts"] == 2 and status["student_statuses"][0]["outcome"] == "succeeded"
 
 
-def test_a_grader_asked_to_leave_finishes_its_job(stack, tmp_path, start_grader):
+def test_a_stopped_grader_finishes_its_job(stack, tmp_path, start_grader):
     mark = tmp_path / "works"
     grader = start_grader()
     text = f"touch {mark}; while test -e {mark}; do sleep 0.05; done; echo done"
@@ -143,8 +142,8 @@ def test_a_stage_past_its_timeout_is_killed_and_fails_the_job(stack, start_grade
     assert job["outcome"] == "failed" and job["result"]["stages"][0]["killed"]
 
 
-def test_of_a_log_over_the_limit_the_first_and_the_last_line_are_kept(stack, start_grader):
-    """The grader's own limit is above the API's: it keeps to the one that it was told."""
+def test_a_log_over_the_limit_keeps_its_first_and_last_line(stack, start_grader):
+    """The grader's own limit is above the API's: it uses the one from its registration."""
     start_grader("--once", "--max-log-bytes=8000000")
     script = (
         "echo first; head -c 6000000 /dev/zero | tr '\\0' x; printf '\\303\\274\\n%.0s' $(seq 3000); echo 'score 97'"

@@ -1,4 +1,4 @@
-"""GET and POST /api/v1/grading_run/{id}: what a run's status says, and that it is current on every replica."""
+"""GET and POST /api/v1/grading_run/{id}: the content of a run's status, which is current on every replica."""
 
 import concurrent.futures
 import datetime
@@ -30,7 +30,7 @@ def test_job_ids_are_32_hex_digits_that_begin_with_the_run(stack):
     assert all(re.fullmatch(f"{run}[0-9a-f]{{8}}", job["job_id"]) for job in jobs)
 
 
-def test_a_stage_of_image_and_env_is_answered_with_these_two_keys_alone(stack):
+def test_a_stage_with_image_and_env_is_answered_with_only_these_keys(stack):
     definition = {"student_pipeline": [stage(env={"A": "1"}), stage()], "students": [{"NETID": "x"}], "env": {"B": "2"}}
     (job,) = stack.api.status(stack.api.submit(definition))["student_statuses"]
     assert job["stages"] == [
@@ -47,7 +47,7 @@ def test_the_answer_has_the_keys_of_the_page_and_no_other(stack):
         *("state", "created_at", "started_at", "finished_at", "progress"),
     }
     assert set(status["progress"]) == {"total", "queued", "running", "succeeded", "failed", "cancelled"}
-    assert set(status["student_statuses"][0]) == {"job_id", "stages", "status", "outcome", "attempts"}
+    assert set(status["student_statuses"][0]) == {"job_id", "stages", "student", "status", "outcome", "attempts"}
     assert set(status["preprocessing_status"]) == {"job_id", "status", "outcome", "attempts"}
     assert set(status["postprocessing_status"]) == {"job_id", "status", "outcome", "attempts"}
 
@@ -208,7 +208,7 @@ def test_a_run_starts_once(stack):
     assert stack.api.status(run)["state"] == "finished"
 
 
-def test_of_many_that_start_a_run_at_once_one_succeeds(stack):
+def test_one_of_many_concurrent_starts_succeeds(stack):
     run = stack.api.submit(run_of(1))
     with concurrent.futures.ThreadPoolExecutor(9) as pool:
         answers = list(pool.map(lambda n: stack.apis[n % 3].request("POST", f"/api/v1/grading_run/{run}"), range(9)))
@@ -222,7 +222,7 @@ def test_jobs_of_the_kinds_have_their_own_ids(stack):
     assert kind_of(status["postprocessing_status"]["job_id"]) == 2
 
 
-def test_the_date_of_the_end_is_the_same_whenever_it_is_asked(stack):
+def test_the_date_of_the_end_does_not_change(stack):
     run = stack.api.submit_and_start(run_of(3))
     grader = stack.grader()
     for _ in range(3):

@@ -1,5 +1,5 @@
-"""A replica that is asked to leave at many moments, while its database stands still: nothing is freed that is in use,
-and what was answered 200 is stored."""
+"""A replica that is stopped at many moments while its database is paused: nothing in use is freed, and everything
+answered with 200 is stored."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ import time
 
 import httpx
 import pytest
-from broadway import ROUTE, Api, SeedGrader
+from broadway import ROUTE, Api, ClassicGrader
 from bson import ObjectId
 from course import Course, config_of
 from course_names import bearer, unique
@@ -35,7 +35,7 @@ LOGS = {"stdout": "some output\n" * 50, "stderr": "and more\n"}
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """A stack of its own, since its database is stopped again and again."""
+    """A separate stack, since its database is paused repeatedly."""
     config = tmp_path_factory.mktemp("courses") / "courses.json"
     config.write_text(json.dumps(COURSES), encoding="utf-8")
     yield from run_stack(
@@ -49,7 +49,7 @@ def alone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def long_run(alone):
-    """A classic run whose status with results is longer than what the kernel keeps for a reader."""
+    """A classic run whose status with results is longer than the kernel's socket buffers."""
     jobs = 8
     run = alone.api.submit_and_start(run_of(jobs))
     grader = alone.grader()
@@ -60,7 +60,7 @@ def long_run(alone):
 
 
 class Database:
-    """The stack's database, which can be made to stand still for a while."""
+    """The stack's database, which can be paused for a while."""
 
     def __init__(self, stack):
         self.pid = stack.pid("database")
@@ -80,8 +80,8 @@ class Database:
 
 
 class Load:
-    """Graders by websocket, by HTTP and of 2018 that all hold a job, clients that submit runs and read a long status,
-    and an open event stream; each on a thread of its own once it is let loose. Keeps what was answered 200."""
+    """Websocket, HTTP and classic graders that all hold a job, clients that submit runs and read a long status, and an
+    open event stream; each on its own thread after `let_loose`. Records everything that was answered with 200."""
 
     def __init__(self, stack, replica, long_run):
         self.stack, self.replica = stack, replica
@@ -105,7 +105,7 @@ class Load:
         self.readers = [self.open_long_answer() for _ in range(READERS)]
 
     def polling_grader(self):
-        """(name, job) of a grader that has registered and holds a job."""
+        """Registers a grader that takes a job; returns (name, job)."""
         name = unique("worker")
         with httpx.Client(base_url=self.replica.url + ROUTE, timeout=30, headers=bearer(self.token)) as client:
             assert client.post(f"/worker/{name}", json={"hostname": "host"}).status_code == 200
@@ -115,11 +115,11 @@ class Load:
     def classic_grader(self):
         """(grader, job)."""
         self.stack.api.submit_and_start(run_of(1))
-        grader = SeedGrader(self.replica.url, self.token)
+        grader = ClassicGrader(self.replica.url, self.token)
         return grader, grader.take(15)["job_id"]
 
     def open_long_answer(self):
-        """A connection on which a long status has begun, and stopped since nobody reads it."""
+        """A connection on which a long status has begun and is blocked, since it is not read."""
         link = dial(self.replica.url, timeout=30)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
         link.sendall(f"GET {self.long_path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -132,7 +132,7 @@ class Load:
         return answer if answer.status_code == 200 else None
 
     def let_loose(self):
-        """Everyone sends at once."""
+        """Starts all threads at once."""
         for each, job in zip(self.sockets, self.jobs, strict=True):
             self.start(each.finish, job, logs=LOGS)
         for name, job in self.http:
@@ -175,7 +175,7 @@ class Load:
             self.submitted.append(answer.json()["data"]["grading_run_id"])
 
     def submit_classic(self, padding):
-        """With enough of it the definition is stored by itself, before its run."""
+        """With a long text the definition is stored separately, before its run."""
         answer = self.post_for_answer("/grading_run", run_of(1, env={"PADDING": "x" * padding}), ADMIN)
         if answer.status_code == 200:
             self.submitted.append(answer.json()["id"])
@@ -196,7 +196,7 @@ class Load:
         def run():
             try:
                 function(*arguments, **more)
-            except Exception:  # the replica ends: whatever is not answered is not promised
+            except Exception:  # the replica ends: a request without an answer is not acknowledged
                 pass
 
         thread = threading.Thread(target=run, daemon=True)
@@ -216,12 +216,13 @@ class Load:
 
 
 def stop_under_load(stack, make_replica, long_run, before_stop_s, standstill_s):
-    """The database stands still, everyone sends, SIGTERM comes, the database goes on. The seconds that the end took."""
+    """Pauses the database, starts the load, sends SIGTERM, and resumes the database. Returns how long the shutdown
+    took, in seconds."""
     replica = make_replica(stack, *FLAGS).wait_ready()
     load = Load(stack, replica, long_run)
     with Database(stack) as database:
         load.let_loose()
-        time.sleep(before_stop_s)  # the moment that is tried
+        time.sleep(before_stop_s)  # the tested moment
         database.resume_after(standstill_s)
         took, _ = stop(replica)
     load.join()
@@ -234,13 +235,13 @@ def stop_under_load(stack, make_replica, long_run, before_stop_s, standstill_s):
 
 
 def check_kept(collection, ids):
-    """Is there a document of each?"""
+    """Checks that each acknowledged request has its document."""
     kept = {row["_id"] for row in collection.find({"_id": {"$in": ids}}, {"_id": 1})}
     assert set(ids) <= kept
 
 
 def stop(replica):
-    """Asks it to leave; (seconds that it took, CPU seconds that it used). It must end well."""
+    """Sends SIGTERM; returns (seconds until the end, CPU seconds used). The exit status must be 0."""
     asked, used = time.monotonic(), cpu_seconds(replica.child.pid)
     replica.terminate()
     wait_until(lambda: has_ended(replica), GRACE_S + SLACK_S, "it ends")
@@ -266,7 +267,7 @@ def answers(stack):
 @pytest.mark.parametrize(
     ("before_stop_s", "standstill_s"), [(0, 0), (0, 0.4), (0.02, 0.1), (0.02, 1.5), (0.2, 0.7), (0.2, 4)]
 )
-def test_a_stop_at_any_moment_frees_nothing_in_use_and_keeps_what_was_promised(
+def test_a_stop_at_any_moment_frees_nothing_in_use_and_loses_nothing_acknowledged(
     alone, make_replica, long_run, before_stop_s, standstill_s
 ):
     took = stop_under_load(alone, make_replica, long_run, before_stop_s, standstill_s)
@@ -275,13 +276,13 @@ def test_a_stop_at_any_moment_frees_nothing_in_use_and_keeps_what_was_promised(
 
 @pytest.mark.parametrize("standstill_s", [0, 2])
 @pytest.mark.parametrize("before_stop_s", [0, 0.03, 0.1, 0.3])
-def test_a_stop_during_the_start_ends_it_well(alone, make_replica, before_stop_s, standstill_s):
-    """Its database may stand still from before the start; clients and graders come as soon as a port is open."""
+def test_a_stop_during_the_start_exits_cleanly(alone, make_replica, before_stop_s, standstill_s):
+    """Its database may be paused before the start; clients and graders connect as soon as a port is open."""
     with Database(alone) if standstill_s else contextlib.nullcontext() as database:
         replica = make_replica(alone, *FLAGS)
         with calling(alone, replica):
             wait_until(lambda: takes_signals_itself(replica.child.pid), 10, "it takes signals by itself")
-            time.sleep(before_stop_s)  # the moment that is tried
+            time.sleep(before_stop_s)  # the tested moment
             if standstill_s:
                 database.resume_after(standstill_s)
             took, _ = stop(replica)
@@ -291,7 +292,7 @@ def test_a_stop_during_the_start_ends_it_well(alone, make_replica, before_stop_s
 
 @contextlib.contextmanager
 def calling(stack, replica):
-    """Clients and graders, until the end of the block."""
+    """Runs clients and graders until the end of the block."""
     over = threading.Event()
     callers = [threading.Thread(target=call, args=(stack, replica, which, over), daemon=True) for which in range(4)]
     for caller in callers:
@@ -305,7 +306,7 @@ def calling(stack, replica):
 
 
 def call(stack, replica, which, over):
-    """A websocket that registers, a registration, a submission, a status, whatever becomes of them."""
+    """Sends a registration by websocket and by HTTP, a submission and a status request, and ignores their outcome."""
     headers = bearer(stack.cluster_token)
     while not over.is_set():
         with contextlib.suppress(Exception):
@@ -317,19 +318,19 @@ def call(stack, replica, which, over):
                 httpx.post(f"{replica.url}{ROUTE}/grading_run", json=run_of(1))
             else:
                 httpx.get(f"{replica.internal_url}/readyz")
-        time.sleep(0.005)  # the process has the processor, too
+        time.sleep(0.005)  # leaves CPU time to the process
 
 
 def takes_signals_itself(pid):
-    """Has the process blocked SIGTERM to wait for it? That mask is not shown while it waits; SIGUSR1, which it ignores
-    from the next moment on, is."""
+    """True if the process has blocked SIGTERM and waits for it. That mask is not visible while it waits, but SIGUSR1
+    is, which it ignores from the next moment on."""
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         ignored = next(line for line in status if line.startswith("SigIgn:"))
     return bool(int(ignored.split()[1], 16) >> (signal.SIGUSR1 - 1) & 1)
 
 
-def test_a_stop_while_the_database_is_away_uses_no_cpu(alone, make_replica):
-    """Results whose leases can't be read are tried again and again: at a stop no faster than before it."""
+def test_a_stop_while_the_database_is_unavailable_uses_no_cpu(alone, make_replica):
+    """Results whose leases can't be read are retried, during a shutdown no faster than before."""
     replica = make_replica(alone, *FLAGS).wait_ready()
     sockets = [SocketGrader(replica.url, alone.cluster_token) for _ in range(SOCKETS)]
     with Database(alone):
@@ -345,7 +346,7 @@ def test_a_stop_while_the_database_is_away_uses_no_cpu(alone, make_replica):
 
 @pytest.fixture(params=["broadway-api", "broadway-scheduler"])
 def make_leaver(request, alone, make_replica, tmp_path):
-    """Starts one of either binary beside the stack, with flags of its own; it serves when it is returned."""
+    """Starts one of the binaries for the stack with the given flags, and returns when it serves."""
     if request.param == "broadway-api":
         yield lambda *flags: make_replica(alone, *flags).wait_ready()
         return
@@ -368,12 +369,12 @@ def make_leaver(request, alone, make_replica, tmp_path):
         process.end()
 
 
-def test_a_second_signal_ends_a_process_at_once_whatever_it_waits_for(alone, make_leaver):
-    """Also when it has become quiet and closes what is left, for which it needs the database."""
+def test_a_second_signal_ends_any_waiting_process_at_once(alone, make_leaver):
+    """Also when it has completed its requests and closes its connections, for which it needs the database."""
     process = make_leaver("--grace=60")
     with Database(alone):
         process.terminate()
-        time.sleep(0.6)  # longer than it takes to be quiet, shorter than the driver's time-outs
+        time.sleep(0.6)  # longer than completing the requests, shorter than the driver's time-outs
         asked = time.monotonic()
         process.terminate()
         status = process.wait(10)
@@ -381,7 +382,7 @@ def test_a_second_signal_ends_a_process_at_once_whatever_it_waits_for(alone, mak
     assert status == 128 + signal.SIGTERM, last_lines(process.log)
 
 
-def test_the_grace_is_the_longest_that_a_stop_takes(alone, make_leaver):
+def test_a_stop_takes_at_most_the_grace_period(alone, make_leaver):
     process = make_leaver("--grace=1")
     with Database(alone):
         asked = time.monotonic()
@@ -392,7 +393,7 @@ def test_the_grace_is_the_longest_that_a_stop_takes(alone, make_leaver):
 
 
 def test_a_second_signal_ends_a_start_that_waits_for_its_database(alone, tmp_path):
-    """It looks for the database, and does not look for signals meanwhile."""
+    """While it searches for the database it does not check for signals."""
     with Database(alone):
         flags = (f"--port={free_port()}", f"--internal-port={free_port()}", "--grace=60")
         uri = f"--mongodb-uri={alone.described['mongodb_uri']}"
@@ -407,8 +408,8 @@ def test_a_second_signal_ends_a_start_that_waits_for_its_database(alone, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["broadway-api", "broadway-scheduler"])
-def test_a_log_that_nobody_reads_holds_up_no_stop(alone, tmp_path, name):
-    """Whoever writes a line waits, the thread that takes the signals too; the grace ends all the same."""
+def test_an_unread_log_does_not_delay_a_stop(alone, tmp_path, name):
+    """Every thread that writes a line blocks, including the signals' thread; the grace period ends nevertheless."""
     log = tmp_path / "log"
     os.mkfifo(log)
     reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)

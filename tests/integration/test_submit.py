@@ -1,16 +1,16 @@
-"""POST /api/v1/grading_run: what is taken, in which forms, and that nothing is queued by it."""
+"""POST /api/v1/grading_run: which submissions are accepted, in which forms; a submission queues nothing."""
 
 import json
 import re
 
 import pytest
-from pipelines import run_of, stage, students
+from pipelines import CONFINED, run_of, stage, students
 
 PATH = "/api/v1/grading_run"
 
 
 def submitted(api, answer):
-    """The id in the answer, after checking that it is one and names a run."""
+    """The id in the answer, which must be the id of a run."""
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("application/json")
     body = answer.json()
@@ -65,7 +65,7 @@ def test_nothing_is_queued_before_the_start(stack):
     assert stack.grader().poll(wait=0) is None
 
 
-def test_every_key_of_a_stage_is_taken_and_handed_out_as_submitted(stack):
+def test_every_key_of_a_stage_is_taken_shown_and_handed_out_as_submitted(stack):
     first = stage(
         entrypoint=["/bin/sh", "-c", "echo 'a = b'; exit 0"],
         enable_networking=True,
@@ -75,12 +75,15 @@ def test_every_key_of_a_stage_is_taken_and_handed_out_as_submitted(stack):
         cpuset_cpus="0-1",
         privileged=False,
         logs=True,
+        **CONFINED,
     )
     second = stage(networking=False, hostname="grader-2", timeout=0.5, entrypoint=[])
     run = stack.api.submit_and_start({"student_pipeline": [first, second], "students": [{}]})
     job = stack.grader().take()
     assert job["job_id"].startswith(run)
     assert job["stages"] == [{**first, "env": []}, {**second, "env": []}]
+    (shown,) = stack.api.status(run)["student_statuses"]
+    assert shown["stages"] == [{**first, "env": {}}, {**second, "env": {}}]
 
 
 @pytest.mark.parametrize(

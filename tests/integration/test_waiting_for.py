@@ -1,21 +1,21 @@
-"""A run that waits while no grader of its protocol is alive says so; workers are listed and counted by protocol."""
+"""A run's status says if no grader of its protocol is alive; workers are listed and counted by protocol."""
 
 import json
 
 import pytest
-from broadway import Api, SeedGrader, soon
+from broadway import Api, ClassicGrader
 from course import COURSES, Staff, stage
 from harness import run_stack
 from pipelines import run_of
 from test_health import sample_values
-from waiting import holds_for, wait_until
+from waiting import holds_for, soon, wait_until
 
 CLASSIC, COURSE = (f"no grader of the {protocol} protocol is alive" for protocol in ("classic", "course"))
 
 
 @pytest.fixture(scope="module")
 def empty_stack(tmp_path_factory):
-    """A stack of both protocols on which nobody has registered."""
+    """A stack of both protocols without registered workers."""
     config = tmp_path_factory.mktemp("waiting") / "courses.json"
     config.write_text(json.dumps(COURSES), encoding="utf-8")
     yield from run_stack(
@@ -38,7 +38,7 @@ def metrics(stack):
         api.close()
 
 
-def test_runs_wait_for_graders_of_their_own_protocol(empty_stack, staff):
+def test_runs_without_graders_of_their_protocol_say_so(empty_stack, staff):
     stack, course = empty_stack, staff.course()
     classic = stack.api.submit_and_start(run_of(2))
     run = course.run([{}], {"student_pipeline": [stage()]})
@@ -86,11 +86,11 @@ def _unserved(stack):
     return values if values['broadway_scheduler_unserved_jobs{protocol="course"}'] == 1 else None
 
 
-def test_a_run_that_is_not_started_or_whose_jobs_run_waits_for_nobody(empty_stack):
+def test_a_run_that_is_not_started_or_whose_jobs_run_waits_for_no_grader(empty_stack):
     stack = empty_stack
     run = stack.api.submit(run_of(1))
     holds_for(lambda: "waiting_for" not in stack.api.status(run), 2, "a run that is not started says nothing")
-    grader = SeedGrader(stack.urls[0], stack.cluster_token)
+    grader = ClassicGrader(stack.urls[0], stack.cluster_token)
     stack.api.start(run)
     job = grader.take()
     assert "waiting_for" not in stack.api.status(run)

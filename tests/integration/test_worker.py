@@ -1,17 +1,17 @@
-"""What a grader asks: registration, polls, heartbeats."""
+"""Requests of graders: registration, polls, heartbeats."""
 
 import re
 import threading
 import time
 
 import pytest
-from broadway import ROUTE, SeedGrader, error_of, soon
+from broadway import ROUTE, ClassicGrader, error_of
 from course import CourseGrader
 from crowd import Crowd
 from pipelines import run_of
 from raw import connect
 from test_health import sample_values
-from waiting import PATIENCE, wait_until
+from waiting import PATIENCE, soon, wait_until
 
 REGISTER = f"{ROUTE}/worker_register"
 
@@ -39,6 +39,25 @@ def test_hostname_and_concurrency_are_kept(stack):
     assert (stored["hostname"], stored["concurrency"]) == ("rack-7.example", 4)
 
 
+def test_tags_are_kept_and_the_answer_says_that_they_may_be_stated(stack):
+    answer = stack.api.request("GET", REGISTER, params={"token": stack.cluster_token, "tags": "gpu,lab-2.example"})
+    assert answer.status_code == 200 and answer.headers["broadway-registration"] == "tags, digests, fault"
+    assert stack.database.worker(answer.json()["worker_id"])["tags"] == "gpu,lab-2.example"
+    for nothing in ({}, {"tags": ""}):
+        answer = stack.api.request("GET", REGISTER, params={"token": stack.cluster_token, **nothing})
+        assert stack.database.worker(answer.json()["worker_id"])["tags"] == ""
+
+
+@pytest.mark.parametrize(
+    ("tags", "why"),
+    [("a,,b", "empty name"), ("a b", "letters, digits"), ("a" * 65, "64 characters"), (",".join("a" * 33), "32 names")],
+)
+def test_tags_of_another_form_are_refused_by_a_sentence(stack, tags, why):
+    answer = stack.api.request("GET", REGISTER, params={"token": stack.cluster_token, "tags": tags})
+    assert answer.status_code == 400
+    assert error_of(answer).startswith("tags: ") and why in error_of(answer)
+
+
 def test_a_worker_is_known_to_every_replica_as_soon_as_it_has_its_id(stack):
     for n in range(12):
         grader = stack.grader(n % 3)
@@ -57,7 +76,7 @@ def test_a_wrong_or_missing_token_is_400_and_is_not_repeated(stack, token):
     assert "token" in sentence and not (token and token in sentence)
 
 
-def test_almost_the_right_token_is_wrong(stack):
+def test_a_token_with_one_wrong_character_is_refused(stack):
     right = stack.cluster_token
     for token in (right[:-1], right + "0", right.upper() + "x", " " + right):
         assert stack.api.request("GET", REGISTER, params={"token": token}).status_code == 400
@@ -77,7 +96,7 @@ def test_a_poll_with_wait_0_finds_a_job_that_is_there(stack):
         grader.finish(job)
 
 
-def test_a_poll_with_wait_0_and_nothing_there_is_498_and_empty_at_once(stack):
+def test_a_poll_with_wait_0_without_a_job_is_498_and_empty_at_once(stack):
     grader = stack.grader()
     took = []
     for _ in range(20):
@@ -89,7 +108,7 @@ def test_a_poll_with_wait_0_and_nothing_there_is_498_and_empty_at_once(stack):
 
 
 @pytest.mark.parametrize("wait", ["1", "0.5", "1.25"])
-def test_a_poll_waits_as_long_as_it_may_and_no_less(stack, wait):
+def test_a_poll_waits_exactly_as_long_as_requested(stack, wait):
     grader = stack.grader()
     begun = time.monotonic()
     answer = grader.poll_response(wait=wait)
@@ -100,14 +119,14 @@ def test_a_poll_waits_as_long_as_it_may_and_no_less(stack, wait):
 
 def test_without_wait_a_poll_is_held_for_the_servers_poll_wait(stack, make_replica):
     short = make_replica(stack, "--heartbeat-interval=1", "--poll-wait=1.5").wait_ready()
-    grader = SeedGrader(short.url, stack.cluster_token)
+    grader = ClassicGrader(short.url, stack.cluster_token)
     begun = time.monotonic()
     assert grader.poll_response().status_code == 498
     assert 1.48 <= time.monotonic() - begun < 2.8 * PATIENCE
 
 
 class Waiter(threading.Thread):
-    """A poll that waits in a thread of its own."""
+    """A poll that waits in its own thread."""
 
     def __init__(self, grader, wait):
         super().__init__(daemon=True)
@@ -170,7 +189,7 @@ def leave_poll_behind(stack):
 
 
 @pytest.mark.parametrize("wait", ["abc", "-1", "61", "60.01", "", "nan", "inf", "0x10", "1e400", "1 "], ids=repr)
-def test_a_wait_that_is_no_number_from_0_to_60_is_400(stack, wait):
+def test_a_wait_outside_0_to_60_is_400(stack, wait):
     answer = stack.grader().poll_response(wait=wait)
     assert answer.status_code == 400 and "wait" in error_of(answer)
 
@@ -226,7 +245,7 @@ def test_a_heartbeat_is_200_and_empty(stack, style):
 
 @pytest.mark.parametrize("style", ["form", "query", "json"])
 def test_a_heartbeat_of_an_unknown_worker_is_400(stack, style):
-    answer = SeedGrader.known(stack.urls[0], "0" * 32).beat(style)
+    answer = ClassicGrader.known(stack.urls[0], "0" * 32).beat(style)
     assert answer.status_code == 400 and "worker" in error_of(answer)
 
 
@@ -244,7 +263,7 @@ def test_a_token_is_in_no_log(stack):
     assert "canary-3f9c" not in stack.log_text()
 
 
-def test_where_too_many_polls_wait_more_are_held_for_a_moment_and_all_else_gets_through(stack, make_replica):
+def test_excess_polls_are_answered_early_and_other_requests_pass(stack, make_replica):
     small = make_replica(stack, "--max-connections=256", "--heartbeat-interval=1").wait_ready()
     grader = stack.grader().at(small.url)
     with Crowd([small.url], stack.cluster_token, 192) as crowd:
@@ -261,7 +280,7 @@ def test_where_too_many_polls_wait_more_are_held_for_a_moment_and_all_else_gets_
     assert stack.api.wait_over(run)["state"] == "finished"
 
 
-def test_a_poll_of_a_course_grader_is_held_no_longer_than_others_where_too_many_wait(stack, make_replica):
+def test_excess_polls_of_course_graders_are_answered_early(stack, make_replica):
     small = make_replica(stack, "--max-connections=256", "--course-poll-wait=15").wait_ready()
     grader = CourseGrader(small.url, stack.cluster_token)
     with Crowd([small.url], stack.cluster_token, 192) as crowd:

@@ -1,5 +1,6 @@
-"""A small stand-in for broadway-api, in memory: enough of the protocol to try graders and client commands against."""
+"""A small fake of broadway-api, in memory: enough of the protocol to test graders and client commands."""
 
+import hashlib
 import json
 import secrets
 import socket
@@ -17,7 +18,7 @@ class FakeApi:
     def __init__(self, token="secret", heartbeat=1):
         self.token, self.heartbeat = token, heartbeat
         self.changed = threading.Condition()
-        self.queue = []  # hand-outs to come
+        self.queue = []  # the next hand-outs
         self.registrations = []  # query arguments
         self.workers = set()
         self.handed_out = []  # job ids
@@ -28,10 +29,22 @@ class FakeApi:
         self.requests = []  # "METHOD path"
         self.authorizations = set()  # headers
         self.runs = {}
-        self.statuses = []  # of every run to come: (state, {name of COUNTS: number})
+        self.statuses = []  # of every later run: (state, {name of COUNTS: number})
         self.open_polls = 0
+        self.known = {"token", "hostname", "concurrency", "tags", "cancel"}  # arguments of a registration
         self.limits = {}  # headers of the answer to a registration
         self.body_sizes = []
+        self.returned = []  # (job id, body) of each job that a grader has returned
+        self.handouts = {}  # job id → hand-out
+        self.files = {}  # digest → bytes
+        self.fetched = []  # (job id, digest)
+        self.sent = []  # (job id, digest)
+        self.largest_file = 2**30
+        self.unknown_arguments = set()  # that it refuses, as an API of an earlier version
+        self.cancelled = set()  # job ids
+        self.chunks = {}  # job id → [(stream, offset, bytes)]
+        self.faults = []  # of the heartbeats that state one
+        self.named = []  # the jobs of each heartbeat that names them
 
     def __enter__(self):
         handler = type("Handler", (_Handler,), {"api": self})
@@ -53,6 +66,22 @@ class FakeApi:
             self.changed.notify_all()
         return job_id
 
+    def keep(self, content):
+        """Stores a file: the keys of an entry that names it."""
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        self.files[digest] = content
+        return {"digest": digest, "size": len(content)}
+
+    def take_files(self):
+        """From now on, registrations may have `files`."""
+        self.known.add("files")
+        self.limits["Broadway-Files"] = "input, results"
+
+    def take_faults(self):
+        """From now on, registrations and heartbeats may have `fault`."""
+        self.known.add("fault")
+        self.limits["Broadway-Registration"] = "fault"
+
     def wait_for(self, condition, seconds=10):
         """Returns as soon as condition() holds; fails the test after `seconds`."""
         with self.changed:
@@ -62,6 +91,15 @@ class FakeApi:
         """The body that was posted for a job."""
         self.wait_for(lambda: job_id in self.results, seconds)
         return self.results[job_id]
+
+    def log_of(self, job_id, stream):
+        """What was sent of a job's log, without gaps."""
+        text = b""
+        for name, offset, chunk in self.chunks.get(job_id, []):
+            if name == stream:
+                assert offset == len(text)
+                text += chunk
+        return text.decode()
 
     def take_refusal(self, method, path):
         """The status to refuse this request with; 0 if it is to be served."""
@@ -73,7 +111,7 @@ class FakeApi:
         return 0
 
     def takes_answer_away(self, method, path):
-        """Is the answer to this request to get lost?"""
+        """True if the answer to this request must be lost."""
         with self.changed:
             for lost in self.lost_answers:
                 if lost[0] == method and path.startswith(lost[1]):
@@ -84,7 +122,7 @@ class FakeApi:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request, client_address):
-        """A caller who hangs up is nothing to speak of."""
+        """Ignores disconnects of callers."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -116,6 +154,10 @@ class _Handler(BaseHTTPRequestHandler):
         if status:
             self._answer(status, {"error": "refused by the test"})
             return
+        unknown = self.api.unknown_arguments & set(self.arguments)
+        if unknown:
+            self._answer(400, {"error": f"unknown argument '{min(unknown)}'"})
+            return
         words = parts.path.removeprefix("/api/v1/").split("/")
         getattr(self, f"_{method.lower()}_{words[0]}")(*words[1:])
 
@@ -141,6 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.arguments.get("token") != self.api.token:
             self._answer(400, {"error": "wrong cluster token"})
             return
+        for name in self.arguments.keys() - self.api.known:
+            self._answer(400, {"error": f"unknown argument '{name}'"})
+            return
         worker_id = secrets.token_hex(16)
         with self.api.changed:
             self.api.registrations.append(self.arguments)
@@ -148,7 +193,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.api.changed.notify_all()
         self._answer(200, {"worker_id": worker_id, "heartbeat": self.api.heartbeat})
 
-    def _get_grading_job(self):
+    def _get_grading_job(self, job_id=None, _files=None, digest=None):
+        if job_id is not None:
+            self._get_file(job_id, digest)
+            return
         api = self.api
         with api.changed:
             api.open_polls += 1
@@ -161,6 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
             handout = api.queue.pop(0) if is_known and api.queue and not self._is_gone() else None
             if handout:
                 api.handed_out.append(handout["job_id"])
+                api.handouts[handout["job_id"]] = handout
             api.changed.notify_all()
         if not is_known:
             self._answer(400, {"error": "unknown worker"})
@@ -171,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.arguments["worker_id"] in self.api.workers
 
     def _is_gone(self):
-        """Like the real one, it hands nothing to a caller who has hung up."""
+        """True if the caller has disconnected: like the real API, the fake hands out nothing then."""
         try:
             return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
@@ -179,11 +228,45 @@ class _Handler(BaseHTTPRequestHandler):
         except ConnectionError:
             return True
 
-    def _post_grading_job(self, job_id):
+    def _get_file(self, job_id, digest):
+        if not self._is_known() or digest not in self.api.files:
+            self._answer(400, {"error": "no such file"})
+            return
+        self.api.fetched.append((job_id, digest))
+        content = self.api.files[digest]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _post_file(self, job_id):
+        if len(self.body) > self.api.largest_file:
+            self._answer(413, {"error": "the file is too large"})
+            return
+        stored = self.api.keep(self.body)
+        assert stored["digest"] == self.arguments["digest"] and self._is_known()
+        self.api.sent.append((job_id, stored["digest"]))
+        self._answer(200, stored)
+
+    def _post_log(self, job_id):
+        with self.api.changed:
+            chunk = self.arguments["stream"], int(self.arguments["offset"]), self.body
+            self.api.chunks.setdefault(job_id, []).append(chunk)
+            self.api.changed.notify_all()
+        self._answer(200, {"size": chunk[1] + len(chunk[2])})
+
+    def _post_grading_job(self, job_id, files=None):
+        if files is not None:
+            (self._post_log if files == "log" else self._post_file)(job_id)
+            return
         body = json.loads(self.body)
         with self.api.changed:
             is_first = job_id not in self.api.results
-            self.api.results.setdefault(job_id, body)
+            if body.get("outcome") == "infrastructure" and is_first:
+                self.api.returned.append((job_id, body))
+                self.api.queue.append(self.api.handouts[job_id])
+            else:
+                self.api.results.setdefault(job_id, body)
             self.api.changed.notify_all()
         self._answer(200 if is_first else 400, {} if is_first else {"error": "the job has its result"})
 
@@ -194,12 +277,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with self.api.changed:
             self.api.heartbeats.append((time.monotonic(), worker_id))
+            self.api.faults += [self.arguments["fault"]] if "fault" in self.arguments else []
+            jobs = self.arguments["jobs"].split(",") if "jobs" in self.arguments else None
+            self.api.named += [] if jobs is None else [jobs]
             self.api.changed.notify_all()
-        self._answer(200)
+        self._answer(200, jobs and {"cancelled": [job for job in jobs if job in self.api.cancelled]})
 
     def _post_grading_run(self, run_id=None):
         if run_id is None:
-            payload = json.loads(dict(parse_qsl(self.body.decode()))["json_payload"])
+            payload = json.loads(self.body)
             run_id = secrets.token_hex(12)
             self.api.runs[run_id] = {"payload": payload, "statuses": list(self.api.statuses), "state": "created"}
             self._answer(200, {"id": run_id})
@@ -215,8 +301,7 @@ class _Handler(BaseHTTPRequestHandler):
         run = self.api.runs[run_id]
         statuses = run["statuses"]
         if not statuses:
-            self._answer(200, {"state": run["state"]})
-            return
+            statuses = [(run["state"], {})]
         state, counts = statuses.pop(0) if len(statuses) > 1 else statuses[0]
         progress = {name: counts.get(name, 0) for name in COUNTS}
         self._answer(200, {"state": state, "progress": {"total": sum(progress.values()), **progress}})

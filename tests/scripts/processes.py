@@ -1,4 +1,4 @@
-"""Waiting for things to become true, and looking at processes that are no children of ours."""
+"""Waits for conditions, and reads the state of processes that are not children of the test."""
 
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ def wait_until(condition, what, seconds=10):
 
 
 def is_running(pid):
-    """A zombie doesn't run."""
+    """False for a zombie, too."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -25,13 +25,13 @@ def is_running(pid):
 
 
 def running_with(text):
-    """The command lines of all processes that have `text` there, or in their environment."""
+    """The command lines of all processes with `text` in their command line or environment."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             command_line, environment = ((directory / name).read_bytes() for name in ("cmdline", "environ"))
         except OSError:
-            continue  # it has gone, or is another's
+            continue  # it has ended, or belongs to another user
         if text.encode() in command_line + environment:
             found.append(command_line.replace(b"\0", b" ").decode(errors="replace"))
     return found

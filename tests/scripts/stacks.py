@@ -14,7 +14,7 @@ class Stack:
         self.directory = directory
 
     def __call__(self, command, *arguments):
-        """Runs a command on it to its end."""
+        """Runs a command on the stack and waits for its end."""
         return subprocess.run(
             [str(word) for word in (SCRIPTS / "stack", command, "--state", self.directory, *arguments)],
             capture_output=True,
@@ -24,7 +24,7 @@ class Stack:
         )
 
     def succeed(self, command, *arguments):
-        """As above; it has to end well. What it printed."""
+        """Runs a command that must exit with 0; returns its output."""
         done = self(command, *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -42,7 +42,7 @@ class Stack:
         return found
 
     def is_in_contact(self, index):
-        """Does the leading scheduler speak to the process that is this replica now?"""
+        """True if the leader is in contact with the current process of this replica."""
         process = readyz(self.described["api"][index]["internal_url"])["process"]
         reports = [readyz(scheduler["url"]) for scheduler in self.described["scheduler"]]
         [leader] = [report for report in reports if report["role"] == "leader"]

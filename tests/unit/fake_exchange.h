@@ -1,6 +1,6 @@
 /*
- * fake_exchange: exchanges that only remember what became of them, for unit tests of the poll_table
- * and of what stands on it.
+ * fake_exchange: exchanges that only record their answers. For unit tests of poll_table and of the
+ * modules that use it.
  */
 #ifndef TESTS_UNIT_FAKE_EXCHANGE_H
 #define TESTS_UNIT_FAKE_EXCHANGE_H
@@ -11,8 +11,8 @@
 #include "api/grading/poll_table.h"
 
 struct exchange {
-    atomic_int answers; /* how often it was answered */
-    atomic_int code;    /* the last refusal */
+    atomic_int answers; /* number of answers */
+    atomic_int code;    /* code of the last refusal */
     atomic_bool is_gone;
     void (*gone)(struct exchange *exchange, void *context);
     void *context;
@@ -45,7 +45,7 @@ static inline struct poll_table_settings fake_poll_table_settings(struct signals
                                         fake_exchange_refuse};
 }
 
-/* The client goes, as the HTTP server would tell it. */
+/* The client disconnects: makes the call that the HTTP server would make. */
 static inline void fake_exchange_leave(struct exchange *exchange)
 {
     atomic_store(&exchange->is_gone, true);

@@ -1,6 +1,6 @@
 /*
- * fake_signal_store: keeps what is sent to it, and fails on demand, for unit tests of signals.
- * Include once per test program.
+ * fake_signal_store: a fake of signal_store that keeps the signals sent to it, and fails on demand.
+ * For unit tests of signals. Include once per test program.
  */
 #ifndef TESTS_UNIT_FAKE_SIGNAL_STORE_H
 #define TESTS_UNIT_FAKE_SIGNAL_STORE_H
@@ -18,7 +18,7 @@ enum { FAKE_SIGNALS = 4096 };
 static struct {
     pthread_mutex_t mutex;
     struct signal sent[FAKE_SIGNALS]; /* copies */
-    size_t count;                     /* of all tries */
+    size_t count;                     /* number of tries */
     bool is_failing;
     bool is_held; /* a send waits until this is false */
 } fake_store = {.mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -46,7 +46,7 @@ static inline enum bw_code fake_send(struct signal_store *store, const struct si
     *kept = *signal;
     kept->polls = fake_copy(signal->polls, signal->poll_count * sizeof *signal->polls);
     kept->gone = fake_copy(signal->gone, signal->gone_count * sizeof *signal->gone);
-    kept->heard = fake_copy(signal->heard, signal->heard_count * sizeof *signal->heard);
+    kept->seen = fake_copy(signal->seen, signal->seen_count * sizeof *signal->seen);
     kept->queries = fake_copy(signal->queries, signal->query_count * sizeof *signal->queries);
     kept->deliveries = fake_copy(signal->deliveries,
                                  signal->delivery_count * sizeof *signal->deliveries);
@@ -86,7 +86,7 @@ static inline size_t fake_store_count(void)
     return count;
 }
 
-/* Waits until `is_so` holds for what was sent; false after five seconds. */
+/* Waits until `is_so` is true for the signals sent so far. False: timed out after five seconds. */
 static inline bool fake_store_wait(bool (*is_so)(const struct signal *sent, size_t count,
                                                  int64_t wanted),
                                    int64_t wanted)
@@ -126,11 +126,11 @@ static inline bool has_final(const struct signal *sent, size_t count, int64_t wa
     return false;
 }
 
-/* So many workers heard in one of them. */
-static inline bool has_heard(const struct signal *sent, size_t count, int64_t wanted)
+/* True if one of the signals has `wanted` seen workers. */
+static inline bool has_seen(const struct signal *sent, size_t count, int64_t wanted)
 {
     for (size_t i = 0; i < count; i++)
-        if ((int64_t)sent[i].heard_count == wanted)
+        if ((int64_t)sent[i].seen_count == wanted)
             return true;
     return false;
 }

@@ -41,8 +41,19 @@ static void what_grows_keeps_what_was_in_it(void **state)
     free(copy);
 }
 
-/* Does a child that asks for so much go on? (A sanitizer's allocator ends it with a report.) */
-static bool goes_on(bool grows, size_t count, size_t size)
+static void texts_are_made_by_a_format(void **state)
+{
+    (void)state;
+    char *text = bw_format("%s-%d", "job", 12), *none = bw_format("%s", "");
+    assert_string_equal(text, "job-12");
+    assert_string_equal(none, "");
+    free(text);
+    free(none);
+}
+
+/* True if a child process survives an allocation of that size. (With a sanitizer, its allocator
+ * ends the child with a report.) */
+static bool survives_allocation(bool grows, size_t count, size_t size)
 {
     int status = 0;
     pid_t child = fork();
@@ -58,10 +69,10 @@ static bool goes_on(bool grows, size_t count, size_t size)
 static void without_memory_the_process_ends(void **state)
 {
     (void)state;
-    assert_false(goes_on(false, SIZE_MAX / 2, 4));
-    assert_false(goes_on(true, SIZE_MAX / 2, 4));
-    assert_true(goes_on(false, 1, 8));
-    assert_true(goes_on(true, 100, 8));
+    assert_false(survives_allocation(false, SIZE_MAX / 2, 4));
+    assert_false(survives_allocation(true, SIZE_MAX / 2, 4));
+    assert_true(survives_allocation(false, 1, 8));
+    assert_true(survives_allocation(true, 100, 8));
 }
 
 int main(void)
@@ -69,6 +80,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_allocated_is_zeroed),
         cmocka_unit_test(what_grows_keeps_what_was_in_it),
+        cmocka_unit_test(texts_are_made_by_a_format),
         cmocka_unit_test(without_memory_the_process_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,7 +59,7 @@ static void polls_do_not_count_as_slow_requests(void **state)
     metrics_free(metrics);
 }
 
-/* The one line that is written, or "". */
+/* The access log's line for the request; "": none was written. */
 static const char *line_of(const struct request *request, int status)
 {
     static char text[4096];
@@ -80,7 +80,7 @@ static const char *line_of(const struct request *request, int status)
     return text;
 }
 
-static void line_says_who_asked_for_what_and_what_became_of_it(void **state)
+static void line_has_client_request_and_outcome(void **state)
 {
     (void)state;
     struct request request = request_of(&result, "ab\nx");
@@ -102,13 +102,13 @@ static void quiet_routes_are_quiet_unless_they_fail(void **state)
     assert_string_not_equal(line_of(&request, 503), "");
 }
 
-static void reads_polls_and_heartbeats_are_told_at_debug_alone(void **state)
+static void reads_polls_and_heartbeats_are_logged_at_debug(void **state)
 {
     (void)state;
     static const struct route routes[] = {
         {.method = "GET", .path = "/api/v1/grading_job", .auth = AUTH_WORKER},
         {.method = "GET", .path = "/api/v1/grading_run/{id}", .auth = AUTH_CLIENT},
-        {.method = "GET", .path = "/api/v1/queue/{course}/length", .auth = AUTH_COURSE_ADMIN},
+        {.method = "GET", .path = "/api/v1/queue/{course}/length", .auth = AUTH_CLIENT},
         {.method = "POST", .path = "/api/v1/heartbeat", .flags = ROUTE_QUIET},
     };
     static const struct route registration = {
@@ -124,7 +124,7 @@ static void reads_polls_and_heartbeats_are_told_at_debug_alone(void **state)
     assert_string_not_equal(line_of(&request, 200), "");
 }
 
-static void reason_of_a_refusal_holds_no_worker_id_and_no_foreign_path(void **state)
+static void refusal_reason_has_no_worker_id_and_no_unknown_path(void **state)
 {
     (void)state;
     struct request request = request_of(&result, "");
@@ -135,12 +135,12 @@ static void reason_of_a_refusal_holds_no_worker_id_and_no_foreign_path(void **st
     assert_non_null(strstr(line_of(&request, 400), "'0123456789abcdef01234567'"));
     request.refusal = "there is nothing at /canary";
     request.route = NULL;
-    request.form = FORM_BOTH;
+    request.protocol = NULL;
     assert_null(strstr(line_of(&request, 404), "canary"));
     assert_non_null(strstr(line_of(&request, 404), " reason=\"there is nothing at this path\""));
 }
 
-static void request_without_a_route_is_noted_too(void **state)
+static void request_without_a_route_is_logged(void **state)
 {
     (void)state;
     struct request request = request_of(NULL, "");
@@ -152,11 +152,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_counted_by_status),
         cmocka_unit_test(polls_do_not_count_as_slow_requests),
-        cmocka_unit_test(line_says_who_asked_for_what_and_what_became_of_it),
+        cmocka_unit_test(line_has_client_request_and_outcome),
         cmocka_unit_test(quiet_routes_are_quiet_unless_they_fail),
-        cmocka_unit_test(reads_polls_and_heartbeats_are_told_at_debug_alone),
-        cmocka_unit_test(reason_of_a_refusal_holds_no_worker_id_and_no_foreign_path),
-        cmocka_unit_test(request_without_a_route_is_noted_too),
+        cmocka_unit_test(reads_polls_and_heartbeats_are_logged_at_debug),
+        cmocka_unit_test(refusal_reason_has_no_worker_id_and_no_unknown_path),
+        cmocka_unit_test(request_without_a_route_is_logged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,7 @@ static void assert_alike(const char *one, const char *other, int is_alike)
     assert_int_equal(strcmp(first, second) == 0, is_alike);
 }
 
-static void an_ipv4_address_is_a_caller_of_its_own(void **state)
+static void each_ipv4_address_is_one_caller(void **state)
 {
     (void)state;
     assert_alike("127.0.0.1", "127.0.0.1", 1);
@@ -29,7 +29,7 @@ static void ipv6_addresses_of_one_network_are_one_caller(void **state)
     assert_alike("fe80::1%eth0", "fe80::2%eth1", 1);
 }
 
-static void a_token_is_a_caller_of_its_own_and_is_not_kept(void **state)
+static void each_token_is_one_caller_and_is_not_stored(void **state)
 {
     (void)state;
     char first[ANSWER_CALLER_SIZE], second[ANSWER_CALLER_SIZE], address[ANSWER_CALLER_SIZE];
@@ -44,9 +44,9 @@ static void a_token_is_a_caller_of_its_own_and_is_not_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_ipv4_address_is_a_caller_of_its_own),
+        cmocka_unit_test(each_ipv4_address_is_one_caller),
         cmocka_unit_test(ipv6_addresses_of_one_network_are_one_caller),
-        cmocka_unit_test(a_token_is_a_caller_of_its_own_and_is_not_kept),
+        cmocka_unit_test(each_token_is_one_caller_and_is_not_stored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

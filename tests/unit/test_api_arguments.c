@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/http/exchange.h"
 static const struct json_field fields[] = {
     {.name = "worker_id", .kind = FIELD_STRING},
     {.name = "wait", .kind = FIELD_NUMBER, .minimum = 0, .maximum = 60},
@@ -25,10 +26,12 @@ static const struct json_field document_fields[] = {
 static const struct route query_route = {.body = BODY_NONE, .fields = fields};
 static const struct route route = {.body = BODY_ARGUMENTS, .fields = fields};
 static const struct route wanting_route = {.body = BODY_ARGUMENTS, .fields = wanted_fields};
+static const struct route json_route = {.body = BODY_JSON, .fields = fields};
+static const struct route wanting_json_route = {.body = BODY_JSON, .fields = wanted_fields};
 static const struct route bare_route = {.body = BODY_NONE};
 static const struct route document_route = {.body = BODY_DOCUMENT, .fields = document_fields};
 
-/* The arguments as JSON text, or the sentence that refuses them. */
+/* The arguments as JSON text, or the sentence of the refusal. */
 static const char *read_bytes(const struct route *of, const char *query, const char *type,
                               const char *body, size_t length)
 {
@@ -38,7 +41,7 @@ static const char *read_bytes(const struct route *of, const char *query, const c
         .query = query, .content_type = type, .body = body, .body_length = length};
     json_t *arguments = NULL;
     enum bw_code code = arguments_read(of, &source, &arguments, &error);
-    assert_true(code == BW_OK || code == BW_BAD_REQUEST);
+    assert_true(code == BW_OK || code == (of->body == BODY_JSON ? BW_BAD_BODY : BW_BAD_REQUEST));
     char *text = code == BW_OK ? json_dumps(arguments, JSON_COMPACT) : strdup(error.message);
     snprintf(shown, sizeof shown, "%s", text);
     free(text);
@@ -75,7 +78,7 @@ static void queries_are_decoded_and_typed(void **state)
         assert_string_equal(read_text(&query_route, rows[i].query, NULL, ""), rows[i].result);
 }
 
-static void what_is_wrong_with_a_query_is_named(void **state)
+static void query_error_names_the_argument(void **state)
 {
     (void)state;
     static const struct row rows[] = {
@@ -109,7 +112,19 @@ static void what_is_wrong_with_a_query_is_named(void **state)
     assert_string_equal(read_text(&bare_route, "a=1", NULL, ""), "unknown argument 'a'");
 }
 
-static void there_are_sixteen_arguments_at_most(void **state)
+static void no_body_is_an_empty_object_if_nothing_is_required(void **state)
+{
+    (void)state;
+    assert_string_equal(read_text(&json_route, "", NULL, ""), "{}");
+    assert_string_equal(read_text(&json_route, "", "application/json", "{\"offset\":1}"),
+                        "{\"offset\":1}");
+    assert_string_equal(read_text(&json_route, "", NULL, " "),
+                        "the body is not valid JSON: line 1, column 1");
+    assert_string_equal(read_text(&wanting_json_route, "", NULL, ""),
+                        "the body is not valid JSON: line 1, column 0");
+}
+
+static void more_than_sixteen_arguments_are_refused(void **state)
 {
     (void)state;
     static struct json_field many[ARGUMENT_MAX + 2];
@@ -126,7 +141,7 @@ static void there_are_sixteen_arguments_at_most(void **state)
     assert_memory_equal(read_text(&of, query, NULL, ""), "{\"a0\"", 5);
 }
 
-static void a_body_is_what_its_first_character_says(void **state)
+static void first_character_of_a_body_decides_its_format(void **state)
 {
     (void)state;
     static const char *const types[] = {NULL, "application/x-www-form-urlencoded",
@@ -161,7 +176,7 @@ static void a_json_body_is_checked_like_a_form(void **state)
                         "the body contains a NUL character");
 }
 
-static void the_same_value_in_query_and_body_is_no_harm(void **state)
+static void same_value_in_query_and_body_is_accepted(void **state)
 {
     (void)state;
     assert_string_equal(read_text(&route, "worker_id=w", NULL, "{\"worker_id\":\"w\"}"),
@@ -194,20 +209,20 @@ static void multipart_forms_are_read(void **state)
     assert_string_equal(read_text(&route, "", type, "--b-1--"), "{}");
     for (size_t length = 1; length < sizeof whole - 5; length++) {
         const char *result = read_bytes(&route, "", type, whole, length);
-        if (strcmp(result, "the multipart form is not whole") != 0)
+        if (strcmp(result, "the multipart form is incomplete") != 0)
             fail_msg("%zu bytes: %s", length, result);
     }
     assert_string_equal(read_text(&route, "", "multipart/form-data", whole),
                         "the content type multipart/form-data names no boundary");
     assert_string_equal(read_text(&route, "", type, "--b-1\r\nX: y\r\n\r\nw\r\n--b-1--"),
-                        "the multipart form is not whole");
+                        "the multipart form is incomplete");
     static const char with_nul[] =
         "--b-1\r\nContent-Disposition: form-data; name=result\r\n\r\n\0\r\n--b-1--";
     assert_string_equal(read_bytes(&route, "", type, with_nul, sizeof with_nul - 1),
                         "the form contains a NUL character");
 }
 
-static void a_document_comes_as_text_or_as_the_body(void **state)
+static void document_is_read_from_an_argument_or_from_the_body(void **state)
 {
     (void)state;
     static const char result[] = "{\"document\":{\"a\":1}}";
@@ -239,13 +254,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(queries_are_decoded_and_typed),
-        cmocka_unit_test(what_is_wrong_with_a_query_is_named),
-        cmocka_unit_test(there_are_sixteen_arguments_at_most),
-        cmocka_unit_test(a_body_is_what_its_first_character_says),
+        cmocka_unit_test(query_error_names_the_argument),
+        cmocka_unit_test(no_body_is_an_empty_object_if_nothing_is_required),
+        cmocka_unit_test(more_than_sixteen_arguments_are_refused),
+        cmocka_unit_test(first_character_of_a_body_decides_its_format),
         cmocka_unit_test(a_json_body_is_checked_like_a_form),
-        cmocka_unit_test(the_same_value_in_query_and_body_is_no_harm),
+        cmocka_unit_test(same_value_in_query_and_body_is_accepted),
         cmocka_unit_test(multipart_forms_are_read),
-        cmocka_unit_test(a_document_comes_as_text_or_as_the_body),
+        cmocka_unit_test(document_is_read_from_an_argument_or_from_the_body),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

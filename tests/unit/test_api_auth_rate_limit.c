@@ -18,7 +18,7 @@ static void guess(struct auth_rate_limit *limit, const char *address, int count,
     }
 }
 
-static void address_that_fails_too_often_is_over_the_limit(void **state)
+static void address_with_too_many_failures_is_limited(void **state)
 {
     (void)state;
     struct auth_rate_limit *limit = auth_rate_limit_new(MOST);
@@ -31,7 +31,7 @@ static void address_that_fails_too_often_is_over_the_limit(void **state)
     auth_rate_limit_free(limit);
 }
 
-static void time_that_is_left_counts_down_and_ends(void **state)
+static void remaining_time_decreases_to_zero(void **state)
 {
     (void)state;
     struct auth_rate_limit *limit = auth_rate_limit_new(MOST);
@@ -61,7 +61,7 @@ static void one_token_guessed_from_many_addresses_is_limited_too(void **state)
     auth_rate_limit_free(limit);
 }
 
-static void flood_of_others_does_not_free_who_failed_often(void **state)
+static void flood_of_other_addresses_does_not_reset_a_limited_one(void **state)
 {
     (void)state;
     struct auth_rate_limit *limit = auth_rate_limit_new(MOST);
@@ -78,10 +78,10 @@ static void flood_of_others_does_not_free_who_failed_often(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(address_that_fails_too_often_is_over_the_limit),
-        cmocka_unit_test(time_that_is_left_counts_down_and_ends),
+        cmocka_unit_test(address_with_too_many_failures_is_limited),
+        cmocka_unit_test(remaining_time_decreases_to_zero),
         cmocka_unit_test(one_token_guessed_from_many_addresses_is_limited_too),
-        cmocka_unit_test(flood_of_others_does_not_free_who_failed_often),
+        cmocka_unit_test(flood_of_other_addresses_does_not_reset_a_limited_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

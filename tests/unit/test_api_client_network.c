@@ -19,7 +19,7 @@ static const char *network_of(const char *address)
     return network;
 }
 
-static void ipv6_address_counts_by_its_first_half(void **state)
+static void ipv6_address_counts_by_its_64_bit_prefix(void **state)
 {
     (void)state;
     assert_string_equal(network_of("2001:db8::7"), "2001:db8::/64");
@@ -29,7 +29,7 @@ static void ipv6_address_counts_by_its_first_half(void **state)
     assert_string_equal(network_of("::ffff:192.0.2.1"), "192.0.2.1");
 }
 
-static void everything_else_stays(void **state)
+static void other_addresses_are_unchanged(void **state)
 {
     (void)state;
     assert_string_equal(network_of("192.0.2.1"), "192.0.2.1");
@@ -89,8 +89,8 @@ static void memory_of_one_network_counts_together(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ipv6_address_counts_by_its_first_half),
-        cmocka_unit_test(everything_else_stays),
+        cmocka_unit_test(ipv6_address_counts_by_its_64_bit_prefix),
+        cmocka_unit_test(other_addresses_are_unchanged),
         cmocka_unit_test(address_of_a_socket_is_the_same_as_its_text),
         cmocka_unit_test(wrong_tokens_of_one_network_count_together),
         cmocka_unit_test(memory_of_one_network_counts_together),

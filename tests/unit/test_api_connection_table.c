@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "api/http/descriptors.h"
+#include "api/http/lingering_close.h"
 #include "common/base/clock.h"
 
 enum { MOST = 16, UNPROVEN_MOST = 12, ADDRESS_MOST = 6, PAIRS = 64 };
@@ -48,7 +48,7 @@ static struct sockaddr_in address_of(int number)
     return address;
 }
 
-/* Returns its number; -1: it was refused. */
+/* Adds a connection. Returns its number; -1: it was refused. */
 static int enter_from(const struct sockaddr *address)
 {
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends[count]), 0);
@@ -72,7 +72,7 @@ static bool is_shut(int number)
     return recv(ends[number][1], &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0;
 }
 
-/* As the server does when it sees the end. */
+/* Removes a connection, as the server does at its end. */
 static void leave(int number)
 {
     connection_table_remove(table, connections[number]);
@@ -95,7 +95,7 @@ static struct connection_counts counted(void)
     return counts;
 }
 
-static void the_oldest_unproven_one_of_an_address_makes_room_for_its_next(void **state)
+static void oldest_unproven_connection_of_an_address_is_replaced(void **state)
 {
     (void)state;
     int other = enter(1);
@@ -105,7 +105,7 @@ static void the_oldest_unproven_one_of_an_address_makes_room_for_its_next(void *
     assert_true(enter(0) > 0);
     assert_true(is_shut(other + 1));
     assert_false(is_shut(other));
-    connection_begin(connections[other + 2]); /* something came on the second oldest */
+    connection_begin(connections[other + 2]); /* the second oldest has received bytes */
     leave(other + 1);
     enter(0);
     assert_false(is_shut(other + 2));
@@ -113,7 +113,7 @@ static void the_oldest_unproven_one_of_an_address_makes_room_for_its_next(void *
     assert_int_equal(counted().evicted, 2);
 }
 
-static void unproven_ones_leave_a_quarter_to_others(void **state)
+static void unproven_connections_leave_a_quarter_to_others(void **state)
 {
     (void)state;
     for (int i = 0; i < UNPROVEN_MOST; i++)
@@ -124,7 +124,7 @@ static void unproven_ones_leave_a_quarter_to_others(void **state)
     assert_false(is_shut(1));
 }
 
-static void a_worker_is_never_closed_and_a_client_only_after_all_unproven(void **state)
+static void worker_is_never_closed_and_client_only_after_all_unproven(void **state)
 {
     (void)state;
     int worker = enter(0), client = enter(0);
@@ -150,21 +150,21 @@ static void a_worker_is_never_closed_and_a_client_only_after_all_unproven(void *
     assert_false(is_shut(worker));
 }
 
-static void clients_that_hold_all_else_make_room_for_newcomers(void **state)
+static void idle_clients_are_closed_for_new_connections_when_full(void **state)
 {
     (void)state;
     for (int i = 0; i < MOST; i++)
         prove(enter(i), CONNECTION_CLIENT);
     int first = enter(20), second = enter(21);
     assert_true(is_shut(0) && is_shut(1));
-    enter(22); /* two newcomers are an eighth of all: they are spared */
+    enter(22); /* the newest eighth of the connections, here two, is never closed */
     assert_false(is_shut(first) || is_shut(second));
     assert_true(is_shut(2));
     enter(23);
     assert_true(is_shut(first));
 }
 
-static void what_is_being_handled_is_not_closed(void **state)
+static void connection_with_a_request_in_progress_is_not_closed(void **state)
 {
     (void)state;
     for (int i = 0; i < ADDRESS_MOST; i++) {
@@ -196,8 +196,8 @@ static int start_with_many(void **state)
     return table != NULL ? 0 : -1;
 }
 
-/* `few` has as many as it may keep, `many` all others. */
-static void one_worker_can_not_fill_the_table(void **state)
+/* The worker `few` has as many connections as it may keep, `many` has all others. */
+static void one_worker_does_not_fill_the_table(void **state)
 {
     (void)state;
     int most = 3 * CONNECTION_WORKER_MOST;
@@ -205,7 +205,7 @@ static void one_worker_can_not_fill_the_table(void **state)
         prove_worker(enter(i), i < CONNECTION_WORKER_MOST ? "few" : "many");
     int oldest = CONNECTION_WORKER_MOST;
     connection_begin(connections[oldest]);
-    connection_hold(connections[oldest]); /* its request is being handled */
+    connection_hold(connections[oldest]); /* its request is in progress */
     int newcomer = enter(100);
     assert_true(newcomer > 0);
     assert_false(is_shut(oldest));
@@ -218,7 +218,7 @@ static void one_worker_can_not_fill_the_table(void **state)
     assert_int_equal(counted().evicted, 2);
 }
 
-static void what_a_worker_may_keep_is_not_closed(void **state)
+static void share_of_a_worker_is_not_closed(void **state)
 {
     (void)state;
     int most = 3 * CONNECTION_WORKER_MOST;
@@ -226,7 +226,7 @@ static void what_a_worker_may_keep_is_not_closed(void **state)
     for (int i = 0; i < most; i++)
         prove_worker(enter(i), ids[i % 3]);
     assert_int_equal(enter(100), -1);
-    prove_worker(0, "two"); /* it is another one's now, who has one too many */
+    prove_worker(0, "two"); /* now it belongs to the other worker, which has one too many */
     assert_true(enter(100) > 0);
     assert_true(is_shut(1));
     prove(2, CONNECTION_CLIENT);
@@ -235,7 +235,7 @@ static void what_a_worker_may_keep_is_not_closed(void **state)
     assert_int_equal(counted().by_kind[CONNECTION_WORKER], most - 2);
 }
 
-static void the_kind_is_that_of_the_last_request(void **state)
+static void kind_of_a_connection_follows_its_last_request(void **state)
 {
     (void)state;
     int number = enter(0);
@@ -252,7 +252,7 @@ static void the_kind_is_that_of_the_last_request(void **state)
     assert_false(connection_table_evict(table));
 }
 
-static void an_address_is_one_in_either_form_and_a_network_of_ipv6(void **state)
+static void mapped_ipv4_and_ipv6_networks_count_as_one_address(void **state)
 {
     (void)state;
     struct sockaddr_in6 from = {.sin6_family = AF_INET6};
@@ -279,7 +279,7 @@ static void an_address_is_one_in_either_form_and_a_network_of_ipv6(void **state)
     assert_true(is_shut(first));
 }
 
-static void waiting_ends_when_one_is_gone_or_the_time_is_over(void **state)
+static void wait_ends_when_a_connection_ends_or_at_the_time_out(void **state)
 {
     (void)state;
     enter(0);
@@ -291,7 +291,7 @@ static void waiting_ends_when_one_is_gone_or_the_time_is_over(void **state)
     assert_int_equal(counted().pauses, 1);
 }
 
-static void where_memory_was_short_nothing_happens(void **state)
+static void out_of_memory_changes_nothing(void **state)
 {
     (void)state;
     connection_begin(NULL);
@@ -305,35 +305,36 @@ static void where_memory_was_short_nothing_happens(void **state)
     assert_null(connection_parts(NULL));
 }
 
-static void lingering_ones_are_a_share_with_bounds(void **state)
+static void lingering_connections_are_limited(void **state)
 {
     (void)state;
-    assert_int_equal(descriptors_lingering(0), DESCRIPTORS_LINGERING_LEAST);
-    assert_int_equal(descriptors_lingering(1600), 100);
-    assert_int_equal(descriptors_lingering(1000000), DESCRIPTORS_LINGERING_MOST);
+    assert_int_equal(lingering_close_room(0), LINGERING_LEAST);
+    assert_int_equal(lingering_close_room(1600), 100);
+    assert_int_equal(lingering_close_room(1000000), LINGERING_MOST);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(
-            the_oldest_unproven_one_of_an_address_makes_room_for_its_next, start, stop),
-        cmocka_unit_test_setup_teardown(unproven_ones_leave_a_quarter_to_others, start, stop),
-        cmocka_unit_test_setup_teardown(
-            a_worker_is_never_closed_and_a_client_only_after_all_unproven, start, stop),
-        cmocka_unit_test_setup_teardown(clients_that_hold_all_else_make_room_for_newcomers, start,
+        cmocka_unit_test_setup_teardown(oldest_unproven_connection_of_an_address_is_replaced, start,
                                         stop),
-        cmocka_unit_test_setup_teardown(what_is_being_handled_is_not_closed, start, stop),
-        cmocka_unit_test_setup_teardown(one_worker_can_not_fill_the_table, start_with_many, stop),
-        cmocka_unit_test_setup_teardown(what_a_worker_may_keep_is_not_closed, start_with_many,
+        cmocka_unit_test_setup_teardown(unproven_connections_leave_a_quarter_to_others, start,
                                         stop),
-        cmocka_unit_test_setup_teardown(the_kind_is_that_of_the_last_request, start, stop),
-        cmocka_unit_test_setup_teardown(an_address_is_one_in_either_form_and_a_network_of_ipv6,
+        cmocka_unit_test_setup_teardown(worker_is_never_closed_and_client_only_after_all_unproven,
                                         start, stop),
-        cmocka_unit_test_setup_teardown(waiting_ends_when_one_is_gone_or_the_time_is_over, start,
+        cmocka_unit_test_setup_teardown(idle_clients_are_closed_for_new_connections_when_full,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(connection_with_a_request_in_progress_is_not_closed, start,
                                         stop),
-        cmocka_unit_test_setup_teardown(where_memory_was_short_nothing_happens, start, stop),
-        cmocka_unit_test(lingering_ones_are_a_share_with_bounds),
+        cmocka_unit_test_setup_teardown(one_worker_does_not_fill_the_table, start_with_many, stop),
+        cmocka_unit_test_setup_teardown(share_of_a_worker_is_not_closed, start_with_many, stop),
+        cmocka_unit_test_setup_teardown(kind_of_a_connection_follows_its_last_request, start, stop),
+        cmocka_unit_test_setup_teardown(mapped_ipv4_and_ipv6_networks_count_as_one_address, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(wait_ends_when_a_connection_ends_or_at_the_time_out, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(out_of_memory_changes_nothing, start, stop),
+        cmocka_unit_test(lingering_connections_are_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@ static enum bw_code parse(const char *text, struct course_list *list, struct bw_
     return course_config_parse(text, strlen(text), NULL, list, error);
 }
 
-static void courses_come_with_hashes_of_their_tokens(void **state)
+static void courses_are_read_with_hashes_of_their_tokens(void **state)
 {
     (void)state;
     struct course_list list;
@@ -42,7 +42,7 @@ static void equal_tokens_have_unequal_hashes(void **state)
     course_list_clear(&list);
 }
 
-static void what_does_not_fit_is_refused_and_no_token_is_shown(void **state)
+static void invalid_config_is_refused_without_showing_a_token(void **state)
 {
     (void)state;
     static const struct {
@@ -70,7 +70,7 @@ static void what_does_not_fit_is_refused_and_no_token_is_shown(void **state)
     }
 }
 
-static void file_that_is_not_there_is_named(void **state)
+static void missing_file_is_named(void **state)
 {
     (void)state;
     struct course_list list;
@@ -80,7 +80,7 @@ static void file_that_is_not_there_is_named(void **state)
     assert_non_null(strstr(error.message, "--course-config /nowhere/courses.json: No such file"));
 }
 
-static void tokens_of_the_file_are_known_to_be_good(void **state)
+static void tokens_of_the_file_are_accepted(void **state)
 {
     (void)state;
     static const char text[] =
@@ -99,11 +99,11 @@ static void tokens_of_the_file_are_known_to_be_good(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(courses_come_with_hashes_of_their_tokens),
+        cmocka_unit_test(courses_are_read_with_hashes_of_their_tokens),
         cmocka_unit_test(equal_tokens_have_unequal_hashes),
-        cmocka_unit_test(what_does_not_fit_is_refused_and_no_token_is_shown),
-        cmocka_unit_test(file_that_is_not_there_is_named),
-        cmocka_unit_test(tokens_of_the_file_are_known_to_be_good),
+        cmocka_unit_test(invalid_config_is_refused_without_showing_a_token),
+        cmocka_unit_test(missing_file_is_named),
+        cmocka_unit_test(tokens_of_the_file_are_accepted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,8 @@
 #define SECOND RUN "10000001"
 #define POST RUN "20000000"
 
-/* A started run with every step and two students; its facts in the order pre, students, post. */
+/* A started run with all three pipelines and two students; its facts are in the order pre,
+ * students, post. */
 static struct run run_in(enum run_phase phase)
 {
     return (struct run){.id = RUN,
@@ -30,7 +31,7 @@ static const struct job_fact waits = {0}, runs = {.attempts = 1, .is_live = true
                              failed = {.outcome = OUTCOME_FAILED, .attempts = 1},
                              cancelled = {.outcome = OUTCOME_CANCELLED};
 
-/* The whole answer; new reference. */
+/* The complete answer; new reference. */
 static json_t *course_status_answer(const struct run *run, const struct job_fact *facts,
                                     const char *waiting_for)
 {
@@ -62,7 +63,7 @@ static void assert_status(const struct run *run, const struct job_fact *facts, c
     ", \"post_processing_job_state\": " post
 #define JOB(id, state) "\"" id "\": \"grading job " state "\""
 
-static void steps_show_once_they_have_begun(void **state)
+static void steps_are_shown_once_they_have_begun(void **state)
 {
     (void)state;
     struct run run = run_in(RUN_PRE);
@@ -86,7 +87,7 @@ static void steps_show_once_they_have_begun(void **state)
                          "{" JOB(POST, "was successful") "}"));
 }
 
-static void steps_that_a_failure_kept_from_it_never_began(void **state)
+static void steps_after_a_failure_have_not_begun(void **state)
 {
     (void)state;
     struct run run = run_in(RUN_FAILED);
@@ -120,7 +121,7 @@ static void steps_that_the_config_lacks_are_null_and_no_students_an_empty_object
                   STATES("null", "{}", "null"));
 }
 
-static void what_a_run_waits_for_is_a_key_only_while_it_waits(void **state)
+static void waiting_for_key_exists_only_while_a_run_waits(void **state)
 {
     (void)state;
     const struct run run = {.id = "6b05c5d2164163397800c81b", .students = 1, .started_ms = 1};
@@ -130,6 +131,31 @@ static void what_a_run_waits_for_is_a_key_only_while_it_waits(void **state)
     json_auto_t *waiting = course_status_answer(&run, facts, "nobody is there");
     assert_string_equal(json_string_value(json_object_get(waiting, "waiting_for")),
                         "nobody is there");
+}
+
+static void owners_of_failures_are_a_key_only_if_there_are_any(void **state)
+{
+    (void)state;
+    struct run run = run_in(RUN_FAILED);
+    const struct job_fact owned = {.outcome = OUTCOME_FAILED, .owner = OWNER_INFRASTRUCTURE};
+    const struct job_fact facts[] = {succeeded, owned, failed, owned};
+    json_auto_t *status = course_status_answer(&run, facts, "more graders");
+    char *text = json_dumps(json_object_get(status, "owners"), JSON_COMPACT);
+    assert_string_equal(text, "{\"" FIRST "\":\"infrastructure\",\"" POST "\":\"infrastructure\"}");
+    assert_non_null(json_object_get(status, "waiting_for"));
+    free(text);
+    const struct job_fact other[] = {succeeded, failed, failed, succeeded};
+    json_auto_t *unowned = course_status_answer(&run, other, NULL);
+    assert_null(json_object_get(unowned, "owners"));
+    struct course_answer env = {.kind = COURSE_ANSWER_ENV, .run = &run, .facts = facts};
+    env.run = &(struct run){.id = RUN, .students = 0, .started_ms = 1, .phase = RUN_FINISHED};
+    struct text_buffer written = {NULL};
+    while (!course_answer_write(&env, &written))
+        continue;
+    json_auto_t *environment = json_loadb(written.bytes, written.length, 0, NULL);
+    assert_non_null(environment);
+    assert_int_equal(json_object_size(environment), 3);
+    text_buffer_clear(&written);
 }
 
 static void students_keep_their_order(void **state)
@@ -168,11 +194,12 @@ static void the_answer_keeps_its_order_of_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(steps_show_once_they_have_begun),
-        cmocka_unit_test(steps_that_a_failure_kept_from_it_never_began),
+        cmocka_unit_test(steps_are_shown_once_they_have_begun),
+        cmocka_unit_test(steps_after_a_failure_have_not_begun),
         cmocka_unit_test(cancelled_run_shows_the_steps_that_had_begun),
         cmocka_unit_test(steps_that_the_config_lacks_are_null_and_no_students_an_empty_object),
-        cmocka_unit_test(what_a_run_waits_for_is_a_key_only_while_it_waits),
+        cmocka_unit_test(waiting_for_key_exists_only_while_a_run_waits),
+        cmocka_unit_test(owners_of_failures_are_a_key_only_if_there_are_any),
         cmocka_unit_test(students_keep_their_order),
         cmocka_unit_test(the_answer_keeps_its_order_of_keys),
     };

@@ -29,7 +29,7 @@ static const char *read_form(const char *text, size_t length, struct json_mend_r
     return shown;
 }
 
-/* The same of one part with this disposition and value. */
+/* The same for a multipart form with one part. */
 static const char *read_part(const char *type, const char *disposition, const char *value,
                              size_t length, struct json_mend_report *mended)
 {
@@ -49,7 +49,7 @@ static const char *read_part(const char *type, const char *disposition, const ch
 
 static const char quoted_type[] = "multipart/form-data; charset=\"a;boundary=z\"; boundary=\"b;x\"";
 
-static void a_semicolon_in_quotes_ends_no_parameter(void **state)
+static void quoted_semicolon_does_not_end_a_parameter(void **state)
 {
     (void)state;
     static const char *const dispositions[] = {
@@ -65,7 +65,7 @@ static void a_semicolon_in_quotes_ends_no_parameter(void **state)
         assert_string_equal(read_part(quoted_type, dispositions[i], "w", 1, NULL), "worker_id=w");
 }
 
-static void a_part_without_a_name_of_its_own_is_refused(void **state)
+static void part_without_a_name_is_refused(void **state)
 {
     (void)state;
     static const char *const dispositions[] = {
@@ -78,7 +78,7 @@ static void a_part_without_a_name_of_its_own_is_refused(void **state)
     };
     for (size_t i = 0; i < sizeof dispositions / sizeof *dispositions; i++)
         assert_string_equal(read_part(quoted_type, dispositions[i], "w", 1, NULL),
-                            "the multipart form is not whole");
+                            "the multipart form is incomplete");
 }
 
 static void nul_and_broken_escapes_are_refused_or_mended(void **state)
@@ -101,8 +101,8 @@ static void nul_and_broken_escapes_are_refused_or_mended(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_semicolon_in_quotes_ends_no_parameter),
-        cmocka_unit_test(a_part_without_a_name_of_its_own_is_refused),
+        cmocka_unit_test(quoted_semicolon_does_not_end_a_parameter),
+        cmocka_unit_test(part_without_a_name_is_refused),
         cmocka_unit_test(nul_and_broken_escapes_are_refused_or_mended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,12 +19,12 @@ static bool feed(const uint8_t *bytes, size_t length, size_t step)
     return has_closed;
 }
 
-static void close_frame_is_found_behind_others_however_they_come(void **state)
+static void close_frame_is_found_after_other_frames_in_any_pieces(void **state)
 {
     (void)state;
     uint8_t bytes[1000] = {0x81, 0x85, 1, 2, 3, 4}; /* text, masked, 5 bytes */
     size_t at = 6 + 5;
-    bytes[at] = 0x82; /* binary, 300 bytes, whose payload looks like a close frame */
+    bytes[at] = 0x82; /* binary, 300 bytes; the payload looks like a close frame */
     bytes[at + 1] = 0x80 | 126;
     bytes[at + 2] = 300 >> 8;
     bytes[at + 3] = 300 & 0xFF;
@@ -41,7 +41,7 @@ static void close_frame_is_found_behind_others_however_they_come(void **state)
         assert_true(feed(bytes, at + 8, step));
 }
 
-static void frame_that_claims_much_costs_nothing_and_hides_nothing(void **state)
+static void frame_with_a_huge_length_takes_no_memory(void **state)
 {
     (void)state;
     uint8_t bytes[100] = {0x81, 0xFF, 0, 0, 0, 2}; /* 8 GiB */
@@ -52,7 +52,7 @@ static void frame_that_claims_much_costs_nothing_and_hides_nothing(void **state)
 static void accept_value_is_that_of_the_standard(void **state)
 {
     (void)state;
-    char accept[SOCKET_ACCEPT_SIZE];
+    char accept[UPGRADE_ACCEPT_SIZE];
     socket_accept_value("dGhlIHNhbXBsZSBub25jZQ==", accept);
     assert_string_equal(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }
@@ -60,8 +60,8 @@ static void accept_value_is_that_of_the_standard(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(close_frame_is_found_behind_others_however_they_come),
-        cmocka_unit_test(frame_that_claims_much_costs_nothing_and_hides_nothing),
+        cmocka_unit_test(close_frame_is_found_after_other_frames_in_any_pieces),
+        cmocka_unit_test(frame_with_a_huge_length_takes_no_memory),
         cmocka_unit_test(accept_value_is_that_of_the_standard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,8 +11,8 @@ enum { LIMIT = 1000, ROOM = 8000 };
 static uint8_t bytes[ROOM];
 static size_t used;
 
-/* Adds a masked frame whose payload is `length` times 'x' behind `begin`; only `sent` bytes of the
- * payload follow its head. */
+/* Adds a masked frame whose payload is `begin`, filled up with 'x' to `length` bytes. Only `sent`
+ * bytes of the payload are added. */
 static void add_frame(uint8_t first, const char *begin, size_t length, size_t sent)
 {
     static const uint8_t mask[] = {1, 2, 3, 4};
@@ -30,7 +30,7 @@ static void add_frame(uint8_t first, const char *begin, size_t length, size_t se
         bytes[used++] = (uint8_t)((i < strlen(begin) ? begin[i] : 'x') ^ mask[i % 4]);
 }
 
-/* Feeds all, `step` bytes at a time: what goes on to the library is in `passed`. */
+/* Feeds all bytes, `step` at a time. `passed` receives what the filter passes on to the library. */
 static size_t feed(struct frame_filter *filter, size_t step, uint8_t passed[ROOM])
 {
     size_t count = 0;
@@ -52,7 +52,7 @@ static void text_becomes_binary_and_nothing_else_changes(void **state)
     struct frame_filter filter;
     uint8_t passed[ROOM];
     used = 0;
-    add_frame(0x81, "\x81\x81\x81", 3, 3); /* a payload that looks like heads */
+    add_frame(0x81, "\x81\x81\x81", 3, 3); /* a payload that looks like frame heads */
     size_t second = used;
     add_frame(0x01, "a", 200, 200); /* text in fragments, with a ping between */
     add_frame(0x89, "", 0, 0);
@@ -82,7 +82,7 @@ static void a_message_at_the_limit_passes(void **state)
     assert_false(filter.is_oversized);
 }
 
-static void of_a_message_that_is_too_large_the_library_sees_no_whole_head(void **state)
+static void too_large_message_never_reaches_the_library(void **state)
 {
     (void)state;
     struct frame_filter filter;
@@ -102,7 +102,7 @@ static void of_a_message_that_is_too_large_the_library_sees_no_whole_head(void *
     }
 }
 
-static void a_claim_without_a_payload_waits_for_its_front(void **state)
+static void head_without_payload_is_held_back(void **state)
 {
     (void)state;
     struct frame_filter filter;
@@ -124,7 +124,7 @@ static void fragments_count_together(void **state)
     uint8_t passed[ROOM];
     used = 0;
     add_frame(0x01, "", 600, 600);
-    add_frame(0x89, "", 100, 100); /* a ping is no part of it */
+    add_frame(0x89, "", 100, 100); /* a ping does not count */
     size_t before = used;
     add_frame(0x80, "", 401, 401);
     assert_true(feed(&filter, ROOM, passed) >= before);
@@ -138,8 +138,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_becomes_binary_and_nothing_else_changes),
         cmocka_unit_test(a_message_at_the_limit_passes),
-        cmocka_unit_test(of_a_message_that_is_too_large_the_library_sees_no_whole_head),
-        cmocka_unit_test(a_claim_without_a_payload_waits_for_its_front),
+        cmocka_unit_test(too_large_message_never_reaches_the_library),
+        cmocka_unit_test(head_without_payload_is_held_back),
         cmocka_unit_test(fragments_count_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,7 @@
 
 static const char names[] = "broadway.example.edu,grading,[fd00::5]";
 
-static void own_names_and_addresses_are_served(void **state)
+static void own_host_names_and_addresses_are_served(void **state)
 {
     (void)state;
     static const char *const served[] = {
@@ -20,7 +20,7 @@ static void own_names_and_addresses_are_served(void **state)
     assert_true(host_is_served("[fd00:0::9]:1470", NULL, "fd00::9"));
 }
 
-static void other_names_are_not(void **state)
+static void other_host_names_are_refused(void **state)
 {
     (void)state;
     static const char *const others[] = {
@@ -52,7 +52,7 @@ static void other_names_are_not(void **state)
     assert_false(host_is_served("grading", NULL, "192.0.2.7"));
 }
 
-static void pages_of_own_names_are_served_and_others_are_not(void **state)
+static void pages_from_own_names_only_are_served(void **state)
 {
     (void)state;
     assert_true(origin_is_served("http://localhost:3000", names, ""));
@@ -80,9 +80,9 @@ static void list_of_names_is_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(own_names_and_addresses_are_served),
-        cmocka_unit_test(other_names_are_not),
-        cmocka_unit_test(pages_of_own_names_are_served_and_others_are_not),
+        cmocka_unit_test(own_host_names_and_addresses_are_served),
+        cmocka_unit_test(other_host_names_are_refused),
+        cmocka_unit_test(pages_from_own_names_only_are_served),
         cmocka_unit_test(list_of_names_is_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

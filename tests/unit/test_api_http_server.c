@@ -18,7 +18,9 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/http/exchange.h"
 #include "api/http/thread_pool.h"
+#include "api/protocols.h"
 #include "common/base/clock.h"
 #include "common/base/json_memory.h"
 
@@ -45,7 +47,7 @@ static struct {
 static struct server *server;
 static struct api api;
 
-/* Takes one out: this one, or the oldest. NULL: it is not there. */
+/* Removes the given exchange, or the oldest for NULL. Returns NULL if there is none. */
 static struct exchange *take(const struct exchange *wanted)
 {
     struct exchange *taken = NULL;
@@ -79,7 +81,7 @@ static enum bw_code handle_park(struct api *context, struct exchange *exchange,
     pthread_mutex_lock(&parked.mutex);
     assert_true(parked.count < PARKED_MAX);
     bool is_gone = exchange_is_gone(
-        exchange); /* before it is in the table, client_gone does not find it */
+        exchange); /* before this, client_gone does not find the exchange */
     if (!is_gone)
         parked.exchanges[parked.count++] = exchange;
     pthread_cond_broadcast(&parked.changed);
@@ -143,8 +145,54 @@ static const struct route routes[] = {
     {"GET", "/away", AUTH_NONE, BODY_NONE, ROUTE_URGENT | ROUTE_BLOCKING, NULL, handle_away},
     {"GET", "/park", AUTH_NONE, BODY_NONE, 0, NULL, handle_park},
     {"GET", "/slow_park", AUTH_NONE, BODY_NONE, ROUTE_BLOCKING, NULL, handle_park},
+    {"POST", "/shared/{id}", AUTH_NONE, BODY_NONE, 0, NULL, handle_now},
     {NULL, NULL, AUTH_NONE, BODY_NONE, 0, NULL, NULL},
 };
+
+static const struct wire_protocol tested = {.routes = routes};
+
+/* A second protocol, which shares a path with the first. */
+static enum bw_code handle_guest(struct api *context, struct exchange *exchange,
+                                 struct bw_error *error)
+{
+    (void)context;
+    return bw_fail(error, BW_CONFLICT, "guest of %s", exchange_request(exchange)->parts[0]);
+}
+
+static bool guest_claims(struct api *unused, const struct exchange *exchange,
+                         const char *const parts[PATH_PARTS])
+{
+    (void)unused;
+    (void)parts;
+    return exchange_header(exchange, "X-Guest") != NULL;
+}
+
+static enum bw_code guest_claims_body(struct exchange *exchange, struct bw_error *error)
+{
+    bool is_guest = strcmp(exchange_request(exchange)->body, "guest") == 0;
+    return is_guest ? bw_fail(error, BW_BAD_REQUEST, "say so in a header") : BW_OK;
+}
+
+static bool guest_refuse(json_t *body, enum bw_code code, json_t *sentence, bool is_own)
+{
+    (void)code;
+    json_object_set(body, is_own ? "guest" : "anybody", sentence);
+    return !is_own;
+}
+
+static const struct route guest_routes[] = {
+    {"GET", "/shared/{name}", AUTH_NONE, BODY_UNREAD, 0, NULL, handle_guest},
+    {"POST", "/shared/{name}", AUTH_NONE, BODY_UNREAD, 0, NULL, handle_guest},
+    {"GET", "/guest/{name}/{name}", AUTH_NONE, BODY_UNREAD, 0, NULL, handle_guest},
+    {NULL, NULL, AUTH_NONE, BODY_NONE, 0, NULL, NULL},
+};
+static const struct wire_protocol guest = {.routes = guest_routes,
+                                           .json_type = "application/guest",
+                                           .is_for_browsers = true,
+                                           .claims = guest_claims,
+                                           .claims_body = guest_claims_body,
+                                           .refuse = guest_refuse};
+static const struct wire_protocol *const tested_protocols[] = {&tested, &guest, NULL};
 
 static void note_finished(const struct request *request, int status, void *context)
 {
@@ -155,7 +203,8 @@ static void note_finished(const struct request *request, int status, void *conte
 }
 
 static const struct http_server_settings settings = {.api = &api,
-                                                     .routes = routes,
+                                                     .protocols = tested_protocols,
+                                                     .forms = protocols,
                                                      .address = "127.0.0.1",
                                                      .threads = 4,
                                                      .max_body_bytes = MAX_BODY,
@@ -183,7 +232,7 @@ static int stop(void **state)
     return clock_boot_ms() - begun_ms < CLOSE_MS ? 0 : -1;
 }
 
-/* Waits until `count` are parked, or `gone` have gone. */
+/* Waits until `count` requests are parked, or `gone` clients have disconnected. */
 static void await_parked(int count, int gone)
 {
     struct timespec end;
@@ -261,7 +310,7 @@ static bool read_exactly(int fd, char *bytes, size_t length)
     return true;
 }
 
-/* Reads one answer and not a byte more. */
+/* Reads exactly one answer. */
 static bool read_reply(int fd, struct reply *reply)
 {
     size_t length = 0;
@@ -275,7 +324,7 @@ static bool read_reply(int fd, struct reply *reply)
     return reply->length < sizeof reply->body && read_exactly(fd, reply->body, reply->length);
 }
 
-/* Takes the request's id out of a refusal, after checking that the header says the same. */
+/* Removes the request's id from a refusal, and checks that the header has the same id. */
 static const char *without_id(struct reply *reply)
 {
     char header[200];
@@ -303,8 +352,8 @@ static bool is_closed(int fd)
     return recv(fd, &byte, 1, 0) <= 0;
 }
 
-/* The answer to these bytes, on a connection of their own; with `must_close`, closed by the server
- * afterwards. */
+/* Sends the bytes on a new connection and returns the answer. `must_close`: checks that the server
+ * closes the connection. */
 static struct reply answer_to(const char *bytes, bool must_close)
 {
     struct reply reply;
@@ -316,6 +365,46 @@ static struct reply answer_to(const char *bytes, bool must_close)
         assert_true(is_closed(fd));
     close(fd);
     return reply;
+}
+
+/* ---- Two protocols on one port ---- */
+
+static void shared_path_belongs_to_the_first_protocol_unless_claimed(void **state)
+{
+    (void)state;
+    struct reply reply = answer_to("POST /shared/a HTTP/1.1\r\nHost: x\r\n\r\n", false);
+    assert_int_equal(reply.status, 200);
+    assert_non_null(strstr(reply.body, "\"id\":\"a\""));
+    reply = answer_to("POST /shared/a HTTP/1.1\r\nHost: x\r\nX-Guest: 1\r\n\r\n", false);
+    assert_int_equal(reply.status, 409);
+    assert_string_equal(reply.body, "{\"guest\":\"guest of a\"}");
+    assert_non_null(strstr(reply.head, "Content-Type: application/guest\r\n"));
+    reply = answer_to("POST /shared/a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nguest",
+                      false);
+    assert_int_equal(reply.status, 400);
+    assert_string_equal(reply.body, "{\"guest\":\"say so in a header\"}");
+    reply = answer_to("GET /shared/a HTTP/1.1\r\nHost: x\r\n\r\n", false);
+    assert_int_equal(reply.status, 409);
+}
+
+static void refusal_has_the_form_of_the_paths_protocol(void **state)
+{
+    (void)state;
+    struct reply reply = answer_to("PUT /guest/a/b HTTP/1.1\r\nHost: x\r\n\r\n", false);
+    assert_int_equal(reply.status, 405);
+    assert_non_null(strstr(reply.head, "Allow: GET, HEAD, OPTIONS\r\n"));
+    assert_memory_equal(reply.body, "{\"guest\":", 9);
+    reply = answer_to("PUT /shared/a HTTP/1.1\r\nHost: x\r\n\r\n", false);
+    assert_int_equal(reply.status, 405);
+    assert_non_null(strstr(reply.head, "Allow: POST, GET, HEAD, OPTIONS\r\n"));
+    assert_memory_equal(reply.body,
+                        "{\"status\":", 10); /* in the form of the server's own protocol */
+    reply = answer_to("OPTIONS /shared/a HTTP/1.1\r\nHost: x\r\n\r\n", false);
+    assert_int_equal(reply.status, 204);
+    reply = answer_to("PUT /now HTTP/1.1\r\nHost: x\r\n\r\n", false);
+    assert_int_equal(reply.status, 405);
+    assert_non_null(strstr(reply.head, "Allow: GET, HEAD\r\n"));
+    assert_memory_equal(reply.body, "{\"error\":", 9);
 }
 
 /* ---- Answers ---- */
@@ -341,7 +430,7 @@ static void answers_at_once_and_keeps_the_connection(void **state)
     assert_int_equal(atomic_load(&parked.finished), 5);
 }
 
-static void refusals_have_their_form_and_headers(void **state)
+static void refusals_have_json_and_headers(void **state)
 {
     (void)state;
     struct reply reply;
@@ -378,7 +467,7 @@ static void refusals_have_their_form_and_headers(void **state)
     close(fd);
 }
 
-static void a_request_whose_end_is_in_doubt_is_refused_and_its_connection_closed(void **state)
+static void request_with_ambiguous_length_is_refused_and_closed(void **state)
 {
     (void)state;
     static const char *const headers[] = {
@@ -404,7 +493,7 @@ static void a_request_whose_end_is_in_doubt_is_refused_and_its_connection_closed
     }
 }
 
-static void what_the_server_can_not_read_is_refused_in_the_same_form(void **state)
+static void unparsable_request_is_refused_in_the_same_form(void **state)
 {
     (void)state;
     static const char *const requests[] = {
@@ -429,7 +518,7 @@ static void what_the_server_can_not_read_is_refused_in_the_same_form(void **stat
     free(large);
 }
 
-static void a_path_with_doubtful_escapes_is_refused(void **state)
+static void path_with_ambiguous_escapes_is_refused(void **state)
 {
     (void)state;
     static const char *const parts[] = {"%00", "a%00b", "%2f", "..%2F..", "%5C", "%5c.."};
@@ -443,7 +532,7 @@ static void a_path_with_doubtful_escapes_is_refused(void **state)
 
 /* ---- Bodies ---- */
 
-static void bodies_are_gathered_however_they_come(void **state)
+static void bodies_are_read_in_any_pieces(void **state)
 {
     (void)state;
     struct reply reply;
@@ -471,7 +560,7 @@ static void bodies_are_gathered_however_they_come(void **state)
     close(fd);
 }
 
-static void a_body_of_just_the_limit_is_taken(void **state)
+static void body_at_the_limit_is_accepted(void **state)
 {
     (void)state;
     struct reply reply;
@@ -516,7 +605,7 @@ static void a_length_over_the_limit_is_refused_before_the_body_is_sent(void **st
     close(fd);
 }
 
-/* The client sends it all before it reads. */
+/* The client sends the whole body before it reads. */
 static void a_client_that_is_still_sending_sees_the_refusal(void **state)
 {
     (void)state;
@@ -579,7 +668,7 @@ static void a_parked_request_is_answered_by_another_thread(void **state)
     assert_int_equal(parked.gone, 0);
 }
 
-static void a_client_that_goes_is_noticed(void **state)
+static void disconnect_is_noticed(void **state)
 {
     (void)state;
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
@@ -598,8 +687,8 @@ static void a_client_that_goes_is_noticed(void **state)
     assert_int_equal(parked.count, 0);
 }
 
-/* It is told although the request came and went before it was watched. */
-static void a_client_that_is_gone_already_is_noticed_too(void **state)
+/* The handler is notified although the client disconnected before the request was watched. */
+static void earlier_disconnect_is_noticed(void **state)
 {
     (void)state;
     for (int i = 0; i < 20; i++) {
@@ -619,10 +708,10 @@ static int count_descriptors(void)
     return count;
 }
 
-/* Though the end may come together with the request, or in the middle of a body. (In the middle of
- * the headers, or before the first byte of a body, it is the limit for idle connections that ends
+/* Also if the client's FIN arrives together with the request, or in the middle of a body. (In the
+ * middle of the headers, or before the first byte of a body, the limit for idle connections closes
  * them.) */
-static void the_connections_of_clients_that_left_are_closed_soon(void **state)
+static void connections_of_disconnected_clients_are_closed_soon(void **state)
 {
     (void)state;
     static const char *const requests[] = {
@@ -649,7 +738,7 @@ static void the_connections_of_clients_that_left_are_closed_soon(void **state)
 
 /* ---- Starting and stopping ---- */
 
-static void says_why_it_can_not_listen(void **state)
+static void error_names_why_listening_failed(void **state)
 {
     (void)state;
     struct bw_error error;
@@ -664,7 +753,7 @@ static void says_why_it_can_not_listen(void **state)
     http_server_close(NULL);
 }
 
-static void two_fronts_live_side_by_side(void **state)
+static void two_servers_run_side_by_side(void **state)
 {
     (void)state;
     struct bw_error error;
@@ -685,15 +774,15 @@ static void two_fronts_live_side_by_side(void **state)
     assert_int_equal(answer_to("GET /now HTTP/1.1\r\nHost: x\r\n\r\n", false).status, 200);
 }
 
-struct mumble {
+struct send_nonsense {
     uint16_t port;
     atomic_bool is_over;
 };
 
-/* A client that says what can't be read, again and again. */
-static void *mumble(void *context)
+/* A client that repeatedly sends bytes that are not HTTP. */
+static void *send_nonsense(void *context)
 {
-    struct mumble *how = context;
+    struct send_nonsense *how = context;
     static const char nonsense[] = "POST /item/x HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n";
     char answer[256];
     while (!atomic_load(&how->is_over)) {
@@ -707,7 +796,7 @@ static void *mumble(void *context)
     return NULL;
 }
 
-static void a_front_that_closes_amid_nonsense_ends_well_and_leaves_no_descriptor(void **state)
+static void server_closes_during_invalid_requests_without_leaking_descriptors(void **state)
 {
     (void)state;
     enum { ROUNDS = 20, CLIENTS = 4 };
@@ -716,11 +805,11 @@ static void a_front_that_closes_amid_nonsense_ends_well_and_leaves_no_descriptor
     pthread_t clients[CLIENTS];
     int before = count_descriptors();
     for (int round = 0; round < ROUNDS; round++) {
-        struct mumble how = {.is_over = false};
+        struct send_nonsense how = {.is_over = false};
         assert_int_equal(http_server_open(&settings, &server, &error), BW_OK);
         how.port = http_server_port(server);
         for (int i = 0; i < CLIENTS; i++)
-            assert_int_equal(pthread_create(&clients[i], NULL, mumble, &how), 0);
+            assert_int_equal(pthread_create(&clients[i], NULL, send_nonsense, &how), 0);
         usleep(3000);
         http_server_close(server);
         atomic_store(&how.is_over, true);
@@ -731,14 +820,14 @@ static void a_front_that_closes_amid_nonsense_ends_well_and_leaves_no_descriptor
     assert_int_equal(count_descriptors(), before);
 }
 
-static void json_memory_stays_settled_when_a_server_is_opened(void **state)
+static void json_memory_stays_installed_when_a_server_is_opened(void **state)
 {
     (void)state;
     struct server *first = server;
     struct bw_error error;
     json_malloc_t allocate;
     json_free_t release;
-    http_server_settle_memory();
+    http_server_install_memory();
     assert_int_equal(http_server_open(&settings, &server, &error), BW_OK);
     json_get_alloc_funcs(&allocate, &release);
     assert_true(allocate == json_memory_allocate);
@@ -746,7 +835,7 @@ static void json_memory_stays_settled_when_a_server_is_opened(void **state)
     server = first;
 }
 
-static void when_it_stops_accepting_open_connections_get_one_more_answer(void **state)
+static void open_connections_get_one_more_answer_after_accepting_stops(void **state)
 {
     (void)state;
     struct reply reply;
@@ -793,7 +882,8 @@ static void *answer_parked(void *context)
     return NULL;
 }
 
-/* One request of a random kind. False: this client has left, or was sent away. */
+/* Sends one request of a random kind. False: the connection has ended, by the client or by the
+ * server. */
 static bool storm_round(int fd, unsigned *seed)
 {
     static const char *const requests[] = {
@@ -823,7 +913,7 @@ static bool storm_round(int fd, unsigned *seed)
     return kind != 4;
 }
 
-static void *be_a_client(void *context)
+static void *run_storm_client(void *context)
 {
     unsigned seed = (unsigned)(uintptr_t)context;
     int fd = -1;
@@ -839,7 +929,7 @@ static void *be_a_client(void *context)
     return NULL;
 }
 
-static void a_storm_of_clients_that_come_wait_and_leave(void **state)
+static void storm_of_clients_that_connect_wait_and_disconnect(void **state)
 {
     (void)state;
     pthread_t clients[CLIENTS], answerers[ANSWERERS];
@@ -847,7 +937,7 @@ static void a_storm_of_clients_that_come_wait_and_leave(void **state)
     for (uintptr_t i = 0; i < ANSWERERS; i++)
         pthread_create(&answerers[i], NULL, answer_parked, (void *)(i + 100));
     for (uintptr_t i = 0; i < CLIENTS; i++)
-        pthread_create(&clients[i], NULL, be_a_client, (void *)(i + 1));
+        pthread_create(&clients[i], NULL, run_storm_client, (void *)(i + 1));
     for (int i = 0; i < CLIENTS; i++)
         pthread_join(clients[i], NULL);
     await_in_flight(0);
@@ -858,8 +948,8 @@ static void a_storm_of_clients_that_come_wait_and_leave(void **state)
     assert_int_equal(parked.count, 0);
 }
 
-/* It is used from then on as if nothing had been tried. */
-static void a_front_with_a_request_that_waits_is_not_freed(void **state)
+/* The server is usable after the attempt to free it. */
+static void server_with_a_parked_request_is_not_freed(void **state)
 {
     (void)state;
     struct reply reply;
@@ -878,27 +968,29 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define HTTP_SERVER_TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
-        HTTP_SERVER_TEST(json_memory_stays_settled_when_a_server_is_opened),
+        HTTP_SERVER_TEST(json_memory_stays_installed_when_a_server_is_opened),
+        HTTP_SERVER_TEST(shared_path_belongs_to_the_first_protocol_unless_claimed),
+        HTTP_SERVER_TEST(refusal_has_the_form_of_the_paths_protocol),
         HTTP_SERVER_TEST(answers_at_once_and_keeps_the_connection),
-        HTTP_SERVER_TEST(refusals_have_their_form_and_headers),
-        HTTP_SERVER_TEST(a_request_whose_end_is_in_doubt_is_refused_and_its_connection_closed),
-        HTTP_SERVER_TEST(what_the_server_can_not_read_is_refused_in_the_same_form),
-        HTTP_SERVER_TEST(a_path_with_doubtful_escapes_is_refused),
-        HTTP_SERVER_TEST(bodies_are_gathered_however_they_come),
-        HTTP_SERVER_TEST(a_body_of_just_the_limit_is_taken),
+        HTTP_SERVER_TEST(refusals_have_json_and_headers),
+        HTTP_SERVER_TEST(request_with_ambiguous_length_is_refused_and_closed),
+        HTTP_SERVER_TEST(unparsable_request_is_refused_in_the_same_form),
+        HTTP_SERVER_TEST(path_with_ambiguous_escapes_is_refused),
+        HTTP_SERVER_TEST(bodies_are_read_in_any_pieces),
+        HTTP_SERVER_TEST(body_at_the_limit_is_accepted),
         HTTP_SERVER_TEST(a_length_over_the_limit_is_refused_before_the_body_is_sent),
         HTTP_SERVER_TEST(a_client_that_is_still_sending_sees_the_refusal),
         HTTP_SERVER_TEST(chunks_without_end_are_refused),
         HTTP_SERVER_TEST(a_parked_request_is_answered_by_another_thread),
-        HTTP_SERVER_TEST(a_client_that_goes_is_noticed),
-        HTTP_SERVER_TEST(a_client_that_is_gone_already_is_noticed_too),
-        HTTP_SERVER_TEST(the_connections_of_clients_that_left_are_closed_soon),
-        HTTP_SERVER_TEST(says_why_it_can_not_listen),
-        HTTP_SERVER_TEST(two_fronts_live_side_by_side),
-        HTTP_SERVER_TEST(a_front_that_closes_amid_nonsense_ends_well_and_leaves_no_descriptor),
-        HTTP_SERVER_TEST(when_it_stops_accepting_open_connections_get_one_more_answer),
-        HTTP_SERVER_TEST(a_front_with_a_request_that_waits_is_not_freed),
-        HTTP_SERVER_TEST(a_storm_of_clients_that_come_wait_and_leave),
+        HTTP_SERVER_TEST(disconnect_is_noticed),
+        HTTP_SERVER_TEST(earlier_disconnect_is_noticed),
+        HTTP_SERVER_TEST(connections_of_disconnected_clients_are_closed_soon),
+        HTTP_SERVER_TEST(error_names_why_listening_failed),
+        HTTP_SERVER_TEST(two_servers_run_side_by_side),
+        HTTP_SERVER_TEST(server_closes_during_invalid_requests_without_leaking_descriptors),
+        HTTP_SERVER_TEST(open_connections_get_one_more_answer_after_accepting_stops),
+        HTTP_SERVER_TEST(server_with_a_parked_request_is_not_freed),
+        HTTP_SERVER_TEST(storm_of_clients_that_connect_wait_and_disconnect),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

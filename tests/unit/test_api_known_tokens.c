@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-static void token_that_passed_is_known(void **state)
+static void token_that_passed_is_remembered(void **state)
 {
     (void)state;
     struct known_tokens *known = known_tokens_new();
@@ -20,7 +20,7 @@ static void token_that_passed_is_known(void **state)
     known_tokens_free(known);
 }
 
-static void thousands_are_kept_and_more_make_room(void **state)
+static void thousands_are_kept_and_the_oldest_are_replaced(void **state)
 {
     (void)state;
     struct known_tokens *known = known_tokens_new();
@@ -42,8 +42,8 @@ static void thousands_are_kept_and_more_make_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(token_that_passed_is_known),
-        cmocka_unit_test(thousands_are_kept_and_more_make_room),
+        cmocka_unit_test(token_that_passed_is_remembered),
+        cmocka_unit_test(thousands_are_kept_and_the_oldest_are_replaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,7 +33,8 @@ static int stop(void **state)
     return 0;
 }
 
-/* How many requests of `bytes` each find room, up to `count`; they stay. */
+/* Reserves `bytes` for up to `count` requests, and keeps them. Returns how many reservations
+ * succeeded. */
 static int fill(int first, int count, enum memory_pool pool, const char *address, size_t bytes)
 {
     for (int i = 0; i < count; i++) {
@@ -44,7 +45,7 @@ static int fill(int first, int count, enum memory_pool pool, const char *address
     return count;
 }
 
-static void unknown_senders_leave_room_for_all_others(void **state)
+static void unknown_senders_leave_memory_for_known_ones(void **state)
 {
     (void)state;
     char address[32];
@@ -63,7 +64,7 @@ static void unknown_senders_leave_room_for_all_others(void **state)
     assert_int_equal(fill(2300, 2, MEMORY_SOCKET, "", 16 * MIB), 2);
 }
 
-static void a_heartbeat_always_finds_room(void **state)
+static void heartbeat_always_gets_memory(void **state)
 {
     (void)state;
     fill(0, 100, MEMORY_UNKNOWN, "192.0.2.1", 16 * MIB);
@@ -72,7 +73,21 @@ static void a_heartbeat_always_finds_room(void **state)
     assert_int_equal(fill(8100, 1, MEMORY_UNKNOWN, "192.0.2.1", 64 * 1024), 0);
 }
 
-static void websockets_never_take_all(void **state)
+static void single_hold_of_a_pool_may_exceed_the_limit(void **state)
+{
+    (void)state;
+    fill(0, 100, MEMORY_UNKNOWN, "192.0.2.1", 16 * MIB);
+    fill(100, 100, MEMORY_UNKNOWN, "192.0.2.20", 16 * MIB);
+    assert_int_equal(fill(1000, 1, MEMORY_HAND_OUT, "", MIB), 1);
+    memory_hold_begin(&holds[1001], budget, MEMORY_HAND_OUT, "");
+    assert_false(memory_hold_take_alone(&holds[1001], 1));
+    assert_true(memory_hold_take_alone(&holds[1000], 400 * MIB));
+    assert_true(memory_budget_used(budget, MEMORY_HAND_OUT) > 400 * MIB);
+    memory_hold_release(&holds[1000]);
+    assert_true(memory_hold_take_alone(&holds[1001], 400 * MIB));
+}
+
+static void websockets_do_not_take_all_memory(void **state)
 {
     (void)state;
     int taken = fill(0, 80, MEMORY_SOCKET, "", 15 * MIB);
@@ -80,7 +95,7 @@ static void websockets_never_take_all(void **state)
     assert_int_equal(fill(100, 20, MEMORY_WORKER, "", 15 * MIB), 20);
 }
 
-static void who_becomes_known_takes_its_memory_along(void **state)
+static void memory_moves_with_a_sender_that_becomes_known(void **state)
 {
     (void)state;
     assert_int_equal(fill(0, 1, MEMORY_UNKNOWN, "192.0.2.1", MIB), 1);
@@ -93,7 +108,7 @@ static void who_becomes_known_takes_its_memory_along(void **state)
     assert_int_equal(memory_budget_used(budget, MEMORY_WORKER), 2 * MIB - MEMORY_FIRST_BYTES);
 }
 
-static void what_can_never_fit_is_told_apart_from_what_does_not_fit_now(void **state)
+static void permanent_refusal_differs_from_a_temporary_one(void **state)
 {
     (void)state;
     memory_hold_begin(&holds[0], budget, MEMORY_UNKNOWN, "192.0.2.1");
@@ -106,7 +121,7 @@ static void what_can_never_fit_is_told_apart_from_what_does_not_fit_now(void **s
     assert_int_equal(memory_budget_used(budget, MEMORY_UNKNOWN), 0);
 }
 
-static void one_address_has_a_share_of_bodies_and_a_larger_one_with_what_is_parsed(void **state)
+static void address_has_a_share_of_bodies_and_a_larger_one_with_parsed_values(void **state)
 {
     (void)state;
     assert_int_equal(fill(0, 3, MEMORY_UNKNOWN, "192.0.2.1", 16 * MIB), 3);
@@ -120,7 +135,7 @@ static void one_address_has_a_share_of_bodies_and_a_larger_one_with_what_is_pars
     assert_int_equal(fill(4, 2, MEMORY_UNKNOWN, "192.0.2.1", 16 * MIB), 2);
 }
 
-static void a_claimed_length_is_never_allocated(void **state)
+static void declared_length_is_never_allocated(void **state)
 {
     (void)state;
     struct body body = {.expected = 16 * MIB};
@@ -153,15 +168,16 @@ static void without_a_budget_nothing_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(unknown_senders_leave_room_for_all_others, start, stop),
-        cmocka_unit_test_setup_teardown(a_heartbeat_always_finds_room, start, stop),
-        cmocka_unit_test_setup_teardown(websockets_never_take_all, start, stop),
-        cmocka_unit_test_setup_teardown(who_becomes_known_takes_its_memory_along, start, stop),
-        cmocka_unit_test_setup_teardown(what_can_never_fit_is_told_apart_from_what_does_not_fit_now,
-                                        start, stop),
+        cmocka_unit_test_setup_teardown(unknown_senders_leave_memory_for_known_ones, start, stop),
+        cmocka_unit_test_setup_teardown(heartbeat_always_gets_memory, start, stop),
+        cmocka_unit_test_setup_teardown(single_hold_of_a_pool_may_exceed_the_limit, start, stop),
+        cmocka_unit_test_setup_teardown(websockets_do_not_take_all_memory, start, stop),
+        cmocka_unit_test_setup_teardown(memory_moves_with_a_sender_that_becomes_known, start, stop),
+        cmocka_unit_test_setup_teardown(permanent_refusal_differs_from_a_temporary_one, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(
-            one_address_has_a_share_of_bodies_and_a_larger_one_with_what_is_parsed, start, stop),
-        cmocka_unit_test_setup_teardown(a_claimed_length_is_never_allocated, start, stop),
+            address_has_a_share_of_bodies_and_a_larger_one_with_parsed_values, start, stop),
+        cmocka_unit_test_setup_teardown(declared_length_is_never_allocated, start, stop),
         cmocka_unit_test_setup_teardown(without_a_budget_nothing_is_refused, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

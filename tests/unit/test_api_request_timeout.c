@@ -52,33 +52,33 @@ static int stop(void **state)
     return 0;
 }
 
-/* What the client reads: the number of bytes, 0 at the end of the connection, -1: it is open. */
-static int heard(int client)
+/* The number of bytes that the client reads; 0: the connection was closed; -1: it is open. */
+static int seen(int client)
 {
     char bytes[16];
     return (int)recv(ends[client][1], bytes, sizeof bytes, MSG_DONTWAIT);
 }
 
-static void one_that_says_nothing_is_ended_without_a_word(void **state)
+static void silent_connection_is_closed_without_an_answer(void **state)
 {
     (void)state;
     assert_int_equal(request_timeout_sweep(timeout, begun_ms + REQUEST_MS - 1), 0);
-    assert_int_equal(heard(0), -1);
+    assert_int_equal(seen(0), -1);
     assert_int_equal(request_timeout_sweep(timeout, begun_ms + REQUEST_MS + SLACK_MS), CLIENTS);
-    assert_int_equal(heard(0), 0);
+    assert_int_equal(seen(0), 0);
     assert_int_equal(request_timeout_sweep(timeout, begun_ms + 10 * REQUEST_MS), 0);
 }
 
-static void one_that_began_is_told_that_it_is_late(void **state)
+static void unfinished_request_is_answered_with_408(void **state)
 {
     (void)state;
     timed_request_begin(timed_requests[0]);
     request_timeout_sweep(timeout, begun_ms + REQUEST_MS + SLACK_MS);
-    assert_int_equal(heard(0), 4);
-    assert_int_equal(heard(0), 0);
+    assert_int_equal(seen(0), 4);
+    assert_int_equal(seen(0), 0);
 }
 
-static void a_whole_request_has_all_the_time_until_the_next(void **state)
+static void complete_request_resets_the_time(void **state)
 {
     (void)state;
     timed_request_begin(timed_requests[0]);
@@ -87,34 +87,34 @@ static void a_whole_request_has_all_the_time_until_the_next(void **state)
     timed_request_finish(timed_requests[1]);
     timed_request_rest(timed_requests[1]);
     assert_int_equal(request_timeout_sweep(timeout, begun_ms + REQUEST_MS + SLACK_MS), CLIENTS - 2);
-    assert_int_equal(heard(0), -1);
-    assert_int_equal(heard(1), -1);
+    assert_int_equal(seen(0), -1);
+    assert_int_equal(seen(1), -1);
     int64_t idle_ms = REQUEST_MS + REQUEST_TIMEOUT_IDLE_MS + SLACK_MS;
     assert_int_equal(request_timeout_sweep(timeout, begun_ms + idle_ms), 1);
-    assert_int_equal(heard(0), -1);
-    assert_int_equal(heard(1), 0);
+    assert_int_equal(seen(0), -1);
+    assert_int_equal(seen(1), 0);
 }
 
-static void what_comes_of_a_body_earns_time_and_no_more_than_is_allowed(void **state)
+static void bytes_of_a_body_extend_the_time_up_to_the_limit(void **state)
 {
     (void)state;
     enum { LATER_MS = 20 };
     for (int i = 0; i < 2; i++)
         timed_request_begin(timed_requests[i]);
-    usleep(2 * LATER_MS * 1000); /* some of the time that is allowed is used */
+    usleep(2 * LATER_MS * 1000); /* uses a part of the allowed time */
     timed_request_receive(timed_requests[0], REQUEST_TIMEOUT_BYTES * LATER_MS / 1000);
     timed_request_receive(timed_requests[1], 1000 * REQUEST_TIMEOUT_BYTES);
     int64_t now_ms = clock_boot_ms();
     for (int i = 2; i < CLIENTS; i++)
         timed_request_finish(timed_requests[i]);
     assert_int_equal(request_timeout_sweep(timeout, now_ms + REQUEST_MS - LATER_MS / 2), 1);
-    assert_int_equal(heard(0), 4);
-    assert_int_equal(heard(1), -1);
+    assert_int_equal(seen(0), 4);
+    assert_int_equal(seen(1), -1);
     assert_int_equal(request_timeout_sweep(timeout, now_ms + REQUEST_MS + 1), 1);
-    assert_int_equal(heard(1), 4);
+    assert_int_equal(seen(1), 4);
 }
 
-static void the_more_of_a_body_is_held_the_more_a_second_costs(void **state)
+static void larger_held_bodies_need_a_higher_rate(void **state)
 {
     (void)state;
     enum { MIB = 1024 * 1024 };
@@ -126,8 +126,8 @@ static void the_more_of_a_body_is_held_the_more_a_second_costs(void **state)
     assert_int_equal(request_timeout_earned(1ull << 60, 1), 0);
 }
 
-/* Sixteen megabytes at once, then 1.2 KB a second: over after little more than what is allowed. */
-static void a_drip_behind_a_large_body_is_ended(void **state)
+/* Sixteen megabytes at once, then 1.2 KB a second: refused soon after the allowed time. */
+static void slow_tail_of_a_large_body_is_ended(void **state)
 {
     (void)state;
     enum { MIB = 1024 * 1024 };
@@ -138,10 +138,10 @@ static void a_drip_behind_a_large_body_is_ended(void **state)
     for (int i = 1; i < CLIENTS; i++)
         timed_request_finish(timed_requests[i]);
     assert_int_equal(request_timeout_sweep(timeout, clock_boot_ms() + REQUEST_MS + 15 * 20), 1);
-    assert_int_equal(heard(0), 4);
+    assert_int_equal(seen(0), 4);
 }
 
-static void while_very_many_are_unfinished_the_time_is_short(void **state)
+static void many_unfinished_requests_shorten_the_time(void **state)
 {
     (void)state;
     for (int i = 0; i < MANY; i++)
@@ -152,14 +152,36 @@ static void while_very_many_are_unfinished_the_time_is_short(void **state)
     assert_int_equal(request_timeout_sweep(timeout, now_ms), 0);
     now_ms = clock_boot_ms();
     assert_int_equal(request_timeout_sweep(timeout, now_ms + REQUEST_TIMEOUT_SHORT_MS), MANY + 1);
-    assert_int_equal(heard(CLIENTS - 1), -1); /* it has begun nothing: it keeps nobody out */
+    assert_int_equal(seen(CLIENTS - 1), -1); /* it has sent nothing, so it is not closed */
 }
 
-static void where_memory_was_short_nothing_happens(void **state)
+static void pause_does_not_use_up_time(void **state)
+{
+    (void)state;
+    enum { PAUSE_MS = 40 };
+    for (int i = 0; i < CLIENTS; i++)
+        timed_request_finish(timed_requests[i]);
+    int64_t before_ms = clock_boot_ms();
+    timed_request_begin(timed_requests[0]);
+    timed_request_pause(timed_requests[0]);
+    assert_int_equal(request_timeout_sweep(timeout, before_ms + 10 * REQUEST_MS), 0);
+    usleep(PAUSE_MS * 1000);
+    timed_request_resume(timed_requests[0]);
+    assert_int_equal(request_timeout_sweep(timeout, before_ms + REQUEST_MS + PAUSE_MS / 2), 0);
+    assert_int_equal(request_timeout_sweep(timeout, clock_boot_ms() + REQUEST_MS), 1);
+    assert_int_equal(seen(0), 4);
+    timed_request_pause(timed_requests[0]);
+    timed_request_resume(timed_requests[0]);
+    assert_int_equal(request_timeout_sweep(timeout, before_ms + 10 * REQUEST_MS), 0);
+}
+
+static void out_of_memory_changes_nothing(void **state)
 {
     (void)state;
     timed_request_begin(NULL);
     timed_request_receive(NULL, 1);
+    timed_request_pause(NULL);
+    timed_request_resume(NULL);
     timed_request_finish(NULL);
     timed_request_rest(NULL);
     request_timeout_remove(timeout, NULL);
@@ -169,18 +191,16 @@ static void where_memory_was_short_nothing_happens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(one_that_says_nothing_is_ended_without_a_word, start, stop),
-        cmocka_unit_test_setup_teardown(one_that_began_is_told_that_it_is_late, start, stop),
-        cmocka_unit_test_setup_teardown(a_whole_request_has_all_the_time_until_the_next, start,
+        cmocka_unit_test_setup_teardown(silent_connection_is_closed_without_an_answer, start, stop),
+        cmocka_unit_test_setup_teardown(unfinished_request_is_answered_with_408, start, stop),
+        cmocka_unit_test_setup_teardown(complete_request_resets_the_time, start, stop),
+        cmocka_unit_test_setup_teardown(bytes_of_a_body_extend_the_time_up_to_the_limit, start,
                                         stop),
-        cmocka_unit_test_setup_teardown(what_comes_of_a_body_earns_time_and_no_more_than_is_allowed,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(the_more_of_a_body_is_held_the_more_a_second_costs, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_drip_behind_a_large_body_is_ended, start, stop),
-        cmocka_unit_test_setup_teardown(while_very_many_are_unfinished_the_time_is_short, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(where_memory_was_short_nothing_happens, start, stop),
+        cmocka_unit_test_setup_teardown(larger_held_bodies_need_a_higher_rate, start, stop),
+        cmocka_unit_test_setup_teardown(slow_tail_of_a_large_body_is_ended, start, stop),
+        cmocka_unit_test_setup_teardown(many_unfinished_requests_shorten_the_time, start, stop),
+        cmocka_unit_test_setup_teardown(pause_does_not_use_up_time, start, stop),
+        cmocka_unit_test_setup_teardown(out_of_memory_changes_nothing, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,8 @@ enum { LIMIT = 2000 };
 static struct bw_error error;
 static bool is_cut;
 
-/* What is stored of a value, which is taken; NULL: it is too large. Valid until the next call. */
+/* The stored text of a value, whose reference is taken; NULL: too large. Valid until the next call.
+ */
 static const char *made(json_t *value)
 {
     static char *text;
@@ -40,7 +41,7 @@ static json_t *long_string(size_t length)
     return string;
 }
 
-static void a_result_within_the_limit_stays(void **state)
+static void result_within_the_limit_is_unchanged(void **state)
 {
     (void)state;
     assert_string_equal(made(json_pack("{s:f,s:[i,n]}", "a", 0.1, "b", 1)),
@@ -50,7 +51,7 @@ static void a_result_within_the_limit_stays(void **state)
     assert_false(is_cut);
 }
 
-static void a_string_loses_its_middle(void **state)
+static void long_string_is_cut_in_the_middle(void **state)
 {
     (void)state;
     const char *text = made(long_string(100000));
@@ -60,7 +61,7 @@ static void a_string_loses_its_middle(void **state)
     assert_non_null(strstr(text, "bytes cut"));
 }
 
-static void a_list_loses_its_last_items_and_says_so(void **state)
+static void long_list_is_cut_at_its_end_with_a_note(void **state)
 {
     (void)state;
     json_t *list = json_array();
@@ -71,7 +72,7 @@ static void a_list_loses_its_last_items_and_says_so(void **state)
     assert_non_null(strstr(text, "{\"cut\":\"3 of 6 results were too large to be kept\"}"));
 }
 
-static void long_strings_in_an_object_or_a_first_item_lose_their_middle(void **state)
+static void long_strings_in_an_object_or_a_first_item_are_cut_in_the_middle(void **state)
 {
     (void)state;
     const char *text = made(json_pack("{s:o,s:i,s:[o,o]}", "a", long_string(9000), "score", 97, "b",
@@ -83,7 +84,7 @@ static void long_strings_in_an_object_or_a_first_item_lose_their_middle(void **s
     assert_non_null(strstr(text, "\"score\":97"));
 }
 
-static void what_is_large_without_long_strings_is_refused(void **state)
+static void large_value_without_long_strings_is_refused(void **state)
 {
     (void)state;
     json_t *object = json_object();
@@ -99,11 +100,11 @@ static void what_is_large_without_long_strings_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_result_within_the_limit_stays),
-        cmocka_unit_test(a_string_loses_its_middle),
-        cmocka_unit_test(a_list_loses_its_last_items_and_says_so),
-        cmocka_unit_test(long_strings_in_an_object_or_a_first_item_lose_their_middle),
-        cmocka_unit_test(what_is_large_without_long_strings_is_refused),
+        cmocka_unit_test(result_within_the_limit_is_unchanged),
+        cmocka_unit_test(long_string_is_cut_in_the_middle),
+        cmocka_unit_test(long_list_is_cut_at_its_end_with_a_note),
+        cmocka_unit_test(long_strings_in_an_object_or_a_first_item_are_cut_in_the_middle),
+        cmocka_unit_test(large_value_without_long_strings_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

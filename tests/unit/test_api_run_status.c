@@ -31,7 +31,7 @@ static int setup(void **state)
                                  "image", "b", "postprocessing_pipeline", "image", "c", "students",
                                  "S", "s0", "S", "s1", "S", "s2", "env", "R", "r");
     struct bw_error error;
-    enum bw_code code = definition_new(document, &(struct definition_limits){false},
+    enum bw_code code = definition_new(document, &(struct submission_limits){false},
                                        &scene.definition, &error);
     json_decref(document);
     *state = &scene;
@@ -45,7 +45,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* What the grader of the job in `slot` sent. */
+/* Writes the result that the grader of the job in `slot` sent. */
 static enum bw_code add_result(void *context, uint32_t slot, struct text_buffer *text,
                                struct bw_error *error)
 {
@@ -132,7 +132,7 @@ static void end(struct job_fact *fact, enum job_outcome outcome)
     fact->attempts = 1;
 }
 
-static void statuses_follow_a_run_through_its_life(void **state)
+static void statuses_follow_a_run_from_start_to_end(void **state)
 {
     struct scene *scene = *state;
     assert_statuses(scene, "created", "CCCCC");
@@ -156,6 +156,36 @@ static void statuses_follow_a_run_through_its_life(void **state)
     assert_progress(scene, (int[]){5, 0, 0, 4, 1, 0});
 }
 
+static void owner_of_a_failure_is_a_key_of_its_job_alone(void **state)
+{
+    struct scene *scene = *state;
+    scene->run.started_ms = 2000;
+    end(&scene->facts[0], OUTCOME_SUCCEEDED);
+    end(&scene->facts[1], OUTCOME_FAILED);
+    end(&scene->facts[2], OUTCOME_FAILED);
+    scene->facts[2].owner = OWNER_INFRASTRUCTURE;
+    json_t *object = answer(scene);
+    const json_t *students = json_object_get(object, "student_statuses");
+    assert_null(json_object_get(json_array_get(students, 0), "owner"));
+    assert_text(json_array_get(students, 1), "owner", "infrastructure");
+    json_decref(object);
+}
+
+static void run_has_a_returned_job_while_that_waits(void **state)
+{
+    struct scene *scene = *state;
+    scene->run.started_ms = 2000;
+    end(&scene->facts[0], OUTCOME_SUCCEEDED);
+    assert_false(run_status_has_returned(&scene->run, scene->facts));
+    scene->facts[2].is_returned = true;
+    assert_true(run_status_has_returned(&scene->run, scene->facts));
+    scene->facts[2].is_live = true;
+    assert_false(run_status_has_returned(&scene->run, scene->facts));
+    assert_true(run_status_has_queued(&scene->run, scene->facts));
+    end(&scene->facts[2], OUTCOME_SUCCEEDED);
+    assert_false(run_status_has_returned(&scene->run, scene->facts));
+}
+
 static void failed_preprocessing_finishes_every_job_as_cancelled(void **state)
 {
     struct scene *scene = *state;
@@ -169,11 +199,11 @@ static void failed_preprocessing_finishes_every_job_as_cancelled(void **state)
     assert_integer(student, "attempts", 0);
     assert_text(
         object, "finished_at",
-        "1970-01-01T00:00:09.000Z"); /* that of the last result: the end is not on record yet */
+        "1970-01-01T00:00:09.000Z"); /* date of the last result: the end is not stored yet */
     json_decref(object);
 }
 
-static void recorded_end_stands(void **state)
+static void stored_end_is_shown(void **state)
 {
     struct scene *scene = *state;
     scene->run.started_ms = 2000;
@@ -187,7 +217,7 @@ static void recorded_end_stands(void **state)
     json_decref(object);
 }
 
-static void dates_are_null_until_they_are(void **state)
+static void dates_are_null_until_known(void **state)
 {
     struct scene *scene = *state;
     json_t *object = answer(scene);
@@ -222,8 +252,8 @@ static void absent_parts_have_no_key(void **state)
     struct scene *scene = *state;
     scene->run.has_pre = scene->run.has_post = false;
     scene->run.started_ms = 2000;
-    end(&scene->facts[1],
-        OUTCOME_SUCCEEDED); /* slots begin with the students now: 0 and 2 have no result */
+    end(&scene->facts[1], OUTCOME_SUCCEEDED); /* without pre-processing the slots begin with the
+                                                 students: 0 and 2 have no result */
     json_t *object = answer(scene);
     assert_null(json_object_get(object, "preprocessing_status"));
     assert_null(json_object_get(object, "postprocessing_status"));
@@ -247,7 +277,7 @@ static void run_without_any_job_is_finished_once_started(void **state)
     json_decref(object);
 }
 
-static void pages_show_a_part_and_count_all(void **state)
+static void pages_show_a_part_with_total_counts(void **state)
 {
     struct scene *scene = *state;
     static const struct {
@@ -279,14 +309,14 @@ static void jobs_are_queued_only_between_their_phase_and_their_hand_out(void **s
     assert_false(run_status_has_queued(&scene->run, scene->facts));
     scene->run.started_ms = 2000;
     assert_true(run_status_has_queued(&scene->run, scene->facts));
-    scene->facts[0].is_live = true; /* the others wait for it, not for a grader */
+    scene->facts[0].is_live = true; /* the other jobs wait for this one, not for a grader */
     assert_false(run_status_has_queued(&scene->run, scene->facts));
     scene->facts[0].is_live = false;
     end(&scene->facts[0], OUTCOME_FAILED);
     assert_false(run_status_has_queued(&scene->run, scene->facts));
 }
 
-static void what_a_run_waits_for_is_a_key_only_while_it_waits(void **state)
+static void waiting_for_key_exists_only_while_a_run_waits(void **state)
 {
     struct scene *scene = *state;
     scene->waiting_for = "nobody is there";
@@ -338,7 +368,8 @@ static void the_answer_is_written_in_its_order_of_keys(void **state)
     assert_string_equal(
         text,
         "{\"student_statuses\":[{\"job_id\":\"" RUN_ID "10000001\",\"stages\":[{\"image\":\"b\","
-        "\"env\":{\"R\":\"r\",\"S\":\"s1\"}}],\"status\":\"Finished\",\"outcome\":\"cancelled\","
+        "\"env\":{\"R\":\"r\",\"S\":\"s1\"}}],\"student\":{\"index\":1,\"env\":{\"S\":\"s1\"}},"
+        "\"status\":\"Finished\",\"outcome\":\"cancelled\","
         "\"attempts\":0,\"result\":\"not run: the job before the students failed\"}],"
         "\"postprocessing_status\":{\"job_id\":\"" RUN_ID "20000000\",\"status\":\"Finished\","
         "\"outcome\":\"cancelled\",\"attempts\":0,"
@@ -379,19 +410,64 @@ static void progress_adds_up_in_every_combination(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void assert_students(const struct scene *scene, const char *expected)
+{
+    char letters[STUDENTS + 1] = "";
+    json_t *object = answer(scene), *job;
+    size_t index;
+    json_array_foreach (json_object_get(object, "student_statuses"), index, job) {
+        const json_t *student = json_object_get(job, "student");
+        letters[index] = (char)('0' + json_integer_value(json_object_get(student, "index")));
+        assert_true(json_is_string(json_object_get(json_object_get(student, "env"), "S")));
+    }
+    assert_string_equal(letters, expected);
+    json_decref(object);
+}
+
+static void students_are_filtered_before_they_are_counted(void **state)
+{
+    struct scene *scene = *state;
+    scene->run.started_ms = 1;
+    scene->facts[0].outcome = scene->facts[1].outcome = OUTCOME_SUCCEEDED;
+    scene->facts[2].outcome = OUTCOME_FAILED;
+    scene->facts[3].outcome = OUTCOME_SUCCEEDED;
+    assert_students(scene, "012");
+    scene->view.outcome = OUTCOME_SUCCEEDED;
+    assert_students(scene, "02");
+    scene->view.offset = 1;
+    assert_students(scene, "2");
+    scene->view.offset = 2;
+    assert_students(scene, "");
+    scene->view.offset = 0;
+    scene->view.limit = 1;
+    assert_students(scene, "0");
+    scene->view.limit = 0;
+    assert_students(scene, "");
+    scene->view.limit = UINT32_MAX;
+    scene->view.student = "S=s2";
+    assert_students(scene, "2");
+    scene->view.student = "1";
+    assert_students(scene, "");
+    scene->view.outcome = OUTCOME_NONE;
+    assert_students(scene, "1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(statuses_follow_a_run_through_its_life),
+        CASE(students_are_filtered_before_they_are_counted),
+        CASE(statuses_follow_a_run_from_start_to_end),
+        CASE(owner_of_a_failure_is_a_key_of_its_job_alone),
+        CASE(run_has_a_returned_job_while_that_waits),
         CASE(failed_preprocessing_finishes_every_job_as_cancelled),
-        CASE(recorded_end_stands),
-        CASE(dates_are_null_until_they_are),
+        CASE(stored_end_is_shown),
+        CASE(dates_are_null_until_known),
         CASE(students_show_their_stages_in_order),
         CASE(absent_parts_have_no_key),
         CASE(run_without_any_job_is_finished_once_started),
-        CASE(pages_show_a_part_and_count_all),
+        CASE(pages_show_a_part_with_total_counts),
         CASE(jobs_are_queued_only_between_their_phase_and_their_hand_out),
-        CASE(what_a_run_waits_for_is_a_key_only_while_it_waits),
+        CASE(waiting_for_key_exists_only_while_a_run_waits),
         CASE(students_can_be_left_out),
         CASE(results_are_shown_when_asked_for),
         CASE(the_answer_is_written_in_its_order_of_keys),

@@ -14,7 +14,7 @@
 
 enum { THREADS = 4, CALM_THREADS = 3, TASKS = 1000 };
 
-/* Holds the tasks that wait until it is opened. */
+/* Blocks tasks until it is opened. */
 struct gate {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -69,7 +69,7 @@ static void count(void *argument)
     atomic_fetch_add((atomic_int *)argument, 1);
 }
 
-static void closing_runs_what_is_queued(void **state)
+static void closing_runs_queued_tasks(void **state)
 {
     (void)state;
     for (int i = 0; i < TASKS; i++)
@@ -78,7 +78,7 @@ static void closing_runs_what_is_queued(void **state)
     assert_int_equal(atomic_load(&gate.done), TASKS);
 }
 
-static void urgent_tasks_find_a_thread_while_others_wait(void **state)
+static void urgent_tasks_get_a_thread_while_others_wait(void **state)
 {
     (void)state;
     for (int i = 0; i < TASKS; i++)
@@ -92,19 +92,75 @@ static void urgent_tasks_find_a_thread_while_others_wait(void **state)
     assert_int_equal(atomic_load(&gate.done), TASKS + 1);
 }
 
-static void a_full_queue_refuses_all_but_urgent_tasks(void **state)
+/* As many tasks as there may be, none of which runs before the gate is open. */
+static void fill_queue(void)
 {
-    (void)state;
     for (int i = 0; i < CALM_THREADS; i++)
         assert_true(thread_pool_submit(thread_pool, false, wait_at_gate, NULL));
     await_waiting(CALM_THREADS);
     for (int i = 0; i < THREAD_POOL_QUEUE_MAX; i++)
         assert_true(thread_pool_submit(thread_pool, false, count, &gate.done));
+}
+
+static void a_full_queue_refuses_all_but_urgent_tasks(void **state)
+{
+    (void)state;
+    fill_queue();
     assert_false(thread_pool_submit(thread_pool, false, count, &gate.done));
     assert_true(thread_pool_submit(thread_pool, true, count, &gate.done));
     open_gate();
     thread_pool_close(thread_pool);
     assert_int_equal(atomic_load(&gate.done), CALM_THREADS + THREAD_POOL_QUEUE_MAX + 1);
+}
+
+static void not_refused(void *argument)
+{
+    (void)argument;
+    fail();
+}
+
+static void waiting_submission_runs_once_the_queue_has_room(void **state)
+{
+    (void)state;
+    atomic_int waited = 0;
+    fill_queue();
+    thread_pool_submit_or_wait(thread_pool, count, not_refused, &waited);
+    assert_int_equal(atomic_load(&waited), 0);
+    open_gate();
+    while (atomic_load(&waited) == 0)
+        sched_yield();
+    thread_pool_close(thread_pool);
+    assert_int_equal(atomic_load(&waited), 1);
+    assert_int_equal(atomic_load(&gate.done), CALM_THREADS + THREAD_POOL_QUEUE_MAX);
+}
+
+static void not_run(void *argument)
+{
+    (void)argument;
+    fail();
+}
+
+static void *close_thread_pool(void *argument)
+{
+    (void)argument;
+    thread_pool_close(thread_pool);
+    return NULL;
+}
+
+static void waiting_submission_is_refused_if_the_pool_closes_first(void **state)
+{
+    (void)state;
+    atomic_int refused = 0;
+    pthread_t closer;
+    fill_queue();
+    thread_pool_submit_or_wait(thread_pool, not_run, count, &refused);
+    assert_int_equal(atomic_load(&refused), 0);
+    assert_int_equal(pthread_create(&closer, NULL, close_thread_pool, NULL), 0);
+    while (atomic_load(&refused) == 0)
+        sched_yield();
+    open_gate();
+    pthread_join(closer, NULL);
+    assert_int_equal(atomic_load(&refused), 1);
 }
 
 static struct {
@@ -151,7 +207,7 @@ static void a_task_may_submit_another_while_it_closes(void **state)
 }
 
 static struct {
-    atomic_int begun, runs; /* runs: whose time is noted */
+    atomic_int begun, runs; /* runs: number of recorded times */
     int64_t at_ms[3];
 } noted;
 
@@ -162,7 +218,7 @@ static void note_time(void *argument)
     atomic_fetch_add(&noted.runs, 1);
 }
 
-static void a_task_for_later_runs_when_it_is_due_and_holds_no_thread_before(void **state)
+static void delayed_task_runs_when_due_and_holds_no_thread_before(void **state)
 {
     (void)state;
     int64_t begun_ms = clock_boot_ms();
@@ -182,7 +238,7 @@ static void a_task_for_later_runs_when_it_is_due_and_holds_no_thread_before(void
     thread_pool_close(thread_pool);
 }
 
-static void few_heavy_tasks_run_at_a_time_and_the_others_go_on(void **state)
+static void heavy_tasks_are_limited_and_do_not_stop_others(void **state)
 {
     (void)state;
     struct thread_pool *wide;
@@ -204,7 +260,7 @@ static void few_heavy_tasks_run_at_a_time_and_the_others_go_on(void **state)
     assert_int_equal(atomic_load(&gate.done), HEAVY);
 }
 
-static void closing_runs_what_was_for_later_at_once(void **state)
+static void closing_runs_delayed_tasks_at_once(void **state)
 {
     (void)state;
     int64_t begun_ms = clock_boot_ms();
@@ -226,7 +282,7 @@ static void submit_itself(void *argument)
         atomic_fetch_add(&again.refused, 1);
 }
 
-static void what_submits_itself_for_later_ends_when_the_thread_pool_closes(void **state)
+static void self_resubmitting_task_ends_when_the_pool_closes(void **state)
 {
     (void)state;
     atomic_store(&again.runs, 0);
@@ -239,7 +295,7 @@ static void what_submits_itself_for_later_ends_when_the_thread_pool_closes(void 
     assert_int_equal(atomic_load(&again.refused), THREADS);
 }
 
-static void what_is_not_urgent_and_due_lets_all_others_go_first(void **state)
+static void background_task_runs_after_all_others(void **state)
 {
     (void)state;
     static int numbers[] = {0, 1, 2};
@@ -259,46 +315,48 @@ static void what_is_not_urgent_and_due_lets_all_others_go_first(void **state)
     thread_pool_close(thread_pool);
 }
 
-/* CPU time of this thread, in microseconds, for so many that are all due later than those before
- * them, as polls that are shed are. */
+/* CPU time of this thread, in microseconds, to submit `many` tasks, each due later than the
+ * previous one. */
 static int64_t submit_many(int many)
 {
+    static int submitted;
     struct timespec begun, ended;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begun);
     for (int i = 0; i < many; i++)
-        assert_true(
-            thread_pool_submit_later(thread_pool, false, 600000 + i / 100, count, &gate.done));
+        assert_true(thread_pool_submit_later(thread_pool, false, 600000 + submitted++ / 100, count,
+                                             &gate.done));
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ended);
     return (ended.tv_sec - begun.tv_sec) * 1000000 + (ended.tv_nsec - begun.tv_nsec) / 1000;
 }
 
-static void twice_as_many_for_later_cost_no_more_than_twice_as_much_each(void **state)
+static void cost_of_a_delayed_task_is_independent_of_the_queue(void **state)
 {
     (void)state;
-    int64_t few_us = submit_many(20000);  /* 20,000 of them */
-    int64_t more_us = submit_many(20000); /* 20,000 behind 20,000 */
-    assert_true(more_us < 2 * few_us + 20000);
-    assert_true(few_us < 1000000);
+    int64_t few_us = submit_many(2000);
+    submit_many(40000);
+    int64_t more_us = submit_many(
+        2000); /* a linear scan of the list would cost forty times as much */
+    assert_true(more_us < 8 * few_us + 20000);
     thread_pool_close(thread_pool);
-    assert_int_equal(atomic_load(&gate.done), 40000);
+    assert_int_equal(atomic_load(&gate.done), 44000);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(closing_runs_what_is_queued, start),
-        cmocka_unit_test_setup(urgent_tasks_find_a_thread_while_others_wait, start),
+        cmocka_unit_test_setup(closing_runs_queued_tasks, start),
+        cmocka_unit_test_setup(urgent_tasks_get_a_thread_while_others_wait, start),
         cmocka_unit_test_setup(a_full_queue_refuses_all_but_urgent_tasks, start),
+        cmocka_unit_test_setup(waiting_submission_runs_once_the_queue_has_room, start),
+        cmocka_unit_test_setup(waiting_submission_is_refused_if_the_pool_closes_first, start),
         cmocka_unit_test_setup(tasks_of_one_lane_run_in_their_order, start),
-        cmocka_unit_test_setup(a_task_for_later_runs_when_it_is_due_and_holds_no_thread_before,
-                               start),
-        cmocka_unit_test_setup(few_heavy_tasks_run_at_a_time_and_the_others_go_on, start),
-        cmocka_unit_test_setup(closing_runs_what_was_for_later_at_once, start),
+        cmocka_unit_test_setup(delayed_task_runs_when_due_and_holds_no_thread_before, start),
+        cmocka_unit_test_setup(heavy_tasks_are_limited_and_do_not_stop_others, start),
+        cmocka_unit_test_setup(closing_runs_delayed_tasks_at_once, start),
         cmocka_unit_test_setup(a_task_may_submit_another_while_it_closes, start),
-        cmocka_unit_test_setup(what_submits_itself_for_later_ends_when_the_thread_pool_closes,
-                               start),
-        cmocka_unit_test_setup(what_is_not_urgent_and_due_lets_all_others_go_first, start),
-        cmocka_unit_test_setup(twice_as_many_for_later_cost_no_more_than_twice_as_much_each, start),
+        cmocka_unit_test_setup(self_resubmitting_task_ends_when_the_pool_closes, start),
+        cmocka_unit_test_setup(background_task_runs_after_all_others, start),
+        cmocka_unit_test_setup(cost_of_a_delayed_task_is_independent_of_the_queue, start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

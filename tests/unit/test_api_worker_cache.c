@@ -12,7 +12,7 @@
 
 static struct {
     unsigned reads;
-    bool is_away;
+    bool is_unavailable;
 } fake_store;
 
 static enum bw_code fake_read(struct worker_store *store, const char *id, struct worker *worker,
@@ -21,7 +21,7 @@ static enum bw_code fake_read(struct worker_store *store, const char *id, struct
     (void)store;
     (void)worker;
     fake_store.reads++;
-    if (fake_store.is_away)
+    if (fake_store.is_unavailable)
         return bw_fail(error, BW_UNAVAILABLE, "away");
     return strcmp(id, KNOWN) == 0 ? BW_OK : bw_fail(error, BW_NOT_FOUND, "none");
 }
@@ -54,7 +54,7 @@ static void registered_worker_is_not_read(void **state)
     worker_cache_add(cache, STRANGER);
     assert_int_equal(worker_cache_check(cache, STRANGER, &error), BW_OK);
     assert_int_equal(fake_store.reads, 0);
-    assert_int_equal(worker_cache_count(cache), 1);
+    assert_true(worker_cache_has(cache, STRANGER));
     worker_cache_free(cache);
 }
 
@@ -68,8 +68,22 @@ static void unknown_worker_is_refused_by_name(void **state)
     assert_int_equal(worker_cache_check(cache, "no\nid", &error), BW_BAD_REQUEST);
     assert_null(strchr(error.message, '\n'));
     assert_int_equal(worker_cache_check(cache, "", &error), BW_BAD_REQUEST);
-    assert_int_equal(fake_store.reads, 1); /* what can't be an id is not asked for */
+    assert_int_equal(fake_store.reads, 1); /* an invalid id is not read */
     worker_cache_free(cache);
+}
+
+static void text_of_another_form_costs_a_read_only_where_graders_choose_their_ids(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < PROTOCOLS; i++) {
+        struct bw_error error;
+        memset(&fake_store, 0, sizeof fake_store);
+        struct worker_cache *cache = worker_cache_new(
+            &(struct worker_cache_settings){.protocol = (enum protocol)i, .read = fake_read});
+        assert_int_equal(worker_cache_check(cache, "grader-1", &error), BW_BAD_REQUEST);
+        assert_int_equal(fake_store.reads, i == PROTOCOL_COURSE);
+        worker_cache_free(cache);
+    }
 }
 
 static void absent_database_is_not_an_unknown_worker(void **state)
@@ -77,7 +91,7 @@ static void absent_database_is_not_an_unknown_worker(void **state)
     (void)state;
     struct bw_error error;
     struct worker_cache *cache = cache_new(0);
-    fake_store.is_away = true;
+    fake_store.is_unavailable = true;
     assert_int_equal(worker_cache_check(cache, KNOWN, &error), BW_UNAVAILABLE);
     worker_cache_add(cache, KNOWN);
     assert_int_equal(worker_cache_check(cache, KNOWN, &error), BW_OK);
@@ -92,8 +106,8 @@ static void unused_worker_is_forgotten(void **state)
     worker_cache_add(cache, KNOWN);
     nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
     assert_false(worker_cache_has(cache, KNOWN));
-    worker_cache_add(cache, STRANGER); /* sweeps */
-    assert_int_equal(worker_cache_count(cache), 1);
+    worker_cache_add(cache, STRANGER); /* removes unused entries */
+    assert_true(worker_cache_has(cache, STRANGER));
     assert_int_equal(worker_cache_check(cache, KNOWN, &error), BW_OK);
     assert_int_equal(fake_store.reads, 1);
     worker_cache_free(cache);
@@ -105,6 +119,7 @@ int main(void)
         cmocka_unit_test(known_worker_is_read_once),
         cmocka_unit_test(registered_worker_is_not_read),
         cmocka_unit_test(unknown_worker_is_refused_by_name),
+        cmocka_unit_test(text_of_another_form_costs_a_read_only_where_graders_choose_their_ids),
         cmocka_unit_test(absent_database_is_not_an_unknown_worker),
         cmocka_unit_test(unused_worker_is_forgotten),
     };

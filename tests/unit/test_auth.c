@@ -14,7 +14,7 @@
 #include "api/http/host_check.c"
 #include "api/auth/known_tokens.c"
 #include "api/auth/run_key.c"
-/* behind the others, whose names its own would hide */
+/* last: its names would hide those of the others */
 #include "api/metrics.c"
 
 #include <setjmp.h>
@@ -63,7 +63,7 @@ const struct request *fake_exchange_request(const struct exchange *exchange)
 }
 
 static struct {
-    bool is_away;
+    bool is_unavailable;
     unsigned asked;
     bool has_runs;
     char cluster[SETTING_SIZE], internal[SETTING_SIZE], run_key[SETTING_SIZE];
@@ -73,7 +73,7 @@ enum bw_code fake_run_store_has_any(struct run_store *store, bool *has_any, stru
 {
     (void)store;
     *has_any = fake_settings.has_runs;
-    return fake_settings.is_away ? bw_fail(error, BW_UNAVAILABLE, "away") : BW_OK;
+    return fake_settings.is_unavailable ? bw_fail(error, BW_UNAVAILABLE, "away") : BW_OK;
 }
 
 enum bw_code fake_setting_store_agree(struct setting_store *store, const char *name,
@@ -87,7 +87,7 @@ enum bw_code fake_setting_store_agree(struct setting_store *store, const char *n
         kept = fake_settings.run_key;
     else
         fake_settings.asked++;
-    if (fake_settings.is_away)
+    if (fake_settings.is_unavailable)
         return bw_fail(error, BW_UNAVAILABLE, "away");
     *is_new = kept[0] == '\0';
     if (*is_new)
@@ -128,9 +128,9 @@ static struct auth_keys *open_keys(struct api_options options)
     return keys;
 }
 
-static int64_t judged(void)
+static int64_t checked(void)
 {
-    return metric_read(api.metrics, API_TOKENS_JUDGED);
+    return metric_read(api.metrics, API_TOKENS_CHECKED);
 }
 
 static struct exchange from(const char *address, const char *authorization)
@@ -164,7 +164,7 @@ static enum bw_code register_from(struct auth_keys *keys, const char *token, con
     return auth_cluster(keys, &exchange, token, &error);
 }
 
-static void clients_are_let_in_on_loopback(void **state)
+static void clients_need_no_token_on_loopback(void **state)
 {
     (void)state;
     static const char *const loopback[] = {"127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"};
@@ -200,7 +200,7 @@ static void beyond_loopback_clients_need_the_token(void **state)
     }
 }
 
-static void without_a_token_nobody_is_let_in_beyond_loopback(void **state)
+static void without_a_token_clients_beyond_loopback_are_refused(void **state)
 {
     (void)state;
     struct auth_keys *keys = open_keys(given("0.0.0.0", NULL));
@@ -211,7 +211,7 @@ static void without_a_token_nobody_is_let_in_beyond_loopback(void **state)
     auth_close(keys);
 }
 
-static void anonymous_clients_are_let_in_if_the_operator_says_so(void **state)
+static void anonymous_clients_are_allowed_by_the_flag(void **state)
 {
     (void)state;
     struct api_options options = given("0.0.0.0", NULL);
@@ -244,29 +244,29 @@ static void guess_from(struct auth_keys *keys, const char *address)
     }
 }
 
-static void after_too_many_wrong_tokens_none_is_judged(void **state)
+static void after_too_many_wrong_tokens_none_is_checked(void **state)
 {
     (void)state;
     struct auth_keys *keys = open_keys(given("0.0.0.0", "the-client-token"));
     struct exchange course = from("192.0.2.1", NULL), callback = from("192.0.2.1", "Bearer wrong"),
                     guess = from("192.0.2.1", NULL);
     guess_from(keys, "192.0.2.1");
-    assert_int_equal(judged(), AUTH_RATE_LIMIT);
+    assert_int_equal(checked(), AUTH_RATE_LIMIT);
     now_ms += 18500;
     assert_int_equal(auth_cluster(keys, &guess, "yet-another", &error), BW_TOO_MANY);
     assert_string_equal(error.message, "too many wrong tokens: try again in 42 seconds");
     assert_int_equal(guess.retry_after_s, 42);
     assert_int_equal(ask_client(keys, "Bearer wrong"), BW_TOO_MANY);
-    assert_int_equal(auth_course_cluster(keys, &course, "wrong", &error), BW_TOO_MANY);
+    assert_int_equal(auth_cluster_bearer(keys, &course, "wrong", &error), BW_TOO_MANY);
     assert_int_equal(auth_admit_token(keys, &course, "wrong", &error), BW_TOO_MANY);
     assert_int_equal(auth_internal(keys, &callback, &error), BW_TOO_MANY);
-    assert_int_equal(judged(), AUTH_RATE_LIMIT);
+    assert_int_equal(checked(), AUTH_RATE_LIMIT);
     assert_int_equal(metric_read(api.metrics, API_CREDENTIALS_UNJUDGED), 5);
     assert_int_equal(register_from(keys, "wrong", "192.0.2.2"), BW_BAD_REQUEST);
     auth_close(keys);
 }
 
-static void tokens_known_in_clear_pass_beside_a_guesser(void **state)
+static void tokens_known_in_clear_pass_during_guessing(void **state)
 {
     (void)state;
     struct auth_keys *keys = open_keys(given("0.0.0.0", "the-client-token"));
@@ -280,7 +280,7 @@ static void tokens_known_in_clear_pass_beside_a_guesser(void **state)
     auth_close(keys);
 }
 
-/* A replica that knows only the hash of a token, which another one made. */
+/* The keys of a replica that knows only the hash of a token that another replica made. */
 static struct auth_keys *open_with_hash_of(const char *token)
 {
     struct token_hash hash;
@@ -291,7 +291,7 @@ static struct auth_keys *open_with_hash_of(const char *token)
     return open_keys(options);
 }
 
-static void good_token_that_was_never_seen_waits_for_the_end_of_the_window(void **state)
+static void unseen_valid_token_is_limited_until_the_window_ends(void **state)
 {
     (void)state;
     struct auth_keys *keys = open_with_hash_of("good");
@@ -302,7 +302,7 @@ static void good_token_that_was_never_seen_waits_for_the_end_of_the_window(void 
     auth_close(keys);
 }
 
-static void token_that_has_passed_once_passes_beside_a_guesser(void **state)
+static void token_that_has_passed_once_passes_during_guessing(void **state)
 {
     (void)state;
     struct auth_keys *keys = open_with_hash_of("good");
@@ -322,7 +322,7 @@ static enum bw_code ask_page(struct auth_keys *keys, const char *host, const cha
     return auth_client(keys, &exchange, &error);
 }
 
-static void open_endpoints_serve_their_own_names_alone(void **state)
+static void open_endpoints_serve_only_their_own_host_names(void **state)
 {
     (void)state;
     struct api_options options = given("127.0.0.1", NULL);
@@ -351,7 +351,7 @@ static void open_endpoints_serve_their_own_names_alone(void **state)
     auth_close(keys);
 }
 
-static void client_token_needs_no_name(void **state)
+static void client_token_works_with_any_host_name(void **state)
 {
     (void)state;
     struct auth_keys *keys = open_keys(given("127.0.0.1", "the-client-token"));
@@ -366,7 +366,7 @@ static void client_token_needs_no_name(void **state)
     auth_close(keys);
 }
 
-static void client_is_known_by_a_token_that_is_right(void **state)
+static void client_is_identified_by_a_valid_token(void **state)
 {
     (void)state;
     struct auth_keys *keys = open_keys(given("127.0.0.1", "the-client-token"));
@@ -394,16 +394,16 @@ static void scheme_may_be_written_in_any_case(void **state)
     const char *token;
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
         struct exchange exchange = from("192.0.2.1", headers[i]);
-        assert_int_equal(auth_course_token(&exchange, &token, &error), BW_OK);
+        assert_int_equal(auth_bearer_token(&exchange, &token, &error), BW_OK);
         assert_string_equal(token, "abc");
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct exchange exchange = from("192.0.2.1", bad[i]);
-        assert_int_equal(auth_course_token(&exchange, &token, &error), BW_UNAUTHORIZED);
+        assert_int_equal(auth_bearer_token(&exchange, &token, &error), BW_UNAUTHORIZED);
     }
 }
 
-static void ids_from_keys_are_alike_at_every_replica_and_in_no_other_cluster(void **state)
+static void ids_from_keys_are_equal_at_every_replica_and_differ_between_clusters(void **state)
 {
     (void)state;
     char one[RUN_ID_SIZE], other[RUN_ID_SIZE], plain[RUN_ID_SIZE];
@@ -487,14 +487,14 @@ static void second_client_token_alone_opens_nothing(void **state)
     auth_close(keys);
 }
 
-static void database_is_not_asked_for_tokens_that_are_given(void **state)
+static void configured_tokens_are_not_read_from_the_database(void **state)
 {
     (void)state;
     auth_close(open_keys(given("127.0.0.1", NULL)));
     assert_int_equal(fake_settings.asked, 0);
 }
 
-/* What opening `keys` without a cluster token prints. */
+/* The text that is printed when `keys` are opened without a cluster token. */
 static const char *printed_by_opening(struct auth_keys **keys)
 {
     static char text[1024];
@@ -514,7 +514,7 @@ static const char *printed_by_opening(struct auth_keys **keys)
     return text;
 }
 
-static void made_cluster_token_is_shown_once_and_kept_as_a_hash(void **state)
+static void generated_cluster_token_is_printed_once_and_stored_as_a_hash(void **state)
 {
     (void)state;
     struct auth_keys *first, *second;
@@ -531,7 +531,7 @@ static void made_cluster_token_is_shown_once_and_kept_as_a_hash(void **state)
     auth_close(second);
 }
 
-static void tokens_that_the_database_keeps_must_be_there_and_readable(void **state)
+static void stored_tokens_must_exist_and_be_valid(void **state)
 {
     (void)state;
     struct api_options options = given("127.0.0.1", NULL);
@@ -539,7 +539,7 @@ static void tokens_that_the_database_keeps_must_be_there_and_readable(void **sta
     options.cluster_token = NULL;
     snprintf(fake_settings.cluster, sizeof fake_settings.cluster, "not a hash");
     assert_int_equal(try_to_open(&options, &keys), BW_INTERNAL);
-    fake_settings.is_away = true;
+    fake_settings.is_unavailable = true;
     assert_int_equal(try_to_open(&options, &keys), BW_UNAVAILABLE);
     options = given("127.0.0.1", NULL);
     options.internal_token = NULL;
@@ -547,7 +547,7 @@ static void tokens_that_the_database_keeps_must_be_there_and_readable(void **sta
     assert_null(keys);
 }
 
-static void until_a_token_is_learned_what_needs_it_is_unavailable_and_nothing_else(void **state)
+static void until_a_token_is_read_only_its_users_are_unavailable(void **state)
 {
     (void)state;
     struct api_options options = given("192.0.2.7", "the-client-token");
@@ -558,7 +558,7 @@ static void until_a_token_is_learned_what_needs_it_is_unavailable_and_nothing_el
     api.options = &options;
     assert_int_equal(auth_open(&api, &keys, &error), BW_OK);
     assert_int_equal(auth_cluster(keys, &right, "anything", &error), BW_UNAVAILABLE);
-    assert_int_equal(auth_course_cluster(keys, &right, "anything", &error), BW_UNAVAILABLE);
+    assert_int_equal(auth_cluster_bearer(keys, &right, "anything", &error), BW_UNAVAILABLE);
     assert_int_equal(auth_internal(keys, &right, &error), BW_OK);
     assert_int_equal(auth_client(keys, &client, &error), BW_OK);
     assert_null(auth_run_key(keys));
@@ -571,7 +571,7 @@ static void until_a_token_is_learned_what_needs_it_is_unavailable_and_nothing_el
     auth_close(keys);
 }
 
-static void internal_token_is_agreed_upon_if_none_is_given(void **state)
+static void internal_token_is_generated_and_shared_if_none_is_given(void **state)
 {
     (void)state;
     struct api_options options = given("127.0.0.1", NULL);
@@ -587,32 +587,30 @@ static void internal_token_is_agreed_upon_if_none_is_given(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(clients_are_let_in_on_loopback, reset),
+        cmocka_unit_test_setup(clients_need_no_token_on_loopback, reset),
         cmocka_unit_test_setup(beyond_loopback_clients_need_the_token, reset),
-        cmocka_unit_test_setup(without_a_token_nobody_is_let_in_beyond_loopback, reset),
-        cmocka_unit_test_setup(anonymous_clients_are_let_in_if_the_operator_says_so, reset),
+        cmocka_unit_test_setup(without_a_token_clients_beyond_loopback_are_refused, reset),
+        cmocka_unit_test_setup(anonymous_clients_are_allowed_by_the_flag, reset),
         cmocka_unit_test_setup(only_the_cluster_token_registers, reset),
-        cmocka_unit_test_setup(after_too_many_wrong_tokens_none_is_judged, reset),
-        cmocka_unit_test_setup(tokens_known_in_clear_pass_beside_a_guesser, reset),
-        cmocka_unit_test_setup(good_token_that_was_never_seen_waits_for_the_end_of_the_window,
-                               reset),
-        cmocka_unit_test_setup(token_that_has_passed_once_passes_beside_a_guesser, reset),
-        cmocka_unit_test_setup(open_endpoints_serve_their_own_names_alone, reset),
-        cmocka_unit_test_setup(client_token_needs_no_name, reset),
-        cmocka_unit_test_setup(client_is_known_by_a_token_that_is_right, reset),
+        cmocka_unit_test_setup(after_too_many_wrong_tokens_none_is_checked, reset),
+        cmocka_unit_test_setup(tokens_known_in_clear_pass_during_guessing, reset),
+        cmocka_unit_test_setup(unseen_valid_token_is_limited_until_the_window_ends, reset),
+        cmocka_unit_test_setup(token_that_has_passed_once_passes_during_guessing, reset),
+        cmocka_unit_test_setup(open_endpoints_serve_only_their_own_host_names, reset),
+        cmocka_unit_test_setup(client_token_works_with_any_host_name, reset),
+        cmocka_unit_test_setup(client_is_identified_by_a_valid_token, reset),
         cmocka_unit_test_setup(scheme_may_be_written_in_any_case, reset),
-        cmocka_unit_test_setup(ids_from_keys_are_alike_at_every_replica_and_in_no_other_cluster,
+        cmocka_unit_test_setup(ids_from_keys_are_equal_at_every_replica_and_differ_between_clusters,
                                reset),
         cmocka_unit_test_setup(key_of_run_ids_must_be_readable, reset),
         cmocka_unit_test_setup(callbacks_need_the_internal_token, reset),
         cmocka_unit_test_setup(second_tokens_are_valid_besides, reset),
         cmocka_unit_test_setup(second_client_token_alone_opens_nothing, reset),
-        cmocka_unit_test_setup(database_is_not_asked_for_tokens_that_are_given, reset),
-        cmocka_unit_test_setup(made_cluster_token_is_shown_once_and_kept_as_a_hash, reset),
-        cmocka_unit_test_setup(tokens_that_the_database_keeps_must_be_there_and_readable, reset),
-        cmocka_unit_test_setup(
-            until_a_token_is_learned_what_needs_it_is_unavailable_and_nothing_else, reset),
-        cmocka_unit_test_setup(internal_token_is_agreed_upon_if_none_is_given, reset),
+        cmocka_unit_test_setup(configured_tokens_are_not_read_from_the_database, reset),
+        cmocka_unit_test_setup(generated_cluster_token_is_printed_once_and_stored_as_a_hash, reset),
+        cmocka_unit_test_setup(stored_tokens_must_exist_and_be_valid, reset),
+        cmocka_unit_test_setup(until_a_token_is_read_only_its_users_are_unavailable, reset),
+        cmocka_unit_test_setup(internal_token_is_generated_and_shared_if_none_is_given, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

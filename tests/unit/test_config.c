@@ -33,8 +33,14 @@ static const struct config_option options[] = {
     {"some-switch", CONFIG_SWITCH, AT(is_on), "false", 0, 0, NULL, NULL, "A switch"},
     {"some-colour", CONFIG_CHOICE, AT(colour), "green", 0, 0, colours, "COLOUR", "A choice"},
 };
+static struct metrics *make_metrics(void)
+{
+    static const struct metric_row rows[] = {{"some_total", NULL, METRIC_COUNTER, "Counts"}};
+    return metrics_new(rows, 1);
+}
+
 static const struct config config = {"broadway-test", "Tests.", options,
-                                     sizeof options / sizeof *options};
+                                     sizeof options / sizeof *options, make_metrics};
 
 static struct values values;
 static struct bw_error error;
@@ -46,7 +52,7 @@ static enum bw_code read_flags(const char *a, const char *b, const char *c, cons
     static char *arguments[6];
     int count = 0;
     for (; given[count] != NULL; count++) {
-        free(arguments[count]); /* one reading at a time: text may be borrowed from here */
+        free(arguments[count]); /* the options may borrow text from here until the next call */
         arguments[count] = strdup(given[count]);
     }
     memset(&values, 0, sizeof values);
@@ -73,7 +79,7 @@ static void write_file(char path[32], const char *bytes, size_t length)
     close(file);
 }
 
-static void defaults_stand_where_nothing_is_said(void **state)
+static void defaults_apply_without_flags(void **state)
 {
     (void)state;
     assert_int_equal(read_flags(NULL, NULL, NULL, NULL), BW_OK);
@@ -87,7 +93,7 @@ static void defaults_stand_where_nothing_is_said(void **state)
     assert_int_equal(values.colour, 1);
 }
 
-static void value_may_follow_or_be_joined(void **state)
+static void value_may_follow_the_flag_or_an_equals_sign(void **state)
 {
     (void)state;
     assert_int_equal(read_flags("--some-number", "12", "--some-wait=0.05", "--some-switch"), BW_OK);
@@ -100,7 +106,7 @@ static void value_may_follow_or_be_joined(void **state)
     assert_string_equal(values.text, "--looks-like-a-flag");
 }
 
-static void flag_goes_before_environment_and_that_before_the_default(void **state)
+static void flag_precedes_environment_precedes_default(void **state)
 {
     (void)state;
     setenv("BROADWAY_SOME_NUMBER", "20", 1);
@@ -129,7 +135,7 @@ static void secret_may_come_from_a_file(void **state)
     unlink(path);
 }
 
-static void secret_may_have_the_word_of_a_sample_inside(void **state)
+static void secret_may_contain_a_placeholder_word(void **state)
 {
     (void)state;
     static const char *const fine[] = {"7f3a-change-me-not", "mongodb://u:p@db/?appName=x",
@@ -149,7 +155,7 @@ static void assert_refused(const char *a, const char *b, const char *words)
     assert_null(strstr(error.message, "canary"));
 }
 
-static void what_is_wrong_is_refused_by_the_name_of_its_flag(void **state)
+static void error_names_the_flag(void **state)
 {
     (void)state;
     static const char *const wrong[][2] = {
@@ -203,7 +209,7 @@ static void what_is_wrong_is_refused_by_the_name_of_its_flag(void **state)
                    "BROADWAY_SOME_NUMBER: must be a whole number from 1 to 100, not 'often'");
 }
 
-static void secret_is_refused_twice_over_or_with_a_nul(void **state)
+static void secret_given_twice_or_with_a_nul_is_refused(void **state)
 {
     (void)state;
     char path[32], flag[64];
@@ -218,7 +224,7 @@ static void secret_is_refused_twice_over_or_with_a_nul(void **state)
     unlink(path);
 }
 
-/* What a process that reads `flag` prints before it ends by itself; its exit status must be 0. */
+/* The output of a child process that reads `flag` and must exit with status 0. */
 static const char *printed(const char *flag)
 {
     static char text[8192];
@@ -229,7 +235,7 @@ static const char *printed(const char *flag)
         dup2(ends[1], STDOUT_FILENO);
         close(ends[0]);
         if (read_flags(flag, NULL, NULL, NULL) != BW_PENDING)
-            _exit(99); /* it should have ended */
+            _exit(99); /* must not be reached */
     }
     close(ends[1]);
     size_t length = 0;
@@ -244,7 +250,7 @@ static const char *printed(const char *flag)
     return text;
 }
 
-static void what_a_variable_says_is_refused_by_its_name(void **state)
+static void error_names_the_variable(void **state)
 {
     (void)state;
     setenv("BROADWAY_SOME_TOKEN", "canary secret", 1);
@@ -262,7 +268,7 @@ static void what_a_variable_says_is_refused_by_its_name(void **state)
     assert_string_equal(config_source("some-number"), "BROADWAY_SOME_NUMBER");
 }
 
-static void an_empty_variable_is_one_that_is_not_given(void **state)
+static void empty_variable_counts_as_not_set(void **state)
 {
     (void)state;
     setenv("BROADWAY_SOME_NUMBER", "", 1);
@@ -275,7 +281,7 @@ static void an_empty_variable_is_one_that_is_not_given(void **state)
     assert_null(values.secret);
 }
 
-static void help_is_made_of_the_table(void **state)
+static void help_lists_the_table(void **state)
 {
     (void)state;
     const char *text = printed("--help");
@@ -292,25 +298,31 @@ static void version_names_the_program(void **state)
     assert_int_equal(strncmp(printed("--version"), "broadway-test ", 14), 0);
 }
 
+static void metrics_are_listed(void **state)
+{
+    (void)state;
+    const char *text = printed("--list-metrics");
+    assert_int_equal(strncmp(text, "# HELP some_total Counts\n", 25), 0);
+    assert_refused("--list-metrics=x", NULL, "there is no flag '--list-metrics'");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_stand_where_nothing_is_said),
-        cmocka_unit_test(value_may_follow_or_be_joined),
-        cmocka_unit_test_setup_teardown(flag_goes_before_environment_and_that_before_the_default,
-                                        NULL, clear_environment),
+        cmocka_unit_test(defaults_apply_without_flags),
+        cmocka_unit_test(value_may_follow_the_flag_or_an_equals_sign),
+        cmocka_unit_test_setup_teardown(flag_precedes_environment_precedes_default, NULL,
+                                        clear_environment),
         cmocka_unit_test_setup_teardown(secret_may_come_from_a_file, NULL, clear_environment),
-        cmocka_unit_test(secret_may_have_the_word_of_a_sample_inside),
-        cmocka_unit_test_setup_teardown(what_is_wrong_is_refused_by_the_name_of_its_flag, NULL,
+        cmocka_unit_test(secret_may_contain_a_placeholder_word),
+        cmocka_unit_test_setup_teardown(error_names_the_flag, NULL, clear_environment),
+        cmocka_unit_test_setup_teardown(error_names_the_variable, NULL, clear_environment),
+        cmocka_unit_test_setup_teardown(empty_variable_counts_as_not_set, NULL, clear_environment),
+        cmocka_unit_test_setup_teardown(secret_given_twice_or_with_a_nul_is_refused, NULL,
                                         clear_environment),
-        cmocka_unit_test_setup_teardown(what_a_variable_says_is_refused_by_its_name, NULL,
-                                        clear_environment),
-        cmocka_unit_test_setup_teardown(an_empty_variable_is_one_that_is_not_given, NULL,
-                                        clear_environment),
-        cmocka_unit_test_setup_teardown(secret_is_refused_twice_over_or_with_a_nul, NULL,
-                                        clear_environment),
-        cmocka_unit_test(help_is_made_of_the_table),
+        cmocka_unit_test(help_lists_the_table),
         cmocka_unit_test(version_names_the_program),
+        cmocka_unit_test(metrics_are_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/domain/run_definition.h"
+
 #define RUN "0123456789abcdef01234567"
 
 static json_t *parse(const char *text)
@@ -15,18 +17,6 @@ static json_t *parse(const char *text)
     json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
     assert_non_null(value);
     return value;
-}
-
-/* What checking says of a config; "" if it is fine. */
-static const char *config_refusal(const char *text, bool allow_privileged)
-{
-    static struct bw_error error;
-    const struct definition_limits limits = {.allow_privileged = allow_privileged};
-    json_auto_t *config = parse(text);
-    error.message[0] = '\0';
-    if (json_check(config, course_config_fields, "", &limits, &error) == BW_OK)
-        return "";
-    return error.message;
 }
 
 static json_t *make(const char *config_text, const char *run_text)
@@ -60,68 +50,6 @@ static void assert_json(const json_t *value, const char *expected)
     }
 }
 
-static void config_takes_what_the_page_lists(void **state)
-{
-    (void)state;
-    static const char *const fine[] = {
-        "{\"student_pipeline\": []}",
-        "{\"student_pipeline\": [{\"image\": \"x\"}], \"pre_processing_pipeline\": null, \"env\": null}",
-        "{\"student_pipeline\": [], \"post_processing_pipeline\": [], \"env\": {\"A\": [1, null]}}",
-        "{\"student_pipeline\": [{\"image\": \"x\", \"env\": {\"a.b\": 1}, \"entrypoint\": [\"ls\"], "
-        "\"networking\": true, \"privileged\": false, \"logs\": true, \"hostname\": \"h\", "
-        "\"memory\": \"2g\", \"cpuset_cpus\": \"0\", \"timeout\": 1.5}]}",
-    };
-    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++)
-        assert_string_equal(config_refusal(fine[i], false), "");
-}
-
-static void config_is_refused_by_a_sentence_that_names_the_key(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text, *sentence;
-    } rows[] = {
-        {"{}", "student_pipeline: is required"},
-        {"{\"student_pipeline\": null}", "student_pipeline: must not be null"},
-        {"{\"student_pipeline\": [null]}", "student_pipeline[0]: must be an object, not null"},
-        {"{\"student_pipeline\": [{}]}", "student_pipeline[0].image: is required"},
-        {"{\"student_pipeline\": [{\"image\": \"\"}]}",
-         "student_pipeline[0].image: must not be empty"},
-        {"{\"student_pipeline\": [{\"image\": \"x\", \"users\": 1}]}",
-         "student_pipeline[0]: unknown key 'users'"},
-        {"{\"student_pipeline\": [], \"pre_processing_pipeline\": [{}]}",
-         "pre_processing_pipeline[0].image: is required"},
-        {"{\"student_pipeline\": [], \"post_processing_pipeline\": 5}",
-         "post_processing_pipeline: must be a list, not a number"},
-        {"{\"student_pipeline\": [], \"env\": []}", "env: must be an object or null, not a list"},
-        {"{\"student_pipeline\": [{\"image\": \"x\", \"timeout\": 0}]}",
-         "student_pipeline[0].timeout: must be more than 0 seconds"},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        assert_string_equal(config_refusal(rows[i].text, false), rows[i].sentence);
-}
-
-static void privileged_depends_on_the_operator(void **state)
-{
-    (void)state;
-    static const char text[] = "{\"student_pipeline\": [{\"image\": \"x\", \"privileged\": true}]}";
-    assert_non_null(strstr(config_refusal(text, false), "--allow-privileged"));
-    assert_string_equal(config_refusal(text, true), "");
-}
-
-static void env_for_a_step_that_the_config_lacks_is_refused(void **state)
-{
-    (void)state;
-    struct bw_error error;
-    json_t *object = NULL;
-    json_auto_t *config = parse("{\"student_pipeline\": [], \"pre_processing_pipeline\": []}");
-    json_auto_t *run = parse("{\"students_env\": [], \"pre_processing_env\": {}}");
-    assert_int_equal(course_definition_make("c", "a", config, run, &object, &error),
-                     BW_BAD_REQUEST);
-    assert_non_null(strstr(error.message, "pre_processing_env"));
-    assert_null(object);
-}
-
 static void null_and_an_empty_list_mean_no_step(void **state)
 {
     (void)state;
@@ -135,7 +63,7 @@ static void null_and_an_empty_list_mean_no_step(void **state)
     assert_true(course_definition_is_sound(object));
 }
 
-static void env_is_a_merge_in_which_the_later_wins(void **state)
+static void env_is_merged_and_the_later_value_wins(void **state)
 {
     (void)state;
     json_auto_t *object = make(
@@ -149,7 +77,7 @@ static void env_is_a_merge_in_which_the_later_wins(void **state)
                 "\"GRADING_JOB_ID\": \"" RUN "10000001\"}}]}");
 }
 
-static void hand_out_by_http_is_wrapped_and_by_socket_bare_without_usual_logs(void **state)
+static void hand_out_by_http_has_an_envelope_and_by_socket_none(void **state)
 {
     (void)state;
     json_auto_t *object = make("{\"student_pipeline\": [{\"image\": \"x\", \"logs\": true}, "
@@ -227,17 +155,17 @@ static void threads_may_share_a_definition(void **state)
     }
 }
 
-static void stored_text_is_read_back_as_what_it_was(void **state)
+static void stored_text_is_read_back_unchanged(void **state)
 {
     (void)state;
     struct bw_error error;
     json_auto_t *object = make("{\"student_pipeline\": [{\"image\": \"x\", \"timeout\": 2}], "
                                "\"pre_processing_pipeline\": [{\"image\": \"y\"}]}",
                                "{\"students_env\": [{}, {}]}");
-    struct definition *definition = definition_of_course(object), *loaded;
+    struct definition *definition = definition_take(object), *loaded;
     char *text = definition_text(definition);
-    assert_int_equal(definition_load(text, strlen(text), &loaded, &error), BW_OK);
-    assert_true(definition_is_course(loaded));
+    assert_int_equal(definition_load(text, strlen(text), NULL, &loaded, &error), BW_OK);
+    assert_int_equal(definition_protocol(loaded), PROTOCOL_COURSE);
     struct definition_summary summary = definition_summary(loaded);
     assert_true(summary.has_pre && !summary.has_post && summary.student_has_stages);
     assert_int_equal(summary.students, 2);
@@ -248,7 +176,7 @@ static void stored_text_is_read_back_as_what_it_was(void **state)
     free(text);
 }
 
-static void what_is_not_sound_is_not_loaded(void **state)
+static void invalid_definition_is_not_loaded(void **state)
 {
     (void)state;
     struct bw_error error;
@@ -258,25 +186,22 @@ static void what_is_not_sound_is_not_loaded(void **state)
         "{\"config\": {\"student_pipeline\": [5]}, \"run\": {\"students_env\": []}}",
         "{\"config\": {\"student_pipeline\": []}, \"run\": {\"students_env\": [5]}}"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        assert_int_not_equal(definition_load(texts[i], strlen(texts[i]), &loaded, &error), BW_OK);
+        assert_int_not_equal(definition_load(texts[i], strlen(texts[i]), NULL, &loaded, &error),
+                             BW_OK);
     assert_null(loaded);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(config_takes_what_the_page_lists),
-        cmocka_unit_test(config_is_refused_by_a_sentence_that_names_the_key),
-        cmocka_unit_test(privileged_depends_on_the_operator),
-        cmocka_unit_test(env_for_a_step_that_the_config_lacks_is_refused),
         cmocka_unit_test(null_and_an_empty_list_mean_no_step),
-        cmocka_unit_test(env_is_a_merge_in_which_the_later_wins),
-        cmocka_unit_test(hand_out_by_http_is_wrapped_and_by_socket_bare_without_usual_logs),
+        cmocka_unit_test(env_is_merged_and_the_later_value_wins),
+        cmocka_unit_test(hand_out_by_http_has_an_envelope_and_by_socket_none),
         cmocka_unit_test(jobs_that_a_run_does_not_have_are_not_found),
         cmocka_unit_test(env_of_a_job_shows_distinct_values_over_its_stages),
         cmocka_unit_test(threads_may_share_a_definition),
-        cmocka_unit_test(stored_text_is_read_back_as_what_it_was),
-        cmocka_unit_test(what_is_not_sound_is_not_loaded),
+        cmocka_unit_test(stored_text_is_read_back_unchanged),
+        cmocka_unit_test(invalid_definition_is_not_loaded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/db/database.h"
+#include "common/db/database_mask.h"
 
 static void password_with_an_at_sign_is_refused_without_being_shown(void **state)
 {
@@ -44,7 +45,7 @@ static void other_passwords_that_are_not_encoded_are_not_shown_either(void **sta
     }
 }
 
-static void encoded_password_and_at_sign_in_an_option_are_fine(void **state)
+static void encoded_password_and_at_sign_in_an_option_are_accepted(void **state)
 {
     (void)state;
     static const char *const good[] = {
@@ -78,13 +79,44 @@ static void messages_are_masked_up_to_each_at_sign(void **state)
     }
 }
 
+/* The options of a pool that is opened for `text`; *retries: retryWrites and retryReads. */
+static void pool_retries(const char *text, bool retries[2])
+{
+    const struct database_bounds bounds = {.selection_ms = 1, .connect_ms = 1, .pool_size = 1};
+    struct bw_error error;
+    mongoc_uri_t *uri = database_uri_read(text, &error);
+    assert_non_null(uri);
+    mongoc_client_pool_t *pool = database_pool_open(uri, &bounds, "test", &error);
+    assert_non_null(pool);
+    mongoc_client_t *client = mongoc_client_pool_pop(pool);
+    const mongoc_uri_t *used = mongoc_client_get_uri(client);
+    retries[0] = mongoc_uri_get_option_as_bool(used, MONGOC_URI_RETRYWRITES, !retries[0]);
+    retries[1] = mongoc_uri_get_option_as_bool(used, MONGOC_URI_RETRYREADS, !retries[1]);
+    mongoc_client_pool_push(pool, client);
+    mongoc_client_pool_destroy(pool);
+    mongoc_uri_destroy(uri);
+}
+
+static void retries_are_on_unless_the_uri_disables_them(void **state)
+{
+    (void)state;
+    bool retries[2] = {false, false};
+    pool_retries("mongodb://127.0.0.1:1/", retries);
+    assert_true(retries[0] && retries[1]);
+    pool_retries("mongodb://127.0.0.1:1/?retryWrites=false", retries);
+    assert_true(!retries[0] && retries[1]);
+    pool_retries("mongodb://127.0.0.1:1/?retryReads=false", retries);
+    assert_true(retries[0] && !retries[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(password_with_an_at_sign_is_refused_without_being_shown),
         cmocka_unit_test(other_passwords_that_are_not_encoded_are_not_shown_either),
-        cmocka_unit_test(encoded_password_and_at_sign_in_an_option_are_fine),
+        cmocka_unit_test(encoded_password_and_at_sign_in_an_option_are_accepted),
         cmocka_unit_test(messages_are_masked_up_to_each_at_sign),
+        cmocka_unit_test(retries_are_on_unless_the_uri_disables_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

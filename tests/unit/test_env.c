@@ -10,8 +10,7 @@
 
 static struct bw_error error;
 
-/* The expanded list as text, one entry after another with | between; the sentence if it is refused.
- */
+/* The expanded list as text, entries separated by |; or the sentence of the refusal. */
 static const char *expand(const json_t *stage, const json_t *run, const json_t *student)
 {
     static char text[1024];
@@ -35,7 +34,7 @@ static const char *expand(const json_t *stage, const json_t *run, const json_t *
     return text;
 }
 
-/* Expands what is given as JSON text, in which ' stands for "; NULL: there is none. */
+/* The same from JSON text, in which ' stands for "; NULL: no env. */
 static const char *expand_text(const char *stage, const char *run, const char *student)
 {
     const char *const texts[] = {stage, run, student};
@@ -57,8 +56,8 @@ static const char *expand_text(const char *stage, const char *run, const char *s
 
 enum in_stage { ABSENT, EMPTY, REFERENCE, LITERAL, LONE_DOLLAR, IN_STAGE_COUNT };
 
-/* The rule in its own words: what the value becomes that `form` stands for; NULL: refused. X is the
- * variable. */
+/* An independent implementation of the rule: the expansion of a value of this `form`; NULL:
+ * refused. X is the variable. */
 static const char *expected_value(enum in_stage form, const char *run_value,
                                   const char *student_value)
 {
@@ -78,7 +77,7 @@ static void check_combination(enum in_stage form, const char *name, const char *
     json_t *run = json_pack("{s:s, s:s*, s:s}", "R1", "a=b", "X", run_value, "R2", "$R1");
     json_t *student = json_pack("{s:s, s:s*, s:s}", "S1", "", "X", student_value, "S2", "=");
     char wanted[512];
-    /* "" in a variable that is not X refers to itself, which nobody has */
+    /* "" in a variable other than X refers to that variable, which has no value */
     const char *value = form == EMPTY && strcmp(name, "X") != 0
                             ? NULL
                             : expected_value(form, run_value, student_value);
@@ -115,7 +114,7 @@ static void every_combination_expands_by_the_rule(void **state)
                                       student_values[student]);
 }
 
-static void the_list_is_the_runs_the_students_the_stages_each_as_written(void **state)
+static void list_has_the_entries_of_run_student_and_stage_in_order(void **state)
 {
     (void)state;
     assert_string_equal(
@@ -123,7 +122,7 @@ static void the_list_is_the_runs_the_students_the_stages_each_as_written(void **
         "y=4|b=5|x=6|c=7|z=1|a=2|Z=3");
 }
 
-static void a_name_may_repeat_and_the_run_goes_before_the_student_in_references(void **state)
+static void name_may_repeat_and_references_prefer_the_run(void **state)
 {
     (void)state;
     assert_string_equal(expand_text("{'A':'','B':'$A'}", "{'A':'run'}", "{'A':'student'}"),
@@ -138,7 +137,7 @@ static void references_are_followed_once(void **state)
                         "A=$B|B=|A=|B=$B");
 }
 
-static void a_stages_own_variables_are_no_source(void **state)
+static void references_ignore_the_stages_own_variables(void **state)
 {
     (void)state;
     assert_string_equal(
@@ -146,7 +145,7 @@ static void a_stages_own_variables_are_no_source(void **state)
         "p[0].env: B refers to 'A', which neither the run's nor the student's env has");
 }
 
-static void only_a_whole_value_that_begins_with_a_dollar_refers(void **state)
+static void only_a_leading_dollar_makes_a_reference(void **state)
 {
     (void)state;
     assert_string_equal(expand_text("{'A':'x$X','B':' $X'}", "{'X':'1'}", NULL), "X=1|A=x$X|B= $X");
@@ -157,14 +156,14 @@ static void only_a_whole_value_that_begins_with_a_dollar_refers(void **state)
             strstr(expand_text(stages[i], "{'X':'1'}", NULL), "p[0].env: A refers to '"));
 }
 
-static void without_a_student_the_sentence_speaks_of_the_run_alone(void **state)
+static void without_a_student_the_error_names_only_the_run(void **state)
 {
     (void)state;
     assert_string_equal(expand_text("{'NETID':''}", NULL, NULL),
                         "p[0].env: NETID refers to 'NETID', which the run's env doesn't have");
 }
 
-static void a_hostile_reference_is_shown_safely(void **state)
+static void hostile_reference_is_escaped_in_the_error(void **state)
 {
     (void)state;
     char value[2000] = "$\n\x1b";
@@ -182,7 +181,7 @@ static void no_env_at_all_is_an_empty_list(void **state)
     assert_string_equal(expand_text("{}", "{}", "{}"), "");
 }
 
-static void in_an_object_the_later_one_wins(void **state)
+static void later_entry_wins_in_the_object(void **state)
 {
     (void)state;
     json_t *list = json_pack("[s,s,s,s]", "A=run", "B=x=y=", "A=student", "C=");
@@ -198,15 +197,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_combination_expands_by_the_rule),
-        cmocka_unit_test(the_list_is_the_runs_the_students_the_stages_each_as_written),
-        cmocka_unit_test(a_name_may_repeat_and_the_run_goes_before_the_student_in_references),
+        cmocka_unit_test(list_has_the_entries_of_run_student_and_stage_in_order),
+        cmocka_unit_test(name_may_repeat_and_references_prefer_the_run),
         cmocka_unit_test(references_are_followed_once),
-        cmocka_unit_test(a_stages_own_variables_are_no_source),
-        cmocka_unit_test(only_a_whole_value_that_begins_with_a_dollar_refers),
-        cmocka_unit_test(without_a_student_the_sentence_speaks_of_the_run_alone),
-        cmocka_unit_test(a_hostile_reference_is_shown_safely),
+        cmocka_unit_test(references_ignore_the_stages_own_variables),
+        cmocka_unit_test(only_a_leading_dollar_makes_a_reference),
+        cmocka_unit_test(without_a_student_the_error_names_only_the_run),
+        cmocka_unit_test(hostile_reference_is_escaped_in_the_error),
         cmocka_unit_test(no_env_at_all_is_an_empty_list),
-        cmocka_unit_test(in_an_object_the_later_one_wins),
+        cmocka_unit_test(later_entry_wins_in_the_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void a_refusal_is_one_statement(void **state)
+static void bw_fail_returns_its_code(void **state)
 {
     (void)state;
     struct bw_error error;
@@ -16,7 +16,7 @@ static void a_refusal_is_one_statement(void **state)
     assert_string_equal(error.message, "run 'a' has 3 jobs");
 }
 
-static void nobody_needs_to_want_the_sentence(void **state)
+static void error_argument_may_be_null(void **state)
 {
     (void)state;
     assert_int_equal(bw_fail(NULL, BW_NOT_FOUND, "%s", "unheard"), BW_NOT_FOUND);
@@ -58,8 +58,8 @@ static void every_code_has_its_status_and_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_refusal_is_one_statement),
-        cmocka_unit_test(nobody_needs_to_want_the_sentence),
+        cmocka_unit_test(bw_fail_returns_its_code),
+        cmocka_unit_test(error_argument_may_be_null),
         cmocka_unit_test(a_long_sentence_is_cut_between_characters),
         cmocka_unit_test(every_code_has_its_status_and_text),
     };

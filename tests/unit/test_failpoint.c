@@ -1,4 +1,4 @@
-/* failpoint, with its instruments compiled in whatever the preset. */
+/* Tests failpoint, compiled with its instruments in every preset. */
 #ifndef BROADWAY_FAILPOINTS
 #define BROADWAY_FAILPOINTS
 #endif
@@ -12,7 +12,7 @@
 
 static char path[] = "/tmp/failpoint-XXXXXX";
 
-/* Replaces the file at one stroke, as tests do: another file, another inode. */
+/* Replaces the file atomically, as tests do: a new file with a new inode. */
 static void set_file(const char *text)
 {
     char fresh[] = "/tmp/failpoint-XXXXXX";
@@ -31,7 +31,7 @@ static void without_rules_nothing_happens(void **state)
     assert_false(failpoint_is_set("anything"));
 }
 
-static void an_error_is_made_every_time(void **state)
+static void error_action_fails_every_time(void **state)
 {
     (void)state;
     set_file("lost:error");
@@ -41,7 +41,7 @@ static void an_error_is_made_every_time(void **state)
     assert_false(failpoint_hit("other"));
 }
 
-static void with_a_number_only_at_that_time(void **state)
+static void numbered_action_runs_only_at_that_hit(void **state)
 {
     (void)state;
     set_file("first:sleep=1@2,lost:error@3");
@@ -52,7 +52,7 @@ static void with_a_number_only_at_that_time(void **state)
     assert_false(failpoint_hit("lost"));
 }
 
-static void a_replaced_file_begins_to_count_anew(void **state)
+static void replaced_file_resets_the_count(void **state)
 {
     (void)state;
     set_file("lost:error@1");
@@ -64,23 +64,13 @@ static void a_replaced_file_begins_to_count_anew(void **state)
     assert_false(failpoint_is_set("lost"));
 }
 
-static void a_mutant_is_the_one_that_was_chosen(void **state)
-{
-    (void)state;
-    assert_false(mutant_is("guard"));
-    setenv("BROADWAY_MUTANT", "guard", 1);
-    assert_true(mutant_is("guard"));
-    assert_false(mutant_is("other"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_rules_nothing_happens),
-        cmocka_unit_test(an_error_is_made_every_time),
-        cmocka_unit_test(with_a_number_only_at_that_time),
-        cmocka_unit_test(a_replaced_file_begins_to_count_anew),
-        cmocka_unit_test(a_mutant_is_the_one_that_was_chosen),
+        cmocka_unit_test(error_action_fails_every_time),
+        cmocka_unit_test(numbered_action_runs_only_at_that_hit),
+        cmocka_unit_test(replaced_file_resets_the_count),
     };
     int fd = mkstemp(path);
     close(fd);

@@ -11,22 +11,22 @@
 
 enum { MOST_NOTES = 4096, TRY_MS = 15000, SHORT_MS = 250, PAUSE_MS = 100, FOREIGN = 99 };
 
-/* An item, and what became of it. Guarded by the fake's mutex once submitted. */
+/* An item and its outcome. Guarded by the fake's mutex once submitted. */
 struct note {
     struct commit_item item;
     size_t calls;
     enum commit_outcome outcome;
-    int64_t settled_ms;
+    int64_t completed_ms;
     bool has_existing, existing_has_text;
     int64_t existing_nonce;
-    struct note *following; /* submitted when this one is settled */
+    struct note *following; /* submitted when this one is complete */
 };
 
 struct fixture {
     struct group_commit_settings settings;
     struct group_commit *commits;
     struct note notes[MOST_NOTES];
-    size_t count, settled;
+    size_t count, completed;
 };
 
 static struct fixture *fixture_now; /* an item knows its callback, but no context */
@@ -61,7 +61,7 @@ static int teardown(void **state)
     for (size_t i = 0; i < fixture->count; i++)
         bson_destroy(fixture->notes[i].item.document);
     free(fixture);
-    return borrowed; /* all must have been given back */
+    return borrowed; /* all must have been returned */
 }
 
 static void open_commits(struct fixture *fixture)
@@ -70,20 +70,20 @@ static void open_commits(struct fixture *fixture)
     assert_int_equal(group_commit_open(NULL, &fixture->settings, &fixture->commits, &error), BW_OK);
 }
 
-static void note_settled(struct commit_item *item, enum commit_outcome outcome,
-                         const bson_t *existing)
+static void note_completed(struct commit_item *item, enum commit_outcome outcome,
+                           const bson_t *existing)
 {
     struct note *note = (struct note *)item;
     pthread_mutex_lock(&fake.mutex);
     note->calls++;
     note->outcome = outcome;
-    note->settled_ms = clock_boot_ms();
+    note->completed_ms = clock_boot_ms();
     if (existing != NULL) {
         note->has_existing = true;
         note->existing_has_text = bson_has_field(existing, "text");
         note->existing_nonce = document_integer(existing, DOCUMENT_NONCE, 0);
     }
-    fixture_now->settled++;
+    fixture_now->completed++;
     struct note *following = note->following;
     pthread_cond_broadcast(&fake.changed);
     pthread_mutex_unlock(&fake.mutex);
@@ -104,7 +104,7 @@ static struct note *note_new(struct fixture *fixture, const char *id, int64_t tr
     struct note *note = &fixture->notes[fixture->count++];
     note->item.document = document_new(id, (int64_t)fixture->count);
     note->item.expires_ms = clock_boot_ms() + try_ms;
-    note->item.settled = note_settled;
+    note->item.completed = note_completed;
     return note;
 }
 
@@ -129,7 +129,7 @@ static struct note *submit_each(struct fixture *fixture, const char *ids)
     return first;
 }
 
-/* Submits an item of which the insert is under way, and held, when this returns. */
+/* Submits an item, and returns when its insert is in flight and held. */
 static void submit_held(struct fixture *fixture, const char *id)
 {
     fake_hold(true);
@@ -137,7 +137,7 @@ static void submit_held(struct fixture *fixture, const char *id)
     assert_true(fake_wait_inserts(1));
 }
 
-/* Something else stands under this id. */
+/* Stores another document under this id. */
 static void store_foreign(const char *id)
 {
     bson_t *document = document_new(id, FOREIGN);
@@ -146,19 +146,20 @@ static void store_foreign(const char *id)
     bson_destroy(document);
 }
 
-static void wait_settled(struct fixture *fixture)
+static void wait_completed(struct fixture *fixture)
 {
     pthread_mutex_lock(&fake.mutex);
-    bool are_all = fake_wait(&fixture->settled, fixture->count);
+    bool are_all = fake_wait(&fixture->completed, fixture->count);
     pthread_mutex_unlock(&fake.mutex);
     assert_true(are_all);
 }
 
-/* Everything is settled, each once, all with the same outcome but `other`, which may be NULL. */
-static void assert_settled(struct fixture *fixture, enum commit_outcome outcome,
-                           const struct note *other)
+/* Checks that each item was completed once, all with the same outcome except `other` (may be NULL).
+ */
+static void assert_completed(struct fixture *fixture, enum commit_outcome outcome,
+                             const struct note *other)
 {
-    wait_settled(fixture);
+    wait_completed(fixture);
     for (size_t i = 0; i < fixture->count; i++) {
         const struct note *note = &fixture->notes[i];
         assert_int_equal(note->calls, 1);
@@ -167,7 +168,7 @@ static void assert_settled(struct fixture *fixture, enum commit_outcome outcome,
     }
 }
 
-/* The inserts so far were of these documents, as in "x, a b c, d". */
+/* Checks the documents of the inserts so far, as in "x, a b c, d". */
 static void assert_inserts(const char *expected)
 {
     char text[1024] = "";
@@ -185,13 +186,13 @@ static void lone_insert_is_sent_at_once(void **state)
     struct fixture *fixture = *state;
     open_commits(fixture);
     submit(fixture, "a");
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     submit(fixture, "b");
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_inserts("a, b");
 }
 
-static void inserts_join_while_a_batch_is_under_way_and_leave_when_it_returns(void **state)
+static void inserts_join_the_next_batch_while_one_is_in_flight(void **state)
 {
     struct fixture *fixture = *state;
     open_commits(fixture);
@@ -199,7 +200,7 @@ static void inserts_join_while_a_batch_is_under_way_and_leave_when_it_returns(vo
     submit_each(fixture, "abc");
     assert_int_equal(fake_insert_count(), 1);
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_inserts("x, a b c");
 }
 
@@ -211,7 +212,7 @@ static void batch_is_bounded_in_documents(void **state)
     submit_held(fixture, "x");
     submit_each(fixture, "abcdefg");
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_inserts("x, a b c, d e f, g");
 }
 
@@ -225,7 +226,7 @@ static void batch_is_bounded_in_bytes(void **state)
     submit_held(fixture, "x");
     submit_each(fixture, "abcdefg");
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_inserts("x, a b c, d e f, g");
 }
 
@@ -241,11 +242,11 @@ static void document_larger_than_the_bound_goes_alone(void **state)
     group_commit_submit(fixture->commits, &large->item);
     submit_each(fixture, "cd");
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_inserts("x, a b, large, c d");
 }
 
-static void bound_beyond_what_a_batch_can_hold_is_cut(void **state)
+static void bound_above_the_largest_batch_is_reduced(void **state)
 {
     struct fixture *fixture = *state;
     fixture->settings.max_documents = 1000000;
@@ -257,7 +258,7 @@ static void bound_beyond_what_a_batch_can_hold_is_cut(void **state)
         submit(fixture, id);
     }
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_int_equal(fake_insert_count(), 3);
     assert_int_equal(fake_insert_at(1).count, 1024);
     assert_int_equal(fake_insert_at(2).count, 476);
@@ -268,22 +269,13 @@ static void inserts_are_unordered_and_as_durable_as_their_collection(void **stat
     struct fixture *fixture = *state;
     open_commits(fixture);
     submit(fixture, "a");
-    assert_settled(fixture, COMMIT_DONE, NULL);
-    assert_true(fake_insert_at(0).is_unordered); /* one that fails holds up no other */
-    assert_int_equal(fake_insert_at(0).w, -1);   /* the collection's own: majority and journal */
+    assert_completed(fixture, COMMIT_DONE, NULL);
+    assert_true(
+        fake_insert_at(0).is_unordered);       /* a document that fails does not stop the others */
+    assert_int_equal(fake_insert_at(0).w, -1); /* the collection's default: majority and journal */
 }
 
-static void signals_are_acknowledged_by_memory_alone(void **state)
-{
-    struct fixture *fixture = *state;
-    fixture->settings.is_ephemeral = true;
-    open_commits(fixture);
-    submit(fixture, "a");
-    assert_settled(fixture, COMMIT_DONE, NULL);
-    assert_int_equal(fake_insert_at(0).w, 1);
-}
-
-static void failing_batch_is_halved_until_the_culprit_is_alone(void **state)
+static void failing_batch_is_halved_until_the_invalid_document_is_alone(void **state)
 {
     struct fixture *fixture = *state;
     fake.poison[0] = "f";
@@ -291,13 +283,13 @@ static void failing_batch_is_halved_until_the_culprit_is_alone(void **state)
     submit_held(fixture, "x");
     struct note *culprit = submit_each(fixture, "abcdefgh") + 5;
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, culprit);
+    assert_completed(fixture, COMMIT_DONE, culprit);
     assert_int_equal(culprit->outcome, COMMIT_REFUSED);
     assert_inserts("x, a b c d e f g h, a b c d, e f g h, e f, e, f, g h");
     assert_int_equal(HASH_COUNT(fake.stored), 8);
 }
 
-static void batch_of_any_size_is_halved_for_every_culprit(void **state)
+static void batch_of_any_size_is_halved_for_every_invalid_document(void **state)
 {
     struct fixture *fixture = *state;
     fake.poison[0] = "a";
@@ -306,14 +298,14 @@ static void batch_of_any_size_is_halved_for_every_culprit(void **state)
     submit_held(fixture, "x");
     struct note *first = submit_each(fixture, "abcdefg");
     fake_hold(false);
-    wait_settled(fixture);
+    wait_completed(fixture);
     for (size_t i = 0; i < 7; i++)
         assert_int_equal(first[i].outcome, i == 0 || i == 6 ? COMMIT_REFUSED : COMMIT_DONE);
     assert_inserts("x, a b c d e f g, a b c, a, b c, d e f g, d e, f g, f, g");
     assert_int_equal(HASH_COUNT(fake.stored), 6);
 }
 
-static void outage_amid_the_halving_is_no_refusal(void **state)
+static void outage_during_the_halving_is_not_a_refusal(void **state)
 {
     struct fixture *fixture = *state;
     fake.poison[0] = "d";
@@ -323,12 +315,12 @@ static void outage_amid_the_halving_is_no_refusal(void **state)
     submit_held(fixture, "x");
     struct note *culprit = submit_each(fixture, "abcd") + 3;
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, culprit);
+    assert_completed(fixture, COMMIT_DONE, culprit);
     assert_int_equal(culprit->outcome, COMMIT_REFUSED);
     assert_inserts("x, a b c d, a b, c d, c d, c, d");
 }
 
-static void document_that_is_refused_by_itself_costs_no_second_round_trip(void **state)
+static void document_refused_individually_needs_no_second_round_trip(void **state)
 {
     struct fixture *fixture = *state;
     fake.refused = "b";
@@ -338,12 +330,12 @@ static void document_that_is_refused_by_itself_costs_no_second_round_trip(void *
     submit_held(fixture, "x");
     struct note *refused = submit_each(fixture, "abc") + 1;
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, refused);
+    assert_completed(fixture, COMMIT_DONE, refused);
     assert_int_equal(refused->outcome, COMMIT_REFUSED);
     assert_inserts("x, a b c");
 }
 
-static void document_with_a_passing_failure_alone_is_tried_again(void **state)
+static void document_with_a_temporary_failure_is_retried_alone(void **state)
 {
     struct fixture *fixture = *state;
     fake.refused = "b";
@@ -353,11 +345,11 @@ static void document_with_a_passing_failure_alone_is_tried_again(void **state)
     submit_held(fixture, "x");
     submit_each(fixture, "abc");
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_inserts("x, a b c, b, b");
 }
 
-static void same_documents_are_tried_again_after_an_outage_before_later_ones(void **state)
+static void documents_are_retried_after_an_outage_before_later_ones(void **state)
 {
     struct fixture *fixture = *state;
     fixture->settings.max_documents = 2;
@@ -367,64 +359,68 @@ static void same_documents_are_tried_again_after_an_outage_before_later_ones(voi
     submit_held(fixture, "x");
     submit_each(fixture, "abcd");
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_inserts("x, a b, a b, a b, c d");
 }
 
-/* Waits until as many batches have come back, and what is left of them is in the queue again. */
-static void wait_returned(struct fixture *fixture, uint64_t wanted)
+static bool count_calls(void *context)
 {
-    uint64_t batches = 0, documents;
-    int64_t until_ms = clock_boot_ms() + FAKE_WAIT_MS;
-    while (batches < wanted && clock_boot_ms() < until_ms) {
-        sched_yield();
-        group_commit_totals(fixture->commits, &batches, &documents);
-    }
-    assert_true(batches >= wanted);
+    atomic_fetch_add((atomic_int *)context, 1);
+    return true;
 }
 
-static void item_that_went_back_into_an_empty_queue_is_followed_by_others(void **state)
+/* Submits an item whose first try fails, and waits until it is in the queue again. The fence is
+ * called before the try, after it, and once more for the queue. */
+static void submit_returned(struct fixture *fixture, const char *id)
 {
-    struct fixture *fixture = *state;
+    static atomic_int calls;
+    atomic_store(&calls, 0);
+    fixture->settings.fence = (struct fence){count_calls, &calls};
     fake.outage_end = 1;
     open_commits(fixture);
-    submit(fixture, "a");
-    wait_returned(fixture, 1);
+    submit(fixture, id);
+    int64_t until_ms = clock_boot_ms() + FAKE_WAIT_MS;
+    while (atomic_load(&calls) < 3 && clock_boot_ms() < until_ms)
+        sched_yield();
+    assert_true(atomic_load(&calls) >= 3);
+}
+
+static void items_queue_after_a_returned_item(void **state)
+{
+    struct fixture *fixture = *state;
+    submit_returned(fixture, "a");
     submit(fixture, "b");
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_int_equal(HASH_COUNT(fake.stored), 2);
 }
 
-static void try_after_a_failure_waits_for_a_moment(void **state)
+static void retry_after_a_failure_waits(void **state)
 {
     struct fixture *fixture = *state;
-    fake.outage_end = 1;
-    open_commits(fixture);
-    submit(fixture, "a");
-    wait_returned(fixture, 1);
-    submit_each(fixture, "bc"); /* these do not cut it short */
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    submit_returned(fixture, "a");
+    submit_each(fixture, "bc"); /* these must not shorten the pause */
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_true(fake_insert_at(1).came_ms - fake_insert_at(0).came_ms >= PAUSE_MS - 1);
 }
 
-static void try_without_a_client_is_repeated(void **state)
+static void try_without_a_client_is_retried(void **state)
 {
     struct fixture *fixture = *state;
     fake.clientless = 2;
     open_commits(fixture);
     submit(fixture, "a");
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_inserts("a");
 }
 
-static void nobody_knows_when_the_time_is_up(void **state)
+static void expired_item_is_unknown(void **state)
 {
     struct fixture *fixture = *state;
     fake.outage_end = SIZE_MAX;
     open_commits(fixture);
     struct note *note = submit_for(fixture, "a", 4 * SHORT_MS);
-    assert_settled(fixture, COMMIT_UNKNOWN, NULL);
-    assert_true(note->settled_ms >= note->item.expires_ms);
+    assert_completed(fixture, COMMIT_UNKNOWN, NULL);
+    assert_true(note->completed_ms >= note->item.expires_ms);
     assert_true(fake_insert_count() > 1);
 }
 
@@ -433,21 +429,21 @@ static void each_item_of_a_batch_has_its_own_time(void **state)
     struct fixture *fixture = *state;
     open_commits(fixture);
     submit_held(fixture, "x");
-    fake.outage_from = 1; /* until the first has given up */
+    fake.outage_from = 1; /* until the first item has expired */
     fake.outage_end = SIZE_MAX;
     struct note *hurried = submit_for(fixture, "a", SHORT_MS);
     submit(fixture, "b");
     fake_hold(false);
     pthread_mutex_lock(&fake.mutex);
-    assert_true(fake_wait(&fixture->settled, 2));
+    assert_true(fake_wait(&fixture->completed, 2));
     assert_int_equal(hurried->calls, 1);
     fake.outage_end = 0;
     pthread_mutex_unlock(&fake.mutex);
-    assert_settled(fixture, COMMIT_DONE, hurried);
+    assert_completed(fixture, COMMIT_DONE, hurried);
     assert_int_equal(hurried->outcome, COMMIT_UNKNOWN);
 }
 
-static void item_that_waits_behind_an_outage_hears_in_time(void **state)
+static void queued_item_expires_in_time_during_an_outage(void **state)
 {
     struct fixture *fixture = *state;
     fixture->settings.max_documents = 1;
@@ -458,18 +454,18 @@ static void item_that_waits_behind_an_outage_hears_in_time(void **state)
     submit(fixture, "c");
     fake_hold(false);
     pthread_mutex_lock(&fake.mutex);
-    assert_true(fake_wait(&fixture->settled, 1));
+    assert_true(fake_wait(&fixture->completed, 1));
     assert_int_equal(waiting->calls, 1);
     fake.outage_end = 0;
     pthread_mutex_unlock(&fake.mutex);
-    assert_settled(fixture, COMMIT_DONE, waiting);
+    assert_completed(fixture, COMMIT_DONE, waiting);
     assert_int_equal(waiting->outcome, COMMIT_UNKNOWN);
-    assert_true(waiting->settled_ms >= waiting->item.expires_ms);
+    assert_true(waiting->completed_ms >= waiting->item.expires_ms);
     for (size_t i = 0; i < fake_insert_count(); i++)
         assert_string_not_equal(fake_insert_at(i).ids, "b");
 }
 
-static void queue_is_whole_after_its_last_item_gave_up(void **state)
+static void queue_is_consistent_after_its_last_item_expired(void **state)
 {
     struct fixture *fixture = *state;
     fixture->settings.max_documents = 1;
@@ -478,15 +474,15 @@ static void queue_is_whole_after_its_last_item_gave_up(void **state)
     submit_held(fixture, "a");
     submit(fixture, "b");
     struct note *following = note_new(fixture, "d", TRY_MS), *hurried = note_new(fixture, "c", 0);
-    hurried->following = following; /* it comes while the others wait for the next try */
+    hurried->following = following; /* it is submitted while the others wait for the next try */
     group_commit_submit(fixture->commits, &hurried->item);
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, hurried);
+    assert_completed(fixture, COMMIT_DONE, hurried);
     assert_int_equal(hurried->outcome, COMMIT_UNKNOWN);
     assert_inserts("a, a, b, d");
 }
 
-static void insert_that_did_not_last_finds_itself_and_has_succeeded(void **state)
+static void repeated_insert_recognises_its_own_document(void **state)
 {
     struct fixture *fixture = *state;
     fake.lost_every = 2;
@@ -494,12 +490,12 @@ static void insert_that_did_not_last_finds_itself_and_has_succeeded(void **state
     submit_held(fixture, "x");
     submit_each(fixture, "ab");
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_inserts("x, a b, a b");
     assert_int_equal(fake.finds, 1);
 }
 
-static void object_id_finds_itself_like_any_other(void **state)
+static void repeated_insert_with_an_object_id_recognises_its_document(void **state)
 {
     struct fixture *fixture = *state;
     fake.lost_every = 2;
@@ -513,20 +509,20 @@ static void object_id_finds_itself_like_any_other(void **state)
     BSON_APPEND_INT64(note->item.document, DOCUMENT_NONCE, 1);
     group_commit_submit(fixture->commits, &note->item);
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_int_equal(fake_insert_count(), 3);
 }
 
-static void failing_fast_it_keeps_nothing_while_the_database_is_away(void **state)
+static void fails_fast_while_the_database_is_unavailable(void **state)
 {
     struct fixture *fixture = *state;
     fixture->settings.fails_fast = true;
-    fake.is_away = true;
+    fake.is_unavailable = true;
     fake.clientless = SIZE_MAX;
     open_commits(fixture);
     int64_t begun_ms = clock_boot_ms();
     submit_each(fixture, "abc");
-    assert_settled(fixture, COMMIT_UNKNOWN, NULL);
+    assert_completed(fixture, COMMIT_UNKNOWN, NULL);
     assert_true(clock_boot_ms() - begun_ms < TRY_MS / 2);
     assert_inserts("");
 }
@@ -536,7 +532,7 @@ static bool is_open(void *context)
     return atomic_load((atomic_bool *)context);
 }
 
-static void fence_that_closes_ends_all_trying_as_unknown(void **state)
+static void closed_fence_completes_items_as_unknown(void **state)
 {
     struct fixture *fixture = *state;
     atomic_bool open = true;
@@ -547,11 +543,11 @@ static void fence_that_closes_ends_all_trying_as_unknown(void **state)
     submit_each(fixture, "abc");
     atomic_store(&open, false);
     fake_hold(false);
-    assert_settled(fixture, COMMIT_UNKNOWN, NULL);
-    assert_inserts("x"); /* what was under way; nothing after it */
+    assert_completed(fixture, COMMIT_UNKNOWN, NULL);
+    assert_inserts("x"); /* the insert in flight, and none after it */
 }
 
-static void insert_that_was_under_way_when_the_fence_closed_is_done(void **state)
+static void insert_in_flight_when_the_fence_closed_is_done(void **state)
 {
     struct fixture *fixture = *state;
     atomic_bool open = true;
@@ -561,11 +557,11 @@ static void insert_that_was_under_way_when_the_fence_closed_is_done(void **state
     struct note *late = submit(fixture, "a");
     atomic_store(&open, false);
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, late);
+    assert_completed(fixture, COMMIT_DONE, late);
     assert_int_equal(late->outcome, COMMIT_UNKNOWN);
 }
 
-static void what_stands_under_the_id_is_shown_without_its_excluded_fields(void **state)
+static void duplicate_is_reported_without_the_excluded_fields(void **state)
 {
     struct fixture *fixture = *state;
     store_foreign("b");
@@ -573,7 +569,7 @@ static void what_stands_under_the_id_is_shown_without_its_excluded_fields(void *
     submit_held(fixture, "x");
     struct note *second = submit_each(fixture, "abc") + 1;
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, second);
+    assert_completed(fixture, COMMIT_DONE, second);
     assert_int_equal(second->outcome, COMMIT_DUPLICATE);
     assert_true(second->has_existing);
     assert_int_equal(second->existing_nonce, FOREIGN);
@@ -581,142 +577,90 @@ static void what_stands_under_the_id_is_shown_without_its_excluded_fields(void *
     assert_inserts("x, a b c");
 }
 
-static void second_of_a_batch_under_one_id_is_shown_the_first(void **state)
+static void duplicate_within_a_batch_gets_the_first_document(void **state)
 {
     struct fixture *fixture = *state;
     open_commits(fixture);
     submit_held(fixture, "x");
     struct note *second = submit_each(fixture, "aa") + 1;
     fake_hold(false);
-    assert_settled(fixture, COMMIT_DONE, second);
+    assert_completed(fixture, COMMIT_DONE, second);
     assert_int_equal(second->outcome, COMMIT_DUPLICATE);
     assert_int_equal(second->existing_nonce, 2); /* x was the first note */
     assert_false(second[-1].has_existing);
 }
 
-static void duplicate_is_not_read_where_nobody_asks(void **state)
+static void duplicate_is_not_read_unless_configured(void **state)
 {
     struct fixture *fixture = *state;
     fixture->settings.fetches_duplicates = false;
     store_foreign("a");
     open_commits(fixture);
     struct note *note = submit(fixture, "a");
-    assert_settled(fixture, COMMIT_DUPLICATE, NULL);
+    assert_completed(fixture, COMMIT_DUPLICATE, NULL);
     assert_false(note->has_existing);
     assert_int_equal(fake.finds, 0);
 }
 
-static void duplicate_that_a_majority_does_not_see_yet_is_tried_again(void **state)
+static void duplicate_not_yet_at_a_majority_is_retried(void **state)
 {
     struct fixture *fixture = *state;
     fake.late_finds = 2;
     store_foreign("a");
     open_commits(fixture);
     struct note *note = submit(fixture, "a");
-    assert_settled(fixture, COMMIT_DUPLICATE, NULL);
+    assert_completed(fixture, COMMIT_DUPLICATE, NULL);
     assert_true(note->has_existing);
     assert_inserts("a, a, a");
 }
 
-static void duplicate_that_can_not_be_read_is_tried_again(void **state)
+static void unreadable_duplicate_is_retried(void **state)
 {
     struct fixture *fixture = *state;
     fake.failing_finds = 1;
     store_foreign("a");
     open_commits(fixture);
     struct note *note = submit(fixture, "a");
-    assert_settled(fixture, COMMIT_DUPLICATE, NULL);
+    assert_completed(fixture, COMMIT_DUPLICATE, NULL);
     assert_int_equal(note->existing_nonce, FOREIGN);
     assert_inserts("a, a");
 }
 
-static void depth_counts_what_waits_and_what_is_under_way(void **state)
-{
-    struct fixture *fixture = *state;
-    open_commits(fixture);
-    assert_int_equal(group_commit_depth(fixture->commits), 0);
-    submit_held(fixture, "x");
-    submit_each(fixture, "abc");
-    assert_int_equal(group_commit_depth(fixture->commits), 4);
-    fake_hold(false);
-    wait_settled(fixture);
-    fake_hold(true);
-    submit(fixture, "y");
-    assert_true(fake_wait_inserts(3)); /* the batch before it is counted out */
-    assert_int_equal(group_commit_depth(fixture->commits), 1);
-}
-
-static void depth_does_not_count_who_gave_up_waiting(void **state)
-{
-    struct fixture *fixture = *state;
-    fixture->settings.max_documents = 1;
-    fake.outage_end = 1;
-    open_commits(fixture);
-    submit_held(fixture, "a");
-    submit_for(fixture, "b", 0);
-    fake_hold(false);
-    wait_settled(fixture);
-    fake_hold(true);
-    submit(fixture, "y");
-    assert_true(fake_wait_inserts(3));
-    assert_int_equal(group_commit_depth(fixture->commits), 1);
-    assert_inserts("a, a, y");
-}
-
-static void totals_count_batches_and_documents(void **state)
-{
-    struct fixture *fixture = *state;
-    uint64_t batches, documents;
-    open_commits(fixture);
-    group_commit_totals(fixture->commits, &batches, &documents);
-    assert_int_equal(batches + documents, 0);
-    submit_held(fixture, "x");
-    submit_each(fixture, "abc");
-    fake_hold(false);
-    wait_settled(fixture);
-    fake_hold(true);
-    submit(fixture, "y");
-    assert_true(fake_wait_inserts(3)); /* and is not counted yet */
-    group_commit_totals(fixture->commits, &batches, &documents);
-    assert_int_equal(batches, 2);
-    assert_int_equal(documents, 4);
-}
-
-static void settled_item_may_submit_another(void **state)
+static void completed_item_may_submit_another(void **state)
 {
     struct fixture *fixture = *state;
     open_commits(fixture);
     struct note *second = note_new(fixture, "b", TRY_MS), *first = note_new(fixture, "a", TRY_MS);
     first->following = second;
     group_commit_submit(fixture->commits, &first->item);
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_inserts("a, b");
 }
 
-static void closing_settles_all_that_was_submitted(void **state)
+static void closing_completes_all_submitted_items(void **state)
 {
     struct fixture *fixture = *state;
     fixture->settings.max_documents = 1;
     open_commits(fixture);
     submit_each(fixture, "abcdefghijklmnopqrstuvwxyz");
     close_commits(fixture);
-    assert_int_equal(fixture->settled, 26);
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_int_equal(fixture->completed, 26);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_int_equal(HASH_COUNT(fake.stored), 26);
 }
 
-static void closing_outlives_an_outage_that_passes(void **state)
+static void closing_waits_for_a_temporary_outage(void **state)
 {
     struct fixture *fixture = *state;
     fake.outage_end = 2;
     open_commits(fixture);
     submit_each(fixture, "abc");
     close_commits(fixture);
-    assert_int_equal(fixture->settled, 3);
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_int_equal(fixture->completed, 3);
+    assert_completed(fixture, COMMIT_DONE, NULL);
 }
 
-static void closing_in_an_outage_waits_no_longer_than_the_items(void **state)
+static void closing_during_an_outage_waits_at_most_for_the_items_time(void **state)
 {
     struct fixture *fixture = *state;
     fake.outage_end = SIZE_MAX;
@@ -725,12 +669,12 @@ static void closing_in_an_outage_waits_no_longer_than_the_items(void **state)
     submit_for(fixture, "a", SHORT_MS);
     submit_for(fixture, "b", SHORT_MS);
     close_commits(fixture);
-    assert_int_equal(fixture->settled, 2);
-    assert_settled(fixture, COMMIT_UNKNOWN, NULL);
+    assert_int_equal(fixture->completed, 2);
+    assert_completed(fixture, COMMIT_UNKNOWN, NULL);
     assert_true(clock_boot_ms() - begun_ms < TRY_MS);
 }
 
-static void nothing_can_be_closed(void **state)
+static void closing_null_is_allowed(void **state)
 {
     (void)state;
     group_commit_close(NULL);
@@ -751,7 +695,7 @@ static void *submit_many(void *context)
     return NULL;
 }
 
-/* Submits notes that were made before, `EACH` from each thread. */
+/* Submits the prepared notes, `EACH` from each thread. */
 static void run_crowd(struct fixture *fixture)
 {
     struct crowd crowds[THREADS];
@@ -764,7 +708,7 @@ static void run_crowd(struct fixture *fixture)
         pthread_join(threads[i], NULL);
 }
 
-static void every_insert_of_a_crowd_is_done_once_though_some_fail(void **state)
+static void concurrent_inserts_are_each_done_once_although_some_fail(void **state)
 {
     struct fixture *fixture = *state;
     fixture->settings.max_documents = BOUND;
@@ -779,13 +723,13 @@ static void every_insert_of_a_crowd_is_done_once_though_some_fail(void **state)
     }
     run_crowd(fixture);
     close_commits(fixture);
-    assert_settled(fixture, COMMIT_DONE, NULL);
+    assert_completed(fixture, COMMIT_DONE, NULL);
     assert_int_equal(HASH_COUNT(fake.stored), THREADS * EACH);
     for (size_t i = 0; i < fake.count; i++)
         assert_in_range(fake_insert_at(i).count, 1, BOUND);
 }
 
-static void of_a_crowd_under_one_id_exactly_one_is_done(void **state)
+static void concurrent_inserts_of_one_id_are_done_once(void **state)
 {
     struct fixture *fixture = *state;
     int64_t winners[EACH] = {0};
@@ -797,7 +741,7 @@ static void of_a_crowd_under_one_id_exactly_one_is_done(void **state)
         note_new(fixture, id, 4 * TRY_MS);
     }
     run_crowd(fixture);
-    wait_settled(fixture);
+    wait_completed(fixture);
     for (size_t i = 0; i < fixture->count; i++)
         if (fixture->notes[i].outcome == COMMIT_DONE) {
             assert_int_equal(winners[i % EACH], 0);
@@ -816,46 +760,42 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(lone_insert_is_sent_at_once),
-        CASE(inserts_join_while_a_batch_is_under_way_and_leave_when_it_returns),
+        CASE(inserts_join_the_next_batch_while_one_is_in_flight),
         CASE(batch_is_bounded_in_documents),
         CASE(batch_is_bounded_in_bytes),
         CASE(document_larger_than_the_bound_goes_alone),
-        CASE(bound_beyond_what_a_batch_can_hold_is_cut),
+        CASE(bound_above_the_largest_batch_is_reduced),
         CASE(inserts_are_unordered_and_as_durable_as_their_collection),
-        CASE(signals_are_acknowledged_by_memory_alone),
-        CASE(failing_batch_is_halved_until_the_culprit_is_alone),
-        CASE(batch_of_any_size_is_halved_for_every_culprit),
-        CASE(outage_amid_the_halving_is_no_refusal),
-        CASE(document_that_is_refused_by_itself_costs_no_second_round_trip),
-        CASE(document_with_a_passing_failure_alone_is_tried_again),
-        CASE(same_documents_are_tried_again_after_an_outage_before_later_ones),
-        CASE(item_that_went_back_into_an_empty_queue_is_followed_by_others),
-        CASE(try_after_a_failure_waits_for_a_moment),
-        CASE(try_without_a_client_is_repeated),
-        CASE(nobody_knows_when_the_time_is_up),
+        CASE(failing_batch_is_halved_until_the_invalid_document_is_alone),
+        CASE(batch_of_any_size_is_halved_for_every_invalid_document),
+        CASE(outage_during_the_halving_is_not_a_refusal),
+        CASE(document_refused_individually_needs_no_second_round_trip),
+        CASE(document_with_a_temporary_failure_is_retried_alone),
+        CASE(documents_are_retried_after_an_outage_before_later_ones),
+        CASE(items_queue_after_a_returned_item),
+        CASE(retry_after_a_failure_waits),
+        CASE(try_without_a_client_is_retried),
+        CASE(expired_item_is_unknown),
         CASE(each_item_of_a_batch_has_its_own_time),
-        CASE(item_that_waits_behind_an_outage_hears_in_time),
-        CASE(queue_is_whole_after_its_last_item_gave_up),
-        CASE(insert_that_did_not_last_finds_itself_and_has_succeeded),
-        CASE(object_id_finds_itself_like_any_other),
-        CASE(failing_fast_it_keeps_nothing_while_the_database_is_away),
-        CASE(fence_that_closes_ends_all_trying_as_unknown),
-        CASE(insert_that_was_under_way_when_the_fence_closed_is_done),
-        CASE(what_stands_under_the_id_is_shown_without_its_excluded_fields),
-        CASE(second_of_a_batch_under_one_id_is_shown_the_first),
-        CASE(duplicate_is_not_read_where_nobody_asks),
-        CASE(duplicate_that_a_majority_does_not_see_yet_is_tried_again),
-        CASE(duplicate_that_can_not_be_read_is_tried_again),
-        CASE(depth_counts_what_waits_and_what_is_under_way),
-        CASE(depth_does_not_count_who_gave_up_waiting),
-        CASE(totals_count_batches_and_documents),
-        CASE(settled_item_may_submit_another),
-        CASE(closing_settles_all_that_was_submitted),
-        CASE(closing_outlives_an_outage_that_passes),
-        CASE(closing_in_an_outage_waits_no_longer_than_the_items),
-        CASE(nothing_can_be_closed),
-        CASE(every_insert_of_a_crowd_is_done_once_though_some_fail),
-        CASE(of_a_crowd_under_one_id_exactly_one_is_done),
+        CASE(queued_item_expires_in_time_during_an_outage),
+        CASE(queue_is_consistent_after_its_last_item_expired),
+        CASE(repeated_insert_recognises_its_own_document),
+        CASE(repeated_insert_with_an_object_id_recognises_its_document),
+        CASE(fails_fast_while_the_database_is_unavailable),
+        CASE(closed_fence_completes_items_as_unknown),
+        CASE(insert_in_flight_when_the_fence_closed_is_done),
+        CASE(duplicate_is_reported_without_the_excluded_fields),
+        CASE(duplicate_within_a_batch_gets_the_first_document),
+        CASE(duplicate_is_not_read_unless_configured),
+        CASE(duplicate_not_yet_at_a_majority_is_retried),
+        CASE(unreadable_duplicate_is_retried),
+        CASE(completed_item_may_submit_another),
+        CASE(closing_completes_all_submitted_items),
+        CASE(closing_waits_for_a_temporary_outage),
+        CASE(closing_during_an_outage_waits_at_most_for_the_items_time),
+        CASE(closing_null_is_allowed),
+        CASE(concurrent_inserts_are_each_done_once_although_some_fail),
+        CASE(concurrent_inserts_of_one_id_are_done_once),
     };
     return cmocka_run_group_tests_name("group_commit", tests, NULL, NULL);
 }

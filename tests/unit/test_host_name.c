@@ -17,7 +17,7 @@ static void only_loopback_addresses_are_loopback(void **state)
         assert_false(address_is_loopback(others[i]));
 }
 
-static void names_but_localhost_are_foreign(void **state)
+static void names_other_than_localhost_are_foreign(void **state)
 {
     (void)state;
     static const char *const foreign[] = {
@@ -39,7 +39,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_loopback_addresses_are_loopback),
-        cmocka_unit_test(names_but_localhost_are_foreign),
+        cmocka_unit_test(names_other_than_localhost_are_foreign),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,7 +35,7 @@ static void an_id_is_read_back_as_it_was_made(void **state)
     }
 }
 
-static void what_is_no_id_is_refused_and_nothing_written(void **state)
+static void invalid_id_is_refused_and_nothing_is_written(void **state)
 {
     (void)state;
     static const char *const texts[] = {
@@ -50,9 +50,9 @@ static void what_is_no_id_is_refused_and_nothing_written(void **state)
         RUN "1000000\n",
         "../../../../../../../../../../..",
         "0123456789ABCDEF0123456710000000",
-        RUN "30000000", /* no such kind */
+        RUN "30000000", /* unknown kind */
         RUN "f0000000",
-        RUN "00000001", /* there is one such job */
+        RUN "00000001", /* a run has only one job of this kind */
         RUN "20000001",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -97,7 +97,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_id_is_read_back_as_it_was_made),
-        cmocka_unit_test(what_is_no_id_is_refused_and_nothing_written),
+        cmocka_unit_test(invalid_id_is_refused_and_nothing_is_written),
         cmocka_unit_test(an_id_is_lower_case_hex_of_its_length),
         cmocka_unit_test(outcomes_are_read_back_by_name),
         cmocka_unit_test(kinds_have_names),

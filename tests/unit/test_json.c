@@ -10,7 +10,7 @@
 
 static struct bw_error error;
 
-/* What json_parse says of `text`; "" if it takes it. */
+/* The sentence with which json_parse refuses `text`; "": accepted. */
 static const char *parse_bytes(const char *text, size_t length)
 {
     json_t *value = NULL;
@@ -32,7 +32,7 @@ static const char *parse(const char *text)
     return parse_bytes(text, strlen(text));
 }
 
-static void any_json_value_is_taken(void **state)
+static void any_json_value_is_accepted(void **state)
 {
     (void)state;
     static const char *const texts[] = {"{}",     "[]",    "null",   "true",          "1",
@@ -41,7 +41,7 @@ static void any_json_value_is_taken(void **state)
         assert_string_equal(parse(texts[i]), "");
 }
 
-static void what_is_not_json_is_refused_with_its_place_and_without_its_text(void **state)
+static void invalid_json_is_refused_with_its_position_but_not_its_text(void **state)
 {
     (void)state;
     assert_string_equal(parse(""), "the body is not valid JSON: line 1, column 0");
@@ -81,7 +81,7 @@ static void a_long_duplicate_key_is_cut(void **state)
     assert_true(strlen(error.message) < 250);
 }
 
-static void bytes_that_no_text_should_have_are_refused(void **state)
+static void nul_and_invalid_utf8_are_refused(void **state)
 {
     (void)state;
     assert_string_equal(parse("\"\xff\""), "the body is not UTF-8");
@@ -135,7 +135,7 @@ static void nesting_is_bounded_before_the_parser_runs(void **state)
     assert_string_equal(parse_nested(1000000, "[", "", ""), too_deep);
 }
 
-static void brackets_in_strings_are_no_nesting(void **state)
+static void brackets_in_strings_do_not_count_as_nesting(void **state)
 {
     (void)state;
     char *brackets = nested(100, "[{", "", "");
@@ -144,12 +144,13 @@ static void brackets_in_strings_are_no_nesting(void **state)
     assert_string_equal(parse(text), "");
     snprintf(text, sizeof text, "[\"\\\"%s\"]", brackets);
     assert_string_equal(parse(text), "");
-    snprintf(text, sizeof text, "[\"\\\\\",%s]", brackets); /* the string ends before them */
+    snprintf(text, sizeof text, "[\"\\\\\",%s]",
+             brackets); /* the brackets are outside the string */
     assert_non_null(strstr(parse(text), "nested"));
     free(brackets);
 }
 
-/* ---- Shapes. ---- */
+/* ---- Schemas ---- */
 
 static enum bw_code check_even(const json_t *value, const char *path, const void *context,
                                struct bw_error *reason)
@@ -183,7 +184,7 @@ static const struct json_field fields[] = {
     {.name = NULL},
 };
 
-/* What json_check says of `text`, in which ' stands for "; "" if it fits. */
+/* The sentence with which json_check refuses `text`, in which ' stands for "; "": accepted. */
 static const char *check(const char *text)
 {
     char quoted[512];
@@ -199,7 +200,7 @@ static const char *check(const char *text)
     return error.message;
 }
 
-static void what_fits_its_table_is_taken(void **state)
+static void valid_object_is_accepted(void **state)
 {
     (void)state;
     assert_string_equal(check("{'must': 0}"), "");
@@ -212,7 +213,7 @@ static void what_fits_its_table_is_taken(void **state)
         "");
 }
 
-static void what_does_not_fit_is_named_by_its_path(void **state)
+static void error_names_the_path(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
@@ -273,7 +274,7 @@ static void a_prefix_is_put_before_the_path(void **state)
     json_decref(value);
 }
 
-static void names_of_environment_variables_are_plain(void **state)
+static void names_of_environment_variables_are_checked(void **state)
 {
     (void)state;
     char longest[257];
@@ -290,7 +291,7 @@ static void names_of_environment_variables_are_plain(void **state)
     assert_true(is_env_name(longest + 1));
 }
 
-static void shown_text_stays_on_its_line_and_in_its_bounds(void **state)
+static void shown_text_stays_on_one_line_and_within_its_size(void **state)
 {
     (void)state;
     static const struct {
@@ -317,19 +318,19 @@ static void shown_text_stays_on_its_line_and_in_its_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(any_json_value_is_taken),
-        cmocka_unit_test(what_is_not_json_is_refused_with_its_place_and_without_its_text),
+        cmocka_unit_test(any_json_value_is_accepted),
+        cmocka_unit_test(invalid_json_is_refused_with_its_position_but_not_its_text),
         cmocka_unit_test(a_duplicate_key_is_named_at_every_level),
         cmocka_unit_test(a_long_duplicate_key_is_cut),
-        cmocka_unit_test(bytes_that_no_text_should_have_are_refused),
+        cmocka_unit_test(nul_and_invalid_utf8_are_refused),
         cmocka_unit_test(numbers_out_of_range_are_refused),
         cmocka_unit_test(nesting_is_bounded_before_the_parser_runs),
-        cmocka_unit_test(brackets_in_strings_are_no_nesting),
-        cmocka_unit_test(what_fits_its_table_is_taken),
-        cmocka_unit_test(what_does_not_fit_is_named_by_its_path),
+        cmocka_unit_test(brackets_in_strings_do_not_count_as_nesting),
+        cmocka_unit_test(valid_object_is_accepted),
+        cmocka_unit_test(error_names_the_path),
         cmocka_unit_test(a_prefix_is_put_before_the_path),
-        cmocka_unit_test(names_of_environment_variables_are_plain),
-        cmocka_unit_test(shown_text_stays_on_its_line_and_in_its_bounds),
+        cmocka_unit_test(names_of_environment_variables_are_checked),
+        cmocka_unit_test(shown_text_stays_on_one_line_and_within_its_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,7 @@ static void keep_no_core(void)
     setrlimit(RLIMIT_CORE, &none);
 }
 
-/* How a child process ends that does `task`. */
+/* The exit status of a child process that runs `task`. */
 static int status_of(void (*task)(void))
 {
     int status = 0;
@@ -62,11 +62,11 @@ static void *allocate_while_some_is_left(size_t size)
     return json_memory_allocate(left-- > 0 ? size : too_much);
 }
 
-/* Memory runs out between the list and its item, which is not dropped. */
+/* Memory runs out between a list and its item; the item must not be dropped silently. */
 static void append_without_memory(void)
 {
     json_set_alloc_funcs(allocate_while_some_is_left, free);
-    left = 2; /* a list and its room */
+    left = 2; /* a list and its array */
     json_t *list = json_array();
     json_array_append_new(list, json_pack("{s:s}", "job", "1"));
 }
@@ -87,12 +87,12 @@ static void no_item_is_dropped_silently(void **state)
     assert_int_equal(WTERMSIG(status), SIGABRT);
 }
 
-static void jansson_takes_its_memory_from_it(void **state)
+static void jansson_allocates_through_json_memory(void **state)
 {
     (void)state;
     json_malloc_t allocate;
     json_free_t release;
-    json_memory_settle();
+    json_memory_install();
     json_get_alloc_funcs(&allocate, &release);
     assert_true(allocate == json_memory_allocate);
     assert_true(release == free);
@@ -106,7 +106,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(when_no_memory_is_left_the_process_aborts),
         cmocka_unit_test(no_item_is_dropped_silently),
-        cmocka_unit_test(jansson_takes_its_memory_from_it),
+        cmocka_unit_test(jansson_allocates_through_json_memory),
     };
     return cmocka_run_group_tests_name("json_memory", tests, NULL, NULL);
 }

@@ -15,7 +15,7 @@ static const struct json_mend_limits limits = {.envelope = 0, .max_values = 1000
 static struct json_mend_report report;
 static struct bw_error error;
 
-/* What `text` becomes, as compact JSON; NULL if it is refused. Valid until the next call. */
+/* The repaired `text`, as compact JSON; NULL: refused. Valid until the next call. */
 static const char *mend_bytes(const char *text, size_t length, const struct json_mend_limits *with)
 {
     static char *written;
@@ -23,7 +23,7 @@ static const char *mend_bytes(const char *text, size_t length, const struct json
     free(written);
     written = NULL;
     memset(&report, 0, sizeof report);
-    char *copy = malloc(length + 1); /* so that a sanitizer sees a step too far */
+    char *copy = malloc(length + 1); /* so that a sanitizer detects reads beyond the end */
     memcpy(copy, text, length);
     copy[length] = '\0';
     enum bw_code code = json_parse_mended(copy, length, "the body", with, NULL, &value, &report,
@@ -64,7 +64,7 @@ static void assert_mended(const char *text, const char *expected, enum json_mend
     assert_int_equal(counted(), times);
 }
 
-static void what_is_sound_stays_and_is_not_counted(void **state)
+static void valid_json_is_unchanged_and_not_counted(void **state)
 {
     (void)state;
     static const char *const texts[] = {"{}", "[1,-2,0.5,true,false,null,\"\xC3\xBC\\n\"]", "\"a\"",
@@ -90,7 +90,7 @@ static void bytes_that_are_not_utf8_are_replaced(void **state)
     assert_mended("{\"k\xFF\":1}", "{\"k\xEF\xBF\xBD\":1}", JSON_MEND_BYTES, 1);
 }
 
-static void nul_is_dropped_raw_or_escaped_in_a_string_or_outside(void **state)
+static void nul_is_dropped_raw_or_escaped(void **state)
 {
     (void)state;
     assert_mended("\"a\\u0000b\"", "\"ab\"", JSON_MEND_NULS, 1);
@@ -101,7 +101,7 @@ static void nul_is_dropped_raw_or_escaped_in_a_string_or_outside(void **state)
     assert_int_equal(report.counts[JSON_MEND_NULS], 2);
 }
 
-static void what_python_writes_for_numbers_that_json_lacks_is_null(void **state)
+static void python_nan_and_infinity_become_null(void **state)
 {
     (void)state;
     assert_mended("[NaN, Infinity, -Infinity]", "[null,null,null]", JSON_MEND_CONSTANTS, 3);
@@ -122,7 +122,7 @@ static void numbers_that_do_not_fit_are_rounded_or_null(void **state)
     assert_mended(huge, "null", JSON_MEND_NUMBERS, 1);
 }
 
-static void lone_surrogates_are_replaced_and_pairs_stay(void **state)
+static void lone_surrogates_are_replaced_and_pairs_kept(void **state)
 {
     (void)state;
     assert_mended("\"\\ud800\"", "\"\xEF\xBF\xBD\"", JSON_MEND_SURROGATES, 1);
@@ -137,13 +137,13 @@ static void control_characters_and_unknown_escapes_are_kept_as_text(void **state
     assert_mended("\"\\x41 \\u12\"", "\"\\\\x41 \\\\u12\"", JSON_MEND_ESCAPES, 2);
 }
 
-static void of_a_key_that_stands_twice_the_last_one_counts(void **state)
+static void last_of_duplicate_keys_counts(void **state)
 {
     (void)state;
     assert_mended("{\"a\":1,\"a\":2}", "{\"a\":2}", JSON_MEND_KEYS, 1);
 }
 
-static void what_is_nested_too_deep_is_replaced_by_a_sentence(void **state)
+static void too_deep_nesting_is_replaced_by_a_sentence(void **state)
 {
     (void)state;
     char text[3000], expected[300];
@@ -172,11 +172,11 @@ static char *zeros(const char *before, size_t count, const char *after)
     return text;
 }
 
-static void too_many_values_are_cut_and_the_envelope_is_not(void **state)
+static void too_many_values_are_cut_except_in_the_envelope(void **state)
 {
     (void)state;
     static const struct json_mend_limits few = {.envelope = 1, .max_values = 3};
-    /* NaN, so that it is looked at at all */
+    /* NaN, so that the text is repaired at all */
     char *text = zeros("{\"success\":NaN,\"result\":[", 10, "],\"logs\":{\"a\":1,\"b\":[2,3,4]}}");
     assert_string_equal(mend_bytes(text, strlen(text), &few),
                         "{\"success\":null,\"result\":[0,0,0,{\"cut\":\"more than 3 values\"}],"
@@ -201,7 +201,7 @@ static void an_envelope_of_too_many_members_is_refused(void **state)
         "{\"a\":[null,1,2],\"b\":[1,2,3],\"c\":[{\"cut\":\"more than 3 values\"}]}");
 }
 
-static void what_is_made_of_junk_is_not_many_times_as_large(void **state)
+static void repaired_text_has_a_bounded_size(void **state)
 {
     (void)state;
     enum { JUNK = 1000000 };
@@ -222,7 +222,7 @@ static void what_is_made_of_junk_is_not_many_times_as_large(void **state)
     }
 }
 
-static void what_is_no_json_is_refused(void **state)
+static void text_that_is_not_json_is_refused(void **state)
 {
     (void)state;
     static const char *const texts[] = {
@@ -243,7 +243,7 @@ static void a_byte_order_mark_is_skipped(void **state)
     assert_string_equal(mend("\xEF\xBB\xBF{\"a\":1}"), "{\"a\":1}");
 }
 
-static void a_text_of_a_form_is_mended_as_well(void **state)
+static void text_of_a_form_is_repaired(void **state)
 {
     (void)state;
     memset(&report, 0, sizeof report);
@@ -257,7 +257,7 @@ static void a_text_of_a_form_is_mended_as_well(void **state)
     json_decref(string);
 }
 
-static void a_note_says_what_was_mended(void **state)
+static void note_lists_the_repairs(void **state)
 {
     (void)state;
     char note[JSON_NOTE_SIZE];
@@ -272,7 +272,7 @@ static void a_note_says_what_was_mended(void **state)
     assert_string_equal(json_mend_note(&report, note), "");
 }
 
-static void whose_result_it_is_can_be_read_from_a_broken_body(void **state)
+static void sender_is_found_in_an_invalid_body(void **state)
 {
     (void)state;
     char id[33];
@@ -283,13 +283,16 @@ static void whose_result_it_is_can_be_read_from_a_broken_body(void **state)
     assert_string_equal(id, "abc");
     assert_true(json_find_text(broken, sizeof broken - 1, "worker_id", 1, id, sizeof id));
     assert_string_equal(id, "inner");
+    static const char escaped[] = "{\"\\u0077orker\\u005Fid\":\"a\\u0062\\/\\n\", \"x";
+    assert_true(json_find_text(escaped, sizeof escaped - 1, "worker_id", 0, id, sizeof id));
+    assert_string_equal(id, "ab/\n");
     static const char *const others[] = {"",
                                          "{\"worker_id\"",
                                          "{\"worker_id\":",
                                          "{\"worker_id\":5}",
                                          "{\"worker_id\":\"abc",
                                          "{\"a\":\"worker_id\"}",
-                                         "{\"worker_id\":\"a\\u0062\"}",
+                                         "{\"worker_id\":\"a\\u00e9\"}",
                                          "{\"worker_id\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",
                                          "\"worker_id\":\"a\""};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
@@ -305,9 +308,9 @@ static uint64_t next_random(uint64_t *seed)
     return *seed;
 }
 
-/* Whatever comes: what is taken is JSON that a strict reader takes, the same twice gives the same,
- * and mending what was mended changes nothing. */
-static void no_bytes_break_it(void **state)
+/* For random bytes: an accepted text is valid JSON after the repair, the same input gives the same
+ * output, and repairing the output changes nothing. */
+static void random_bytes_are_repaired_or_refused(void **state)
 {
     (void)state;
     static const char seedling[] = "{\"worker_id\":\"ab\",\"result\":[1,-2.5e3,NaN,\"\\ud800\\u0000"
@@ -338,24 +341,24 @@ static void no_bytes_break_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_sound_stays_and_is_not_counted),
+        cmocka_unit_test(valid_json_is_unchanged_and_not_counted),
         cmocka_unit_test(bytes_that_are_not_utf8_are_replaced),
-        cmocka_unit_test(nul_is_dropped_raw_or_escaped_in_a_string_or_outside),
-        cmocka_unit_test(what_python_writes_for_numbers_that_json_lacks_is_null),
+        cmocka_unit_test(nul_is_dropped_raw_or_escaped),
+        cmocka_unit_test(python_nan_and_infinity_become_null),
         cmocka_unit_test(numbers_that_do_not_fit_are_rounded_or_null),
-        cmocka_unit_test(lone_surrogates_are_replaced_and_pairs_stay),
+        cmocka_unit_test(lone_surrogates_are_replaced_and_pairs_kept),
         cmocka_unit_test(control_characters_and_unknown_escapes_are_kept_as_text),
-        cmocka_unit_test(of_a_key_that_stands_twice_the_last_one_counts),
-        cmocka_unit_test(what_is_nested_too_deep_is_replaced_by_a_sentence),
-        cmocka_unit_test(too_many_values_are_cut_and_the_envelope_is_not),
+        cmocka_unit_test(last_of_duplicate_keys_counts),
+        cmocka_unit_test(too_deep_nesting_is_replaced_by_a_sentence),
+        cmocka_unit_test(too_many_values_are_cut_except_in_the_envelope),
         cmocka_unit_test(an_envelope_of_too_many_members_is_refused),
-        cmocka_unit_test(what_is_made_of_junk_is_not_many_times_as_large),
-        cmocka_unit_test(what_is_no_json_is_refused),
+        cmocka_unit_test(repaired_text_has_a_bounded_size),
+        cmocka_unit_test(text_that_is_not_json_is_refused),
         cmocka_unit_test(a_byte_order_mark_is_skipped),
-        cmocka_unit_test(a_text_of_a_form_is_mended_as_well),
-        cmocka_unit_test(a_note_says_what_was_mended),
-        cmocka_unit_test(whose_result_it_is_can_be_read_from_a_broken_body),
-        cmocka_unit_test(no_bytes_break_it),
+        cmocka_unit_test(text_of_a_form_is_repaired),
+        cmocka_unit_test(note_lists_the_repairs),
+        cmocka_unit_test(sender_is_found_in_an_invalid_body),
+        cmocka_unit_test(random_bytes_are_repaired_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,4 @@
-/* What json_parse makes of a place that jansson reports wrongly: jansson's reader is stood in for
- * here. */
+/* Tests json_parse with a wrong error position from jansson, whose parser is replaced by a fake. */
 #include "common/base/json.h"
 
 #include <setjmp.h>
@@ -20,7 +19,7 @@ json_t *json_loadb(const char *buffer, size_t length, size_t flags, json_error_t
     return NULL;
 }
 
-static void a_place_that_is_no_key_ends_no_process(void **state)
+static void wrong_error_position_does_not_crash(void **state)
 {
     (void)state;
     static const int places[] = {INT_MIN, -1, 0, 1, 3, 8, 1000000, INT_MAX};
@@ -42,6 +41,6 @@ static void a_place_that_is_no_key_ends_no_process(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_place_that_is_no_key_ends_no_process)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(wrong_error_position_does_not_crash)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,7 +50,7 @@ static void keys_and_values_are_counted(void **state)
     }
 }
 
-static void what_is_no_json_does_no_harm(void **state)
+static void invalid_json_is_scanned_safely(void **state)
 {
     (void)state;
     static const char *const texts[] = {"]]]]", "}{", "\"",       "\"\\", "{\"a",
@@ -59,7 +59,7 @@ static void what_is_no_json_does_no_harm(void **state)
         assert_true(scan_of(texts[i]).depth <= 1);
 }
 
-static void parts_are_the_same_as_the_whole(void **state)
+static void scan_in_parts_equals_scan_of_the_whole(void **state)
 {
     (void)state;
     static const char text[] = "{\"a\\\"\":[1.5,\"b\\\\\",{}, true],\"c\":\"\\u00e9\"}";
@@ -72,12 +72,12 @@ static void parts_are_the_same_as_the_whole(void **state)
     }
 }
 
-/* ---- What jansson really makes of it ---- */
+/* ---- The memory that jansson really allocates ---- */
 
 static size_t held, peak;
 
-/* Bytes that glibc's allocator takes for what is usable: its header, and 16 bytes at a time. A
- * sanitizer's allocator says what was asked for, and the answer is the same. */
+/* The size of glibc's block for `memory`: the usable bytes and the header, rounded up to 16. A
+ * sanitizer's allocator reports the requested size, which gives the same result. */
 static size_t chunk_bytes(void *memory)
 {
     size_t chunk = (malloc_usable_size(memory) + sizeof(size_t) + 15) / 16 * 16;
@@ -118,13 +118,13 @@ static char *build(const char *open, const char *item, const char *close, size_t
     return text;
 }
 
-static void memory_is_never_estimated_too_low_nor_much_too_high(void **state)
+static void memory_estimate_is_an_upper_bound_and_not_far_off(void **state)
 {
     (void)state;
     static const struct {
         const char *open, *item, *close;
         size_t count;
-        double most; /* how many times too high it may be */
+        double most; /* highest allowed ratio of estimate to measurement */
     } cases[] = {
         {"[", "{}", "]", 100000, 1.5},
         {"[", "[]", "]", 100000, 1.5},
@@ -150,6 +150,38 @@ static void memory_is_never_estimated_too_low_nor_much_too_high(void **state)
         assert_non_null(value);
         if (scan.memory < peak || (double)scan.memory > cases[i].most * (double)peak)
             fail_msg("%s: estimated %zu, needed %zu", cases[i].item, scan.memory, peak);
+        json_decref(value);
+        free(text);
+    }
+    json_set_alloc_funcs(malloc, free);
+}
+
+/* For definitions in the replica's cache: the memory that they keep. */
+static void memory_estimate_of_a_value_is_an_upper_bound_and_not_far_off(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *open, *item, *close;
+        size_t count;
+        double most;
+    } cases[] = {
+        {"[", "{}", "]", 100000, 1.2},
+        {"[", "[]", "]", 100000, 1.3},
+        {"[", "1", "]", 100000, 1.6},
+        {"[", "\"\"", "]", 100000, 1.6},
+        {"[", "\"some text of a few bytes\"", "]", 100000, 1.6},
+        {"{", "\"#\":{}", "}", 65537, 1.3},
+        {"{\"students\":[", "{\"NETID\":\"net#\",\"A\":\"b\",\"B\":\"c\"}", "]}", 20000, 1.5},
+        {"[", "[1,2,3,4,5,6,7,8,9]", "]", 20000, 1.7},
+    };
+    json_set_alloc_funcs(count_malloc, count_free);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = build(cases[i].open, cases[i].item, cases[i].close, cases[i].count);
+        held = peak = 0;
+        json_t *value = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+        size_t memory = json_value_memory(value);
+        if (memory < held || (double)memory > cases[i].most * (double)held)
+            fail_msg("%s: estimated %zu, held %zu", cases[i].item, memory, held);
         json_decref(value);
         free(text);
     }
@@ -195,9 +227,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_and_values_are_counted),
-        cmocka_unit_test(what_is_no_json_does_no_harm),
-        cmocka_unit_test(parts_are_the_same_as_the_whole),
-        cmocka_unit_test(memory_is_never_estimated_too_low_nor_much_too_high),
+        cmocka_unit_test(invalid_json_is_scanned_safely),
+        cmocka_unit_test(scan_in_parts_equals_scan_of_the_whole),
+        cmocka_unit_test(memory_estimate_is_an_upper_bound_and_not_far_off),
+        cmocka_unit_test(memory_estimate_of_a_value_is_an_upper_bound_and_not_far_off),
         cmocka_unit_test(a_bomb_is_refused_before_it_is_parsed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-/* What is found when the text comes in pieces of `size` bytes; NULL: nothing. */
+/* The value that is found when the text arrives in pieces of `size` bytes; NULL: nothing. */
 static const char *seek_in_pieces(const char *text, size_t length, size_t size)
 {
     static struct json_seek seek;
@@ -16,21 +16,23 @@ static const char *seek_in_pieces(const char *text, size_t length, size_t size)
     return seek.is_found ? seek.string : NULL;
 }
 
-static void member_is_found_wherever_it_stands_and_however_it_comes(void **state)
+static void member_is_found_at_any_position_and_in_any_pieces(void **state)
 {
     (void)state;
     static const char *const texts[] = {
         "{\"id\":\"ab\"}",
         "{\"x\": [1, {\"id\": \"no\"}, \"\\\"id\\\": \\\"no\\\"\"], \"id\" :\r\n\t\"ab\", \"y\": 1}",
         "{\"a\": \"id\", \"b\": \"\\\\\", \"id\": \"ab\"",
-        "{\"id\": 1, \"id\": \"a\\u0062\", \"id\": \"ab\", \"id\": \"no\"}",
+        "{\"id\": 1, \"id\": \"\\u00e9\", \"id\": \"ab\", \"id\": \"no\"}",
+        "{\"\\u0069d\": \"a\\u0062\"}",
+        "{\"\\\"id\": \"no\", \"\\u0069\\u0064\": \"\\u0061\\u0062\"}",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         for (size_t size = 1; size <= strlen(texts[i]); size++)
             assert_string_equal(seek_in_pieces(texts[i], strlen(texts[i]), size), "ab");
 }
 
-static void nothing_else_is_taken_for_it(void **state)
+static void other_strings_are_not_mistaken_for_the_member(void **state)
 {
     (void)state;
     static const char *const texts[] = {
@@ -38,11 +40,17 @@ static void nothing_else_is_taken_for_it(void **state)
         "\"id\": \"ab\"",
         "{\"x\": {\"id\": \"ab\"}}",
         "[{\"id\": \"ab\"}]",
+        "[\"id\": \"ab\"]",
+        "x={\"id\": \"ab\"}",
+        "{}, {\"id\": \"ab\"}",
         "{\"x\": \"\\\"id\\\": \\\"ab\\\", \"}",
         "{\"x\": \"\", \\\"id\\\": \"ab\"",
         "{\"id\", \"ab\"}",
         "{\"id\": [\"ab\"]}",
-        "{\"\\u0069d\": \"ab\"}",
+        "{\"\\u0069d\\\"\": \"ab\"}",
+        "{\"id\": \"a\\u0000b\"}",
+        "{\"id\": \"a\\x62\"}",
+        "{\"id\": \"a\\u006\"}",
         "{\"id\": \"ab",
         "{\"id\": \"0123456789012345678901234567890123456789012345678901234567890123\"}",
     };
@@ -56,8 +64,8 @@ static void nothing_else_is_taken_for_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(member_is_found_wherever_it_stands_and_however_it_comes),
-        cmocka_unit_test(nothing_else_is_taken_for_it),
+        cmocka_unit_test(member_is_found_at_any_position_and_in_any_pieces),
+        cmocka_unit_test(other_strings_are_not_mistaken_for_the_member),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

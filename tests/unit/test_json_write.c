@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What comes out of `text`, read by jansson and written again. */
+/* Parses `text` by jansson, writes it, and compares the result. */
 static void assert_written(const char *text, const char *expected)
 {
     json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
@@ -43,7 +43,7 @@ static void a_number_with_a_fraction_is_written_in_its_shortest_form(void **stat
     assert_written("1.0", "1.0");
 }
 
-static void integers_and_strings_stay_as_they_are(void **state)
+static void integers_and_strings_are_unchanged(void **state)
 {
     (void)state;
     assert_written("[1,-2,9223372036854775807,-9223372036854775808]",
@@ -54,7 +54,7 @@ static void integers_and_strings_stay_as_they_are(void **state)
                    "[\"\\\\\",0.1,\"\\\\\\\"\",true,false,null]");
 }
 
-static void flags_are_jansson_s(void **state)
+static void jansson_flags_are_applied(void **state)
 {
     (void)state;
     json_t *value = json_pack("{s:f,s:f}", "b", 0.1, "a", 0.7);
@@ -76,7 +76,7 @@ static uint64_t next_random(uint64_t *seed)
     return *seed;
 }
 
-static void every_number_reads_back_as_itself(void **state)
+static void every_number_is_read_back_unchanged(void **state)
 {
     (void)state;
     uint64_t seed = 88172645463325252u;
@@ -94,7 +94,7 @@ static void every_number_reads_back_as_itself(void **state)
     }
 }
 
-static void decimals_of_up_to_fifteen_digits_come_back_as_they_were(void **state)
+static void decimals_of_up_to_fifteen_digits_are_read_back_unchanged(void **state)
 {
     (void)state;
     for (int i = 1; i < 100000; i += 2) {
@@ -112,10 +112,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_number_with_a_fraction_is_written_in_its_shortest_form),
-        cmocka_unit_test(integers_and_strings_stay_as_they_are),
-        cmocka_unit_test(flags_are_jansson_s),
-        cmocka_unit_test(every_number_reads_back_as_itself),
-        cmocka_unit_test(decimals_of_up_to_fifteen_digits_come_back_as_they_were),
+        cmocka_unit_test(integers_and_strings_are_unchanged),
+        cmocka_unit_test(jansson_flags_are_applied),
+        cmocka_unit_test(every_number_is_read_back_unchanged),
+        cmocka_unit_test(decimals_of_up_to_fifteen_digits_are_read_back_unchanged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

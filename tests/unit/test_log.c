@@ -17,7 +17,8 @@ enum { LINE = 4096 };
     log_format_line(LOG_FORMAT_##format, LOG_LEVEL_INFO, event, LOG_FIELDS(__VA_ARGS__), line, \
                     sizeof line)
 
-/* The line as JSON; log_format_line leaves the opening brace to the date that stands before it. */
+/* Parses the line as JSON; log_format_line leaves out the opening brace, which precedes the date.
+ */
 static json_t *parse(const char *line)
 {
     char whole[LINE + 1] = "{";
@@ -62,7 +63,7 @@ static const char *const nasty[] = {
     "",
 };
 
-/* Nothing in a line ends it, obeys a terminal or leaves its quotes. */
+/* Checks that no value ends the line, controls a terminal or breaks out of its quotes. */
 static void assert_harmless(const char *line)
 {
     bool is_quoted = false;
@@ -80,7 +81,7 @@ static void assert_harmless(const char *line)
     assert_null(strstr(line, "\xE2\x80\xA8"));
 }
 
-static void nothing_that_a_client_sends_forges_a_field_or_a_line(void **state)
+static void input_can_not_forge_a_field_or_a_line(void **state)
 {
     (void)state;
     char line[LINE];
@@ -97,7 +98,7 @@ static void nothing_that_a_client_sends_forges_a_field_or_a_line(void **state)
     }
 }
 
-static void valid_text_beyond_ascii_passes(void **state)
+static void valid_text_beyond_ascii_is_unchanged(void **state)
 {
     (void)state;
     char line[LINE];
@@ -125,7 +126,7 @@ static void long_value_is_cut_between_characters(void **state)
     json_decref(parsed);
 }
 
-static void fields_that_do_not_fit_are_left_out_whole(void **state)
+static void fields_that_do_not_fit_are_omitted_completely(void **state)
 {
     (void)state;
     char line[LINE], value[257];
@@ -141,7 +142,7 @@ static void fields_that_do_not_fit_are_left_out_whole(void **state)
     json_decref(parsed);
 }
 
-/* What `write` puts on standard error. */
+/* The text that the function writes to standard error. */
 static const char *captured(void (*write_to_log)(void))
 {
     static char text[3 * LINE];
@@ -169,7 +170,7 @@ static void write_everything(void)
     log_error("after the end", log_number("n", 2));
 }
 
-static void each_event_is_one_line_also_those_of_libraries(void **state)
+static void each_event_is_one_line_including_libraries(void **state)
 {
     (void)state;
     char *at, *text = strdup(captured(write_everything));
@@ -191,11 +192,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_are_written_as_key_and_value),
         cmocka_unit_test(json_has_level_event_and_typed_fields),
-        cmocka_unit_test(nothing_that_a_client_sends_forges_a_field_or_a_line),
-        cmocka_unit_test(valid_text_beyond_ascii_passes),
+        cmocka_unit_test(input_can_not_forge_a_field_or_a_line),
+        cmocka_unit_test(valid_text_beyond_ascii_is_unchanged),
         cmocka_unit_test(long_value_is_cut_between_characters),
-        cmocka_unit_test(fields_that_do_not_fit_are_left_out_whole),
-        cmocka_unit_test(each_event_is_one_line_also_those_of_libraries),
+        cmocka_unit_test(fields_that_do_not_fit_are_omitted_completely),
+        cmocka_unit_test(each_event_is_one_line_including_libraries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,56 @@ static void histogram_is_cumulative_and_in_seconds(void **state)
     metrics_free(metrics);
 }
 
-static void process_and_build_are_told_of(void **state)
+static void histogram_of_waits_has_its_label_and_limits_up_to_a_day(void **state)
+{
+    (void)state;
+    static const struct metric_row waits[] = {
+        {"y_seconds", "kind=\"a\"", METRIC_WAIT, "Waits"},
+        {"y_seconds", "kind=\"b\"", METRIC_WAIT, "Waits"},
+    };
+    struct metrics *metrics = metrics_new(waits, 2);
+    metric_observe_us(metrics, 1, INT64_C(86400) * 1000000);
+    metric_observe_us(metrics, 1, INT64_C(86400) * 1000000 + 1);
+    metric_observe_us(metrics, 1, -5);
+    char *text = metrics_text(metrics);
+    assert_non_null(
+        strstr(text, "y_seconds_count{kind=\"a\"} 0\ny_seconds_bucket{kind=\"b\",le=\"0.1\"} 1\n"));
+    assert_non_null(strstr(text, "y_seconds_bucket{kind=\"b\",le=\"86400\"} 2\n"
+                                 "y_seconds_bucket{kind=\"b\",le=\"+Inf\"} 3\n"
+                                 "y_seconds_sum{kind=\"b\"} 172800.000001\n"
+                                 "y_seconds_count{kind=\"b\"} 3\n"));
+    assert_ptr_equal(strstr(strstr(text, "# TYPE y_seconds") + 1, "# TYPE y_seconds"), NULL);
+    free(text);
+    metrics_free(metrics);
+}
+
+enum { OBSERVERS = 4, OBSERVATIONS = 20000 };
+
+static void *observe_often(void *metrics)
+{
+    for (int i = 0; i < OBSERVATIONS; i++)
+        metric_observe_us(metrics, 3, i);
+    return NULL;
+}
+
+static void observations_of_several_threads_all_count(void **state)
+{
+    (void)state;
+    struct metrics *metrics = metrics_new(rows, sizeof rows / sizeof *rows);
+    pthread_t threads[OBSERVERS];
+    for (int i = 0; i < OBSERVERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, observe_often, metrics), 0);
+    for (int i = 0; i < OBSERVERS; i++)
+        pthread_join(threads[i], NULL);
+    char *text = metrics_text(metrics);
+    assert_non_null(strstr(text, "x_seconds_count 80000\n"));
+    assert_int_equal(metric_read(metrics, 3),
+                     (int64_t)OBSERVERS * OBSERVATIONS * (OBSERVATIONS - 1) / 2);
+    free(text);
+    metrics_free(metrics);
+}
+
+static void process_and_build_are_reported(void **state)
 {
     (void)state;
     static const char *const names[] = {"process_cpu_seconds_total",
@@ -82,7 +132,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_one_name_share_their_help),
         cmocka_unit_test(histogram_is_cumulative_and_in_seconds),
-        cmocka_unit_test(process_and_build_are_told_of),
+        cmocka_unit_test(histogram_of_waits_has_its_label_and_limits_up_to_a_day),
+        cmocka_unit_test(observations_of_several_threads_all_count),
+        cmocka_unit_test(process_and_build_are_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-static void sound_ids_are_taken_and_others_are_not(void **state)
+static void valid_ids_are_accepted_and_others_refused(void **state)
 {
     (void)state;
     char longest[REQUEST_ID_SIZE + 1];
@@ -22,7 +22,7 @@ static void sound_ids_are_taken_and_others_are_not(void **state)
         assert_false(request_id_is_sound(bad[i]));
 }
 
-static void ids_name_the_process_and_are_sound(void **state)
+static void generated_ids_name_the_process_and_are_valid(void **state)
 {
     (void)state;
     char id[REQUEST_ID_SIZE];
@@ -37,8 +37,8 @@ static void ids_name_the_process_and_are_sound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sound_ids_are_taken_and_others_are_not),
-        cmocka_unit_test(ids_name_the_process_and_are_sound),
+        cmocka_unit_test(valid_ids_are_accepted_and_others_refused),
+        cmocka_unit_test(generated_ids_name_the_process_and_are_valid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,8 +8,7 @@
 
 enum { MOST_STUDENTS = 3 };
 
-/* Calls `check` with every combination of facts, also with those that no run should ever come to.
- */
+/* Calls `check` with every combination of facts, including impossible ones. */
 static void for_all_facts(void (*check)(const struct run_facts *facts, enum run_phase phase))
 {
     for (unsigned bits = 0; bits < 32; bits++)
@@ -31,7 +30,7 @@ static void for_all_facts(void (*check)(const struct run_facts *facts, enum run_
                 }
 }
 
-/* The facts of a run as it can be: results only of jobs that there are and whose turn came. */
+/* True if a run can have these facts: results only of jobs that exist and were handed out. */
 static bool is_possible(const struct run_facts *facts)
 {
     bool knows_cancelled = facts->pre == OUTCOME_CANCELLED || facts->post == OUTCOME_CANCELLED;
@@ -74,7 +73,7 @@ static void check_needs(const struct run_facts *facts, enum run_phase phase)
     }
 }
 
-static void a_phase_waits_for_a_job_of_its_own_and_for_none_before(void **state)
+static void phase_waits_only_for_its_own_jobs(void **state)
 {
     (void)state;
     for_all_facts(check_needs);
@@ -90,7 +89,7 @@ static void check_finished(const struct run_facts *facts, enum run_phase phase)
     assert_int_equal(phase == RUN_FINISHED, is_finished);
 }
 
-static void it_is_finished_exactly_when_all_needed_results_are_there_and_well(void **state)
+static void run_is_finished_exactly_when_all_needed_results_succeeded(void **state)
 {
     (void)state;
     for_all_facts(check_finished);
@@ -108,7 +107,7 @@ static void check_failed(const struct run_facts *facts, enum run_phase phase)
         assert_int_equal(phase, RUN_FAILED);
 }
 
-static void it_fails_by_its_pre_or_post_processing_alone(void **state)
+static void run_fails_only_by_its_pre_or_post_processing(void **state)
 {
     (void)state;
     for_all_facts(check_failed);
@@ -126,7 +125,7 @@ static void check_cancelled(const struct run_facts *facts, enum run_phase phase)
         assert_int_equal(phase, run_phase(&unmarked));
 }
 
-static void the_mark_only_asks_and_cancelled_results_decide(void **state)
+static void only_cancelled_results_cancel_a_run(void **state)
 {
     (void)state;
     for_all_facts(check_cancelled);
@@ -137,7 +136,7 @@ static int rank(enum run_phase phase)
     return run_phase_is_over(phase) ? RUN_FINISHED : (int)phase;
 }
 
-static void assert_goes_on(const struct run_facts *facts, enum run_phase phase)
+static void assert_continues(const struct run_facts *facts, enum run_phase phase)
 {
     enum run_phase after = run_phase(facts);
     if (run_phase_is_over(phase))
@@ -146,7 +145,7 @@ static void assert_goes_on(const struct run_facts *facts, enum run_phase phase)
         assert_true(rank(after) >= rank(phase));
 }
 
-/* Whatever the phase waits for comes in, with every outcome. */
+/* Completes what the phase waits for, with every outcome. */
 static void check_progress(const struct run_facts *facts, enum run_phase phase)
 {
     if (!is_possible(facts))
@@ -164,11 +163,11 @@ static void check_progress(const struct run_facts *facts, enum run_phase phase)
         if (outcome == OUTCOME_CANCELLED && phase >= RUN_PRE && phase <= RUN_POST)
             next.any_cancelled = true;
         if (phase != RUN_CANCELLED)
-            assert_goes_on(&next, phase);
+            assert_continues(&next, phase);
     }
 }
 
-static void a_run_never_goes_back_and_its_end_stays(void **state)
+static void phase_never_goes_back_and_the_end_is_final(void **state)
 {
     (void)state;
     for_all_facts(check_progress);
@@ -183,7 +182,7 @@ static void a_run_without_any_job_is_finished_at_once(void **state)
     assert_int_equal(run_phase(&facts), RUN_FINISHED);
 }
 
-static void cancelled_students_keep_post_processing_from_starting(void **state)
+static void post_processing_does_not_start_after_cancelled_students(void **state)
 {
     (void)state;
     struct run_facts facts = {.is_started = true,
@@ -194,10 +193,31 @@ static void cancelled_students_keep_post_processing_from_starting(void **state)
     assert_int_equal(run_phase(&facts), RUN_CANCELLED);
 }
 
+static void a_run_is_superseded_when_all_of_its_students_are(void **state)
+{
+    (void)state;
+    struct run_facts facts = {.is_started = true,
+                              .has_pre = true,
+                              .has_post = true,
+                              .pre = OUTCOME_SUCCEEDED,
+                              .students = 2,
+                              .students_done = 2,
+                              .students_superseded = 1};
+    assert_int_equal(run_phase(&facts), RUN_POST);
+    facts.students_superseded = 2;
+    assert_int_equal(run_phase(&facts), RUN_SUPERSEDED);
+    facts.pre = OUTCOME_NONE;
+    assert_int_equal(run_phase(&facts), RUN_PRE);
+    facts.pre = OUTCOME_SUPERSEDED;
+    assert_int_equal(run_phase(&facts), RUN_SUPERSEDED);
+    facts = (struct run_facts){.is_started = true};
+    assert_int_equal(run_phase(&facts), RUN_FINISHED);
+}
+
 static void phases_are_read_back_by_name(void **state)
 {
     (void)state;
-    for (int i = RUN_CREATED; i <= RUN_CANCELLED; i++) {
+    for (int i = RUN_CREATED; i <= RUN_SUPERSEDED; i++) {
         enum run_phase phase = RUN_CREATED;
         assert_true(run_phase_parse(run_phase_name((enum run_phase)i), &phase));
         assert_int_equal(phase, i);
@@ -208,7 +228,7 @@ static void phases_are_read_back_by_name(void **state)
     assert_int_equal(recovery_probe, RUN_POST);
 }
 
-static void every_job_has_its_own_place_in_the_row(void **state)
+static void every_job_has_its_own_slot(void **state)
 {
     (void)state;
     for (unsigned bits = 0; bits < 4; bits++)
@@ -226,7 +246,7 @@ static void every_job_has_its_own_place_in_the_row(void **state)
         }
 }
 
-static void the_row_is_pre_students_post(void **state)
+static void slots_are_pre_students_post(void **state)
 {
     (void)state;
     static const enum job_kind kinds[] = {JOB_PRE, JOB_STUDENT, JOB_STUDENT, JOB_POST};
@@ -242,7 +262,7 @@ static void the_row_is_pre_students_post(void **state)
     assert_int_equal(run_phase_of(JOB_POST), RUN_POST);
 }
 
-static void a_job_that_the_run_has_not_has_no_place(void **state)
+static void missing_job_has_no_slot(void **state)
 {
     (void)state;
     uint32_t slot = 7;
@@ -254,34 +274,62 @@ static void a_job_that_the_run_has_not_has_no_place(void **state)
     assert_int_equal(slot, 7);
 }
 
-static void a_summary_byte_keeps_outcome_and_attempts(void **state)
+static void a_job_that_was_cancelled_alone_does_not_count_as_cancelled_with_its_run(void **state)
 {
     (void)state;
-    for (int outcome = OUTCOME_NONE; outcome <= OUTCOME_CANCELLED; outcome++)
-        for (uint32_t attempts = 0; attempts <= 100; attempts++) {
-            uint8_t summary = summary_make((enum job_outcome)outcome, attempts);
-            assert_int_equal(summary_outcome(summary), outcome);
-            assert_int_equal(summary_attempts(summary), attempts < 15 ? attempts : 15);
-        }
-    assert_int_equal(summary_make(OUTCOME_NONE, 0), 0);
+    assert_true(run_cancelled_job(OUTCOME_CANCELLED, OWNER_UNSAID));
+    assert_false(run_cancelled_job(OUTCOME_CANCELLED, OWNER_CLIENT));
+    assert_false(run_cancelled_job(OUTCOME_FAILED, OWNER_UNSAID));
+    assert_false(run_cancelled_job(OUTCOME_NONE, OWNER_UNSAID));
+}
+
+static void a_summary_byte_keeps_outcome_attempts_and_owner(void **state)
+{
+    (void)state;
+    static const struct {
+        enum job_owner owner;
+        enum job_kind kind;
+    } owners[] = {{OWNER_UNSAID, JOB_STUDENT},     {OWNER_INFRASTRUCTURE, JOB_STUDENT},
+                  {OWNER_INFRASTRUCTURE, JOB_PRE}, {OWNER_STUDENT, JOB_STUDENT},
+                  {OWNER_COURSE, JOB_PRE},         {OWNER_COURSE, JOB_POST},
+                  {OWNER_COURSE, JOB_STUDENT},     {OWNER_STUDENT, JOB_PRE}};
+    for (int outcome = OUTCOME_NONE; outcome <= OUTCOME_FAILED; outcome++)
+        for (uint32_t attempts = 0; attempts <= 100; attempts++)
+            for (size_t i = 0; i < sizeof owners / sizeof *owners; i++) {
+                uint8_t summary = summary_make((enum job_outcome)outcome, attempts, owners[i].owner,
+                                               owners[i].kind);
+                assert_int_equal(summary_outcome(summary), outcome);
+                assert_int_equal(summary_attempts(summary), attempts < 15 ? attempts : 15);
+                assert_int_equal(summary_owner(summary, owners[i].kind), owners[i].owner);
+            }
+    assert_int_equal(summary_make(OUTCOME_NONE, 0, OWNER_UNSAID, JOB_PRE), 0);
+    assert_int_equal(
+        summary_owner(summary_make(OUTCOME_CANCELLED, 3, OWNER_CLIENT, JOB_STUDENT), JOB_STUDENT),
+        OWNER_CLIENT);
+    uint8_t superseded = summary_make(OUTCOME_SUPERSEDED, 3, OWNER_CLIENT, JOB_STUDENT);
+    assert_int_equal(summary_outcome(superseded), OUTCOME_SUPERSEDED);
+    assert_int_equal(summary_attempts(superseded), 3);
+    assert_int_equal(summary_owner(superseded, JOB_STUDENT), OWNER_CLIENT);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_is_created_until_it_is_started),
-        cmocka_unit_test(a_phase_waits_for_a_job_of_its_own_and_for_none_before),
-        cmocka_unit_test(it_is_finished_exactly_when_all_needed_results_are_there_and_well),
-        cmocka_unit_test(it_fails_by_its_pre_or_post_processing_alone),
-        cmocka_unit_test(the_mark_only_asks_and_cancelled_results_decide),
-        cmocka_unit_test(a_run_never_goes_back_and_its_end_stays),
+        cmocka_unit_test(a_job_that_was_cancelled_alone_does_not_count_as_cancelled_with_its_run),
+        cmocka_unit_test(phase_waits_only_for_its_own_jobs),
+        cmocka_unit_test(run_is_finished_exactly_when_all_needed_results_succeeded),
+        cmocka_unit_test(run_fails_only_by_its_pre_or_post_processing),
+        cmocka_unit_test(only_cancelled_results_cancel_a_run),
+        cmocka_unit_test(phase_never_goes_back_and_the_end_is_final),
         cmocka_unit_test(a_run_without_any_job_is_finished_at_once),
-        cmocka_unit_test(cancelled_students_keep_post_processing_from_starting),
+        cmocka_unit_test(post_processing_does_not_start_after_cancelled_students),
+        cmocka_unit_test(a_run_is_superseded_when_all_of_its_students_are),
         cmocka_unit_test(phases_are_read_back_by_name),
-        cmocka_unit_test(every_job_has_its_own_place_in_the_row),
-        cmocka_unit_test(the_row_is_pre_students_post),
-        cmocka_unit_test(a_job_that_the_run_has_not_has_no_place),
-        cmocka_unit_test(a_summary_byte_keeps_outcome_and_attempts),
+        cmocka_unit_test(every_job_has_its_own_slot),
+        cmocka_unit_test(slots_are_pre_students_post),
+        cmocka_unit_test(missing_job_has_no_slot),
+        cmocka_unit_test(a_summary_byte_keeps_outcome_attempts_and_owner),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,34 @@ static int close_store(void **state)
     return 0;
 }
 
+static enum protocol protocol_of(const char *course, const char *protocol)
+{
+    struct run run;
+    bson_t *document = bson_new();
+    bson_oid_t id;
+    bson_oid_init_from_string(&id, GOOD_ID);
+    BSON_APPEND_OID(document, "_id", &id);
+    BSON_APPEND_UTF8(document, "state", "created");
+    if (course != NULL)
+        BSON_APPEND_UTF8(document, "course", course);
+    if (protocol != NULL)
+        BSON_APPEND_UTF8(document, "protocol", protocol);
+    assert_true(run_from_document(document, &run));
+    bson_destroy(document);
+    return run.protocol;
+}
+
+static void protocol_of_a_run_defaults_by_its_course(void **state)
+{
+    (void)state;
+    assert_int_equal(protocol_of(NULL, NULL), PROTOCOL_CLASSIC);
+    assert_int_equal(protocol_of("cs225", NULL), PROTOCOL_COURSE);
+    assert_int_equal(protocol_of(NULL, "seed"), PROTOCOL_CLASSIC);
+    assert_int_equal(protocol_of("cs225", "seed"), PROTOCOL_CLASSIC);
+    assert_int_equal(protocol_of(NULL, "course"), PROTOCOL_COURSE);
+    assert_int_equal(protocol_of("cs225", "of a later version"), PROTOCOL_COURSE);
+}
+
 static void bad_id_is_not_found_and_nothing_is_sent(void **state)
 {
     struct run_store *store = *state;
@@ -41,13 +69,35 @@ static void bad_id_is_not_found_and_nothing_is_sent(void **state)
                          BW_NOT_FOUND);
         assert_int_equal(run_store_start(store, id, RUN_PRE, &error), BW_NOT_FOUND);
         assert_int_equal(run_store_cancel(store, id, &phase, &error), BW_NOT_FOUND);
-        assert_int_equal(
-            run_store_advance(store, id, RUN_FINISHED, 0, (const uint8_t *)"", 0, &error),
-            BW_NOT_FOUND);
+        assert_int_equal(run_store_advance(store, id, RUN_FINISHED, 0, (const uint8_t *)"", 0,
+                                           &(struct breaker){0}, &error),
+                         BW_NOT_FOUND);
         assert_int_equal(run_store_hide(store, id, &error), BW_NOT_FOUND);
         assert_int_equal(run_store_delete(store, id, &error), BW_NOT_FOUND);
         assert_int_equal(fake.sent, 0);
     }
+}
+
+static void note_run(const char *run_id, void *context)
+{
+    (void)run_id;
+    (void)context;
+}
+
+static void many_runs_are_found_in_few_reads(void **state)
+{
+    enum { RUNS = 100 };
+    struct bw_error error;
+    char ids[RUNS][RUN_ID_SIZE];
+    for (int i = 0; i < RUNS; i++)
+        snprintf(ids[i], sizeof ids[i], "%024x", (unsigned)i);
+    ids[RUNS - 2][0] = 'x'; /* not a valid id */
+    assert_int_equal(
+        run_store_find(*state, (const char(*)[RUN_ID_SIZE])ids, RUNS, note_run, NULL, &error),
+        BW_OK);
+    assert_int_equal(fake.sent, 2);
+    assert_non_null(strstr(fake.filter, ids[RUNS - 1]));
+    assert_null(strstr(fake.filter, ids[RUNS - 2]));
 }
 
 static void every_write_of_a_run_names_its_id(void **state)
@@ -57,8 +107,9 @@ static void every_write_of_a_run_names_its_id(void **state)
     const char *id = "{ \"_id\" : { \"$oid\" : \"" GOOD_ID "\" }";
     assert_int_equal(run_store_start(store, GOOD_ID, RUN_PRE, &error), BW_OK);
     assert_int_equal(strncmp(fake.filter, id, strlen(id)), 0);
-    assert_int_equal(
-        run_store_advance(store, GOOD_ID, RUN_FINISHED, 0, (const uint8_t *)"", 0, &error), BW_OK);
+    assert_int_equal(run_store_advance(store, GOOD_ID, RUN_FINISHED, 0, (const uint8_t *)"", 0,
+                                       &(struct breaker){0}, &error),
+                     BW_OK);
     assert_int_equal(strncmp(fake.filter, id, strlen(id)), 0);
     assert_int_equal(run_store_hide(store, GOOD_ID, &error), BW_OK);
     assert_int_equal(strncmp(fake.filter, id, strlen(id)), 0);
@@ -67,27 +118,27 @@ static void every_write_of_a_run_names_its_id(void **state)
     assert_int_equal(fake.sent, 4);
 }
 
-static enum commit_outcome settled_as;
+static enum commit_outcome completed_as;
 
 static void note_outcome(struct run_commit *commit, enum commit_outcome outcome, const char *first)
 {
     (void)commit, (void)first;
-    settled_as = outcome;
+    completed_as = outcome;
 }
 
 static void run_without_an_id_is_refused_and_not_inserted(void **state)
 {
-    struct run_commit commit = {.settled = note_outcome};
+    struct run_commit commit = {.completed = note_outcome};
     run_store_insert(*state, &commit);
-    assert_int_equal(settled_as, COMMIT_REFUSED);
+    assert_int_equal(completed_as, COMMIT_REFUSED);
     assert_int_equal(fake.sent, 0);
     snprintf(commit.run.id, sizeof commit.run.id, GOOD_ID);
     run_store_insert(*state, &commit);
-    assert_int_equal(settled_as, COMMIT_DONE);
+    assert_int_equal(completed_as, COMMIT_DONE);
     assert_int_equal(fake.sent, 1);
 }
 
-/* {untimed_stages absent}: what an earlier version has stored. */
+/* {untimed_stages absent}: a document of an earlier version. */
 static void run_of_an_earlier_version_has_one_stage_without_a_timeout_at_most(void **state)
 {
     (void)state;
@@ -113,8 +164,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(bad_id_is_not_found_and_nothing_is_sent),
+        CASE(many_runs_are_found_in_few_reads),
         CASE(every_write_of_a_run_names_its_id),
         CASE(run_without_an_id_is_refused_and_not_inserted),
+        CASE(protocol_of_a_run_defaults_by_its_course),
         CASE(run_of_an_earlier_version_has_one_stage_without_a_timeout_at_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,7 +46,7 @@ static void deadline_of_a_run_is_that_of_its_longest_job(void **state)
     assert_int_equal(deadline_of_run(&run, JOB_TIMEOUT_MS), 9000000 + MINUTE_MS);
 }
 
-static void time_left_is_what_the_dates_say_if_it_can_be_true(void **state)
+static void time_left_is_the_dates_difference_if_plausible(void **state)
 {
     (void)state;
     assert_int_equal(deadline_time_left(1000 + MINUTE_MS, MINUTE_MS, 1000), MINUTE_MS);
@@ -63,7 +63,7 @@ static void after_a_step_of_the_clock_the_whole_limit_is_left(void **state)
     assert_int_equal(deadline_time_left(HOUR_MS, MINUTE_MS, 0), MINUTE_MS);
 }
 
-static void of_an_earlier_versions_lease_the_dates_decide(void **state)
+static void lease_of_an_earlier_version_uses_the_dates(void **state)
 {
     (void)state;
     assert_int_equal(deadline_time_left(MINUTE_MS, 0, 2 * MINUTE_MS), -MINUTE_MS);
@@ -77,9 +77,9 @@ int main(void)
         cmocka_unit_test(each_stage_without_a_timeout_has_a_job_timeout_of_its_own),
         cmocka_unit_test(limits_of_both_kinds_add_up),
         cmocka_unit_test(deadline_of_a_run_is_that_of_its_longest_job),
-        cmocka_unit_test(time_left_is_what_the_dates_say_if_it_can_be_true),
+        cmocka_unit_test(time_left_is_the_dates_difference_if_plausible),
         cmocka_unit_test(after_a_step_of_the_clock_the_whole_limit_is_left),
-        cmocka_unit_test(of_an_earlier_versions_lease_the_dates_decide),
+        cmocka_unit_test(lease_of_an_earlier_version_uses_the_dates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,7 @@ static int setup(void **state)
     return 0;
 }
 
-/* Frees a chain and tells how many events it had. */
+/* Frees a chain of events and returns its length. */
 static size_t free_events(struct event *events)
 {
     size_t count = 0;
@@ -53,14 +53,14 @@ static void post(struct inbox *inbox, int64_t number)
     inbox_post(inbox, numbered(number));
 }
 
-/* Posts more than a bounded post would, without waiting. */
+/* Fills the inbox beyond the bound, without waiting. */
 static void fill(struct inbox *inbox)
 {
     for (int64_t i = 0; i < FULL; i++)
         post(inbox, i);
 }
 
-/* The chain is of `count` events, numbered from `first`. Frees it. */
+/* Checks that the chain has `count` events, numbered from `first`, and frees it. */
 static void assert_numbers(struct event *events, int64_t first, size_t count)
 {
     for (struct event *event = events; event != NULL; event = event->next)
@@ -80,7 +80,7 @@ static void new_event_is_empty(void **state)
     free(event);
 }
 
-static void events_come_in_the_order_in_which_they_were_posted(void **state)
+static void events_keep_their_order(void **state)
 {
     struct inbox *inbox = *state;
     post(inbox, 1);
@@ -89,7 +89,7 @@ static void events_come_in_the_order_in_which_they_were_posted(void **state)
     assert_numbers(inbox_take(inbox, 0), 1, 3);
 }
 
-static void taken_events_are_gone(void **state)
+static void taken_events_are_removed(void **state)
 {
     struct inbox *inbox = *state;
     post(inbox, 1);
@@ -99,7 +99,7 @@ static void taken_events_are_gone(void **state)
     assert_numbers(inbox_take(inbox, 0), 2, 1);
 }
 
-static void event_is_posted_without_the_chain_it_came_from(void **state)
+static void event_is_posted_without_its_former_chain(void **state)
 {
     struct inbox *inbox = *state;
     struct event *chain = numbered(1);
@@ -110,11 +110,11 @@ static void event_is_posted_without_the_chain_it_came_from(void **state)
     free(rest);
 }
 
-static void taking_from_an_empty_inbox_ends_at_its_time(void **state)
+static void taking_from_an_empty_inbox_times_out(void **state)
 {
     int64_t begun_ms = clock_boot_ms();
     assert_null(inbox_take(*state, begun_ms + 60));
-    assert_true(clock_boot_ms() - begun_ms >= 59); /* the two clocks round apart */
+    assert_true(clock_boot_ms() - begun_ms >= 59); /* the two clocks round differently */
     assert_true(clock_boot_ms() - begun_ms < LONG_MS);
 }
 
@@ -125,7 +125,7 @@ static void taking_does_not_wait_when_its_time_is_past(void **state)
     assert_true(clock_boot_ms() - begun_ms < LONG_MS / 2);
 }
 
-static void taking_does_not_wait_for_more_than_there_is(void **state)
+static void taking_returns_the_available_events_at_once(void **state)
 {
     int64_t begun_ms = clock_boot_ms();
     post(*state, 1);
@@ -163,7 +163,7 @@ static void begin(struct poster *poster, void *(*function)(void *))
     assert_int_equal(pthread_create(&poster->thread, NULL, function, poster), 0);
 }
 
-/* That something does not happen can't be waited for: it gets its chance. */
+/* Checks that the post has not returned after a pause in which it could have. */
 static void assert_waits(struct poster *poster)
 {
     while (!atomic_load(&poster->has_begun))
@@ -229,7 +229,7 @@ static void bounded_post_waits_until_a_full_inbox_is_taken(void **state)
     assert_numbers(inbox_take(inbox, 0), 1, 1);
 }
 
-static void other_posts_never_wait(void **state)
+static void unbounded_posts_never_wait(void **state)
 {
     fill(*state);
     post(*state, FULL);
@@ -261,10 +261,10 @@ static void refusal_ends_the_waiting_of_a_bounded_post(void **state)
     pthread_join(poster.thread, NULL);
     assert_false(poster.was_taken);
     assert_numbers(inbox_take(inbox, 0), 0, FULL);
-    free(poster.event); /* still its caller's */
+    free(poster.event); /* still owned by its caller */
 }
 
-static void refused_event_stays_its_callers(void **state)
+static void refused_event_is_still_owned_by_the_caller(void **state)
 {
     struct inbox *inbox = *state;
     struct event *event = numbered(1);
@@ -274,7 +274,7 @@ static void refused_event_stays_its_callers(void **state)
     free(event);
 }
 
-static void refusal_is_for_bounded_posts_alone(void **state)
+static void only_bounded_posts_are_refused(void **state)
 {
     struct inbox *inbox = *state;
     inbox_refuse(inbox, true);
@@ -282,7 +282,7 @@ static void refusal_is_for_bounded_posts_alone(void **state)
     assert_numbers(inbox_take(inbox, 0), 1, 1);
 }
 
-static void bounded_posts_are_taken_again_after_a_refusal(void **state)
+static void bounded_posts_are_accepted_again_after_a_refusal(void **state)
 {
     struct inbox *inbox = *state;
     inbox_refuse(inbox, true);
@@ -298,7 +298,7 @@ struct crowd {
     int64_t poster;
 };
 
-/* Half of them waits while the inbox is full. */
+/* Half of the posters wait while the inbox is full. */
 static void *post_many(void *context)
 {
     const struct crowd *crowd = context;
@@ -313,7 +313,7 @@ static void *post_many(void *context)
     return NULL;
 }
 
-static void every_event_of_a_crowd_comes_once_and_in_its_posters_order(void **state)
+static void concurrent_events_arrive_once_and_in_their_posters_order(void **state)
 {
     struct crowd crowds[POSTERS];
     pthread_t threads[POSTERS];
@@ -335,7 +335,7 @@ static void every_event_of_a_crowd_comes_once_and_in_its_posters_order(void **st
     assert_null(inbox_take(*state, 0));
 }
 
-static void nothing_can_be_freed(void **state)
+static void freeing_null_is_allowed(void **state)
 {
     (void)state;
     inbox_free(NULL);
@@ -347,25 +347,25 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(new_event_is_empty),
-        CASE(events_come_in_the_order_in_which_they_were_posted),
-        CASE(taken_events_are_gone),
-        CASE(event_is_posted_without_the_chain_it_came_from),
-        CASE(taking_from_an_empty_inbox_ends_at_its_time),
+        CASE(events_keep_their_order),
+        CASE(taken_events_are_removed),
+        CASE(event_is_posted_without_its_former_chain),
+        CASE(taking_from_an_empty_inbox_times_out),
         CASE(taking_does_not_wait_when_its_time_is_past),
-        CASE(taking_does_not_wait_for_more_than_there_is),
+        CASE(taking_returns_the_available_events_at_once),
         CASE(post_wakes_the_taker),
         CASE(returned_events_come_before_all_others),
         CASE(events_follow_those_that_were_returned_into_an_empty_inbox),
         CASE(returning_nothing_changes_nothing),
         CASE(bounded_post_waits_until_a_full_inbox_is_taken),
-        CASE(other_posts_never_wait),
+        CASE(unbounded_posts_never_wait),
         CASE(returned_events_make_the_inbox_full_again),
         CASE(refusal_ends_the_waiting_of_a_bounded_post),
-        CASE(refused_event_stays_its_callers),
-        CASE(refusal_is_for_bounded_posts_alone),
-        CASE(bounded_posts_are_taken_again_after_a_refusal),
-        CASE(every_event_of_a_crowd_comes_once_and_in_its_posters_order),
-        cmocka_unit_test(nothing_can_be_freed),
+        CASE(refused_event_is_still_owned_by_the_caller),
+        CASE(only_bounded_posts_are_refused),
+        CASE(bounded_posts_are_accepted_again_after_a_refusal),
+        CASE(concurrent_events_arrive_once_and_in_their_posters_order),
+        cmocka_unit_test(freeing_null_is_allowed),
     };
     return cmocka_run_group_tests_name("inbox", tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@
 #define JOB_A "0123456789abcdef0123456710000000"
 #define JOB_B "0123456789abcdef0123456710000001"
 
-/* Adds what a table with these two leases has. */
+/* Adds the deadlines of a table with these two leases. */
 static void keep(struct kept_deadlines *kept, uint32_t attempt_of_a, int64_t deadline_of_a)
 {
     struct lease_table table = {.leases = NULL};

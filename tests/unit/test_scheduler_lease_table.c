@@ -58,14 +58,13 @@ static struct live_lease *add_as(struct fixture *fixture, struct known_worker *w
                            state);
 }
 
-/* A lease of the first worker whose insert is under way. */
+/* Adds a lease of the first worker; its insert is in flight. */
 static struct live_lease *add(struct fixture *fixture, uint32_t slot)
 {
     return add_as(fixture, fixture->w1, slot, LEASE_INSERTING);
 }
 
-/* What the worker holds is the jobs of these slots, oldest first, as in "0 1"; and it knows how
- * many. */
+/* Checks the slots of the worker's leases, oldest first, as in "0 1", and their count. */
 static void assert_held(const struct known_worker *worker, const char *expected)
 {
     const struct live_lease *lease;
@@ -78,7 +77,7 @@ static void assert_held(const struct known_worker *worker, const char *expected)
     assert_int_equal(worker->held, count);
 }
 
-/* The same of a replica's outbox. */
+/* The same for a replica's outbox. */
 static void assert_outbox(const struct known_replica *replica, const char *expected)
 {
     const struct live_lease *lease;
@@ -108,7 +107,7 @@ static void added_lease_is_found_by_its_job(void **state)
     assert_null(lease_table_find(&fixture->leases, job_of(7, job)));
 }
 
-static void lease_counts_at_its_run_and_its_worker(void **state)
+static void lease_is_counted_at_its_run_and_its_worker(void **state)
 {
     struct fixture *fixture = *state;
     add(fixture, 0);
@@ -119,7 +118,7 @@ static void lease_counts_at_its_run_and_its_worker(void **state)
     assert_held(fixture->w2, "1");
 }
 
-static void removed_lease_counts_nowhere(void **state)
+static void removed_lease_is_not_counted(void **state)
 {
     struct fixture *fixture = *state;
     char job[JOB_ID_SIZE];
@@ -144,7 +143,7 @@ static void job_may_be_leased_again_when_its_lease_is_gone(void **state)
     assert_held(fixture->w2, "0");
 }
 
-static void destroyed_table_leaves_nobody_with_a_lease(void **state)
+static void destroyed_table_leaves_no_worker_with_a_lease(void **state)
 {
     struct fixture *fixture = *state;
     char job[JOB_ID_SIZE];
@@ -159,7 +158,7 @@ static void destroyed_table_leaves_nobody_with_a_lease(void **state)
     assert_int_equal(fixture->run.live, 0);
 }
 
-static void only_an_unconfirmed_lease_may_not_have_reached_its_worker(void **state)
+static void only_an_unconfirmed_lease_is_undelivered(void **state)
 {
     static const enum lease_state others[] = {LEASE_INSERTING, LEASE_DELIVERING, LEASE_DELIVERED,
                                               LEASE_ENDING};
@@ -175,7 +174,7 @@ static void only_an_unconfirmed_lease_may_not_have_reached_its_worker(void **sta
     }
 }
 
-static void lease_that_stays_unconfirmed_counts_once(void **state)
+static void lease_that_stays_unconfirmed_is_counted_once(void **state)
 {
     struct fixture *fixture = *state;
     struct live_lease *lease = add(fixture, 0);
@@ -184,17 +183,17 @@ static void lease_that_stays_unconfirmed_counts_once(void **state)
     assert_int_equal(fixture->w1->undelivered, 1);
 }
 
-static void unconfirmed_leases_count_at_their_own_worker(void **state)
+static void unconfirmed_leases_are_counted_at_their_own_worker(void **state)
 {
     struct fixture *fixture = *state;
-    add_as(fixture, fixture->w1, 0, LEASE_UNCONFIRMED); /* as recovery finds them */
+    add_as(fixture, fixture->w1, 0, LEASE_UNCONFIRMED); /* as recovery adds them */
     add_as(fixture, fixture->w1, 1, LEASE_UNCONFIRMED);
     add_as(fixture, fixture->w2, 2, LEASE_UNCONFIRMED);
     assert_int_equal(fixture->w1->undelivered, 2);
     assert_int_equal(fixture->w2->undelivered, 1);
 }
 
-static void unconfirmed_lease_that_is_removed_counts_no_more(void **state)
+static void removed_unconfirmed_lease_is_not_counted(void **state)
 {
     struct fixture *fixture = *state;
     struct live_lease *lease = add_as(fixture, fixture->w1, 0, LEASE_UNCONFIRMED);
@@ -204,7 +203,7 @@ static void unconfirmed_lease_that_is_removed_counts_no_more(void **state)
     assert_held(fixture->w1, "1");
 }
 
-static void sent_lease_lies_in_the_outbox_for_its_poll(void **state)
+static void sent_lease_is_in_the_outbox_for_its_poll(void **state)
 {
     struct fixture *fixture = *state;
     struct live_lease *first = add(fixture, 0), *second = add(fixture, 1);
@@ -217,7 +216,7 @@ static void sent_lease_lies_in_the_outbox_for_its_poll(void **state)
     assert_int_equal(second->poll, 71);
 }
 
-static void unconfirmed_lease_that_is_sent_again_is_on_its_way(void **state)
+static void unconfirmed_lease_that_is_sent_again_is_delivering(void **state)
 {
     struct fixture *fixture = *state;
     struct live_lease *lease = add_as(fixture, fixture->w1, 0, LEASE_UNCONFIRMED);
@@ -226,7 +225,7 @@ static void unconfirmed_lease_that_is_sent_again_is_on_its_way(void **state)
     assert_int_equal(fixture->w1->undelivered, 0);
 }
 
-static void lease_lies_in_one_outbox_only(void **state)
+static void lease_is_in_one_outbox_only(void **state)
 {
     struct fixture *fixture = *state;
     struct live_lease *lease = add(fixture, 0);
@@ -239,7 +238,7 @@ static void lease_lies_in_one_outbox_only(void **state)
     assert_int_equal(lease->poll, 3);
 }
 
-static void lease_that_is_sent_twice_to_one_replica_lies_there_once(void **state)
+static void lease_sent_twice_to_one_replica_is_in_its_outbox_once(void **state)
 {
     struct fixture *fixture = *state;
     struct live_lease *lease = add(fixture, 0);
@@ -250,7 +249,7 @@ static void lease_that_is_sent_twice_to_one_replica_lies_there_once(void **state
     assert_int_equal(lease->poll, 3);
 }
 
-static void lease_that_is_taken_back_lies_in_no_outbox(void **state)
+static void unsent_lease_is_in_no_outbox(void **state)
 {
     struct fixture *fixture = *state;
     struct live_lease *lease = add(fixture, 0);
@@ -258,12 +257,12 @@ static void lease_that_is_taken_back_lies_in_no_outbox(void **state)
     lease_unsend(lease);
     assert_outbox(fixture->r1, "");
     assert_null(lease->replica);
-    lease_unsend(lease); /* it lies nowhere */
+    lease_unsend(lease); /* it is in no outbox */
     assert_outbox(fixture->r1, "");
     assert_held(fixture->w1, "0");
 }
 
-static void removed_lease_lies_in_no_outbox(void **state)
+static void removed_lease_is_in_no_outbox(void **state)
 {
     struct fixture *fixture = *state;
     struct live_lease *lease = add(fixture, 0);
@@ -273,7 +272,7 @@ static void removed_lease_lies_in_no_outbox(void **state)
     assert_outbox(fixture->r1, "1");
 }
 
-static void unconfirmed_leases_are_listed_in_the_order_in_which_they_became_so(void **state)
+static void unconfirmed_leases_are_listed_in_order(void **state)
 {
     struct fixture *fixture = *state;
     struct live_lease *first = add_as(fixture, fixture->w1, 0, LEASE_DELIVERED);
@@ -293,21 +292,21 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(added_lease_is_found_by_its_job),
-        CASE(lease_counts_at_its_run_and_its_worker),
-        CASE(removed_lease_counts_nowhere),
+        CASE(lease_is_counted_at_its_run_and_its_worker),
+        CASE(removed_lease_is_not_counted),
         CASE(job_may_be_leased_again_when_its_lease_is_gone),
-        CASE(destroyed_table_leaves_nobody_with_a_lease),
-        CASE(only_an_unconfirmed_lease_may_not_have_reached_its_worker),
-        CASE(lease_that_stays_unconfirmed_counts_once),
-        CASE(unconfirmed_leases_count_at_their_own_worker),
-        CASE(unconfirmed_lease_that_is_removed_counts_no_more),
-        CASE(unconfirmed_leases_are_listed_in_the_order_in_which_they_became_so),
-        CASE(sent_lease_lies_in_the_outbox_for_its_poll),
-        CASE(unconfirmed_lease_that_is_sent_again_is_on_its_way),
-        CASE(lease_lies_in_one_outbox_only),
-        CASE(lease_that_is_sent_twice_to_one_replica_lies_there_once),
-        CASE(lease_that_is_taken_back_lies_in_no_outbox),
-        CASE(removed_lease_lies_in_no_outbox),
+        CASE(destroyed_table_leaves_no_worker_with_a_lease),
+        CASE(only_an_unconfirmed_lease_is_undelivered),
+        CASE(lease_that_stays_unconfirmed_is_counted_once),
+        CASE(unconfirmed_leases_are_counted_at_their_own_worker),
+        CASE(removed_unconfirmed_lease_is_not_counted),
+        CASE(unconfirmed_leases_are_listed_in_order),
+        CASE(sent_lease_is_in_the_outbox_for_its_poll),
+        CASE(unconfirmed_lease_that_is_sent_again_is_delivering),
+        CASE(lease_is_in_one_outbox_only),
+        CASE(lease_sent_twice_to_one_replica_is_in_its_outbox_once),
+        CASE(unsent_lease_is_in_no_outbox),
+        CASE(removed_lease_is_in_no_outbox),
     };
     return cmocka_run_group_tests_name("lease_table", tests, NULL, NULL);
 }

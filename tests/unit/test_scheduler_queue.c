@@ -27,7 +27,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* A run of students alone. Its id is `letter` (a to f) behind zeros. */
+/* A run with only student jobs. Its id is zeros and `letter` (a to f). */
 static struct run run_named(char letter, uint32_t students, int priority, int64_t started_ms)
 {
     struct run run = {.students = students, .priority = priority, .started_ms = started_ms};
@@ -44,22 +44,23 @@ static struct active_run *add_ranked(struct queue *queue, char letter, uint32_t 
     return added;
 }
 
-/* The next job of either protocol. */
+/* Peeks at the next job of either protocol. */
 static bool peek(const struct queue *queue, struct offer *offer)
 {
     return queue_peek(queue, PROTOCOL_CLASSIC, offer) || queue_peek(queue, PROTOCOL_COURSE, offer);
 }
 
-/* A run of which every job may be handed out. */
+/* Adds a run, all of whose jobs may be handed out. */
 static struct active_run *add(struct queue *queue, char letter, uint32_t students)
 {
     return add_ranked(queue, letter, students, 0, EARLY_MS);
 }
 
-/* The same in a course of its own. */
+/* The same in a course named by the letter. */
 static void add_to_course(struct queue *queue, char letter, uint32_t students)
 {
     struct run run = run_named(letter, students, 0, EARLY_MS);
+    run.protocol = PROTOCOL_COURSE;
     run.course[0] = letter;
     struct active_run *added = queue_add(queue, &run);
     queue_open_slots(added, 0, students);
@@ -71,8 +72,7 @@ static void retry_at(struct active_run *run, uint32_t slot, uint32_t attempt, in
     queue_retry(run, &retry, NOW_MS);
 }
 
-/* Takes the next job and appends it to `text`, as in "a0" (run a, slot 0) or, not being a first
- * attempt, "a0/2". */
+/* Takes the next job and appends it to `text`: "a0" is run a, slot 0; "a0/2" its second attempt. */
 static void take_into(struct queue *queue, char text[MOST_TEXT])
 {
     struct offer offer;
@@ -93,7 +93,7 @@ static void assert_next(struct queue *queue, const char *expected)
     assert_string_equal(text, expected);
 }
 
-/* The jobs that are handed out until there is none are these, in this order. */
+/* Takes all jobs and checks their order. */
 static void assert_all(struct queue *queue, const char *expected)
 {
     char text[MOST_TEXT] = "";
@@ -113,7 +113,7 @@ static void empty_queue_offers_nothing(void **state)
     assert_null(queue_find(queue, "000000000000000000000000"));
 }
 
-static void students_of_a_run_come_in_order(void **state)
+static void students_of_a_run_are_offered_in_order(void **state)
 {
     struct queue *queue = *state;
     add(queue, 'a', 4);
@@ -133,7 +133,7 @@ static void run_offers_nothing_until_its_slots_are_open(void **state)
     assert_all(queue, "a2");
 }
 
-static void slots_that_are_closed_are_offered_no_more(void **state)
+static void closed_slots_are_not_offered(void **state)
 {
     struct queue *queue = *state;
     struct active_run *run = add(queue, 'a', 4);
@@ -166,7 +166,7 @@ static void offer_names_the_job_of_its_slot(void **state)
     }
 }
 
-static void offer_stays_until_it_is_taken(void **state)
+static void offer_is_unchanged_until_taken(void **state)
 {
     struct queue *queue = *state;
     struct offer first, second;
@@ -179,7 +179,7 @@ static void offer_stays_until_it_is_taken(void **state)
     assert_int_equal(queue_length(queue), 1);
 }
 
-static void runs_come_in_the_order_of_their_start(void **state)
+static void runs_are_offered_in_order_of_start(void **state)
 {
     struct queue *queue = *state;
     add_ranked(queue, 'a', 2, 0, LATE_MS);
@@ -188,7 +188,7 @@ static void runs_come_in_the_order_of_their_start(void **state)
     assert_all(queue, "b0 b1 a0 a1 c0");
 }
 
-static void runs_of_one_instant_come_as_they_were_added(void **state)
+static void runs_started_at_one_instant_keep_the_order_of_adding(void **state)
 {
     struct queue *queue = *state;
     add(queue, 'c', 1);
@@ -197,7 +197,7 @@ static void runs_of_one_instant_come_as_they_were_added(void **state)
     assert_all(queue, "c0 a0 a1 b0");
 }
 
-static void priority_goes_before_the_order_of_start(void **state)
+static void priority_precedes_order_of_start(void **state)
 {
     struct queue *queue = *state;
     add_ranked(queue, 'a', 1, 0, EARLY_MS);
@@ -207,7 +207,7 @@ static void priority_goes_before_the_order_of_start(void **state)
     assert_all(queue, "d0 c0 a0 b0");
 }
 
-static void urgent_run_goes_before_one_that_has_begun(void **state)
+static void urgent_run_precedes_one_that_has_begun(void **state)
 {
     struct queue *queue = *state;
     add_ranked(queue, 'a', 3, 0, EARLY_MS);
@@ -216,7 +216,7 @@ static void urgent_run_goes_before_one_that_has_begun(void **state)
     assert_all(queue, "b0 b1 a1 a2");
 }
 
-static void run_with_jobs_again_takes_its_old_place(void **state)
+static void run_with_new_jobs_regains_its_place(void **state)
 {
     struct queue *queue = *state;
     struct active_run *middle;
@@ -246,10 +246,10 @@ static void course_without_jobs_loses_no_turn_to_others(void **state)
     assert_next(queue, "a0");
     assert_next(queue, "b0");
     queue_open_slots(queue_find(queue, "00000000000000000000000a"), 0, 1);
-    assert_all(queue, "b1 a0"); /* it comes back behind those that are there */
+    assert_all(queue, "b1 a0"); /* the course joins the round-robin last */
 }
 
-static void course_that_comes_first_is_served_first_whoever_was_served_before(void **state)
+static void first_course_is_served_first_after_any_other(void **state)
 {
     struct queue *queue = *state;
     add_to_course(queue, 'a', 1);
@@ -271,9 +271,12 @@ static void each_protocol_has_its_own_next_job(void **state)
     add(queue, 'b', 1);
     assert_true(queue_peek(queue, PROTOCOL_CLASSIC, &offer));
     assert_string_equal(offer.run->course->name, "");
+    add(queue, 'c', 3);
+    assert_int_equal(queue_protocol_length(queue, PROTOCOL_CLASSIC), 4);
+    assert_int_equal(queue_protocol_length(queue, PROTOCOL_COURSE), 1);
 }
 
-static void places_count_the_jobs_of_the_course_that_go_before(void **state)
+static void position_counts_the_earlier_jobs_of_the_course(void **state)
 {
     struct queue *queue = *state;
     uint64_t ahead;
@@ -285,19 +288,19 @@ static void places_count_the_jobs_of_the_course_that_go_before(void **state)
     assert_false(queue_position(queue, run, 0, &ahead));
     assert_true(queue_position(queue, run, 2, &ahead));
     assert_int_equal(ahead, 1);
-    retry_at(run, 0, 2, NOW_MS); /* due: goes before the others */
+    retry_at(run, 0, 2, NOW_MS); /* due: before the others */
     assert_true(queue_position(queue, run, 0, &ahead));
     assert_int_equal(ahead, 0);
     assert_true(queue_position(queue, run, 2, &ahead));
     assert_int_equal(ahead, 2);
-    run->inserting = 1; /* just being handed out: counts as waiting, before all */
+    run->inserting = 1; /* being inserted: counts as queued, before all others */
     assert_true(queue_position(queue, run, 2, &ahead));
     assert_int_equal(ahead, 3);
     assert_int_equal(queue_course_length(queue, "a"), 4);
     assert_int_equal(queue_course_length(queue, "b"), 0);
 }
 
-static void job_that_pauses_comes_behind_those_that_could_go(void **state)
+static void pausing_job_is_after_ready_jobs(void **state)
 {
     struct queue *queue = *state;
     uint64_t ahead;
@@ -310,7 +313,7 @@ static void job_that_pauses_comes_behind_those_that_could_go(void **state)
     assert_int_equal(queue_course_length(queue, "a"), 3);
 }
 
-static void priority_does_not_reach_into_other_courses(void **state)
+static void priority_does_not_affect_other_courses(void **state)
 {
     struct queue *queue = *state;
     add_to_course(queue, 'a', 2);
@@ -319,7 +322,7 @@ static void priority_does_not_reach_into_other_courses(void **state)
     assert_all(queue, "a0 b0 a1 b1");
 }
 
-static void retry_goes_before_the_first_attempts_of_its_run(void **state)
+static void retry_precedes_first_attempts_of_its_run(void **state)
 {
     struct queue *queue = *state;
     struct active_run *run = add(queue, 'a', 4);
@@ -329,7 +332,7 @@ static void retry_goes_before_the_first_attempts_of_its_run(void **state)
     assert_all(queue, "a1/2 a2 a3");
 }
 
-static void retries_come_oldest_first(void **state)
+static void retries_are_offered_oldest_first(void **state)
 {
     struct queue *queue = *state;
     struct active_run *run = add(queue, 'a', 4);
@@ -340,7 +343,7 @@ static void retries_come_oldest_first(void **state)
     assert_all(queue, "a3/2 a0/5 a1/2");
 }
 
-static void retry_does_not_go_before_a_better_run(void **state)
+static void retry_does_not_precede_a_better_run(void **state)
 {
     struct queue *queue = *state;
     struct active_run *late;
@@ -350,7 +353,7 @@ static void retry_does_not_go_before_a_better_run(void **state)
     assert_all(queue, "a0 b0/2 b0 b1");
 }
 
-static void offer_of_a_retry_carries_what_is_known_of_it(void **state)
+static void offer_of_a_retry_has_its_fields(void **state)
 {
     struct queue *queue = *state;
     struct active_run *run = add(queue, 'a', 0);
@@ -389,7 +392,7 @@ static void retry_waits_for_its_time(void **state)
     assert_all(queue, "a0/2");
 }
 
-static void retry_that_waits_does_not_hold_up_its_run(void **state)
+static void waiting_retry_does_not_block_its_run(void **state)
 {
     struct queue *queue = *state;
     struct active_run *run = add(queue, 'a', 3);
@@ -400,7 +403,7 @@ static void retry_that_waits_does_not_hold_up_its_run(void **state)
     assert_all(queue, "a0/2 a2");
 }
 
-static void waking_tells_when_the_next_retry_of_any_run_is_due(void **state)
+static void waking_returns_the_time_of_the_next_retry(void **state)
 {
     struct queue *queue = *state;
     struct active_run *a = add(queue, 'a', 3), *b = add(queue, 'b', 2);
@@ -417,7 +420,7 @@ static void waking_tells_when_the_next_retry_of_any_run_is_due(void **state)
     assert_all(queue, "b0/2");
 }
 
-static void woken_run_takes_its_place_among_the_others(void **state)
+static void woken_run_is_sorted_among_the_others(void **state)
 {
     struct queue *queue = *state;
     struct active_run *a = add(queue, 'a', 1);
@@ -429,7 +432,7 @@ static void woken_run_takes_its_place_among_the_others(void **state)
     assert_all(queue, "a0/2 b1");
 }
 
-static void retry_that_is_dropped_leaves_its_failed_attempts(void **state)
+static void dropped_retry_returns_its_failed_attempts(void **state)
 {
     struct queue *queue = *state;
     struct active_run *run = add(queue, 'a', 2);
@@ -443,7 +446,7 @@ static void retry_that_is_dropped_leaves_its_failed_attempts(void **state)
     assert_all(queue, "");
 }
 
-static void retry_that_waits_can_be_dropped_too(void **state)
+static void waiting_retry_can_be_dropped(void **state)
 {
     struct queue *queue = *state;
     struct active_run *run = add(queue, 'a', 2);
@@ -455,7 +458,7 @@ static void retry_that_waits_can_be_dropped_too(void **state)
     assert_all(queue, "a1/2");
 }
 
-static void dropping_a_retry_that_is_not_there_changes_nothing(void **state)
+static void dropping_a_missing_retry_changes_nothing(void **state)
 {
     struct queue *queue = *state;
     struct active_run *run = add(queue, 'a', 2);
@@ -478,6 +481,52 @@ static void length_counts_first_attempts_and_retries_due_or_not(void **state)
     assert_int_equal(queue_length(queue), 15);
     retry_at(a, 3, 2, NOW_MS + 500);
     assert_int_equal(queue_length(queue), 16);
+}
+
+/* The job at `slot` is cancelled. */
+static void end_job(struct active_run *run, uint32_t slot)
+{
+    run->run.summary[slot] = summary_make(OUTCOME_CANCELLED, 0, OWNER_CLIENT, JOB_STUDENT);
+    queue_job_ended(run, slot);
+}
+
+static void jobs_that_have_ended_are_not_offered(void **state)
+{
+    struct queue *queue = *state;
+    struct active_run *run = add(queue, 'a', 8);
+    end_job(run, 0);
+    end_job(run, 3);
+    end_job(run, 4);
+    assert_int_equal(queue_length(queue), 5);
+    assert_next(queue, "a1");
+    end_job(run, 1);
+    end_job(run, 2);
+    assert_int_equal(queue_length(queue), 3);
+    end_job(run, 7);
+    assert_all(queue, "a5 a6");
+    assert_int_equal(queue_length(queue), 0);
+}
+
+static void a_run_whose_jobs_have_all_ended_offers_nothing(void **state)
+{
+    struct queue *queue = *state;
+    struct active_run *run = add(queue, 'a', 3);
+    for (uint32_t slot = 3; slot-- > 0;)
+        end_job(run, slot);
+    assert_all(queue, "");
+    assert_int_equal(queue_first_attempts(run), 0);
+}
+
+static void jobs_that_have_ended_before_are_left_out_of_a_range(void **state)
+{
+    struct queue *queue = *state;
+    struct active_run *run = add(queue, 'a', 5);
+    queue_close(run);
+    end_job(run, 1);
+    end_job(run, 2);
+    queue_open_slots(run, 1, 5);
+    assert_int_equal(queue_length(queue), 2);
+    assert_all(queue, "a3 a4");
 }
 
 static void added_run_is_found_until_it_is_removed(void **state)
@@ -515,7 +564,7 @@ static void queue_takes_what_a_run_owns(void **state)
     struct active_run *added = queue_add(queue, &run);
     assert_null(run.summary);
     assert_int_equal(run.summary_length, 0);
-    run_clear(&run); /* harmless: nothing is owned here any more */
+    run_clear(&run); /* harmless: the queue has taken what the run owned */
     assert_memory_equal(added->run.summary, "\x41\x41\0", 3);
 }
 
@@ -548,36 +597,39 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(empty_queue_offers_nothing),
-        CASE(students_of_a_run_come_in_order),
+        CASE(students_of_a_run_are_offered_in_order),
         CASE(run_offers_nothing_until_its_slots_are_open),
-        CASE(slots_that_are_closed_are_offered_no_more),
+        CASE(closed_slots_are_not_offered),
         CASE(offer_names_the_job_of_its_slot),
-        CASE(offer_stays_until_it_is_taken),
-        CASE(runs_come_in_the_order_of_their_start),
-        CASE(runs_of_one_instant_come_as_they_were_added),
-        CASE(priority_goes_before_the_order_of_start),
-        CASE(urgent_run_goes_before_one_that_has_begun),
-        CASE(run_with_jobs_again_takes_its_old_place),
+        CASE(offer_is_unchanged_until_taken),
+        CASE(runs_are_offered_in_order_of_start),
+        CASE(runs_started_at_one_instant_keep_the_order_of_adding),
+        CASE(priority_precedes_order_of_start),
+        CASE(urgent_run_precedes_one_that_has_begun),
+        CASE(run_with_new_jobs_regains_its_place),
         CASE(courses_take_turns),
         CASE(course_without_jobs_loses_no_turn_to_others),
-        CASE(priority_does_not_reach_into_other_courses),
-        CASE(course_that_comes_first_is_served_first_whoever_was_served_before),
+        CASE(priority_does_not_affect_other_courses),
+        CASE(first_course_is_served_first_after_any_other),
         CASE(each_protocol_has_its_own_next_job),
-        CASE(places_count_the_jobs_of_the_course_that_go_before),
-        CASE(job_that_pauses_comes_behind_those_that_could_go),
-        CASE(retry_goes_before_the_first_attempts_of_its_run),
-        CASE(retries_come_oldest_first),
-        CASE(retry_does_not_go_before_a_better_run),
-        CASE(offer_of_a_retry_carries_what_is_known_of_it),
+        CASE(position_counts_the_earlier_jobs_of_the_course),
+        CASE(pausing_job_is_after_ready_jobs),
+        CASE(retry_precedes_first_attempts_of_its_run),
+        CASE(retries_are_offered_oldest_first),
+        CASE(retry_does_not_precede_a_better_run),
+        CASE(offer_of_a_retry_has_its_fields),
         CASE(failed_attempts_of_every_kind_count),
         CASE(retry_waits_for_its_time),
-        CASE(retry_that_waits_does_not_hold_up_its_run),
-        CASE(waking_tells_when_the_next_retry_of_any_run_is_due),
-        CASE(woken_run_takes_its_place_among_the_others),
-        CASE(retry_that_is_dropped_leaves_its_failed_attempts),
-        CASE(retry_that_waits_can_be_dropped_too),
-        CASE(dropping_a_retry_that_is_not_there_changes_nothing),
+        CASE(waiting_retry_does_not_block_its_run),
+        CASE(waking_returns_the_time_of_the_next_retry),
+        CASE(woken_run_is_sorted_among_the_others),
+        CASE(dropped_retry_returns_its_failed_attempts),
+        CASE(waiting_retry_can_be_dropped),
+        CASE(dropping_a_missing_retry_changes_nothing),
         CASE(length_counts_first_attempts_and_retries_due_or_not),
+        CASE(jobs_that_have_ended_are_not_offered),
+        CASE(a_run_whose_jobs_have_all_ended_offers_nothing),
+        CASE(jobs_that_have_ended_before_are_left_out_of_a_range),
         CASE(added_run_is_found_until_it_is_removed),
         CASE(run_without_ready_jobs_can_be_removed),
         CASE(queue_takes_what_a_run_owns),

@@ -41,13 +41,13 @@ static int teardown(void **state)
     return 0;
 }
 
-/* A poll of the first worker at the first replica. */
+/* Parks a poll of the first worker at the first replica. */
 static struct parked_poll *park(struct fixture *fixture, int64_t number)
 {
     return replica_park(&fixture->table, fixture->replica, fixture->w1, number, false);
 }
 
-/* The waiters are these, oldest first, as in "1 2 3"; and they are as many as the table says. */
+/* Checks the waiters, oldest first, as in "1 2 3", and the table's count. */
 static void assert_waiters(const struct fixture *fixture, const char *expected)
 {
     const struct parked_poll *poll;
@@ -60,7 +60,7 @@ static void assert_waiters(const struct fixture *fixture, const char *expected)
     assert_int_equal(fixture->table.waiting, count);
 }
 
-/* The same of one worker's polls, newest first. */
+/* The same for one worker's polls, newest first. */
 static void assert_polls_of(const struct known_worker *worker, const char *expected)
 {
     const struct parked_poll *poll;
@@ -91,7 +91,7 @@ static void added_replica_is_found_by_its_id(void **state)
     assert_ptr_equal(replica_table_find(&fixture->table, "r2"), fixture->other);
     assert_string_equal(fixture->other->id, "r2");
     assert_string_equal(fixture->other->url, "http://r2:2");
-    assert_false(fixture->other->has_announced);
+    assert_false(fixture->other->has_resynced);
     assert_false(fixture->other->in_contact);
     assert_null(replica_table_find(&fixture->table, "r3"));
 }
@@ -116,30 +116,47 @@ static void address_too_long_is_cut_to_what_fits(void **state)
     assert_int_equal(strlen(added->url), sizeof added->url - 1);
 }
 
-static void answers_of_a_callback_that_failed_are_told_again_before_later_ones(void **state)
+static void ask(struct known_replica *replica, int64_t number, int64_t now_ms)
 {
-    struct fixture *fixture = *state;
-    replica_answer(fixture->replica, 1, json_integer(10));
-    json_t *body = json_object();
-    replica_take_news(fixture->replica, body);
-    assert_null(fixture->replica->answers);
-    char *text = json_dumps(body, JSON_COMPACT);
-    replica_answer(fixture->replica, 2, json_integer(20));
-    replica_take_back_answers(fixture->replica, text);
-    replica_take_back_answers(fixture->replica, "{\"hand_outs\":[]}"); /* nothing to take back */
-    char *told = json_dumps(fixture->replica->answers, JSON_COMPACT);
-    assert_string_equal(told, "[{\"question\":1,\"value\":10},{\"question\":2,\"value\":20}]");
-    free(told);
-    free(text);
-    json_decref(body);
+    replica_ask(replica, &(struct signal_query){.number = number, .kind = QUERY_LENGTH}, now_ms);
 }
 
-static void removed_replica_takes_what_it_remembered_with_it(void **state)
+static void query_is_answered_once_however_often_it_is_asked(void **state)
+{
+    struct known_replica *replica = ((struct fixture *)*state)->replica;
+    ask(replica, 1, NOW_MS);
+    ask(replica, 1, NOW_MS + 1);
+    assert_int_equal(HASH_COUNT(replica->queries), 1);
+    replica->queries->is_sent = true;
+    ask(replica, 1, NOW_MS + 2); /* the callback in flight answers it */
+    assert_int_equal(HASH_COUNT(replica->queries), 1);
+    ask(replica, 2, NOW_MS + 3);
+    replica_queries_sent(replica, true);
+    assert_int_equal(HASH_COUNT(replica->queries), 1);
+    assert_int_equal(replica->queries->query.number, 2);
+}
+
+static void query_whose_callback_failed_is_answered_again_until_it_is_old(void **state)
+{
+    struct known_replica *replica = ((struct fixture *)*state)->replica;
+    ask(replica, 1, NOW_MS);
+    replica->queries->is_sent = true;
+    replica_forget_queries(replica, NOW_MS + 1);
+    assert_int_equal(HASH_COUNT(replica->queries), 1);
+    replica_queries_sent(replica, false);
+    assert_false(replica->queries->is_sent);
+    replica_forget_queries(replica, NOW_MS);
+    assert_int_equal(HASH_COUNT(replica->queries), 1);
+    replica_forget_queries(replica, NOW_MS + 1);
+    assert_null(replica->queries);
+}
+
+static void removing_a_replica_frees_what_it_owns(void **state)
 {
     struct fixture *fixture = *state;
     poll_answered(&fixture->table, park(fixture, 1), NOW_MS);
     fixture->replica->empty = malloc(sizeof *fixture->replica->empty);
-    replica_table_remove(&fixture->table, fixture->replica); /* a leak is the sanitizer's to see */
+    replica_table_remove(&fixture->table, fixture->replica); /* the sanitizer reports leaks */
     assert_null(replica_table_find(&fixture->table, "r1"));
     assert_ptr_equal(replica_table_find(&fixture->table, "r2"), fixture->other);
 }
@@ -179,7 +196,7 @@ static void poll_is_known_by_its_number_at_its_own_replica(void **state)
     assert_null(replica_find_poll(fixture->replica, 8));
 }
 
-static void poll_that_is_named_again_waits_once(void **state)
+static void poll_that_is_signalled_again_waits_once(void **state)
 {
     struct fixture *fixture = *state;
     struct parked_poll *poll = park(fixture, 1);
@@ -189,14 +206,14 @@ static void poll_that_is_named_again_waits_once(void **state)
     assert_polls_of(fixture->w1, "2 1");
 }
 
-static void waiting_poll_may_become_final_but_never_less(void **state)
+static void final_poll_stays_final(void **state)
 {
     struct fixture *fixture = *state;
     struct parked_poll *poll = park(fixture, 1);
     assert_false(poll->is_final);
     assert_ptr_equal(replica_park(&fixture->table, fixture->replica, fixture->w1, 1, true), poll);
     assert_true(poll->is_final);
-    park(fixture, 1); /* a signal that was sent before that one */
+    park(fixture, 1); /* a signal that was sent earlier */
     assert_true(poll->is_final);
 }
 
@@ -246,7 +263,7 @@ static void matched_poll_that_becomes_final_is_listed_once_it_waits_again(void *
     assert_finals(fixture, "1");
 }
 
-static void poll_that_is_answered_twice_is_remembered_from_the_second_time(void **state)
+static void poll_answered_twice_is_kept_from_the_second_answer(void **state)
 {
     struct fixture *fixture = *state;
     struct parked_poll *first = park(fixture, 1), *second = park(fixture, 2);
@@ -258,12 +275,12 @@ static void poll_that_is_answered_twice_is_remembered_from_the_second_time(void 
     assert_null(replica_find_poll(fixture->replica, 2));
 }
 
-static void announcement_shows_which_polls_it_names(void **state)
+static void parking_marks_a_poll_as_listed(void **state)
 {
     struct fixture *fixture = *state;
     struct parked_poll *named = park(fixture, 1), *missing = park(fixture, 2);
     struct parked_poll *matched = park(fixture, 3);
-    assert_true(named->is_listed); /* from the signal that brought it */
+    assert_true(named->is_listed); /* by the signal that added it */
     poll_match(&fixture->table, matched);
     named->is_listed = missing->is_listed = matched->is_listed = false;
     park(fixture, 1);
@@ -273,7 +290,7 @@ static void announcement_shows_which_polls_it_names(void **state)
     assert_false(missing->is_listed);
 }
 
-static void matched_poll_waits_no_more(void **state)
+static void matched_poll_does_not_wait(void **state)
 {
     struct fixture *fixture = *state;
     struct parked_poll *first = park(fixture, 1), *second = park(fixture, 2);
@@ -288,7 +305,7 @@ static void matched_poll_waits_no_more(void **state)
     assert_int_equal(fixture->replica->matched, 2);
 }
 
-static void matched_poll_does_not_wait_again_for_being_named(void **state)
+static void matched_poll_does_not_wait_again_when_signalled(void **state)
 {
     struct fixture *fixture = *state;
     struct parked_poll *poll = park(fixture, 1);
@@ -299,7 +316,7 @@ static void matched_poll_does_not_wait_again_for_being_named(void **state)
     assert_waiters(fixture, "");
 }
 
-static void poll_whose_hand_out_came_to_nothing_waits_before_all_others(void **state)
+static void unmatched_poll_waits_before_all_others(void **state)
 {
     struct fixture *fixture = *state;
     struct parked_poll *poll = park(fixture, 1);
@@ -312,7 +329,7 @@ static void poll_whose_hand_out_came_to_nothing_waits_before_all_others(void **s
     assert_int_equal(fixture->replica->matched, 0);
 }
 
-static void poll_that_was_answered_meanwhile_does_not_come_back(void **state)
+static void poll_answered_meanwhile_does_not_wait_again(void **state)
 {
     struct fixture *fixture = *state;
     struct parked_poll *poll = park(fixture, 1);
@@ -324,7 +341,7 @@ static void poll_that_was_answered_meanwhile_does_not_come_back(void **state)
     assert_int_equal(fixture->replica->matched, 0);
 }
 
-static void poll_that_still_waits_is_not_unmatched(void **state)
+static void unmatching_a_waiting_poll_changes_nothing(void **state)
 {
     struct fixture *fixture = *state;
     park(fixture, 1);
@@ -333,7 +350,7 @@ static void poll_that_still_waits_is_not_unmatched(void **state)
     assert_int_equal(fixture->replica->matched, 0);
 }
 
-static void answered_poll_leaves_whatever_state_it_was_in(void **state)
+static void poll_in_any_state_can_be_answered(void **state)
 {
     struct fixture *fixture = *state;
     struct parked_poll *waiting = park(fixture, 1), *matched = park(fixture, 2);
@@ -350,7 +367,7 @@ static void answered_poll_leaves_whatever_state_it_was_in(void **state)
     assert_waiters(fixture, "");
 }
 
-static void answered_poll_does_not_wait_again_for_a_signal_that_was_late(void **state)
+static void answered_poll_does_not_wait_again_after_a_late_signal(void **state)
 {
     struct fixture *fixture = *state;
     struct parked_poll *poll = park(fixture, 1);
@@ -360,7 +377,7 @@ static void answered_poll_does_not_wait_again_for_a_signal_that_was_late(void **
     assert_waiters(fixture, "");
 }
 
-static void answered_polls_are_forgotten_when_their_time_is_over(void **state)
+static void answered_polls_are_freed_after_their_time(void **state)
 {
     struct fixture *fixture = *state;
     poll_answered(&fixture->table, park(fixture, 1), NOW_MS - 1);
@@ -374,16 +391,17 @@ static void answered_polls_are_forgotten_when_their_time_is_over(void **state)
     assert_non_null(replica_find_poll(fixture->replica, 4));
 }
 
-static void number_that_was_forgotten_may_wait_again(void **state)
+static void freed_number_may_wait_again(void **state)
 {
     struct fixture *fixture = *state;
     poll_answered(&fixture->table, park(fixture, 1), NOW_MS);
-    replica_forget_answered(fixture->replica, INT64_MAX); /* another process counts from one */
+    replica_forget_answered(fixture->replica,
+                            INT64_MAX); /* a new process numbers its polls from one */
     assert_non_null(park(fixture, 1));
     assert_waiters(fixture, "1");
 }
 
-static void polls_of_a_replica_that_left_wait_no_more(void **state)
+static void polls_of_a_stopped_replica_are_dropped(void **state)
 {
     struct fixture *fixture = *state;
     struct parked_poll *first = park(fixture, 1), *matched = park(fixture, 2);
@@ -393,11 +411,11 @@ static void polls_of_a_replica_that_left_wait_no_more(void **state)
     assert_waiters(fixture, "3");
     assert_int_equal(first->state, POLL_ANSWERED);
     assert_int_equal(first->answered_ms, NOW_MS);
-    assert_int_equal(matched->state, POLL_MATCHED); /* its hand-out's answer tells */
+    assert_int_equal(matched->state, POLL_MATCHED); /* its hand-out's outcome decides */
     assert_int_equal(fixture->replica->matched, 1);
 }
 
-static void checksum_is_of_what_waits_or_is_matched_at_that_replica(void **state)
+static void checksum_covers_waiting_and_matched_polls_of_the_replica(void **state)
 {
     struct fixture *fixture = *state;
     assert_checksum_of(fixture->replica, NULL, 0);
@@ -409,7 +427,7 @@ static void checksum_is_of_what_waits_or_is_matched_at_that_replica(void **state
     assert_checksum_of(fixture->other, (int64_t[]){4}, 1);
 }
 
-static void checksum_tells_one_poll_from_another(void **state)
+static void checksum_differs_between_polls(void **state)
 {
     struct fixture *fixture = *state;
     int64_t count, ours, theirs;
@@ -420,7 +438,7 @@ static void checksum_tells_one_poll_from_another(void **state)
     assert_true(ours != theirs); /* as many, but not the same: a signal was lost */
 }
 
-static void checksum_of_many_polls_stays_what_a_document_can_hold(void **state)
+static void checksum_of_many_polls_fits_into_int64(void **state)
 {
     struct fixture *fixture = *state;
     int64_t polls[64];
@@ -442,31 +460,32 @@ int main(void)
         CASE(added_replica_is_found_by_its_id),
         CASE(replica_that_is_known_keeps_its_address),
         CASE(address_too_long_is_cut_to_what_fits),
-        CASE(answers_of_a_callback_that_failed_are_told_again_before_later_ones),
-        CASE(removed_replica_takes_what_it_remembered_with_it),
+        CASE(query_is_answered_once_however_often_it_is_asked),
+        CASE(query_whose_callback_failed_is_answered_again_until_it_is_old),
+        CASE(removing_a_replica_frees_what_it_owns),
         CASE(destroyed_table_has_neither_replicas_nor_waiters),
         CASE(polls_wait_oldest_first_and_newest_first_at_their_worker),
         CASE(poll_is_known_by_its_number_at_its_own_replica),
-        CASE(poll_that_is_named_again_waits_once),
-        CASE(waiting_poll_may_become_final_but_never_less),
+        CASE(poll_that_is_signalled_again_waits_once),
+        CASE(final_poll_stays_final),
         CASE(poll_may_be_final_from_the_start),
         CASE(polls_that_are_final_and_wait_are_listed_apart),
         CASE(matched_poll_that_becomes_final_is_listed_once_it_waits_again),
-        CASE(poll_that_is_answered_twice_is_remembered_from_the_second_time),
-        CASE(announcement_shows_which_polls_it_names),
-        CASE(matched_poll_waits_no_more),
-        CASE(matched_poll_does_not_wait_again_for_being_named),
-        CASE(poll_whose_hand_out_came_to_nothing_waits_before_all_others),
-        CASE(poll_that_was_answered_meanwhile_does_not_come_back),
-        CASE(poll_that_still_waits_is_not_unmatched),
-        CASE(answered_poll_leaves_whatever_state_it_was_in),
-        CASE(answered_poll_does_not_wait_again_for_a_signal_that_was_late),
-        CASE(answered_polls_are_forgotten_when_their_time_is_over),
-        CASE(number_that_was_forgotten_may_wait_again),
-        CASE(polls_of_a_replica_that_left_wait_no_more),
-        CASE(checksum_is_of_what_waits_or_is_matched_at_that_replica),
-        CASE(checksum_tells_one_poll_from_another),
-        CASE(checksum_of_many_polls_stays_what_a_document_can_hold),
+        CASE(poll_answered_twice_is_kept_from_the_second_answer),
+        CASE(parking_marks_a_poll_as_listed),
+        CASE(matched_poll_does_not_wait),
+        CASE(matched_poll_does_not_wait_again_when_signalled),
+        CASE(unmatched_poll_waits_before_all_others),
+        CASE(poll_answered_meanwhile_does_not_wait_again),
+        CASE(unmatching_a_waiting_poll_changes_nothing),
+        CASE(poll_in_any_state_can_be_answered),
+        CASE(answered_poll_does_not_wait_again_after_a_late_signal),
+        CASE(answered_polls_are_freed_after_their_time),
+        CASE(freed_number_may_wait_again),
+        CASE(polls_of_a_stopped_replica_are_dropped),
+        CASE(checksum_covers_waiting_and_matched_polls_of_the_replica),
+        CASE(checksum_differs_between_polls),
+        CASE(checksum_of_many_polls_fits_into_int64),
     };
     return cmocka_run_group_tests_name("replica_table", tests, NULL, NULL);
 }

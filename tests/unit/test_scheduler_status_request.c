@@ -11,7 +11,7 @@ static int read_text(const char *text, struct status_request *request)
     return status_request_read(text, strlen(text), request);
 }
 
-static void whole_requests_are_read_without_their_query(void **state)
+static void complete_requests_are_read_without_their_query(void **state)
 {
     (void)state;
     static const char *const texts[] = {
@@ -31,6 +31,22 @@ static void whole_requests_are_read_without_their_query(void **state)
     }
 }
 
+static void host_is_read_without_blanks_around_it(void **state)
+{
+    (void)state;
+    char text[1024] = "GET / HTTP/1.1\r\nhOST: \tevil.example:1 \r\n\r\n";
+    struct status_request request;
+    assert_int_equal(read_text(text, &request), STATUS_REQUEST_WHOLE);
+    assert_string_equal(request.host, "evil.example:1");
+    assert_int_equal(read_text("GET / HTTP/1.0\r\n\r\n", &request), STATUS_REQUEST_WHOLE);
+    assert_string_equal(request.host, "");
+    char *value = strchr(text, 'e');
+    memset(value, 'e', 500);
+    memcpy(value + 500, "\r\n\r\n", sizeof "\r\n\r\n");
+    assert_int_equal(read_text(text, &request), STATUS_REQUEST_WHOLE);
+    assert_int_equal(strlen(request.host), STATUS_HOST_SIZE - 1);
+}
+
 static void assert_id(const char *text, const char *expected)
 {
     char id[REQUEST_ID_SIZE];
@@ -38,7 +54,7 @@ static void assert_id(const char *text, const char *expected)
     assert_string_equal(id, expected);
 }
 
-static void id_is_read_from_whatever_has_come(void **state)
+static void id_is_read_from_an_incomplete_request(void **state)
 {
     (void)state;
     assert_id("GET / HTTP/1.1\r\nx-request-id: \ta.b-1 \r\nHost: x\r\n\r\n", "a.b-1");
@@ -49,7 +65,7 @@ static void id_is_read_from_whatever_has_come(void **state)
     assert_id("", "");
 }
 
-static void a_part_of_a_request_is_waited_for(void **state)
+static void incomplete_request_is_partial(void **state)
 {
     (void)state;
     static const char text[] = "\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -59,7 +75,7 @@ static void a_part_of_a_request_is_waited_for(void **state)
     assert_int_equal(status_request_read(text, sizeof text - 1, &request), STATUS_REQUEST_WHOLE);
 }
 
-static void what_is_no_request_is_refused(void **state)
+static void invalid_request_is_refused(void **state)
 {
     (void)state;
     static const char *const texts[] = {
@@ -90,7 +106,7 @@ static void what_is_no_request_is_refused(void **state)
     assert_int_equal(read_text("PRI * HTTP/2.0\r\n\r\n", &request), 505);
 }
 
-static void what_does_not_fit_is_refused(void **state)
+static void too_long_request_is_refused(void **state)
 {
     (void)state;
     char text[STATUS_HEAD_MAX];
@@ -121,11 +137,12 @@ static void long_methods_and_paths_are_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_requests_are_read_without_their_query),
-        cmocka_unit_test(id_is_read_from_whatever_has_come),
-        cmocka_unit_test(a_part_of_a_request_is_waited_for),
-        cmocka_unit_test(what_is_no_request_is_refused),
-        cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(complete_requests_are_read_without_their_query),
+        cmocka_unit_test(host_is_read_without_blanks_around_it),
+        cmocka_unit_test(id_is_read_from_an_incomplete_request),
+        cmocka_unit_test(incomplete_request_is_partial),
+        cmocka_unit_test(invalid_request_is_refused),
+        cmocka_unit_test(too_long_request_is_refused),
         cmocka_unit_test(long_methods_and_paths_are_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

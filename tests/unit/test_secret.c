@@ -50,7 +50,7 @@ static void only_the_token_itself_matches_its_hash(void **state)
     assert_false(token_hash_matches(&kept, kept.hash));
 }
 
-static void same_token_is_kept_differently_each_time(void **state)
+static void same_token_has_a_new_salt_each_time(void **state)
 {
     (void)state;
     struct token_hash one, other;
@@ -59,7 +59,7 @@ static void same_token_is_kept_differently_each_time(void **state)
     assert_string_not_equal(one.hash, other.hash);
 }
 
-static void hash_survives_being_text(void **state)
+static void hash_is_read_back_from_its_text(void **state)
 {
     (void)state;
     struct token_hash kept, read;
@@ -97,9 +97,9 @@ int main(void)
         cmocka_unit_test(digest_is_sha256_over_lengths_and_parts),
         cmocka_unit_test(digests_of_parts_differ_from_those_of_their_sum),
         cmocka_unit_test(only_the_token_itself_matches_its_hash),
-        cmocka_unit_test(same_token_is_kept_differently_each_time),
+        cmocka_unit_test(same_token_has_a_new_salt_each_time),
         cmocka_unit_test(keyed_digest_depends_on_key_and_on_each_part),
-        cmocka_unit_test(hash_survives_being_text),
+        cmocka_unit_test(hash_is_read_back_from_its_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* All bytes but NUL that are text, and characters of two, three and four bytes. */
+/* Every ASCII character except NUL, and characters of two, three and four bytes. */
 static size_t make_text(char text[256])
 {
     size_t length = 0;
@@ -18,7 +18,7 @@ static size_t make_text(char text[256])
     return length + sizeof "\x7fü€😀" - 1;
 }
 
-static void what_is_escaped_is_what_jansson_writes(void **state)
+static void escapes_equal_those_of_jansson(void **state)
 {
     (void)state;
     char text[256];
@@ -41,7 +41,7 @@ static void what_is_escaped_is_what_jansson_writes(void **state)
     json_decref(value);
 }
 
-static void a_buffer_that_fits_keeps_its_text_alone(void **state)
+static void fitted_buffer_has_no_spare_memory(void **state)
 {
     (void)state;
     struct text_buffer buffer = {NULL};
@@ -59,8 +59,8 @@ static void a_buffer_that_fits_keeps_its_text_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_escaped_is_what_jansson_writes),
-        cmocka_unit_test(a_buffer_that_fits_keeps_its_text_alone),
+        cmocka_unit_test(escapes_equal_those_of_jansson),
+        cmocka_unit_test(fitted_buffer_has_no_spare_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void a_text_within_the_limit_stays(void **state)
+static void text_within_the_limit_is_unchanged(void **state)
 {
     (void)state;
     size_t length;
@@ -19,7 +19,20 @@ static void a_text_within_the_limit_stays(void **state)
     free(cut);
 }
 
-static void the_first_and_the_last_line_stay_and_the_mark_says_how_much_is_missing(void **state)
+static void a_beginning_has_only_whole_characters(void **state)
+{
+    (void)state;
+    assert_int_equal(text_cut_start("hello", 8), 5);
+    assert_int_equal(text_cut_start("hello", 5), 5);
+    assert_int_equal(text_cut_start("hello", 2), 2);
+    assert_int_equal(text_cut_start("", 8), 0);
+    assert_int_equal(text_cut_start("a\xc3\x97", 3), 3);
+    assert_int_equal(text_cut_start("a\xc3\x97", 2), 1);
+    assert_int_equal(text_cut_start("\xf0\x9f\x98\x8d!", 4), 4);
+    assert_int_equal(text_cut_start("\xf0\x9f\x98\x8d!", 3), 0);
+}
+
+static void first_and_last_line_are_kept_and_the_mark_has_the_missing_bytes(void **state)
 {
     (void)state;
     char text[10000];
@@ -63,7 +76,7 @@ static void no_character_is_halved(void **state)
         }
 }
 
-static void nul_is_a_byte_like_any_other(void **state)
+static void nul_is_handled_like_any_byte(void **state)
 {
     (void)state;
     size_t length;
@@ -77,10 +90,11 @@ static void nul_is_a_byte_like_any_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_text_within_the_limit_stays),
-        cmocka_unit_test(the_first_and_the_last_line_stay_and_the_mark_says_how_much_is_missing),
+        cmocka_unit_test(text_within_the_limit_is_unchanged),
+        cmocka_unit_test(a_beginning_has_only_whole_characters),
+        cmocka_unit_test(first_and_last_line_are_kept_and_the_mark_has_the_missing_bytes),
         cmocka_unit_test(no_character_is_halved),
-        cmocka_unit_test(nul_is_a_byte_like_any_other),
+        cmocka_unit_test(nul_is_handled_like_any_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,13 +12,13 @@
 
 enum { SOON_MS = 5000 };
 
-/* What is ticked: it counts, and answers with `next_ms`. */
+/* The context of the ticked function, which counts its calls and returns `next_ms`. */
 struct counted {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     int calls;
     int64_t next_ms;
-    struct ticker *ticker; /* to be woken by the first call, if any */
+    struct ticker *ticker; /* woken by the first call; NULL: none */
 };
 
 static int64_t count_call(void *context)
@@ -41,7 +41,7 @@ static void counted_init(struct counted *counted, int64_t next_ms)
     clock_condition_init(&counted->changed);
 }
 
-/* Waits until it was called so often; fails if that takes long. */
+/* Waits until `calls` calls were made; fails after a time-out. */
 static void wait_for_calls(struct counted *counted, int calls)
 {
     struct timespec until = clock_deadline(SOON_MS);
@@ -62,7 +62,7 @@ static struct ticker *open_ticker(struct counted *counted, int64_t first_ms)
     return ticker;
 }
 
-static void it_calls_again_and_again(void **state)
+static void ticker_calls_periodically(void **state)
 {
     (void)state;
     struct counted counted;
@@ -72,7 +72,7 @@ static void it_calls_again_and_again(void **state)
     ticker_close(ticker);
 }
 
-static void it_waits_as_long_as_it_was_told(void **state)
+static void ticker_waits_as_long_as_requested(void **state)
 {
     (void)state;
     struct counted counted;
@@ -84,7 +84,7 @@ static void it_waits_as_long_as_it_was_told(void **state)
     ticker_close(ticker);
 }
 
-static void an_idle_one_calls_when_it_is_woken(void **state)
+static void idle_ticker_calls_when_woken(void **state)
 {
     (void)state;
     struct counted counted;
@@ -98,7 +98,7 @@ static void an_idle_one_calls_when_it_is_woken(void **state)
     assert_int_equal(counted.calls, 3);
 }
 
-static void woken_during_a_call_it_calls_once_more(void **state)
+static void wake_during_a_call_causes_one_more_call(void **state)
 {
     (void)state;
     struct counted counted;
@@ -113,7 +113,7 @@ static void woken_during_a_call_it_calls_once_more(void **state)
     assert_int_equal(counted.calls, 2);
 }
 
-static void one_that_has_ended_calls_no_more(void **state)
+static void ended_ticker_does_not_call(void **state)
 {
     (void)state;
     struct counted counted;
@@ -143,11 +143,11 @@ static void closing_does_not_wait_for_the_next_call(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_calls_again_and_again),
-        cmocka_unit_test(it_waits_as_long_as_it_was_told),
-        cmocka_unit_test(an_idle_one_calls_when_it_is_woken),
-        cmocka_unit_test(woken_during_a_call_it_calls_once_more),
-        cmocka_unit_test(one_that_has_ended_calls_no_more),
+        cmocka_unit_test(ticker_calls_periodically),
+        cmocka_unit_test(ticker_waits_as_long_as_requested),
+        cmocka_unit_test(idle_ticker_calls_when_woken),
+        cmocka_unit_test(wake_during_a_call_causes_one_more_call),
+        cmocka_unit_test(ended_ticker_does_not_call),
         cmocka_unit_test(closing_does_not_wait_for_the_next_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

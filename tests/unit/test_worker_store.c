@@ -21,8 +21,8 @@ static int close_store(void **state)
     return 0;
 }
 
-/* A server that plans no $or by _id reads all workers for each mark. */
-static void worker_is_marked_by_its_id_beside_which_all_conditions_stand(void **state)
+/* With an $or a server may not use the index of _id, and would read all workers for each mark. */
+static void mark_filter_has_the_id_and_all_conditions_beside_it(void **state)
 {
     struct bw_error error;
     const struct worker_mark marks[] = {
@@ -38,6 +38,21 @@ static void worker_is_marked_by_its_id_beside_which_all_conditions_stand(void **
     assert_null(strstr(fake.update, "beats_at_work"));
 }
 
+/* The same fault again matches no document, so nothing is written. */
+static void fault_is_written_only_if_it_differs_from_the_stored_one(void **state)
+{
+    struct bw_error error;
+    assert_int_equal(worker_store_note_fault(*state, "w1", 0, "disk: full", &error), BW_OK);
+    assert_string_equal(fake.filter,
+                        "{ \"_id\" : \"w1\", \"fault\" : { \"$ne\" : \"disk: full\" } }");
+    assert_string_equal(fake.update, "{ \"$set\" : { \"fault\" : \"disk: full\" } }");
+    assert_int_equal(worker_store_note_fault(*state, "w1", 2, "", &error), BW_OK);
+    assert_string_equal(fake.filter,
+                        "{ \"_id\" : \"w1\", \"epoch\" : 2, \"fault\" : { \"$ne\" : \"\" } }");
+    fake.is_failing = true;
+    assert_int_equal(worker_store_note_fault(*state, "w1", 2, "", &error), BW_UNAVAILABLE);
+}
+
 static enum bw_code renew(struct worker_store *store, int64_t nonce, bool *done)
 {
     struct bw_error error;
@@ -47,7 +62,7 @@ static enum bw_code renew(struct worker_store *store, int64_t nonce, bool *done)
     return code;
 }
 
-/* Whoever waits for the next try must not hold a thread meanwhile. */
+/* Waiting for the next try must not block a thread. */
 static void failed_renewal_is_not_tried_again_by_the_store(void **state)
 {
     bool done;
@@ -58,7 +73,8 @@ static void failed_renewal_is_not_tried_again_by_the_store(void **state)
     assert_non_null(strstr(fake.update, "\"epoch_nonce\" : 77"));
 }
 
-/* The answer to a try was lost: the next one does not match, and finds that it was itself. */
+/* The reply to the first try was lost: the second try does not match, and recognises the first by
+ * its nonce. */
 static void renewal_whose_answer_was_lost_is_recognised_by_its_nonce(void **state)
 {
     bool done = false;
@@ -68,7 +84,7 @@ static void renewal_whose_answer_was_lost_is_recognised_by_its_nonce(void **stat
     assert_int_equal(renew(*state, 77, &done), BW_OK);
     assert_true(done);
     assert_int_equal(renew(*state, 78, &done), BW_OK);
-    assert_false(done); /* somebody else's */
+    assert_false(done); /* another registration's */
     bson_destroy(stored);
 }
 
@@ -86,7 +102,7 @@ static bool sends_heartbeats(const char *hostname, int concurrency, int recorded
     return worker.sends_heartbeats;
 }
 
-static void what_a_registration_said_of_heartbeats_is_read_back(void **state)
+static void sends_heartbeats_is_read_back(void **state)
 {
     (void)state;
     assert_true(sends_heartbeats("", 0, 1));
@@ -106,10 +122,11 @@ static void worker_of_an_earlier_version_sends_heartbeats_if_it_stated_something
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(worker_is_marked_by_its_id_beside_which_all_conditions_stand),
+        CASE(fault_is_written_only_if_it_differs_from_the_stored_one),
+        CASE(mark_filter_has_the_id_and_all_conditions_beside_it),
         CASE(failed_renewal_is_not_tried_again_by_the_store),
         CASE(renewal_whose_answer_was_lost_is_recognised_by_its_nonce),
-        CASE(what_a_registration_said_of_heartbeats_is_read_back),
+        CASE(sends_heartbeats_is_read_back),
         CASE(worker_of_an_earlier_version_sends_heartbeats_if_it_stated_something),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-"""Runs one local process to its end: reads what it writes as it comes, kills it when its time is over."""
+"""Runs one local process to its end: reads its output as it arrives, and kills it at its timeout."""
 
 import os
 import selectors
@@ -44,6 +44,17 @@ class Child:
             _kill_group(self._process)
         self._on_kill()
 
+    def end(self, grace_s):
+        """The same with TERM first: it is killed if it still runs after `grace_s`."""
+        with self._lock:
+            self._is_cancelled = True
+            if self._process is None:
+                return
+            _signal_group(self._process, signal.SIGTERM)
+        killer = threading.Timer(grace_s, self.kill)
+        killer.daemon = True
+        killer.start()
+
     def _start(self, argv, options):
         with self._lock:
             if self._is_cancelled:
@@ -63,7 +74,7 @@ class Child:
             return self._process
 
     def _follow(self, process, streams, deadline):
-        """Reads until the process has ended, and what it wrote is read. False if its time was over before that."""
+        """Reads until the process has ended and its output is read. False if the timeout came first."""
         with selectors.DefaultSelector() as selector:
             for stream, sink in streams.items():
                 selector.register(stream, selectors.EVENT_READ, sink)
@@ -76,7 +87,7 @@ class Child:
                 os.close(end)
             if not ended:
                 self._on_kill()
-            # What it started in the background ends with it, as in a container; so the pipes come to their end.
+            # Its background processes end with it, as in a container, so the pipes are closed.
             _kill_group(process)
             self._drain(selector, time.monotonic() + DRAIN_S)
         return ended
@@ -85,7 +96,7 @@ class Child:
         _kill_group(process)
         with self._lock:
             process.wait()
-            self._process = None  # from here on its pid may be another's
+            self._process = None  # from here on the pid may belong to another process
         process.stdout.close()
         process.stderr.close()
 
@@ -104,15 +115,16 @@ class Child:
 
     @staticmethod
     def _drain(selector, deadline):
-        """Reads the streams to their end; one that somebody else still holds open is given up at the deadline."""
+        """Reads the streams to their end, or until the deadline if another process holds one open."""
         while selector.get_map() and time.monotonic() < deadline:
             for key, _ in selector.select(max(0, deadline - time.monotonic())):
                 _read(selector, key)
 
     def _outcome(self, code, seconds, timed_out, timeout_s):
         outcome = Outcome(exit_code=code if code >= 0 else 128 - code, seconds=round(seconds, 3), killed=code < 0)
+        outcome.signal = -code if code < 0 else None
         if timed_out:
-            outcome.killed = True
+            outcome.killed = outcome.timed_out = True
             outcome.error = f"killed: not done after {timeout_s:g} s"
         elif self._is_cancelled:
             outcome.killed = True
@@ -123,9 +135,13 @@ class Child:
 
 
 def _kill_group(process):
-    """Only before the process is waited for: until then its number is its own."""
+    """Call only before the process is waited for: after that the pid may be reused."""
+    _signal_group(process, signal.SIGKILL)
+
+
+def _signal_group(process, number):
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):
         pass
 

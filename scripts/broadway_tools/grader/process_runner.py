@@ -25,6 +25,8 @@ class ProcessRunner:
         """Runs one stage to its end. Raises StageError if it can't be started."""
         if not stage.entrypoint:
             raise StageError("has no entrypoint, and the process runner has no image to take one from")
+        if stage.results_mount:
+            raise StageError(f"results {stage.results} can't be read: the process runner has nothing but /job")
         env = {"PATH": PATH, "HOME": str(directory), "JOB_DIR": str(directory), **stage.environment()}
         limit = memory_bytes(stage.memory) if stage.memory else None
         with _Affinity(stage.cpuset_cpus):
@@ -38,20 +40,28 @@ class ProcessRunner:
                 preexec_fn=lambda: _prepare(limit),
             )
 
+    def give_inputs(self, inputs, place):
+        """Files that stages may read are found at `place`."""
+        place.symlink_to(inputs)
+
+    def end(self, grace_s):
+        """Ends the running stage by TERM, and KILL after `grace_s`; no other stage starts."""
+        self._child.end(grace_s)
+
     def kill(self):
-        """Ends the running stage, and lets no other start."""
+        """Kills the running stage; no other stage starts."""
         self._child.kill()
 
 
 def _prepare(memory_limit):
-    """In the child, before the program. It must die with the grader, not live on as if it were still wanted."""
+    """Runs in the child before the program: the child must die with the grader."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if memory_limit is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
 
 
 class _Affinity:
-    """A context in which this thread, and what it starts, is bound to a set of processors."""
+    """A context in which this thread, and processes that it starts, are bound to a set of processors."""
 
     def __init__(self, cpuset):
         self._cpus = cpu_numbers(cpuset) if cpuset else None

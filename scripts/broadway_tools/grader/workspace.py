@@ -1,5 +1,5 @@
-"""A job's directory: fresh, shared by its stages, gone afterwards. What student code leaves there is never trusted:
-no link is followed, no path that it could have made is walked."""
+"""A job's directory: fresh, shared by its stages, removed afterwards. Files of student code are never trusted:
+no link is followed, and no path that student code could have created is resolved."""
 
 import errno
 import itertools
@@ -7,6 +7,8 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+
+from broadway_tools.grader.usage import directory_size
 
 DIRECTORY_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -17,24 +19,43 @@ class Workspace:
     def __init__(self, parent, mode):
         self._parent = parent
         self._mode = mode
+        self._outside = []
 
     def __enter__(self):
         self._shell = Path(tempfile.mkdtemp(prefix="job-", dir=self._parent))
         self.path = self._shell / "job"
+        self.inputs = self._shell / "input"  # for files that stages may only read; made when there are some
         self.path.mkdir()
-        # Not umask's business: a container's user, whoever that is, must be able to write.
+        # Independent of the umask: any container user must be able to write.
         self.path.chmod(self._mode)
         return self
 
     def __exit__(self, *_):
         wipe(self._shell)
 
+    def make_outside(self, name):
+        """Makes a directory beside that of the job, which stages may write where it is mounted: its path."""
+        path = self._shell / name
+        path.mkdir()
+        path.chmod(self._mode)
+        self._outside.append(path)
+        return path
+
+    def size(self):
+        """The bytes on disk of what its stages have written."""
+        return sum(map(directory_size, [self.path, *self._outside]))
+
+    def empty(self):
+        """Removes what its stages have written, once none of them runs. Raises OSError."""
+        for path in (self.path, *self._outside):
+            _empty(path)
+
     def add(self, name, content):
-        """Puts in a file before the first stage runs."""
+        """Writes a file before the first stage runs."""
         (self.path / name).write_text(content, encoding="utf-8")
 
     def read(self, name, limit):
-        """The bytes of a plain file that a stage left here; None if there is none (a link, say). Raises ValueError if
+        """The bytes of a plain file that a stage wrote; None if there is none (or only a link). Raises ValueError if
         it is larger than `limit`."""
         try:
             descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -49,9 +70,28 @@ class Workspace:
         return content
 
 
+def make_directories(top, path):
+    """Makes the directories of a relative path below `top`, for everyone to read. Raises NotADirectoryError if there is
+    something else, and OSError."""
+    place = str(top)
+    for part in [part for part in str(path).split("/") if part]:
+        place = os.path.join(place, part)
+        try:
+            os.mkdir(place)
+            os.chmod(place, 0o755)  # independent of the umask
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(place).st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, "not a directory", place) from None
+
+
 def wipe(path):
-    """Removes a tree, however deep, and whatever rights its directories have. Works by descriptors: subdirectories are
-    moved up to the top, then emptied one by one. Raises OSError if something stays (not our user's, say)."""
+    """Removes a tree of any depth, with any permissions. Works by descriptors: subdirectories are
+    moved up to the top, then emptied one by one. Raises OSError if something remains (another user's files)."""
+    _empty(path)
+    os.rmdir(path)
+
+
+def _empty(path):
     top = os.open(path, os.O_RDONLY | DIRECTORY_FLAGS)
     try:
         fresh_names = (f".wipe-{number}" for number in itertools.count())
@@ -60,7 +100,6 @@ def wipe(path):
                 _remove(top, name, fresh_names)
     finally:
         os.close(top)
-    os.rmdir(path)
 
 
 def _remove(top, name, fresh_names):
@@ -84,10 +123,10 @@ def _is_directory(parent, name):
 
 
 def _open_directory(parent, name):
-    """Opens it for reading, after giving ourselves the right to."""
+    """Opens it for reading, after adding the permission."""
     handle = os.open(name, os.O_PATH | DIRECTORY_FLAGS, dir_fd=parent)
     try:
-        # The link in /proc leads to what the handle holds, whatever the name has become.
+        # The link in /proc leads to the handle's directory, even if its name has changed.
         os.chmod(f"/proc/self/fd/{handle}", 0o700)
         return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     finally:
@@ -95,7 +134,7 @@ def _open_directory(parent, name):
 
 
 def _move_up(directory, child, top, fresh_names):
-    os.close(_open_directory(directory, child))  # without the right to write it, it can't be moved
+    os.close(_open_directory(directory, child))  # it can be moved only if it is writable
     for name in fresh_names:
         try:
             os.rename(child, name, src_dir_fd=directory, dst_dir_fd=top)

@@ -61,7 +61,7 @@ def up(api_flags, scheduler_flags, **wishes):
 @cli.command()
 @state_option
 def down(directory):
-    """Stop a stack. Data and logs stay."""
+    """Stop a stack. Data and logs are kept."""
     stack = load(directory)
     if stack is None:
         click.echo(f"there is no stack in {directory}: nothing to stop")
@@ -75,7 +75,7 @@ def down(directory):
 @cli.command()
 @state_option
 def status(directory):
-    """Show what runs; exit 1 if anything is down or not ready."""
+    """Show all processes; exit 1 if any is down or not ready."""
     sys.exit(0 if print_table(existing(directory)) else 1)
 
 
@@ -115,7 +115,7 @@ def _yes_no(value):
 
 
 def main():
-    """Runs the command. A signal to end it finds nothing half done: an `up` that is broken off cleans up."""
+    """Runs the command. An `up` that is interrupted by a signal cleans up."""
     processes.interrupt_on_signals()
     try:
         cli(prog_name="stack")

@@ -1,9 +1,9 @@
-"""The command lines of what a stack starts: its own flags, and the user's, which win."""
+"""The command lines of a stack's processes: the stack's flags, and the user's, which take precedence."""
 
 import re
 from pathlib import Path
 
-# The stack decides these for all its processes alike, or announces them in stack.json.
+# The stack sets these for all its processes, or writes them into stack.json.
 DECIDED_BY_STACK = {
     "mongodb-uri": "give --mongodb-uri to the stack itself",
     "mongodb-database": "give --database to the stack itself",
@@ -15,7 +15,7 @@ SHARED = "heartbeat-interval"
 
 
 class FlagError(Exception):
-    """A flag that can't be passed on; the text says why."""
+    """A flag that can't be passed on; the text has the reason."""
 
 
 def parse(words):
@@ -34,7 +34,7 @@ def parse(words):
 
 
 def share(api_flags, scheduler_flags):
-    """Both must agree on the heartbeat: given for one kind of process only, it counts for the other."""
+    """Both binaries need the same heartbeat interval: if it is given for one, it is used for the other."""
     both = {**scheduler_flags, **api_flags}
     if SHARED in both:
         api_flags.setdefault(SHARED, both[SHARED])
@@ -53,7 +53,7 @@ def take_token(name, *flag_sets):
 
 
 def command_line(binary, own, user):
-    """[binary, --name=value, ...]; what the user gave goes before the stack's own."""
+    """[binary, --name=value, ...]; the user's flags precede the stack's."""
     merged = {**own, **user}
     return [str(binary)] + [_word(name, value) for name, value in merged.items()]
 

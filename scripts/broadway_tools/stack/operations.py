@@ -1,5 +1,5 @@
-"""Starting, stopping and restarting a stack. A stack is written down before its members run, so that whatever happens
-to the command, `stack down` finds what it started."""
+"""Starts, stops and restarts a stack. A stack is recorded before its members run, so that `stack down` finds them
+even if the command is killed."""
 
 import subprocess
 
@@ -15,7 +15,7 @@ BINARIES = ("broadway-api", "broadway-scheduler")
 
 
 class StackError(Exception):
-    """What was asked for can't be done; the text says why."""
+    """The request can't be executed; the text has the reason."""
 
 
 def up(wishes):
@@ -42,19 +42,19 @@ def up(wishes):
 
 
 def servers(stack):
-    """All members that somebody calls."""
+    """All members with a URL."""
     return [member for member in stack.members if member.kind != GRADER]
 
 
 def start(stack, member):
-    """Starts a member, and writes down that it runs."""
+    """Starts a member, and records it."""
     with processes.uninterrupted():
         member.start(stack.directory)
         stack.save()
 
 
 def build_missing(preset):
-    """Builds the binaries of a preset, unless they are there."""
+    """Builds the binaries of a preset, unless they exist."""
     if all((BUILD / preset / name).exists() for name in BINARIES):
         return
     if subprocess.run([SCRIPTS / "build", preset], check=False).returncode != 0:
@@ -73,8 +73,8 @@ def down(stack):
 
 
 def restart(stack, name):
-    """Starts the member `name` again as it was first started, stopping it before if it runs, and returns when
-    all that runs is ready. If that fails, the member is stopped; the others go on."""
+    """Restarts the member `name` with its first command line, and returns when
+    all running members are ready. If that fails, the member is stopped; the others keep running."""
     member = next((member for member in stack.members if member.name == name), None)
     if member is None:
         known = ", ".join(member.name for member in stack.members)

@@ -18,7 +18,7 @@ GRADER_CONCURRENCY = 2
 
 @dataclass
 class Wishes:
-    """What the user asked `stack up` for. Flags as parsed by flags.parse."""
+    """The user's options of `stack up`. Flags as parsed by flags.parse."""
 
     directory: object
     preset: str = "release"
@@ -41,7 +41,9 @@ def plan(wishes):
     uri = wishes.mongodb_uri
     if uri is None:
         members.append(_database(wishes, next(ports)))
-        uri = members[0].url + "/?replicaSet=secantus"
+        # Each retryable write costs the embedded database a sort of the last 10,000 of them. Broadway repeats its
+        # writes itself, with or without the driver's retries.
+        uri = members[0].url + "/?replicaSet=secantus&retryWrites=false"
     common = {
         "mongodb-uri": uri,
         "mongodb-database": wishes.database,
@@ -58,7 +60,7 @@ def plan(wishes):
 
 
 def _token(directory, name, *flag_sets):
-    """The user's token, else the one that this directory had, else a new one; in the file that is handed on."""
+    """The user's token, else the directory's existing one, else a new one; in the file that is passed on."""
     path = directory / name
     token = flags.take_token(name, *flag_sets)
     if token is None and path.exists():
@@ -80,7 +82,7 @@ def _database(wishes, port):
     }
     server = os.path.join(sys.prefix, "bin", "secantusd-py")
     argv = [sys.executable] + flags.command_line(server, command, {})
-    # Its own directory, so that it finds no secantusd.toml by chance.
+    # A directory of its own, so that it finds no unrelated secantusd.toml.
     return Member(DATABASE, DATABASE, argv, f"mongodb://127.0.0.1:{port}", cwd=str(wishes.directory))
 
 

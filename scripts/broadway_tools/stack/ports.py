@@ -1,4 +1,4 @@
-"""Free ports of 127.0.0.1 that stay free for us to come back to."""
+"""Free ports of 127.0.0.1 that stay available for a restart."""
 
 import random
 import socket

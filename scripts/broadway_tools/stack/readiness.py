@@ -1,4 +1,4 @@
-"""When is a stack ready? Replicas answer, one scheduler leads, and it is in contact with every replica.
+"""A stack is ready when its replicas answer, one scheduler leads, and it is in contact with every replica.
 
 Only what runs is asked: what was killed, and is not yet started again, holds nobody up.
 """
@@ -15,17 +15,17 @@ from broadway_tools.stack.record import API, DATABASE, GRADER, SCHEDULER
 TIMEOUT_S = 60
 ANSWER_S = 2
 PAUSE_S = 0.05
-# Replicas look at the database every two seconds, and say what they found until they look again: after a restart of the
-# database, what they say for less than this may still be what they found before it went.
+# Replicas probe the database every two seconds, and report the last probe: within this time after a restart of the
+# database, they may still report the state before it.
 SETTLED_S = 3
 
 
 class NotReady(Exception):
-    """What was started didn't come up; the text says what was missing, with the end of a log."""
+    """A process did not become ready; the text has the reason, with the end of a log."""
 
 
 def wait_ready(stack, started, timeout_s=TIMEOUT_S):
-    """Returns when all that runs is ready, `started` (members) among it. Raises NotReady."""
+    """Returns when all running members are ready, including `started`. Raises NotReady."""
     deadline = time.monotonic() + timeout_s
     settled_s = SETTLED_S if [member.kind for member in started] == [DATABASE] else 0
     ready_since = None
@@ -48,7 +48,7 @@ def wait_ready(stack, started, timeout_s=TIMEOUT_S):
 
 
 def wait_listening(stack, database, timeout_s=TIMEOUT_S):
-    """Returns when the database takes connections: what comes next needs it. Raises NotReady."""
+    """Returns when the database accepts connections. Raises NotReady."""
     deadline = time.monotonic() + timeout_s
     while not accepts_connections(database.url):
         if not database.is_alive():
@@ -59,7 +59,7 @@ def wait_listening(stack, database, timeout_s=TIMEOUT_S):
 
 
 def is_ready(member):
-    """Does this one member say, by itself, that it is ready? A grader that runs is."""
+    """Whether this member reports that it is ready. A running grader is ready."""
     if member.kind == GRADER:
         return member.is_alive()
     if member.kind == DATABASE:
@@ -69,7 +69,7 @@ def is_ready(member):
 
 
 def accepts_connections(url):
-    """Does someone listen at this URL's address?"""
+    """Whether a process listens at this URL's address."""
     parts = urlsplit(url)
     try:
         with socket.create_connection((parts.hostname, parts.port), timeout=ANSWER_S):
@@ -79,10 +79,10 @@ def accepts_connections(url):
 
 
 def _first_obstacle(stack, client, started):
-    """(member, sentence) of what isn't ready yet, or (None, None)."""
+    """(member, sentence) of a member that isn't ready yet, or (None, None)."""
     databases = stack.of_kind(DATABASE)
     if databases and not databases[0].is_alive():
-        # Nobody can be ready without it; that what was started is up is all that can be asked for.
+        # No member can be ready without it; check only that the started members run.
         return _health_obstacle(started, client, "/healthz")
     if databases and not accepts_connections(databases[0].url):
         return databases[0], "the database doesn't accept connections"
@@ -109,7 +109,7 @@ def _leader_obstacle(alive, client):
     leader, report = leaders[0]
     in_contact = {row.get("process") for row in report.get("replicas", []) if row.get("in_contact")}
     for member in alive:
-        # The process, not the address: the scheduler may still think of one that was killed.
+        # Compare the process, not the address: the scheduler may still list one that was killed.
         if member.kind == API and _report(client, member).get("process") not in in_contact:
             return leader, f"{leader.name} leads, but is not in contact with {member.name}"
     return None, None
@@ -127,7 +127,7 @@ def _status(client, url):
 
 
 def _report(client, member):
-    """What a member that is ready says of itself; {} from one that isn't."""
+    """The readiness report of a member; {} if it isn't ready."""
     try:
         answer = client.get(f"{_health_base(member)}/readyz")
         return answer.json() if answer.status_code == 200 else {}

@@ -1,4 +1,4 @@
-"""What a stack writes down in its directory: stack.json for everyone, processes.json for itself."""
+"""The files in a stack's directory: stack.json for users, processes.json for the stack commands."""
 
 import json
 import os
@@ -12,7 +12,7 @@ DATABASE, API, SCHEDULER, GRADER = "database", "api", "scheduler", "grader"
 
 @dataclass
 class Member:
-    """One process of a stack. The same fields start it, find it again and start it once more."""
+    """One process of a stack. The same fields are used to start, find and restart it."""
 
     name: str
     kind: str
@@ -24,7 +24,7 @@ class Member:
     identity: str = None
 
     def is_alive(self):
-        """Does it run, as the process that was started? A zombie doesn't."""
+        """Whether the started process still runs; false for a zombie."""
         return processes.is_alive(self.pid, self.identity)
 
     def start(self, directory):
@@ -38,13 +38,13 @@ class Member:
         self.identity = processes.identity(self.pid)
 
     def log(self, directory):
-        """The file with everything it says."""
+        """Its log file."""
         return directory / f"{self.name}.log"
 
 
 @dataclass
 class Stack:
-    """A stack as written down. `members` in the order of their start: database, schedulers, replicas, graders."""
+    """A recorded stack. `members` are in the order of their start: database, schedulers, replicas, graders."""
 
     directory: object
     mongodb_uri: str
@@ -58,11 +58,11 @@ class Stack:
         return [member for member in self.members if member.kind == kind]
 
     def is_running(self):
-        """Does any of it run?"""
+        """Whether any member runs."""
         return any(member.is_alive() for member in self.members)
 
     def save(self):
-        """Writes both files, each at one stroke."""
+        """Writes both files, each atomically."""
         public = {
             "mongodb_uri": self.mongodb_uri,
             "database": self.database,
@@ -80,13 +80,13 @@ class Stack:
         write_private(self.directory / "stack.json", json.dumps(public, indent=2) + "\n")
 
     def forget(self):
-        """Removes both files; data and logs stay."""
+        """Removes both files; data and logs are kept."""
         for name in ("stack.json", "processes.json"):
             (self.directory / name).unlink(missing_ok=True)
 
 
 def load(directory):
-    """The stack of this directory, or None if none is written down there."""
+    """The stack that is recorded in this directory, or None."""
     try:
         public = json.loads((directory / "stack.json").read_text(encoding="utf-8"))
         private = json.loads((directory / "processes.json").read_text(encoding="utf-8"))

@@ -1,1 +1,1 @@
-"""Attacks on a running Broadway, with graders at work and their answers timed by another process."""
+"""Attacks on a running Broadway, while another process runs graders and measures their requests."""

@@ -1,12 +1,17 @@
-"""Bodies that are slow, or make much of little, or never end: A2, A7, A8."""
+"""Bodies that are slow, that expand, or that never end: A2, A7, A8."""
 
 import json
+import secrets
 import struct
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 from raw import Link
 
+from broadway_attack.extra_replica import ExtraReplica
 from broadway_attack.registry import attack
 from broadway_attack.scene import ROUTE, Scene
 
@@ -14,14 +19,14 @@ BODY_BYTES = 16 * 1024 * 1024 - 1
 HELD_BACK = 24 * 1024
 DRIP_BYTES, DRIP_S = 120, 0.1  # 1.2 KB/s
 SLOW = 17
+NOBODIES, REPORTERS, RESULT_BYTES = 5, 3, 15_000_000
 SOCKETS, MESSAGE_BYTES = 80, 15_900_000
 PING, PING_S, UPLOAD_S = b"\x89\x80\0\0\0\0", 0.8, 16.0
 BUDGET_MIB = 320  # the bodies that a replica may hold, and a quarter more
 
 
 def slow_bodies(scene: Scene, path: str) -> None:
-    """17 bodies of just under 16 MiB: all but a little at once, the rest at 1.2 KB/s. Whoever is refused
-    comes again."""
+    """17 bodies of just under 16 MiB: almost all of it at once, the rest at 1.2 KB/s. A refused client tries again."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {BODY_BYTES}\r\n\r\n".encode()
     filler, end, said = b"a" * (BODY_BYTES - HELD_BACK), time.monotonic() + scene.seconds, Counter()
 
@@ -39,10 +44,10 @@ def slow_bodies(scene: Scene, path: str) -> None:
 
 
 def _drip(link: Link, head: bytes, filler: bytes, end: float) -> str:
-    """Sends slowly until the end or an answer; which."""
+    """Sends slowly until the end of the body or an answer; returns which."""
     link.send(head)
     link.socket.settimeout(0.1)
-    try:  # a refusal of the head comes before the body is sent
+    try:  # a refusal of the head arrives before the body is sent
         return link.socket.recv(12).decode()[9:] or "closed"
     except TimeoutError:
         pass
@@ -60,24 +65,89 @@ def _drip(link: Link, head: bytes, filler: bytes, end: float) -> str:
 
 @attack("A2a", "17 slow bodies of 16 MiB as heartbeats", growth_mib=BUDGET_MIB, is_quick=True)
 def slow_heartbeats(scene: Scene) -> None:
-    """Nobody knows who sends them before they are there."""
+    """Heartbeats, whose sender is unknown until the body is complete."""
     slow_bodies(scene, f"{ROUTE}/heartbeat")
 
 
 @attack("A2b", "17 slow bodies of 16 MiB as results", growth_mib=BUDGET_MIB)
 def slow_results(scene: Scene) -> None:
-    """As results of jobs that nobody has."""
+    """Results of jobs that are not leased."""
     slow_bodies(scene, f"{ROUTE}/grading_job/{'0' * 32}")
 
 
 @attack("A2c", "17 slow bodies of 16 MiB as submissions", growth_mib=BUDGET_MIB)
 def slow_submissions(scene: Scene) -> None:
-    """As runs; on loopback these need no token."""
+    """Submissions of runs, which need no token on loopback."""
     slow_bodies(scene, f"{ROUTE}/grading_run")
 
 
+@attack(
+    "A2d",
+    "10 results of 15 MB by nobody, and large ones of graders that the replica does not remember",
+    max_log_bytes=65536,
+)
+def results_beside_a_grader(scene: Scene) -> None:
+    """At a fresh replica, from the graders' own address: five results name their worker late, five name an unregistered
+    one. Results of registered graders are as large and must never be refused."""
+    replica, filler, said = ExtraReplica(scene), b"a" * RESULT_BYTES, Counter()
+    try:
+        scene.claim(not replica.is_refused(), "the fresh replica is not ready")
+        over = threading.Event()
+        with ThreadPoolExecutor(2 * NOBODIES) as pool:
+            for number in range(2 * NOBODIES):
+                pool.submit(_send_as_unknown_worker, replica.url, number % 2 == 0, filler, over)
+            try:
+                time.sleep(1)  # as many as there is memory for are in progress
+                end = time.monotonic() + scene.seconds
+                scene.at_once(lambda _: _report_beside_them(scene, replica.url, said, end), REPORTERS)
+            finally:
+                over.set()
+    finally:
+        replica.end()
+    scene.note(f"answers to the graders: {dict(said)}")
+    scene.claim(set(said) == {200}, f"the graders were answered {dict(said)}")
+
+
+def _send_as_unknown_worker(url: str, is_late: bool, filler: bytes, over: threading.Event) -> None:
+    """Sends a result without its end and waits; begins again when it is refused."""
+    head = f"POST {ROUTE}/grading_job/{'0' * 32} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {RESULT_BYTES}\r\n\r\n"
+    begun = b'{"result": "' if is_late else b'{"worker_id": "%s", "result": "' % secrets.token_hex(16).encode()
+    while not over.wait(1):
+        try:
+            with Link(url, timeout=2) as link:
+                link.send(head.encode() + begun)
+                link.send(filler[HELD_BACK:])
+                while not over.is_set() and _is_silent(link):
+                    pass
+        except OSError:
+            pass
+
+
+def _is_silent(link: Link) -> bool:
+    """True if no answer arrives for a moment."""
+    link.socket.settimeout(0.2)
+    try:
+        link.socket.recv(4096)
+    except TimeoutError:
+        return True
+    return False
+
+
+def _report_beside_them(scene: Scene, url: str, said: Counter, end: float) -> None:
+    """Repeatedly registers a grader and takes a job at the stack, and sends the result to the fresh replica."""
+    with httpx.Client(base_url=url, timeout=20, trust_env=False) as fresh:
+        while time.monotonic() < end:
+            asked = {"token": scene.stack.cluster_token}
+            worker = scene.http.get(f"{ROUTE}/worker_register", params=asked).json()["worker_id"]
+            job = scene.http.get(f"{ROUTE}/grading_job", params={"worker_id": worker, "wait": 5})
+            if job.status_code != 200:
+                continue
+            result = {"worker_id": worker, "result": 1, "logs": {"stdout": "a" * RESULT_BYTES}}
+            said[fresh.post(f"{ROUTE}/grading_job/{job.json()['job_id']}", json=result).status_code] += 1
+
+
 def bomb(size: int) -> bytes:
-    """A request with a small body that is large once it is parsed."""
+    """A request with a small body that is large in memory when parsed."""
     body = b'{"worker_id":[' + b"{}," * ((size - 20) // 3) + b"{}]}"
     head = (
         f"POST {ROUTE}/heartbeat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nConnection: close\r\n"
@@ -86,7 +156,7 @@ def bomb(size: int) -> bytes:
 
 
 def send_bombs(scene: Scene, size: int, clients: int, times: int, seconds: float) -> None:
-    """So many clients at once, each so many times, for so long at most."""
+    """Sends bombs from several clients at once, each a number of times, with a time limit."""
     data, said, end = bomb(size), Counter(), time.monotonic() + seconds
 
     def one(_: int) -> None:
@@ -107,15 +177,15 @@ def bombs(scene: Scene) -> None:
     send_bombs(scene, 2_000_000, 7, 1, scene.seconds)
 
 
-@attack("A7b", "JSON bombs of 16 MB, 3 at a time, twice", growth_mib=BUDGET_MIB)
+@attack("A7b", "JSON bombs of 16 MB, 6 at a time, twice", growth_mib=BUDGET_MIB)
 def large_bombs(scene: Scene) -> None:
     """5,000,000 empty objects each."""
-    send_bombs(scene, 16_000_000, 3, 2, scene.seconds)
+    send_bombs(scene, 16_000_000, 6, 2, scene.seconds)
 
 
 @attack("A7c", "16 clients with JSON bombs of 3 MB again and again", growth_mib=BUDGET_MIB)
 def steady_bombs(scene: Scene) -> None:
-    """As long as the attack lasts."""
+    """The same for the whole duration of the attack."""
     send_bombs(scene, 3_000_000, 16, 1000, scene.seconds)
 
 
@@ -143,8 +213,8 @@ def text_frame(payload: bytes, is_final: bool = True) -> bytes:
 
 @attack("A8", "80 registered websockets, each with an unfinished message of 15.9 MB", growth_mib=BUDGET_MIB)
 def unfinished_messages(scene: Scene) -> None:
-    """Each sends the first fragment of a message, as many of them as there is time for, and all of them pings, so that
-    none is taken for dead."""
+    """Graders send the first fragment of a message, as many graders as possible, and pings, so that none counts as
+    dead."""
     links = [open_websocket(scene, f"attack-{number}") for number in range(SOCKETS)]
     piece, sent, pinged = text_frame(b" " * MESSAGE_BYTES, is_final=False), 0, 0.0
     end = time.monotonic() + UPLOAD_S
@@ -177,7 +247,7 @@ def _send_to(link: Link, data: bytes) -> None:
 
 
 def _is_over(link: Link) -> bool:
-    """Has the server closed it, or begun to?"""
+    """True if the server has closed the socket or sent a close frame."""
     link.socket.settimeout(0.01)
     try:
         while data := link.socket.recv(65536):

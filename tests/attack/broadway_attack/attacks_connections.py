@@ -1,4 +1,4 @@
-"""Connections without end: A5, A6."""
+"""Floods of connections: A5, A6."""
 
 import re
 import time
@@ -18,8 +18,8 @@ CORE_SHARE = 0.5
 
 
 def hold_connections(scene: Scene, count: int, greeting: Callable[[Link], None]) -> None:
-    """Keeps `count` connections open, opens another one for each that is closed, and looks meanwhile whether newcomers
-    are served."""
+    """Keeps `count` connections open, replaces each that is closed, and checks that new clients are served
+    meanwhile."""
     links: list[Link] = []
     end, opened, served, asked = time.monotonic() + scene.seconds, 0, 0, 0
     while time.monotonic() < end:
@@ -34,7 +34,7 @@ def hold_connections(scene: Scene, count: int, greeting: Callable[[Link], None])
         served += scene.new_connection_answers()
         time.sleep(0.2)
     scene.note(f"{opened} connections were opened, {len(links)} are left; {served} of {asked} newcomers were served")
-    scene.claim(served == asked, f"{asked - served} of {asked} newcomers were not served within a second")
+    scene.claim(served == asked, f"{asked - served} of {asked} new clients were not served within a second")
     for link in links:
         link.close()
 
@@ -63,13 +63,13 @@ def _is_closed(link: Link) -> bool:
 
 @attack("A5a", f"{MAXIMUM + MORE} idle connections where {MAXIMUM} are allowed", is_quick=True, max_connections=MAXIMUM)
 def idle_connections(scene: Scene) -> None:
-    """They say nothing at all."""
+    """Connections that send nothing."""
     hold_connections(scene, MAXIMUM + MORE, lambda link: None)
 
 
 @attack("A5b", "the same, each kept alive after one request", max_connections=MAXIMUM)
 def kept_alive_connections(scene: Scene) -> None:
-    """One request each, for what isn't there."""
+    """Connections after one request each, for an unknown path."""
 
     def greet(link: Link) -> None:
         link.send("GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -80,7 +80,7 @@ def kept_alive_connections(scene: Scene) -> None:
 
 @attack("A5c", "the same, each an event stream of one query token", max_connections=MAXIMUM)
 def event_streams(scene: Scene) -> None:
-    """Of one job that waits, since nobody grades for its course."""
+    """Event streams of one job, which waits since its course has no graders."""
     config = {"student_pipeline": [{"image": "x"}]}
     path = f"{COURSE}/streams"
     scene.http.post(f"{ROUTE}/grading_config/{path}", json=config, headers=scene.staff()).raise_for_status()
@@ -100,7 +100,8 @@ def event_streams(scene: Scene) -> None:
     course_poll_wait=55,
 )
 def few_descriptors(scene: Scene) -> None:
-    """Either it doesn't start, and says why; or it keeps room for its internal port, and doesn't spin."""
+    """The replica either refuses to start with the reason, or reserves descriptors for its internal port and does not
+    spin."""
     attack_limited(scene, FEW_DESCRIPTORS)
 
 
@@ -110,19 +111,19 @@ def few_descriptors(scene: Scene) -> None:
     course_poll_wait=55,
 )
 def some_descriptors(scene: Scene) -> None:
-    """The same with a limit with which it may start."""
+    """The same with a limit that is sufficient to start."""
     attack_limited(scene, SOME_DESCRIPTORS)
 
 
 def attack_limited(scene: Scene, limit: int) -> None:
-    """Starts a replica with a hard limit of descriptors beside the others, and takes all of them."""
+    """Starts another replica with a hard limit of descriptors, and uses all of them up."""
     limited = ExtraReplica(scene, limit)
     try:
         if limited.is_refused():
             said = limited.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
             scene.note(f"it refuses to start: {' '.join(said)[:200]}")
             named = any(re.search(r"descriptor|open files", line) for line in said)
-            scene.claim(named, "it ends without a word about descriptors")
+            scene.claim(named, "it ends without naming the descriptors")
             return
         _use_up(scene, limited, limit + MORE)
     finally:
@@ -130,7 +131,7 @@ def attack_limited(scene: Scene, limit: int) -> None:
 
 
 def _use_up(scene: Scene, limited: ExtraReplica, count: int) -> None:
-    """Takes all of its descriptors, and looks at it for a while."""
+    """Uses up its descriptors, and observes it for a while."""
     token = f"Host: 127.0.0.1\r\nAuthorization: Bearer {scene.stack.cluster_token}\r\n"
     body = '{"hostname": "h"}'
     scene.send(f"POST {ROUTE}/worker/limited HTTP/1.1\r\n{token}Content-Length: {len(body)}\r\n\r\n{body}", limited.url)

@@ -1,4 +1,4 @@
-"""Requests that are wrong in their form: A1, A11, A12."""
+"""Malformed requests: A1, A11, A12."""
 
 import select
 import time
@@ -6,13 +6,13 @@ import time
 from broadway_attack.registry import attack
 from broadway_attack.scene import COURSE, MIB, ROUTE, STAFF_TOKEN, Scene
 
-SWALLOWED_MIB = 32  # buffers of the kernel included
+SWALLOWED_MIB = 32  # including the kernel's buffers
 CHUNK = b"10000\r\n" + b" " * 65536 + b"\r\n"
 
 
 @attack("A1", "a request with 120 arguments, to the public and the internal port", is_quick=True)
 def arguments(scene: Scene) -> None:
-    """One request without credentials, some 900 bytes; the numbers of arguments around it as well."""
+    """One request of about 900 bytes without credentials, and requests with similar numbers of arguments."""
     answers = []
     for url in (scene.url, scene.attacked.internal_url):
         for count in (120, 60, 100, 140, 200, 400):
@@ -29,7 +29,7 @@ def arguments(scene: Scene) -> None:
 
 @attack("A11", "a chunk's extension of 20 KB", is_quick=True)
 def chunk_extension(scene: Scene) -> None:
-    """It must be refused as what it is, not as a fault of Broadway's own."""
+    """It must be refused as a bad request, not with 500."""
     head = f"POST {ROUTE}/grading_run HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     for size in (20_000, 9_000, 40_000):
         answer = scene.send(head + f"2;{'e' * size}\r\n{{}}\r\n0\r\n\r\n")
@@ -39,7 +39,7 @@ def chunk_extension(scene: Scene) -> None:
 
 @attack("A12a", "NUL in the value of a header: a token, an Idempotency-Key", is_quick=True)
 def nul_in_header(scene: Scene) -> None:
-    """What stands behind a NUL must not be dropped in silence."""
+    """Text after a NUL must not be dropped silently."""
     head = f"GET {ROUTE}/worker/{COURSE}/all HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     answer = scene.send(f"{head}Authorization: Bearer {STAFF_TOKEN}\0x\r\n\r\n")
     scene.claim(answer is not None and answer.status in (400, 401), f"a token and NUL: {answer and answer.status}")
@@ -54,7 +54,7 @@ def nul_in_header(scene: Scene) -> None:
 
 @attack("A12b", "413 in the middle of a chunked body, then bytes without end", growth_mib=128, is_quick=True)
 def endless_body(scene: Scene) -> None:
-    """What comes behind the refusal is read away, so that the client can read it; but not for ever."""
+    """After a refusal a bounded part of the body is read and dropped, so that the client can read the answer."""
     link = scene.connect()
     link.send(f"POST {ROUTE}/grading_run HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
     sent_until_answer, swallowed, answered, deadline = 0, 0, False, time.monotonic() + scene.seconds

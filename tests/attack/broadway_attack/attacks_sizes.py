@@ -1,4 +1,4 @@
-"""Little that is sent and much that is made of it: A3."""
+"""Small requests with large effects: A3."""
 
 import re
 import time
@@ -10,13 +10,13 @@ from raw import Link
 from broadway_attack.registry import attack
 from broadway_attack.scene import COURSE, MIB, ROUTE, Scene
 
-READ_MIB = 256  # what an attack reads of an answer at most
-ANSWER_MIB = 256  # what a replica may need for it
+READ_MIB = 256  # limit of what an attack reads of an answer
+ANSWER_MIB = 256  # limit of a replica's growth for an answer
 READERS = 16
 
 
 def read_away(scene: Scene, path: str, token: str = "", pause_s: float = 0.0, seconds: float = 10.0) -> tuple[int, int]:
-    """(status, bytes) of an answer that is read and forgotten, up to a limit. 0 is the status of none in time."""
+    """(status, bytes) of an answer that is read and dropped, up to a limit. Status 0: no answer in time."""
     begun, count, status = time.monotonic(), 0, 0
     with Link(scene.url, timeout=seconds) as link:
         authorization = f"Authorization: Bearer {token}\r\n" if token else ""
@@ -42,8 +42,8 @@ def _sentence(answer: httpx.Response) -> str:
 
 @attack("A3a", "a submission of 129 KB whose status is 1 GB", growth_mib=ANSWER_MIB)
 def large_status(scene: Scene) -> None:
-    """A variable of 125,000 bytes, seven more that refer to it, 1,000 students. To be refused, with the stage and how
-    much it would be; if it is taken, its status is asked for."""
+    """A variable of 125,000 bytes, seven more that refer to it, 1,000 students. The run must be refused with the stage
+    and the size; if it is accepted, its status is requested."""
     stage = {"image": "x", "env": {f"B{n}": "$A" for n in range(7)}}
     students = [{"N": str(n)} for n in range(1000)]
     definition = {"env": {"A": "a" * 125_000}, "student_pipeline": [stage], "students": students}
@@ -61,7 +61,7 @@ def large_status(scene: Scene) -> None:
 
 @attack("A3b", "a course's config with a value of 4 MB, a run of 100 students, its env", growth_mib=ANSWER_MIB)
 def large_config(scene: Scene) -> None:
-    """To be refused like the value of a classic run."""
+    """The config must be refused like the value of a classic run."""
     config = {"student_pipeline": [{"image": "x", "env": {"A": "a" * 4_000_000}}]}
     answer = scene.http.post(f"{ROUTE}/grading_config/{COURSE}/large", json=config, headers=scene.staff())
     scene.claim(answer.status_code in (400, 413), f"the config is answered {answer.status_code}")
@@ -79,7 +79,8 @@ def large_config(scene: Scene) -> None:
 
 @attack("A3c", "16 slow readers of a status with 54 MB of results", growth_mib=ANSWER_MIB)
 def slow_readers(scene: Scene) -> None:
-    """A run of 54 students whose results have 1 MB each; its status with them, sixteen times at once, read slowly."""
+    """A run of 54 students whose results have 1 MB each; its status with results is read slowly by sixteen clients at
+    once."""
     stage = {"image": "x", "env": {"RESULT_BYTES": "1000000", "N": ""}}
     definition = {"student_pipeline": [stage], "students": [{"N": str(n)} for n in range(54)], "priority": 100}
     run = scene.http.post(f"{ROUTE}/grading_run", json=definition).raise_for_status().json()["id"]
@@ -104,7 +105,7 @@ def slow_readers(scene: Scene) -> None:
 
 @attack("A3d", "the status of a run of 10,000 students, 8 at once, again and again", growth_mib=ANSWER_MIB)
 def many_statuses(scene: Scene) -> None:
-    """What a class's front end may do; each answer has some megabytes."""
+    """The requests of a class's front end; each answer has some megabytes."""
     definition = {"student_pipeline": [{"image": "x"}], "students": [{"N": str(n)} for n in range(10_000)]}
     run = scene.http.post(f"{ROUTE}/grading_run", json=definition).raise_for_status().json()["id"]
     end = time.monotonic() + scene.seconds

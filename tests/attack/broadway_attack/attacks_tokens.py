@@ -1,4 +1,4 @@
-"""What needs no token, or another one: A4, A9, A10."""
+"""Requests with no token, a wrong one, or a valid one: A4, A9, A10, A13."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ import secrets
 import struct
 from collections import Counter
 
+import httpx
 from raw import Answer, exchange
 
 from broadway_attack.extra_replica import ExtraReplica
@@ -14,13 +15,13 @@ from broadway_attack.registry import attack
 from broadway_attack.scene import COURSE, ROUTE, STAFF_TOKEN, Scene
 
 WRONG_TOKENS = 1000
-REFUSED_SHARE = 0.85  # a hundred a minute are judged
+REFUSED_SHARE = 0.85  # a hundred a minute are checked
 DEFINITION = {"student_pipeline": [{"image": "x"}], "students": [{"N": "1"}]}
 
 
 @attack("A4", "the classic endpoints, with the id of a course's run", is_quick=True)
 def runs_of_courses(scene: Scene) -> None:
-    """They see classic runs alone; and nobody can compute a run's id from its key."""
+    """Clients of classic runs can't read runs of courses, and a run's id can't be computed from its key."""
     path, key = f"{COURSE}/secret", "lab-1"
     config = {"student_pipeline": [{"image": "x", "env": {"SECRET": "canary-4711"}}]}
     scene.http.post(f"{ROUTE}/grading_config/{path}", json=config, headers=scene.staff()).raise_for_status()
@@ -40,7 +41,7 @@ def runs_of_courses(scene: Scene) -> None:
 
 @attack("A9", "a submission from a foreign page: Host and Origin of its own, text/plain", is_quick=True)
 def foreign_pages(scene: Scene) -> None:
-    """DNS rebinding: the browser takes 127.0.0.1 for the page's own server. Without a client token only names of this
+    """DNS rebinding: the browser treats 127.0.0.1 as the page's own server. Without a client token only names of this
     machine are served, and no foreign Origin."""
     port = scene.url.rpartition(":")[2]
     good, foreign = f"127.0.0.1:{port}", f"rebound.example:{port}"
@@ -78,7 +79,7 @@ def _submitted(scene: Scene, host: str, origin: str | None) -> Answer:
 
 @attack("A10", f"{WRONG_TOKENS} wrong cluster tokens, and wrong internal ones", is_quick=True)
 def wrong_tokens(scene: Scene) -> None:
-    """After a hundred, nothing is judged but tokens that the replica knows to be good."""
+    """After a hundred failures only tokens that the replica knows to be valid are checked."""
     said, last = Counter(), None
     for _ in range(WRONG_TOKENS):
         last = _register(scene.url, secrets.token_hex(24))
@@ -94,8 +95,8 @@ def wrong_tokens(scene: Scene) -> None:
 
 
 def _try_unknown_token(scene: Scene) -> None:
-    """A replica that was not given the courses knows the hashes of their tokens alone: while it is limited, not even a
-    right one is judged. That shows that the wrong ones aren't either."""
+    """A replica without --course-config knows only the hashes of the courses' tokens: while it is limited, it does not
+    check even a valid one. That shows that it does not check the wrong ones."""
     replica = ExtraReplica(scene, without=("--course-config",))
     try:
         assert not replica.is_refused(), "the extra replica doesn't start"
@@ -104,7 +105,7 @@ def _try_unknown_token(scene: Scene) -> None:
         lines = f"Host: 127.0.0.1\r\nAuthorization: Bearer {STAFF_TOKEN}\r\n\r\n"
         answer = exchange(replica.url, f"GET {ROUTE}/worker/{COURSE}/all HTTP/1.1\r\n{lines}")
         scene.note(f"a right token that a limited replica has never seen: {answer.status}")
-        scene.claim(answer.status == 429, f"tokens are judged while limited: a right one gets {answer.status}")
+        scene.claim(answer.status == 429, f"tokens are checked while limited: a right one gets {answer.status}")
     finally:
         replica.end()
 
@@ -114,7 +115,7 @@ def _register(url: str, token: str) -> Answer:
 
 
 def _agrees(answer: Answer) -> bool:
-    """Do Retry-After and the sentence of a 429 say the same?"""
+    """True if Retry-After and the sentence of a 429 agree."""
     seconds, text = answer.headers.get("retry-after", ""), answer.body.decode()
     if not seconds.isdigit():
         return False
@@ -123,7 +124,7 @@ def _agrees(answer: Answer) -> bool:
 
 
 def _try_internal(scene: Scene) -> None:
-    """The internal port has a limit too."""
+    """Checks the limit of the internal port."""
     said = Counter()
     for _ in range(WRONG_TOKENS // 4):
         lines = f"Host: 127.0.0.1\r\nAuthorization: Bearer {secrets.token_hex(24)}\r\nContent-Length: 2\r\n\r\n{{}}"
@@ -131,3 +132,33 @@ def _try_internal(scene: Scene) -> None:
         said[answer.status] += 1
     scene.note(f"wrong internal tokens: {dict(said)}")
     scene.claim(said[429] > 0, "the internal port has no limit on wrong tokens")
+
+
+LISTED, LISTS = 1000, 100
+
+
+@attack("A13", f"{LISTS} lists of {LISTED} workers at once, by the course's staff")
+def lists_of_workers(scene: Scene) -> None:
+    """The requests share queries to the scheduler: each gets the complete list or a 503."""
+    token = scene.stack.cluster_token
+    path = f"{ROUTE}/worker_register?token={token}&hostname={'h' * 200}"
+
+    def register(_: int) -> None:
+        for _ in range(LISTED // 10):
+            exchange(scene.url, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+
+    scene.at_once(register, 10)
+    scene.begin()
+    said, shortest = Counter(), []
+
+    def ask(_: int) -> None:
+        headers = {"Authorization": f"Bearer {STAFF_TOKEN}"}
+        answer = httpx.get(f"{scene.url}{ROUTE}/worker/{COURSE}/all", headers=headers, timeout=30)
+        said[answer.status_code] += 1
+        if answer.status_code == 200:
+            shortest.append(len(answer.json()["data"]["worker_nodes"]))
+
+    scene.at_once(ask, LISTS)
+    scene.note(f"answers: {dict(said)}")
+    scene.claim(set(said) <= {200, 503}, f"answers: {dict(said)}")
+    scene.claim(min(shortest, default=0) >= LISTED, f"a list of {min(shortest, default=0)} workers")

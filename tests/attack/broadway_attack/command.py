@@ -22,10 +22,10 @@ from broadway_attack.runner import run_attacks, table
     "--json", "file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="The rows as JSON."
 )
 def main(only: str | None, lists: bool, quick: bool, seed: int, preset: str, file: Path | None) -> None:
-    """Attacks a fresh stack of three replicas in all the ways that are known to have stopped Broadway, while fifty
-    graders work through small runs. A row each: what was sent, memory of the attacked replica before, at its peak and
-    afterwards, the worst heartbeat and the worst result meanwhile, whether anything died. Exit 1 if a limit is
-    broken."""
+    """Attacks a fresh stack of three replicas with all attacks that have stopped Broadway before, while fifty graders
+    work through small runs. Prints a row for each attack: the requests, the memory of the attacked replica before, at
+    its peak and afterwards, the slowest heartbeat and result meanwhile, and dead processes. Exits 1 if a limit is
+    exceeded."""
     processes.interrupt_on_signals()
     known = load_attacks()
     if lists:
@@ -44,5 +44,5 @@ def main(only: str | None, lists: bool, quick: bool, seed: int, preset: str, fil
 
 
 def _is_chosen(name: str, only: str | None) -> bool:
-    """A2 means A2a, A2b and A2c."""
+    """A2 means A2a, A2b, A2c and A2d."""
     return only is None or any(part in (name, name.rstrip("abcd")) for part in only.replace(" ", "").split(","))

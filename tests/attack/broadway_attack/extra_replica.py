@@ -1,4 +1,4 @@
-"""One more replica beside a scene's stack."""
+"""One more replica for a scene's stack."""
 
 import subprocess
 import time
@@ -9,8 +9,8 @@ from broadway_attack.scene import Scene, clean_environment, free_port
 
 
 class ExtraReplica:
-    """A broadway-api with the flags of the attacked one, but for ports of its own and those in `without`; with `limit`,
-    a hard limit of descriptors."""
+    """A broadway-api with the flags of the attacked one, except ports and those in `without`; `limit`: a hard limit of
+    descriptors."""
 
     def __init__(self, scene: Scene, limit: int | None = None, without: tuple[str, ...] = ()):
         self.port, self.internal_port = free_port(), free_port()
@@ -30,7 +30,7 @@ class ExtraReplica:
             )
 
     def is_refused(self, seconds: float = 15) -> bool:
-        """Waits until it is ready: False; or has ended: True."""
+        """Waits until the replica is ready (False) or has ended (True)."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -41,7 +41,7 @@ class ExtraReplica:
         raise TimeoutError("the extra replica is neither ready nor gone")
 
     def health_seconds(self, path: str = "/healthz") -> float | None:
-        """How long its internal port takes to answer; None if it doesn't within 2 s."""
+        """The response time of its internal port; None if it is over 2 s."""
         begun = time.monotonic()
         try:
             if httpx.get(self.internal_url + path, timeout=2, trust_env=False).status_code != 200:

@@ -1,9 +1,9 @@
-"""Graders and instructors at work, timed: a process of its own, so that what it measures does not wait for the attack.
+"""Graders and instructors at work, with measurements: a separate process, so that the attack does not delay it.
 
     python load.py CLUSTER_TOKEN GRADERS URL...
 
-It obeys line by line, each command answered with a line of JSON: `mark` begins a measurement, `report` says what was
-measured since, `finish` submits no more runs, waits for those that are there, and reports on them; the end of the input
+It reads commands line by line and answers each with a line of JSON: `mark` begins a measurement, `report` returns the
+measurements since, `finish` submits no more runs, waits for the present ones, and reports on them; the end of the input
 ends it. Standard library only.
 """
 
@@ -19,22 +19,22 @@ from urllib.parse import urlsplit
 ROUTE = "/api/v1"
 BEAT_S = 1.0
 WORK_S = (0.2, 0.7)
-TRY_S = 5.0  # a request that has no answer by then is tried again
+TRY_S = 5.0  # a request without an answer is tried again after this
 AGAIN_S = 0.1
-ELSEWHERE_AFTER = 3  # tries without an answer at one replica
-FRESH_EVERY = 5  # of so many heartbeats, one comes on a new connection
+ELSEWHERE_AFTER = 3  # tries without an answer until the replica is changed
+FRESH_EVERY = 5  # one of this many heartbeats uses a new connection
 RUN_OF, RUNS = 20, 6
 FINISH_S = 60.0
 LAG_S = 0.02
-RESULT_BYTES = "RESULT_BYTES"  # a job whose env has it is given a result of that size
+RESULT_BYTES = "RESULT_BYTES"  # a job with this variable gets a result of that size
 
 
 class Answer(Exception):
-    """Not the answer that was wanted."""
+    """An unexpected answer."""
 
 
 class Link:
-    """One connection to one replica, made when it is needed."""
+    """One connection to one replica, opened on demand."""
 
     def __init__(self, url: str):
         self.url, parts = url, urlsplit(url)
@@ -47,7 +47,7 @@ class Link:
             self.streams = None
 
     async def ask(self, method: str, path: str, body: bytes | None = None, *headers: str) -> tuple[int, bytes]:
-        """(status, body). Whatever goes wrong closes the connection."""
+        """(status, body). An error closes the connection."""
         try:
             return await self._ask(method, path, body, headers)
         except BaseException:
@@ -72,7 +72,7 @@ class Link:
 
 @dataclass
 class Timings:
-    """Of one kind of request: from its first byte until it was answered 200, however many tries that took."""
+    """The durations of one kind of request: from its first byte until it is answered with 200, including all tries."""
 
     count: int = 0
     worst: float = 0.0
@@ -90,13 +90,13 @@ class Timings:
         self.count, self.worst, self.tries = 0, 0.0, 0
 
     def report(self, begun: float) -> dict:
-        """What is still under way counts with its age."""
+        """Summarizes the durations. A request in progress counts with its age."""
         waiting = [time.monotonic() - max(since, begun) for since in self.pending.values()]
         return {"count": self.count, "worst": max([self.worst, *waiting]), "refused": self.tries}
 
 
 class Load:
-    """All that is going on."""
+    """The state of the load."""
 
     def __init__(self, token: str, urls: list[str]):
         self.token, self.urls = token, urls
@@ -107,7 +107,7 @@ class Load:
         self.is_closing, self.known = False, 0
 
     def refused(self, what: object) -> None:
-        """Counts what was said, or raised, in place of the answer that was wanted."""
+        """Counts unexpected answers and exceptions."""
         text = what if isinstance(what, str) else f"{type(what).__name__}"
         self.refusals[text] = self.refusals.get(text, 0) + 1
 
@@ -118,7 +118,7 @@ class Load:
         self.results.mark()
 
     def report(self) -> dict:
-        """What was measured since."""
+        """Returns the measurements since the mark."""
         return {
             "beat": self.beats.report(self.begun),
             "result": self.results.report(self.begun),
@@ -129,8 +129,8 @@ class Load:
         }
 
     async def insist(self, timings, links: list[Link], number: int, method: str, path: str, body: bytes) -> None:
-        """Sends a request until it is answered 200. Who is refused comes again to the same replica, as behind a
-        balancer that keeps clients where they are; after some tries without an answer it goes to another one."""
+        """Sends a request until it is answered with 200. After a refusal it tries the same replica again, as behind a
+        balancer with sticky sessions; after some tries without an answer it changes the replica."""
         key, tries = object(), 0
         timings.begin(key)
         while True:
@@ -167,7 +167,7 @@ class Load:
                 await asyncio.sleep(AGAIN_S)
 
     async def work(self, links: list[Link], number: int, worker: str, job: dict) -> None:
-        """Takes some time, and sends the result."""
+        """Works for a while and sends the result."""
         await asyncio.sleep(random.uniform(*WORK_S))
         env = dict(entry.split("=", 1) for stage in job["stages"] for entry in stage["env"])
         result = "r" * int(env[RESULT_BYTES]) if RESULT_BYTES in env else {"score": 9}
@@ -175,7 +175,7 @@ class Load:
         await self.insist(self.results, links, number, "POST", f"{ROUTE}/grading_job/{job['job_id']}", body)
 
     async def beat(self, number: int, worker: str) -> None:
-        """Heartbeats, now and then on a new connection."""
+        """Sends heartbeats, some on a new connection."""
         links, count = [Link(url) for url in self.urls], 0
         body = json.dumps({"worker_id": worker}).encode()
         while True:
@@ -186,7 +186,7 @@ class Load:
             await self.insist(self.beats, links, number, "POST", f"{ROUTE}/heartbeat", body)
 
     async def try_somewhere(self, links, number, method, path, body=None, *headers) -> tuple[int, bytes]:
-        """One answer from the first replica that gives one, its own first; (0, b"") if none does."""
+        """The answer of the first replica that gives one, beginning with its own; (0, b"") if none does."""
         for link in links[number % len(links) :] + links[: number % len(links)]:
             try:
                 return await asyncio.wait_for(link.ask(method, path, body, *headers), TRY_S + 5)
@@ -196,7 +196,7 @@ class Load:
         return 0, b""
 
     async def instruct(self, number: int) -> None:
-        """Small runs, one after the other."""
+        """Submits small runs, one after the other."""
         links, count = [Link(url) for url in self.urls], 0
         stage = {"image": "x", "env": {"NETID": ""}, "timeout": 60}
         students = [{"NETID": f"s{n}"} for n in range(RUN_OF)]
@@ -212,7 +212,7 @@ class Load:
             await self.follow(links, number, run)
 
     async def follow(self, links: list[Link], number: int, run: str) -> None:
-        """Starts a run, and looks at it until it is over."""
+        """Starts a run and polls its status until it is over."""
         is_started = False
         while self.runs[run] is None:
             if not is_started:
@@ -224,7 +224,8 @@ class Load:
                 self.runs[run] = found
 
     async def finish(self) -> dict:
-        """No more runs; waits for those that are there. Jobs that had to be handed out twice: their grader was lost."""
+        """Stops submitting and waits for the present runs. Counts jobs that were handed out twice because their grader
+        was lost."""
         self.is_closing, deadline = True, time.monotonic() + FINISH_S
         while None in self.runs.values() and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
@@ -239,7 +240,7 @@ class Load:
         }
 
     async def watch_lag(self) -> None:
-        """How late this process itself is."""
+        """Measures the scheduling delay of this process."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(LAG_S)
@@ -247,7 +248,7 @@ class Load:
 
 
 async def main(token: str, graders: int, urls: list[str]) -> None:
-    """Starts everybody, then obeys."""
+    """Starts all threads, then reads commands."""
     load, loop = Load(token, urls), asyncio.get_running_loop()
     tasks = [load.grade(number) for number in range(graders)] + [load.instruct(number) for number in range(RUNS)]
     kept = [loop.create_task(task) for task in [*tasks, load.watch_lag()]]
@@ -263,7 +264,7 @@ async def main(token: str, graders: int, urls: list[str]) -> None:
 
 if __name__ == "__main__":
     try:
-        os.nice(-10)  # measures; is not to wait for what is measured
+        os.nice(-10)  # the measuring process must not be delayed by the measured ones
     except PermissionError:
         pass
     asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))

@@ -1,4 +1,4 @@
-"""The table of attacks: each a function of a scene, under the number that the issue gives it."""
+"""The table of attacks: each is a function of a scene, under its number."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Attack:
-    """One attack. `api_flags` for the replicas, `growth_mib`: how much the attacked replica may grow meanwhile; None:
-    only what is left afterwards counts."""
+    """One attack. `api_flags` for the replicas, `growth_mib`: how much the attacked replica may grow during the attack;
+    None: only the growth that remains afterwards counts."""
 
     name: str
     sends: str
@@ -23,8 +23,7 @@ ATTACKS: dict[str, Attack] = {}
 def attack(
     name: str, sends: str, growth_mib: int | None = None, is_quick: bool = False, **api_flags: object
 ) -> Callable:
-    """Registers an attack. What it does stands in its function; `is_quick`: it belongs to the shortened form. Flags are
-    written with underscores."""
+    """Registers an attack. `is_quick`: it is part of the shortened suite. Flags are written with underscores."""
 
     def register(function: Callable) -> Callable:
         flags = {flag.replace("_", "-"): str(value) for flag, value in api_flags.items()}

@@ -1,4 +1,4 @@
-"""Runs attacks and judges them: a row each."""
+"""Runs attacks and checks their limits: a row each."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,20 +10,22 @@ from broadway_attack.scene import MIB, MemoryWatch, Scene, scene
 GRADERS = 50
 WORST_S = 1.0  # a heartbeat, a result
 LEFT_MIB = 32  # memory afterwards over memory before
-BACK_S = 15.0  # how long memory has to come back
+SCHEDULER_MIB = 64  # how much the scheduler may grow during an attack
+BACK_S = 15.0  # time for the memory to return to normal
 WARM_S = 1.0
 WAIT_S = 30.0
 
 
 @dataclass
 class Row:
-    """What came of one attack. Memory in MiB, times in seconds."""
+    """The outcome of one attack. Memory in MiB, times in seconds."""
 
     name: str
     sends: str
     before: float = 0.0
     peak: float = 0.0
     after: float = 0.0
+    scheduler_growth: float = 0.0
     beat: float = 0.0
     result: float = 0.0
     refused: int = 0
@@ -42,7 +44,7 @@ class Row:
 
 
 def run_attack(attack: Attack, preset: str, seed: int, is_quick: bool, graders: int = GRADERS) -> Row:
-    """One attack on a stack of its own. What goes wrong in it is a fault of its row."""
+    """Runs one attack on its own stack. An exception in it is a fault of its row."""
     row, begun = Row(attack.name, attack.sends), time.monotonic()
     try:
         with scene(preset, attack.api_flags, graders, seed, is_quick) as where:
@@ -55,7 +57,7 @@ def run_attack(attack: Attack, preset: str, seed: int, is_quick: bool, graders: 
 
 
 def _wait_for_work(where: Scene, graders: int) -> None:
-    """Until all graders are at work."""
+    """Waits until all graders are at work."""
     deadline = time.monotonic() + WAIT_S
     while (report := where.load.ask("report"))["graders"] < graders or report["result"]["count"] < graders:
         if time.monotonic() > deadline:
@@ -65,38 +67,42 @@ def _wait_for_work(where: Scene, graders: int) -> None:
 
 
 def _run_in(where: Scene, attack: Attack, row: Row) -> None:
-    """The attack, and what is seen meanwhile and afterwards."""
+    """Runs the attack, and measures during it and afterwards."""
     where.begin()
     try:
         attack.function(where)
     except Exception as trouble:
-        where.claim(False, f"the attack was broken off: {trouble!r}"[:300])
+        where.claim(False, f"the attack was aborted: {trouble!r}"[:300])
     measured = where.load.ask("report")
     where.let_go()
     row.before = where.before / MIB
     row.after = _memory_that_stays(where.memory, row.before)
     row.peak = max(where.before, where.memory.peak) / MIB
+    scheduler_peak = max(where.scheduler_before, where.scheduler_memory.peak)
+    row.scheduler_growth = (scheduler_peak - where.scheduler_before) / MIB
     row.dead = where.dead()
-    _judge(where, attack, row, measured)
+    _check_limits(where, attack, row, measured)
 
 
 def _memory_that_stays(memory: MemoryWatch, before: float) -> float:
-    """MiB, as soon as it is little enough, or when there was time enough."""
+    """The memory in MiB, once it is below the limit or the time is over."""
     deadline = time.monotonic() + BACK_S
     while memory.now() / MIB > before + LEFT_MIB and time.monotonic() < deadline:
         time.sleep(0.1)
     return memory.now() / MIB
 
 
-def _judge(where: Scene, attack: Attack, row: Row, measured: dict) -> None:
-    """The limits that hold for every attack."""
+def _check_limits(where: Scene, attack: Attack, row: Row, measured: dict) -> None:
+    """Checks the limits of every attack."""
     row.beat, row.result = measured["beat"]["worst"], measured["result"]["worst"]
     row.refused = measured["beat"]["refused"] + measured["result"]["refused"]
     claim = where.claim
     claim(not row.dead, f"died: {', '.join(row.dead)}")
     claim(row.beat < WORST_S, f"a heartbeat took {row.beat:.2f} s")
     claim(row.result < WORST_S, f"a result took {row.result:.2f} s")
-    claim(row.after - row.before <= LEFT_MIB, f"{row.after - row.before:.0f} MiB of memory are left behind")
+    claim(row.after - row.before <= LEFT_MIB, f"{row.after - row.before:.0f} MiB of memory remain")
+    grown = row.scheduler_growth
+    claim(grown <= SCHEDULER_MIB, f"the scheduler grew by {grown:.0f} MiB, {SCHEDULER_MIB} are allowed")
     if attack.growth_mib is not None:
         grown = row.peak - row.before
         claim(grown <= attack.growth_mib, f"memory grew by {grown:.0f} MiB, {attack.growth_mib} are allowed")
@@ -117,7 +123,7 @@ def _judge(where: Scene, attack: Attack, row: Row, measured: dict) -> None:
 
 
 def run_attacks(attacks: list[Attack], preset: str, seed: int, is_quick: bool, say: Callable[[str], None]) -> list[Row]:
-    """All of them, one after the other; says how it goes."""
+    """Runs all attacks in sequence and prints the progress."""
     rows = []
     for number, attack in enumerate(attacks, 1):
         say(f"[{number}/{len(attacks)}] {attack.name}: {attack.sends} ...")
@@ -127,11 +133,12 @@ def run_attacks(attacks: list[Attack], preset: str, seed: int, is_quick: bool, s
     return rows
 
 
-HEAD = ("", "what is sent", "MiB before", "peak", "after", "heartbeat", "result", "died", "verdict")
-LINE = "{:<5} {:<58} {:>10} {:>6} {:>6} {:>9} {:>8} {:>5}  {}"
+HEAD = ("", "what is sent", "MiB before", "peak", "after", "scheduler", "heartbeat", "result", "died", "verdict")
+LINE = "{:<5} {:<58} {:>10} {:>6} {:>6} {:>9} {:>9} {:>8} {:>5}  {}"
 LIMITS = (
     f"limits: no process dies; worst heartbeat and worst result under {WORST_S:g} s; memory back to before + "
-    f"{LEFT_MIB} MiB within {BACK_S:g} s; no job loses its grader; all runs end"
+    f"{LEFT_MIB} MiB within {BACK_S:g} s; the scheduler grows by {SCHEDULER_MIB} MiB at most; "
+    "no job loses its grader; all runs end"
 )
 
 
@@ -141,7 +148,8 @@ def table(rows: list[Row]) -> Iterator[str]:
     for row in rows:
         memory = [f"{size:.0f}" for size in (row.before, row.peak, row.after)]
         times = [f"{seconds:.2f} s" for seconds in (row.beat, row.result)]
-        yield LINE.format(row.name, row.sends[:58], *memory, *times, len(row.dead) or "no", row.verdict)
+        grown = f"+{row.scheduler_growth:.0f}"
+        yield LINE.format(row.name, row.sends[:58], *memory, grown, *times, len(row.dead) or "no", row.verdict)
         yield from (f"        {text}" for text in row.notes)
         yield from (f"      ! {text}" for text in row.faults)
     failed = sum(bool(row.faults) for row in rows)

@@ -1,4 +1,5 @@
-"""Where an attack takes place: a fresh stack, graders at work, and an eye on the memory of the attacked replica."""
+"""The environment of an attack: a fresh stack, graders at work, and samples of the memory of the attacked replica and
+of the scheduler."""
 
 import contextlib
 import json
@@ -61,18 +62,18 @@ class Load:
 
 
 class MemoryWatch:
-    """Looks at the memory of a process again and again, and keeps the peak."""
+    """Samples the memory of a process and keeps the peak."""
 
     PAUSE_S = 0.02
 
     def __init__(self, pid: int):
         self.pid, self.peak = pid, 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
 
     def now(self) -> int:
-        """Bytes; 0 if the process is gone."""
+        """The current memory in bytes; 0 if the process has ended."""
         try:
             return resident_bytes(self.pid)
         except (OSError, AssertionError):
@@ -82,13 +83,13 @@ class MemoryWatch:
         self._stop.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         while not self._stop.wait(self.PAUSE_S):
             self.peak = max(self.peak, self.now())
 
 
 class Scene:
-    """What an attack works with. It attacks the first replica; graders work at all of them."""
+    """The interface for an attack, which attacks the first replica; graders work at all of them."""
 
     def __init__(self, stack: Stack, load: Load, seed: int, is_quick: bool):
         self.stack, self.load, self.is_quick = stack, load, is_quick
@@ -97,33 +98,35 @@ class Scene:
         self.notes: list[str] = []
         self.attacked: Member = stack.of_kind(API)[0]
         self.memory = MemoryWatch(self.attacked.pid)
-        self.before = 0
+        self.scheduler_memory = MemoryWatch(stack.of_kind(SCHEDULER)[0].pid)
+        self.before = self.scheduler_before = 0
         self.http = httpx.Client(base_url=self.attacked.url, timeout=20, trust_env=False)
         self._links: list[Link] = []
 
     @property
     def url(self) -> str:
-        """Of the attacked replica."""
+        """The URL of the attacked replica."""
         return self.attacked.url
 
     @property
     def seconds(self) -> float:
-        """How long an attack that lasts should last."""
+        """The duration of a continuous attack."""
         return 4.0 if self.is_quick else 8.0
 
     def begin(self) -> None:
-        """From here on it is measured. An attack that had to prepare something calls it again."""
+        """Begins the measurement. An attack calls it again after its preparations."""
         self.before = self.memory.now()
-        self.memory.peak = 0
+        self.scheduler_before = self.scheduler_memory.now()
+        self.memory.peak = self.scheduler_memory.peak = 0
         self.load.ask("mark")
 
     def claim(self, holds: bool, otherwise: str) -> None:
-        """Something that must be so."""
+        """Records a condition that must be true."""
         if not holds:
             self.faults.append(otherwise)
 
     def note(self, text: str) -> None:
-        """Something for the row."""
+        """Adds a remark to the row."""
         self.notes.append(text)
 
     def connect(self, url: str | None = None, timeout: float = 20) -> Link:
@@ -133,7 +136,8 @@ class Scene:
         return link
 
     def send(self, data: bytes | str, url: str | None = None) -> Answer | None:
-        """One answer to one request on a connection of its own; None if it is closed without an answer."""
+        """Sends one request on a new connection; returns the answer, or None if the connection is closed without
+        one."""
         link = self.connect(url)
         link.send(data)
         try:
@@ -142,17 +146,17 @@ class Scene:
             return None
 
     def staff(self) -> dict[str, str]:
-        """The header of the course's staff."""
+        """The authorization header of the course's staff."""
         return {"Authorization": f"Bearer {STAFF_TOKEN}"}
 
     def let_go(self) -> None:
-        """Closes all that the attack has opened."""
+        """Closes all connections of the attack."""
         for link in self._links:
             link.close()
         self._links.clear()
 
     def new_connection_answers(self, within_s: float = 1.0) -> bool:
-        """Is somebody served who comes now, on a new connection?"""
+        """True if a request on a new connection is answered."""
         begun = time.monotonic()
         try:
             with socket.create_connection(_address(self.url), timeout=5 * within_s) as link:
@@ -163,28 +167,29 @@ class Scene:
         return answered and time.monotonic() - begun < within_s
 
     def at_once(self, work: Callable[[int], None], count: int) -> None:
-        """Calls work(0) ... work(count - 1), each in a thread, and waits for all. What they raise is an answer too."""
+        """Calls work(0) ... work(count - 1), each in a thread, and waits for all. Returns results and exceptions."""
         with ThreadPoolExecutor(count) as pool:
             for done in [pool.submit(work, number) for number in range(count)]:
                 with contextlib.suppress(OSError, AssertionError):
                     done.result()
 
     def dead(self) -> list[str]:
-        """Names of replicas and schedulers that are gone."""
+        """Names of replicas and schedulers that have ended."""
         members = [*self.stack.of_kind(API), *self.stack.of_kind(SCHEDULER)]
         return [member.name for member in members if not member.is_alive()]
 
     def close(self) -> None:
         self.let_go()
         self.memory.close()
+        self.scheduler_memory.close()
         self.http.close()
         self.load.close()
 
 
 @contextlib.contextmanager
 def scene(preset: str, api_flags: dict, graders: int, seed: int, is_quick: bool) -> Iterator[Scene]:
-    """A stack of three replicas and a scheduler of its own, with a course and graders at work; gone afterwards, but for
-    its logs if the attack has found something."""
+    """A new stack of three replicas and a scheduler, with a course and graders at work. It is removed afterwards,
+    except its logs if the attack has found a fault."""
     made = None
     (BUILD / "attack").mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(dir=BUILD / "attack", prefix="stack-"))
@@ -207,7 +212,7 @@ def scene(preset: str, api_flags: dict, graders: int, seed: int, is_quick: bool)
 
 
 def clean_environment() -> dict[str, str]:
-    """For what is started beside the stack: nothing of BROADWAY_* of the caller's."""
+    """The environment for further processes, without the caller's BROADWAY_* variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BROADWAY_")}
     return {**kept, "MONGOC_DISABLE_SHM": "1"}
 

@@ -1,1 +1,1 @@
-"""How fast Broadway is, and what it costs: the experiments behind scripts/bench."""
+"""The performance experiments of scripts/bench."""

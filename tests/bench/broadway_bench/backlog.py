@@ -1,4 +1,4 @@
-"""`backlog`: what a queue costs: 1,000 to 1,000,000 jobs that wait."""
+"""`backlog`: the cost of a queue of 1,000 to 1,000,000 jobs."""
 
 import time
 
@@ -16,7 +16,7 @@ CONNECTIONS = 16
 
 
 def backlog(wanted):
-    """Jobs a second over 5,000 jobs, the scheduler's memory, its cold start."""
+    """Measures jobs a second over 5,000 jobs, the scheduler's memory, and its cold start."""
     figures = {}
     for name, runs in QUEUES.items():
         figures.update(_one(wanted, name, runs))
@@ -24,7 +24,7 @@ def backlog(wanted):
 
 
 def _one(wanted, name, runs):
-    """The queue is that long at the end: what is worked off is put in besides."""
+    """The queue has this length at the end: the jobs that are graded are added to it."""
     jobs = wanted.count(JOBS, 1000)
     with system(wanted) as running:
         generator = running.generator

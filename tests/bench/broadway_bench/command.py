@@ -68,7 +68,7 @@ def one_round(names, wanted, title):
 
 
 def build():
-    """The release, and what measures it."""
+    """Builds the release and the load generator."""
     for command in (
         [SCRIPTS / "build", "release"],
         ["cmake", "--build", "--preset", "release", "--target", "bench"],

@@ -1,4 +1,4 @@
-"""`floor`: what the database and the HTTP server can do by themselves."""
+"""`floor`: the speed of the database and of the HTTP server alone."""
 
 import subprocess
 
@@ -8,9 +8,8 @@ from broadway_bench.setting import PROGRAMS, Generator, database_alone, program
 
 BATCHES = (8, 64, 256)
 CONNECTIONS = 64
-# Documents, about, that are written before a time is measured (those of the floor in as many seconds as they take at
-# 10,000/s): a database that has just been made is quicker than one at work,
-# and ten thousand registrations alone make it older.
+# About how many documents are written before a measurement (for the floor, for as many seconds as they take at
+# 10,000/s): a new database is faster than one in use, and ten thousand registrations alone slow it down.
 AGE = 20000
 
 

@@ -1,5 +1,5 @@
-"""`handout`: how long from the start of a run to the job in a grader's hands, while so many graders wait; on a
-database that is as old for few graders as for many."""
+"""`handout`: the time from the start of a run to its hand-out, for several numbers of waiting graders; the database has
+as many documents for few graders as for many."""
 
 from broadway_bench.floor import AGE
 from broadway_bench.setting import system
@@ -9,7 +9,7 @@ SAMPLES = 200
 
 
 def handout(wanted):
-    """From the start request sent, and from a result sent, to the job that it makes possible held."""
+    """Measures from a sent start request, and from a sent result, to the hand-out that it makes possible."""
     figures = {}
     for waiting in WAITING:
         with system(wanted) as running:

@@ -13,7 +13,7 @@ def jobs(wanted):
     """Jobs a second and cpu for both sizes of runs and all numbers of graders; course graders, for large runs."""
     figures = {}
     for protocol in PROTOCOLS:
-        for students in STUDENTS if protocol == "seed" else STUDENTS[-1:]:
+        for students in STUDENTS if protocol == "classic" else STUDENTS[-1:]:
             for graders, count in GRADERS.items():
                 figures.update(_one(wanted, protocol, students, graders, wanted.count(count, students)))
     return figures
@@ -21,7 +21,7 @@ def jobs(wanted):
 
 def _one(wanted, protocol, students, graders, count):
     runs = max(1, count // students)
-    name = f"{graders} graders, runs of {students}" + ("" if protocol == "seed" else f", {protocol}")
+    name = f"{graders} graders, runs of {students}" + ("" if protocol == "classic" else f", {protocol}")
     with system(wanted, protocol=protocol) as running:
         generator = running.generator
         generator.ask("describe", students, 0)
@@ -43,8 +43,8 @@ def _one(wanted, protocol, students, graders, count):
 
 
 def _results(running, expected):
-    """How many results the scheduler has seen, once it has seen `expected`, or in the end: a result by websocket is
-    not answered, so only this says that it was stored."""
+    """How many results the scheduler has seen, once it has seen `expected` or the time is over. A result by websocket
+    is not answered, so only this shows that it was stored."""
     seen = 0
 
     def is_complete():

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The description of the machine."""
 
 import os
 import platform

@@ -13,7 +13,7 @@ STUDENTS = 1000
 
 
 def recover(wanted):
-    """From kill -9 of the leader to the next job in a grader's hands; a second scheduler stands by."""
+    """Measures from kill -9 of the leader to the next hand-out; a second scheduler stands by."""
     with system(wanted, schedulers=2) as running:
         generator = running.generator
         generator.ask("work", WORK_MS)
@@ -44,8 +44,8 @@ def _leader(running):
 
 
 def _around(held, moment):
-    """The ends of the longest pause that has `moment` in it or begins within a second after it: what was under way
-    still comes through."""
+    """The ends of the longest pause that contains `moment` or begins within a second after it: hand-outs in flight
+    still complete."""
     pauses = [(later - earlier, earlier, later) for earlier, later in itertools.pairwise(held)]
     _, before, after = max(pause for pause in pauses if pause[2] > moment and pause[1] < moment + 1)
     return before, after

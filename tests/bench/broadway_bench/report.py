@@ -1,4 +1,4 @@
-"""From the figures of some rounds to a JSON file and tables."""
+"""Makes a JSON file and tables from the figures of several rounds."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from broadway_bench.targets import FAULTS, TARGETS, fault_count
 
 
 def summarize(rounds):
-    """{experiment: {figure: {median, min, max, rounds}}}; faults are summed up apart."""
+    """{experiment: {figure: {median, min, max, rounds}}}; faults are added up separately."""
     summary = {}
     for key in dict.fromkeys(key for figures in rounds for key in figures):
         values = [figures[key] for figures in rounds if key in figures]
@@ -19,26 +19,26 @@ def summarize(rounds):
     return summary
 
 
-def judge(rounds):
-    """The targets that can be judged by what was measured: [{name, wish, median, min, max, met}]."""
-    judged = []
+def evaluate(rounds):
+    """Compares the measurements with the targets that they cover: [{name, wish, median, min, max, met}]."""
+    evaluated = []
     for target in TARGETS:
         values = [value for value in (_compute(target, figures) for figures in rounds) if value is not None]
         if values:
             spread = _spread(values)
-            judged.append(
+            evaluated.append(
                 {"name": target.name, "wish": target.wish(), **spread, "met": target.is_met(spread["median"])}
             )
     faults = sum(fault_count(figures) for figures in rounds)
-    judged.append(
+    evaluated.append(
         {"name": "lost, refused, handed out twice, missing", "wish": "0", **_spread([faults]), "met": faults == 0}
     )
-    return judged
+    return evaluated
 
 
 def write(path, machine, rounds):
     """Everything, as JSON."""
-    document = {"machine": machine, "targets": judge(rounds), "experiments": summarize(rounds)}
+    document = {"machine": machine, "targets": evaluate(rounds), "experiments": summarize(rounds)}
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -53,7 +53,7 @@ def show(machine, rounds):
                 table.add_row(name, *(_text(row[key]) for key in ("median", "min", "max")))
         console.print(table)
     table = Table("what must show", "wanted", "median", "least", "most", "", title="targets", title_justify="left")
-    for row in judge(rounds):
+    for row in evaluate(rounds):
         texts = (_text(row[key]) for key in ("median", "min", "max"))
         table.add_row(row["name"], row["wish"], *texts, "met" if row["met"] else "MISSED")
     console.print(table)
@@ -63,7 +63,7 @@ def _compute(target, figures):
     try:
         return target.compute(figures)
     except KeyError:
-        return None  # its experiment was not asked for
+        return None  # its experiment was not run
 
 
 def _spread(values):

@@ -1,4 +1,5 @@
-"""What an experiment runs on: a fresh stack with a fresh database, the load generator, and what its processes use."""
+"""The environment of an experiment: a fresh stack with a fresh database, the load generator, and the resources of the
+processes."""
 
 import contextlib
 import json
@@ -22,7 +23,7 @@ from broadway_tools.stack.record import API, DATABASE, SCHEDULER
 PROGRAMS = BUILD / "release" / "bench"
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
-PROTOCOLS = ("seed", "course-http", "course-ws")
+PROTOCOLS = ("classic", "course-http", "course-ws")
 COURSE_TOKEN = "bench-staff"
 COURSE_CONFIG = {"student_pipeline": [{"image": "debian:12-slim", "entrypoint": ["python3", "/job/grade.py"]}]}
 PARTS = ("database", "api", "scheduler", "generator")
@@ -30,18 +31,18 @@ PARTS = ("database", "api", "scheduler", "generator")
 
 @dataclass
 class Wanted:
-    """What the command line says about all experiments."""
+    """The options of the command line for all experiments."""
 
     mongodb_uri: str = None
     scale: float = 1.0
 
     def count(self, usual, least=1):
-        """`usual` of something, or fewer in a quick look."""
+        """The number `usual`, or less with --quick."""
         return max(least, int(usual * self.scale))
 
 
 class Generator:
-    """The load generator: a process that obeys line by line."""
+    """The load generator: a process that reads commands line by line."""
 
     def __init__(self, urls, token="none"):
         self.process = subprocess.Popen(
@@ -55,12 +56,12 @@ class Generator:
         return self.answer()
 
     def begin(self, *words):
-        """Gives a command; its answer is to be fetched."""
+        """Sends a command; `answer` reads its answer."""
         self.process.stdin.write(" ".join(str(word) for word in words) + "\n")
         self.process.stdin.flush()
 
     def answer(self):
-        """The answer to the command that was given last."""
+        """The answer to the last command."""
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError("the load generator has ended")
@@ -75,7 +76,7 @@ class Generator:
 
 
 class System:
-    """A stack that was started for one experiment, with its load generator."""
+    """A stack for one experiment, with its load generator."""
 
     def __init__(self, stack, generator):
         self.stack = stack
@@ -83,29 +84,30 @@ class System:
         self.http = httpx.Client(timeout=120, trust_env=False)
 
     def pids(self):
-        """{part: [pid]} of what is measured."""
+        """{part: [pid]} of the measured processes."""
         kinds = {"database": DATABASE, "api": API, "scheduler": SCHEDULER}
         found = {part: [member.pid for member in self.stack.of_kind(kind)] for part, kind in kinds.items()}
         return {**found, "generator": [self.generator.process.pid]}
 
     def cpu(self):
-        """{part: seconds of cpu so far}; no database where it isn't ours."""
+        """{part: seconds of cpu so far}; without the database if it is external."""
         return {part: sum(map(cpu_seconds, pids)) for part, pids in self.pids().items() if pids}
 
     @contextlib.contextmanager
     def counting_cpu(self):
-        """Gives a dictionary that holds, at the end, the seconds of cpu that each part took inside."""
+        """Yields a dictionary, which has the seconds of cpu of each part at the end of the block."""
         used, before = {}, self.cpu()
         yield used
         used.update({part: now - before[part] for part, now in self.cpu().items()})
 
     def metric(self, member, name):
-        """One number from a member's /metrics."""
+        """One number from a member's /metrics: the sum over all labels."""
         base = member.internal_url if member.kind == API else member.url
-        for line in self.http.get(f"{base}/metrics").text.splitlines():
-            if line.startswith(f"{name} "):
-                return float(line.split()[1])
-        raise KeyError(name)
+        lines = self.http.get(f"{base}/metrics").text.splitlines()
+        values = [float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{"))]
+        if not values:
+            raise KeyError(name)
+        return sum(values)
 
     def api(self, index=0):
         """A replica."""
@@ -139,7 +141,7 @@ class System:
             time.sleep(0.05)
 
     def faults(self):
-        """Figures that must be 0."""
+        """The figures that must be 0."""
         return {name: self.generator.faults[name] for name in ("lost", "refused", "twice")}
 
 
@@ -155,7 +157,7 @@ def cpu_figures(name, used, count, what):
 
 
 def rss_bytes(pid):
-    """Memory of a process that is in core."""
+    """The resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * PAGE
 
 
@@ -169,13 +171,13 @@ def _stat(pid):
 
 
 @contextlib.contextmanager
-def system(wanted, replicas=1, schedulers=1, protocol="seed"):
-    """A stack with nothing in its database, and a generator whose graders and instructors speak `protocol`; both are
-    gone afterwards."""
+def system(wanted, replicas=1, schedulers=1, protocol="classic"):
+    """A stack with an empty database, and a generator whose graders and instructors use `protocol`; both end with the
+    block."""
     with _directory() as directory:
         courses = directory / "courses.json"
         courses.write_text(json.dumps({"bench": {"tokens": [COURSE_TOKEN]}}), encoding="utf-8")
-        api_flags = {"course-config": courses, "course-poll-wait": "60"} if protocol != "seed" else {}
+        api_flags = {"course-config": courses, "course-poll-wait": "60"} if protocol != "classic" else {}
         stack = operations.up(
             Wishes(
                 directory=directory,
@@ -190,7 +192,7 @@ def system(wanted, replicas=1, schedulers=1, protocol="seed"):
         generator = Generator([member.url for member in stack.of_kind(API)], stack.cluster_token)
         try:
             running = System(stack, generator)
-            if protocol != "seed":
+            if protocol != "classic":
                 running.open_course(protocol)
             yield running
         finally:
@@ -201,7 +203,7 @@ def system(wanted, replicas=1, schedulers=1, protocol="seed"):
 
 @contextlib.contextmanager
 def database_alone(wanted):
-    """(uri, name of a database) of a database that nothing else uses."""
+    """(uri, name) of a database without other users."""
     name = f"bench_{secrets.token_hex(6)}"
     if wanted.mongodb_uri is not None:
         yield wanted.mongodb_uri, name

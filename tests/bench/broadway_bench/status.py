@@ -1,4 +1,4 @@
-"""`status`: how long the GET of a run takes, while it is worked off and afterwards."""
+"""`status`: the duration of the GET of a run, while it is graded and afterwards."""
 
 import statistics
 import time
@@ -13,7 +13,7 @@ AGAIN = 10
 
 
 def status(wanted):
-    """By a replica that has never heard of the run before: first, and again."""
+    """Through a replica that does not know the run: first, and again."""
     figures = {}
     for students in STUDENTS:
         figures.update(_one(wanted, students))

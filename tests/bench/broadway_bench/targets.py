@@ -1,4 +1,4 @@
-"""What must show: ratios of figures of one and the same round, and what they have to be."""
+"""The targets: ratios of figures of one round, and their limits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ NARROW = "8 graders, runs of 1000"
 
 @dataclass
 class Target:
-    """A figure that follows from others; `least` or `most` is what it must reach."""
+    """A figure that is computed from others, with its limit `least` or `most`."""
 
     name: str
     compute: Callable
@@ -17,11 +17,11 @@ class Target:
     most: float = None
 
     def is_met(self, value):
-        """Does a value do?"""
+        """True if the value meets the target."""
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
     def wish(self):
-        """As text: "≥ 0.6"."""
+        """The limit as text: "≥ 0.6"."""
         return f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
 
 

@@ -1,4 +1,4 @@
-"""`waiting`: what graders that wait cost, and how fast all of them are handed a job."""
+"""`waiting`: the cost of waiting graders, and how fast all of them get a job."""
 
 import time
 
@@ -12,7 +12,7 @@ NEVER_MS = 600000
 def waiting(wanted):
     """Memory, threads and idle cpu of parked polls, and of websockets, on one replica; then a job for each."""
     figures = {}
-    for protocol, what in (("seed", "parked"), ("course-ws", "websockets")):
+    for protocol, what in (("classic", "parked"), ("course-ws", "websockets")):
         for graders in WAITING:
             figures.update(_one(wanted, protocol, graders, f"{graders} {what}"))
     return figures
@@ -41,7 +41,7 @@ def _one(wanted, protocol, graders, name):
 
 
 def _hand_to_all(running, graders, name):
-    """A run with a job for each: how long from its start until every grader holds one?"""
+    """Starts a run with a job for each grader; returns the time until every grader has one."""
     generator = running.generator
     generator.ask("work", NEVER_MS)
     generator.ask("describe", graders, 0)
@@ -55,7 +55,7 @@ def _hand_to_all(running, graders, name):
 
 
 def kernel_bytes():
-    """What the kernel holds for sockets, ours and the generator's: slabs and their buffers."""
+    """The kernel's memory for sockets of Broadway and the generator: slabs and their buffers."""
     with open("/proc/meminfo", encoding="ascii") as file:
         rows = dict(line.split(":") for line in file)
     slab = int(rows["Slab"].split()[0]) * 1024

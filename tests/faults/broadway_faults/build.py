@@ -1,21 +1,25 @@
-"""What the rows run: the preset `fault`, older binaries (row 53), and the shim of the clocks (rows 48 and 50)."""
+"""Builds for the rows: the preset `fault`, mutants of it, older binaries (row 53), and the shim of the clocks (rows 48
+and 50)."""
 
 import fcntl
 import subprocess
 from pathlib import Path
 
 from broadway_tools.files import BUILD, ROOT
+from broadway_tools.mutated_build import BINARIES, build_mutated
 
 HERE = Path(__file__).resolve().parents[1]
 SHIM_SOURCE = HERE / "shim" / "clock_shim.c"
+FAULT = BUILD / "fault"
+MUTANTS = HERE / "mutants"
+MUTATED = BUILD / "fault-mutants"
 SHIM = BUILD / "fault-shim" / "clock_shim.so"
 OLDER = BUILD / "fault-older"
 OLDER_COMMIT_FILE = HERE / "older-version"
-BINARIES = ("broadway-api", "broadway-scheduler")
 
 
 class BuildError(Exception):
-    """A build failed; the text is what it said last."""
+    """A build failed; the text is the end of its output."""
 
 
 def _run(*words, cwd=ROOT):
@@ -26,7 +30,7 @@ def _run(*words, cwd=ROOT):
 
 
 def build_all(with_older=True):
-    """Builds what is missing or old; safe from several processes at once."""
+    """Builds what is missing or outdated; safe from several processes at once."""
     BUILD.mkdir(exist_ok=True)
     with open(BUILD / "fault.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -39,6 +43,16 @@ def build_all(with_older=True):
 def build_fault():
     _run("cmake", "--preset", "fault")
     _run("cmake", "--build", "--preset", "fault", "--target", *BINARIES)
+
+
+def binaries_without(mutant):
+    """The directory of the binaries with this mutant; None: those without any."""
+    return MUTATED / mutant if mutant else FAULT
+
+
+def build_mutant(mutant):
+    """Builds a mutant. Raises PatchError or MutatedBuildError."""
+    build_mutated(MUTANTS / f"{mutant}.patch", binaries_without(mutant))
 
 
 def build_shim():

@@ -1,4 +1,4 @@
-"""One party that calls the API over HTTP, each call on a connection of its own, and each written into the history."""
+"""A client of the API over HTTP; each call uses a new connection and is written into the history."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ CANARY = re.compile(r"canary-[0-9a-z-]+-yranac")
 
 @dataclass
 class Answer:
-    """What came back. `status` 0: nothing did."""
+    """An answer; `status` 0: none was received."""
 
     status: int
     text: str = ""
@@ -27,21 +27,21 @@ class Answer:
 
     @property
     def sentence(self):
-        """Of a refusal: what is wrong, in either protocol's form."""
+        """The sentence of a refusal, in either protocol's form."""
         content = self.json if isinstance(self.json, dict) else {}
         data = content.get("error") or content.get("data") or ""
         return data.get("message", "") if isinstance(data, dict) else str(data)
 
     @property
     def kind(self):
-        """As the history has it. An empty poll (498) is a success."""
+        """The kind of the call's end in the history. An empty poll (498) is a success."""
         if self.status == 498 or 200 <= self.status < 300:
             return "ok"
         return "fail" if 400 <= self.status < 500 and self.status != 429 else "unknown"
 
 
 def fetch(url, method, path, body=None, headers=None, timeout_s=10):
-    """One request, without a history."""
+    """Sends one request that is not in the history."""
     place = urlsplit(url)
     connection = http.client.HTTPConnection(place.hostname, place.port, timeout=timeout_s)
     try:
@@ -55,13 +55,13 @@ def fetch(url, method, path, body=None, headers=None, timeout_s=10):
 
 
 def job_status(run, job):
-    """What a run's status says of one of its jobs."""
+    """The status of a job within a run's status."""
     listed = [*run.get("student_statuses", []), run.get("preprocessing_status"), run.get("postprocessing_status")]
     return next((entry["status"] for entry in listed if entry and entry["job_id"] == job), None)
 
 
 class Caller:
-    """Calls any of the replicas by its number. What `facts` says goes into the history with the call."""
+    """Calls the replica with the given number. `facts` are written into the history with the call."""
 
     def __init__(self, name, history, urls):
         self.name, self.history, self.urls = name, history, urls
@@ -74,12 +74,12 @@ class Caller:
             body = body if isinstance(body, bytes) else json.dumps(body)
         path = f"{ROUTE}{path}" + (f"?{urlencode(query)}" if query else "")
         answer = fetch(self.urls[replica], method, path, body, headers, timeout_s)
-        self.history.settle(call, answer.kind, status=answer.status, **self._seen(op, answer, facts))
+        self.history.complete(call, answer.kind, status=answer.status, **self._seen(op, answer, facts))
         return answer
 
     @staticmethod
     def _seen(op, answer, facts):
-        """What of an answer the checker wants to know."""
+        """The fields of an answer that the checker needs."""
         seen = {}
         canaries = sorted(set(CANARY.findall(answer.text)))
         if canaries:

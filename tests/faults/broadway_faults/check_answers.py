@@ -1,11 +1,11 @@
-"""I1, I2, I7, I8, I11: what was answered, against what is there."""
+"""I1, I2, I7, I8, I11: compares answers with the stored state."""
 
 from collections import Counter, defaultdict
 
 from broadway_faults.evidence import kind_of
 
-UNREADABLE, TOO_LARGE = "unreadable", "too large"  # what a sender knows to be wrong with its result
-TERMINAL = ("finished", "failed", "cancelled")
+UNREADABLE, TOO_LARGE = "unreadable", "too large"  # the defects of a result that its sender knows
+TERMINAL = ("finished", "failed", "cancelled", "superseded")
 STATES = {
     "created": 0,
     "preprocessing": 1,
@@ -14,11 +14,12 @@ STATES = {
     "finished": 4,
     "failed": 4,
     "cancelled": 4,
+    "superseded": 4,
 }
 
 
 def name_of(run):
-    """What its creator called it; of a course's run, the course and the assignment."""
+    """The name from its definition; of a course's run, the course and the assignment."""
     return run.get("name") or f"{run.get('course')}-{run.get('assignment')}"
 
 
@@ -28,7 +29,8 @@ def started_runs(evidence):
 
 
 def no_run_is_lost(evidence):
-    """I1: answered 200 → there, terminal once started; nothing there that nobody attempted; one run per key."""
+    """I1: a run that was answered 200 exists, and ends if it was started; no run exists without an attempt to create
+    it; one run per key."""
     runs, removed = evidence.dump["runs"], evidence.removed
     creates = evidence.of("create")
     for run, state in removed.items():
@@ -44,12 +46,13 @@ def no_run_is_lost(evidence):
 
 
 def _unattempted_runs(evidence, creates, runs):
-    """By name, which is the same for every try of a run; by key, where the server honours keys."""
+    """Matches by name, which is the same for every try of a run, and by key, if the server supports keys."""
     tries = Counter(call.facts["name"] for call in creates if call.kind != "fail")
     keys = defaultdict(set)
     for call in creates:
         keys[call.facts["name"]].add(call.facts["key"])
-    there = Counter(name_of(document) for document in runs.values())
+    # A rerun has the name of the run that it grades again.
+    there = Counter(name_of(document) for document in runs.values() if "rerun_of" not in document)
     for name, count in there.items():
         if name not in tries:
             yield f"run {name!r} is there and was never attempted, or was refused"
@@ -72,7 +75,7 @@ def _keys_with_two_ids(creates):
 
 
 def one_result_per_job(evidence):
-    """I2: the result that is there is of a sender who had the job and heard 200, or nothing."""
+    """I2: the stored result is from a sender that had the job and was answered 200 or not at all."""
     results, leases, removed = evidence.dump["results"], evidence.dump["leases"], evidence.removed
     holders = defaultdict(set)
     for lease, document in leases.items():
@@ -82,7 +85,7 @@ def one_result_per_job(evidence):
         if call.facts["job"][:24] not in removed:
             sent[call.facts["job"]].append(call)
     for job, calls in sent.items():
-        yield from _judge_senders(job, calls, results.get(job))
+        yield from _check_senders(job, calls, results.get(job))
     for job, result in results.items():
         if result.get("worker") is None:
             continue
@@ -97,9 +100,9 @@ def _is_it(call, result):
 
 
 def _is_own_refusal(call, result):
-    """Did the job fail by what was wrong with this result? Only one that is `unfit` does that: whoever was answered 400
-    or 413 finds the sentence that it heard; a course's grader was answered 200 if its body was too large; nothing is
-    said by websocket."""
+    """True if the job failed because of a defect of this result. Only an `unfit` result does that. A sender that was
+    answered 400 or 413 must find the sentence of the answer; a course's grader was answered 200 if its body was too
+    large; by websocket there is no answer."""
     unfit = call.facts.get("unfit")
     is_failure = result.get("outcome") == "failed" and result.get("reason") and "value" not in result
     if not unfit or not is_failure or result.get("worker") != call.facts["worker"]:
@@ -109,7 +112,7 @@ def _is_own_refusal(call, result):
     return call.kind == "unknown" or (unfit == TOO_LARGE and call.facts.get("protocol") == "course")
 
 
-def _judge_senders(job, calls, result):
+def _check_senders(job, calls, result):
     for call in calls:
         is_it = result is not None and (_is_it(call, result) or (call.kind == "ok" and _is_own_refusal(call, result)))
         who = f"worker {call.facts['worker']} (call {call.id})"
@@ -120,7 +123,7 @@ def _judge_senders(job, calls, result):
 
 
 def answers_agree_with_effects(evidence):
-    """I7: 2xx → done; 4xx → never done."""
+    """I7: a call with 2xx was done; one with 4xx was not."""
     runs, workers = evidence.dump["runs"], evidence.dump["workers"]
     names = {name_of(document) for document in runs.values()}
     done = {call.facts["name"] for call in evidence.of("create") if call.kind != "fail"}
@@ -143,11 +146,12 @@ def answers_agree_with_effects(evidence):
 
 
 def _done(progress):
-    return sum(progress.get(outcome, 0) for outcome in ("succeeded", "failed", "cancelled"))
+    return sum(progress.get(outcome, 0) for outcome in ("succeeded", "failed", "cancelled", "superseded"))
 
 
 def reads_never_go_back(evidence):
-    """I8: for each client and run, in the order of its calls; and after its own acknowledged start or result."""
+    """I8: states never go back, for each client and run in the order of its calls, and after its own acknowledged start
+    or result."""
     by_reader = defaultdict(list)
     for call in evidence.of("status"):
         if call.kind == "ok" and call.get("state") in STATES:
@@ -175,7 +179,7 @@ def _reached(read):
 
 
 def _reads_in_order(reader, run, reads):
-    """A read is held against the furthest of those that had ended when it began."""
+    """Compares a read with the furthest of the reads that had ended when it began."""
     by_end = sorted(reads, key=lambda call: call.ended)
     furthest, place = None, 0
     for read in reads:
@@ -205,7 +209,7 @@ def nothing_leaks(evidence):
         if run in evidence.removed:
             continue
         own = f"canary-{names.get(run)}-yranac"
-        course = call.facts.get("owner")  # whoever asks for a course may see all of that course
+        course = call.facts.get("owner")  # a course's staff may see all of that course
         for canary in call.answer["canaries"]:
             is_own = canary.startswith(f"canary-{course}-") if course else canary == own
             if not is_own:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from broadway_faults.check_answers import TERMINAL
 from broadway_faults.evidence import attempt_of, job_of, kind_of
 
-STRIKES = ("lost", "expired", "undeliverable")
+FAILED_ENDS = ("lost", "expired", "undeliverable")
 
 
 def _leases_by_job(evidence):
@@ -24,7 +24,7 @@ def attempts_have_no_gaps(evidence):
         unended = [attempt for attempt in attempts[:-1] if "ended" not in leases[attempt]]
         if unended:
             yield f"attempt {unended[0]} of {job} has no end, and {attempts[-1]} exists"
-        yield from _strikes_and_reason(evidence, job, leases)
+        yield from _failed_attempts_and_reason(evidence, job, leases)
     if evidence.has_all_events:
         yield from _two_live_at_once(evidence)
 
@@ -34,22 +34,22 @@ def _max_attempts(evidence, job):
     return min(own, evidence.config["max_attempts"]) if own else evidence.config["max_attempts"]
 
 
-def _strikes_and_reason(evidence, job, leases):
-    strikes = sum(document.get("ended") in STRIKES for document in leases.values())
+def _failed_attempts_and_reason(evidence, job, leases):
+    failures = sum(document.get("ended") in FAILED_ENDS for document in leases.values())
     limit = _max_attempts(evidence, job)
     result = evidence.dump["results"].get(job)
-    if strikes > limit:
-        yield f"{job} has {strikes} strikes, the limit is {limit}"
+    if failures > limit:
+        yield f"{job} has {failures} failed attempts, the limit is {limit}"
     if result is None or result.get("worker") or result.get("outcome") != "failed":
         return
     if not result.get("reason"):
         yield f"{job} was given up without a reason"
-    if strikes < limit:
-        yield f"{job} was given up ({result.get('reason')!r}) after {strikes} of {limit} strikes"
+    if failures < limit:
+        yield f"{job} was given up ({result.get('reason')!r}) after {failures} of {limit} failed attempts"
 
 
 def _two_live_at_once(evidence):
-    """At the insert of an attempt the one before must have ended."""
+    """Checks that the previous attempt had ended when an attempt was inserted."""
     ended = set()
     for event in evidence.events:
         if event["coll"] != "job_leases":
@@ -136,12 +136,12 @@ def everything_ends(evidence):
 
 
 def terms_rise(evidence):
-    """I6: one by one; and a lease is ended in the term that it carries."""
+    """I6: terms rise by one, and a lease is ended in the term that it has."""
     if not evidence.has_all_events:
         return
     settled = set()  # jobs with a result: ending a lease of theirs changes nothing
-    known = set()  # terms that are seen at work: a database that was killed may tell nobody of a taking
-    term, acted, lease_terms = None, 0, {}  # the first taking may have come before the observer
+    known = set()  # terms known from their work: after a kill of the database the change of leader may be missing
+    term, acted, lease_terms = None, 0, {}  # the first leader may have started before the observer
     for event in evidence.events:
         document = event.get("doc") or event.get("set", {})
         if event["coll"] == "leader" and "term" in document:
@@ -165,7 +165,7 @@ def terms_rise(evidence):
 
 
 def _follows(taken, term, known):
-    """Is a term the one after, or the same, or are all that lie between known from their work?"""
+    """True if the term is the same or the next one, or if all terms in between are known from their work."""
     return taken >= term and known.issuperset(range(term + 1, taken))
 
 

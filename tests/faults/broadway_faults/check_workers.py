@@ -1,15 +1,16 @@
-"""I9, I10: deaths of workers, and what processes keep."""
+"""I9, I10: deaths of workers, and the resources of processes."""
 
 from collections import defaultdict
 
 THREADS_SLACK = 2
-DESCRIPTORS_SLACK = 40  # connections of the pools, which stay open once they were needed
+DESCRIPTORS_SLACK = 40  # connections of the pools, which stay open
 LIFE = ("poll", "beat", "result", "register")
 SEEN_SLACK_MS = 60
 
 
 def deaths_are_true(evidence):
-    """I9: never before two intervals of silence; and a worker that vanished is dead by then plus a sweep."""
+    """I9: a worker is never declared dead before two intervals of silence, and a vanished one is declared dead in
+    time."""
     if not evidence.config.get("strict_deaths"):
         return
     interval_ms = evidence.config["heartbeat_ms"]
@@ -34,7 +35,7 @@ def _too_soon(worker, died, heard, interval_ms):
 
 
 def _too_late(evidence, deaths, heard, interval_ms):
-    """Two intervals, the slack, the stretch of two more for a silent replica, and the machine's moods."""
+    """Two intervals, the slack, two more for a silent replica, and a margin for a busy machine."""
     allowed = 4 * interval_ms + max(1000, interval_ms // 2) + 2500
     end = max((event["t"] for event in evidence.events), default=0)
     for note in evidence.noted("grader vanished"):
@@ -47,8 +48,8 @@ def _too_late(evidence, deaths, heard, interval_ms):
             yield f"worker {worker} was declared dead only {died - last} ms after it was last heard"
 
 
-def resources_come_back(evidence):
-    """I10: after the drain, threads and descriptors are what they were when warm."""
+def resources_return(evidence):
+    """I10: after the drain, threads and descriptors are at their values after the warm-up."""
     for note in evidence.noted("resources"):
         before, after = note["before"], note["after"]
         if after["threads"] > before["threads"] + THREADS_SLACK:

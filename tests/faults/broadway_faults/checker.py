@@ -1,15 +1,15 @@
-"""Holds a history and the final dump against the invariants I1 to I12. A check knows nothing of the row: what it says
-is true of any experiment. `R` is a claim of the row itself that did not come true."""
+"""Checks the invariants I1 to I12 on a history and the final dump. The checks are independent of the row and apply to
+every experiment. `R` is a violated claim of the row itself."""
 
 from dataclasses import dataclass
 
-from broadway_faults import check_answers, check_order, check_workers
+from broadway_faults import check_answers, check_order, check_races, check_workers
 from broadway_faults.evidence import read_evidence
 
 
 @dataclass(frozen=True)
 class Violation:
-    """What was promised and not kept."""
+    """A violated invariant or claim."""
 
     invariant: str
     text: str
@@ -19,7 +19,7 @@ class Violation:
 
 
 def check_claims(evidence):
-    """The row's own claims, and whether it came to its end."""
+    """Checks the row's own claims, and that the row completed."""
     for note in evidence.noted("claim"):
         if not note["holds"]:
             facts = {key: value for key, value in note.items() if key not in ("t", "type", "note", "holds", "what")}
@@ -39,13 +39,14 @@ CHECKS = (
     ("I7", check_answers.answers_agree_with_effects),
     ("I8", check_answers.reads_never_go_back),
     ("I9", check_workers.deaths_are_true),
-    ("I10", check_workers.resources_come_back),
+    ("I10", check_workers.resources_return),
     ("I11", check_answers.nothing_leaks),
+    ("R", check_races.races_keep_promises),
 )
 
 
 def check(evidence):
-    """All violations."""
+    """Returns all violations."""
     found = []
     for invariant, rule in CHECKS:
         if evidence.dump is None and rule is not check_claims:

@@ -1,5 +1,5 @@
-"""The system under test: a private database, schedulers and replicas of the preset `fault`, each with links of its own
-that can be put through a proxy, failpoints that can be set while it runs, and a mutant to do without a guard."""
+"""The system under test: a private database, schedulers and replicas of the preset `fault`, each with its own links,
+which can pass through a proxy, and failpoints, which can be set while it runs."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pymongo
 from broadway_tools import processes
-from broadway_tools.files import BUILD, write_private
+from broadway_tools.files import write_private
 from broadway_tools.stack.ports import free_ports
 
 from broadway_faults.caller import fetch
@@ -28,12 +28,12 @@ SHOWN = re.compile(r"shown this once: (\S+)")
 
 
 class ClusterError(Exception):
-    """The system did not come up, or not back."""
+    """The system did not become ready, or not ready again."""
 
 
 @dataclass
 class Plan:
-    """What a row wants to run against. Times in seconds."""
+    """The cluster that a row needs. Times in seconds."""
 
     replicas: int = 2
     schedulers: int = 1
@@ -42,19 +42,20 @@ class Plan:
     job_timeout: float = 8
     max_attempts: int = 3
     poll_wait: float = 2
-    links: tuple = ()  # of "db:NAME" and "callbacks:NAME" and "public:NAME": those that go through a proxy
+    links: tuple = ()  # "db:NAME", "callbacks:NAME", "public:NAME": the links through a proxy
     api: dict = field(default_factory=dict)  # more flags
     scheduler: dict = field(default_factory=dict)
     shimmed: tuple = ()  # names of members that run with the shim of the clocks
-    binaries: dict = field(default_factory=dict)  # member name -> directory, where not build/fault
+    binaries: dict = field(default_factory=dict)  # member name -> directory, if other than the cluster's
     test_commands: bool = False
+    oplog_entries: int = 20000  # the embedded database is slow once it has to trim it
     has_courses: bool = False
-    gives_tokens: bool = True  # False: the processes agree on tokens in the database
+    gives_tokens: bool = True  # False: the processes store and read tokens in the database
 
 
 @dataclass
 class Member:
-    """One process: how it is started, and what it was when it ran."""
+    """One process: its command and environment, and its state."""
 
     name: str
     argv: list
@@ -75,8 +76,8 @@ class Member:
 class Cluster:
     """Everything under test, in one directory."""
 
-    def __init__(self, directory, plan, mutant=None, shim=None):
-        self.directory, self.plan, self.mutant, self.shim = Path(directory), plan, mutant, shim
+    def __init__(self, directory, plan, binaries, shim):
+        self.directory, self.plan, self.binaries, self.shim = Path(directory), plan, binaries, shim
         self.directory.mkdir(parents=True, exist_ok=True)
         self.loop = Loop()
         self.proxies = {}
@@ -110,11 +111,11 @@ class Cluster:
         storage.mkdir(exist_ok=True)
         server = os.path.join(sys.prefix, "bin", "secantusd-py")
         argv = [sys.executable, server, "--host", "127.0.0.1", "--port", port, "--storage-path", storage]
-        argv += ["--oplog-max-entries", 20000, "--noop-heartbeat-seconds", 10]
+        argv += ["--oplog-max-entries", self.plan.oplog_entries, "--noop-heartbeat-seconds", 10]
         return argv + (["--enable-test-commands"] if self.plan.test_commands else [])
 
     def _binary(self, member, program):
-        return self.plan.binaries.get(member, BUILD / "fault") / program
+        return self.plan.binaries.get(member, self.binaries) / program
 
     def _common_flags(self, name):
         link = f"db:{name}"
@@ -131,13 +132,13 @@ class Cluster:
 
     @property
     def cluster_token(self):
-        """What graders register with; one that was made is shown once, by whichever replica made it."""
+        """The token for registrations; a generated one is read from the output of the replica that made it."""
         if self.plan.gives_tokens:
             return TOKENS["cluster"]
         return SHOWN.search("".join(self.log(member.name) for member in self.replicas)).group(1)
 
     def _proxied(self, link, port):
-        """The port to call for `port`, by way of a proxy if the plan wants one on this link."""
+        """The port to use for `port`: that of a proxy if the plan has one on this link."""
         if link not in self.plan.links:
             return port
         self.proxies[link] = Proxy(self.loop, link, port)
@@ -146,10 +147,8 @@ class Cluster:
     def _env(self, name):
         env = {
             "BROADWAY_FAILPOINT_FILE": str(self.directory / f"{name}.failpoints"),
-            "MONGOC_DISABLE_SHM": "1",  # else a killed process leaves a file behind
+            "MONGOC_DISABLE_SHM": "1",  # otherwise a killed process leaves a file behind
         }
-        if self.mutant:
-            env["BROADWAY_MUTANT"] = self.mutant
         return {**env, **self._clock_env(name)}
 
     def _clock_env(self, name):
@@ -215,7 +214,7 @@ class Cluster:
         wait_until(answers, seconds, "the database answers")
 
     def wait_ready(self, seconds=READY_S):
-        """Every running replica is ready, and one scheduler leads and is in contact with all of them."""
+        """Waits until every running replica is ready, and one scheduler leads and is in contact with all of them."""
         wait_until(self.is_ready, seconds, "all is ready")
 
     def is_ready(self):
@@ -231,11 +230,11 @@ class Cluster:
         return next(word.partition("=")[2] for word in member.argv if word.startswith("--internal-url="))
 
     def readiness(self, member):
-        """What a scheduler says of itself."""
+        """The readiness that a scheduler reports."""
         return fetch(member.url, "GET", "/readyz", timeout_s=2).json
 
     def leading(self):
-        """What the leader that is ready says of itself; None if none is."""
+        """The readiness of the leader; None if no scheduler leads and is ready."""
         for member in self.schedulers:
             if not member.is_alive() or member.is_stopped():
                 continue
@@ -252,7 +251,7 @@ class Cluster:
         leader = self.leader_name(seconds)
         return [member.name for member in self.schedulers if member.name != leader]
 
-    # ---- Doing things to it ----
+    # ---- Faults ----
 
     def signal(self, name, number):
         member = self.members[name]
@@ -267,7 +266,7 @@ class Cluster:
         write_private(self.directory / f"{name}.failpoints", text)
 
     def set_clock(self, name, **offsets):
-        """Sets a shimmed member's clocks apart: realtime=, boottime= in seconds."""
+        """Shifts the clocks of a member with the shim: realtime=, boottime= in seconds."""
         text = "".join(f"{clock} {seconds}\n" for clock, seconds in offsets.items())
         write_private(self.directory / f"{name}.clock", text)
 
@@ -285,7 +284,7 @@ class Cluster:
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
     def heal(self):
-        """Takes every fault away and starts again what does not run."""
+        """Removes every fault and restarts members that do not run."""
         for proxy in self.proxies.values():
             proxy.heal()
         for name, member in self.members.items():
@@ -299,7 +298,7 @@ class Cluster:
                     self.wait_database()
 
     def down(self):
-        """Stops everything, at once: what was to be seen has been seen."""
+        """Stops everything immediately."""
         for member in reversed(list(self.members.values())):
             if member.is_alive():
                 self.signal(member.name, signal.SIGKILL)
@@ -329,7 +328,7 @@ def wait_until(condition, seconds, what):
 
 
 def shuffled(names, seed):
-    """The names in an order that the seed decides."""
+    """The names in an order that depends on the seed."""
     names = list(names)
     random.Random(seed).shuffle(names)
     return names

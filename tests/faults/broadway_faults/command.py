@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import click
+from broadway_tools.mutated_build import MutatedBuildError, PatchError
 
-from broadway_faults import build, checker, mix, mutants, runner
+from broadway_faults import build, checker, mix, mutants, race_report, runner
 from broadway_faults.registry import load_rows
+
+MIX_S = 600
 
 
 def numbers_of(text):
@@ -54,6 +57,27 @@ def run_rows(numbers, seeds, jobs):
     sys.exit(1 if any(outcome["result"] == runner.FAILED for outcome in outcomes.values()) else 0)
 
 
+def mutants_of(name):
+    """The mutants: all, or the named one."""
+    try:
+        known = mutants.load_mutants()
+    except PatchError as reason:
+        raise click.ClickException(str(reason)) from reason
+    if name is not None and name not in known:
+        raise click.UsageError(f"there is no mutant {name} in tests/faults/mutants")
+    return list(known.values()) if name is None else [known[name]]
+
+
+def build_for(row, mutant, with_mutants):
+    """Builds what is missing or outdated. Mutants are built when they are run, except one given for a row."""
+    build.build_all(with_older=not (mutant or with_mutants))
+    if row is not None and mutant:
+        try:
+            build.build_mutant(mutants_of(mutant)[0].name)
+        except (PatchError, MutatedBuildError) as reason:
+            raise click.ClickException(str(reason)) from reason
+
+
 def check_again(directory):
     violations = checker.check_directory(directory)
     for violation in violations:
@@ -67,13 +91,20 @@ def check_again(directory):
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--rows", help="Several: all, or 1,5,8-12. Prints a table.")
 @click.option("--seeds", type=int, default=3, show_default=True, help="With --rows: seeds 1 to N for each.")
-@click.option("--jobs", type=int, default=2, show_default=True, help="With --rows: how many at a time.")
-@click.option("--subset", is_flag=True, help="Every row with one seed: under ten minutes, two at a time.")
+@click.option(
+    "--jobs", type=int, default=2, show_default=True, help="With --rows, --subset and --mutants: how many at a time."
+)
+@click.option("--subset", is_flag=True, help="Every row with one seed: under ten minutes.")
 @click.option("--mix", "mixes", is_flag=True, help="Random faults for --seconds, then counts.")
 @click.option("--soak", type=int, metavar="GRADERS", help="No faults, so many graders, for --seconds.")
-@click.option("--seconds", type=float, default=600, show_default=True)
+@click.option("--races", type=int, metavar="N", help="N races of each pair of acts and events, and who was first.")
+@click.option("--seconds", type=float, help="Of --mix and --soak (600); with --races: after these none begins.")
 @click.option("--mutants", "with_mutants", is_flag=True, help="Takes guards out: the named row must fail for each.")
-@click.option("--mutant", help="With --row: without this guard.")
+@click.option(
+    "--mutant",
+    metavar="NAME",
+    help="The same for one patch of tests/faults/mutants. With --row: the row without that guard.",
+)
 @click.option("--check", "again", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
 @click.option("--build-only", is_flag=True, help="Builds what the rows need, and ends.")
 @click.option("--no-build", is_flag=True, help="Trusts that it is built.")
@@ -81,8 +112,8 @@ def check_again(directory):
 @click.option("--list", "lists", is_flag=True, help="The rows, a line each.")
 @click.option("--json", "as_json", is_flag=True, help="With --row: the outcome as one line of JSON.")
 def main(row, seed, rows, seeds, jobs, subset, mixes, seconds, with_mutants, mutant, again, **how):
-    """Faults, and what comes of them: every row of the matrix, random mixes, and guards taken out. Histories of what
-    failed are kept in build/faults."""
+    """Runs fault experiments: rows of the matrix, random mixes, and mutants. Histories of failed experiments are kept
+    in build/faults."""
     if again:
         check_again(again)
     if how["lists"]:
@@ -90,7 +121,7 @@ def main(row, seed, rows, seeds, jobs, subset, mixes, seconds, with_mutants, mut
             click.echo(f"{number:>3}  {found.fault}")
         return
     if not how["no_build"]:
-        build.build_all()
+        build_for(row, mutant, with_mutants)
     if how["build_only"]:
         return
     if row is not None:
@@ -99,10 +130,14 @@ def main(row, seed, rows, seeds, jobs, subset, mixes, seconds, with_mutants, mut
         run_rows(numbers_of(rows), seeds, jobs)
     if subset:
         run_rows(list(load_rows()), 1, jobs)
-    if with_mutants:
-        sys.exit(mutants.run(jobs))
+    if with_mutants or mutant:
+        sys.exit(mutants.run(mutants_of(mutant), jobs))
+    if how["races"]:
+        sys.exit(race_report.run(how["races"], seed, seconds))
     if mixes:
-        sys.exit(mix.run(seconds, seed))
+        sys.exit(mix.run(seconds or MIX_S, seed))
     if how["soak"]:
-        sys.exit(mix.soak(seconds, seed, how["soak"]))
-    raise click.UsageError("say what to run: --row, --rows, --subset, --mix, --soak, --mutants or --check")
+        sys.exit(mix.soak(seconds or MIX_S, seed, how["soak"]))
+    raise click.UsageError(
+        "say what to run: --row, --rows, --subset, --mix, --soak, --races, --mutants, --mutant or --check"
+    )

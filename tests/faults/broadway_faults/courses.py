@@ -1,4 +1,4 @@
-"""Parties of the course protocol: staff of a course, graders that poll, graders with a websocket. Each call is in the
+"""Clients of the course protocol: staff of a course, graders that poll, graders with a websocket. Each call is in the
 history; a run's name is its course and assignment, and its canary is in its environment and its results."""
 
 import asyncio
@@ -25,7 +25,7 @@ def bearer(token):
 
 
 class Staff:
-    """Those who own a course."""
+    """The staff of a course."""
 
     def __init__(self, scene, course):
         self.scene, self.course = scene, course
@@ -49,7 +49,8 @@ class Staff:
         return answer.json["data"]["grading_run_id"]
 
     def pry(self, run, job):
-        """Asks for everything of a run that may be another course's; the statuses. What it hears must be its own."""
+        """Requests everything of a run that may be another course's; returns the statuses. The answers must contain
+        only data of this course."""
         paths = (f"grading_run_status/{self.course}/{run}", f"grading_run_env/{self.course}/{run}")
         paths += (f"grading_job_log/{self.course}/{job}", f"queue/{self.course}/{job}/position")
         paths += (f"worker/{self.course}/all", f"queue/{self.course}/length")
@@ -61,7 +62,7 @@ class Staff:
 
 
 class CourseWorker:
-    """A grader that polls, with an id that it chose."""
+    """A grader that polls, with a chosen id."""
 
     def __init__(self, scene, worker):
         self.scene, self.id = scene, worker
@@ -95,7 +96,7 @@ class CourseWorker:
         return self.scene.until(lambda: self.poll(replica), seconds, f"course grader {self.id} gets a job")
 
     def send(self, job, replica=0):
-        """A result that holds what the job's environment held."""
+        """Sends a result with the content of the job's environment."""
         results = [{"echo": job["stages"][0]["env"]}]
         body = {
             "grading_job_id": job["grading_job_id"],
@@ -106,14 +107,14 @@ class CourseWorker:
         return self.send_body(job["grading_job_id"], body, replica, value=result_digest(results))
 
     def send_body(self, job, body, replica=0, **facts):
-        """A result as it is, which may be bytes."""
+        """Sends a result unchanged; it may be bytes."""
         facts = {"worker": self.id, "job": job, "protocol": "course", **facts}
         return self.ask("result", "POST", "grading_job", body, replica, **facts)
 
 
 class SocketWorker:
-    """A grader with a websocket, whose pings are its heartbeats. Its frames are notes in the history, since nothing
-    acknowledges them."""
+    """A grader with a websocket, whose pings are its heartbeats. Its frames are notes in the history, since they are
+    not acknowledged."""
 
     def __init__(self, scene, worker, replica=0):
         self.scene, self.id, self.replica = scene, worker, replica
@@ -145,19 +146,19 @@ class SocketWorker:
         self.send_body(job["grading_job_id"], json.dumps(args).encode(), value=result_digest(results))
 
     def send_body(self, job, body, **facts):
-        """A result as it is, in one text frame, whatever its bytes."""
+        """Sends a result unchanged, in one text frame, also invalid bytes."""
         facts = {"worker": self.id, "job": job, "protocol": "course", "replica": self.replica, **facts}
         self.scene.history.invoke(f"socket-{self.id}", "result", **facts)
         message = b'{"type": "job_result", "args": %s}' % body
         self.loop.run(self.socket.write_frame(True, TEXT_FRAME, message))
 
     def closed(self, seconds=8):
-        """The code and the reason with which Broadway ends it; None if it does not."""
+        """The code and the reason with which Broadway closes the socket; None if it does not."""
         self.receive(seconds)
         return (self.socket.close_code, self.socket.close_reason) if self.socket.closed else None
 
     def ping(self):
-        """A heartbeat; waits for no pong."""
+        """Sends a ping as a heartbeat, without waiting for the pong."""
         self.loop.run(self.socket.ping())
 
     def abort(self):

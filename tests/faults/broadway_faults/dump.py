@@ -1,4 +1,4 @@
-"""The database at the end, as one JSON document: what the checker holds the history against."""
+"""The database at the end, as one JSON document, with which the checker compares the history."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ FILE = "dump.json"
 
 
 def result_digest(value):
-    """Of a result's JSON value, whatever the order of its keys."""
+    """The digest of a result's JSON value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
@@ -26,7 +26,7 @@ def _result(document):
 
 
 def read_dump(client, database):
-    """Everything that is durable."""
+    """Reads all collections."""
     source = client[database]
     dump = {
         "runs": {str(d["_id"]): plain(d) for d in source.grading_runs.find({}, {"summary": 0})},

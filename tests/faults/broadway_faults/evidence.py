@@ -1,4 +1,4 @@
-"""What an experiment leaves behind, read into one object for the checker."""
+"""The files of an experiment, read into one object for the checker."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ KINDS = {"0": "pre", "1": "student", "2": "post"}
 
 
 def write_config(scene):
-    """What the checker must know of the experiment besides its history."""
+    """Writes the settings of the experiment that the checker needs besides the history."""
     plan = scene.plan
     config = {
         "row": scene.row,
@@ -30,7 +30,7 @@ def write_config(scene):
 
 @dataclass
 class Call:
-    """An invocation and what became of it. `kind` None: the caller was gone before it ended, so unknown."""
+    """An invocation and its end. `kind` None: the caller ended before the call did, so the outcome is unknown."""
 
     id: int
     process: str
@@ -47,7 +47,7 @@ class Call:
 
 @dataclass
 class Evidence:
-    """Everything of one experiment."""
+    """All data of one experiment."""
 
     config: dict
     calls: list
@@ -63,12 +63,12 @@ class Evidence:
 
     @property
     def has_all_events(self):
-        """False where the observer lost its place: then nothing is said about the database's order."""
+        """False if the observer lost its position in the stream: then the database's order is not checked."""
         return not any("gap" in event for event in self.events)
 
     @property
     def removed(self):
-        """Runs that were removed from the database, and the state in which each was."""
+        """Runs that were removed from the database, with the last state of each."""
         states = {}
         removed = {}
         for event in self.events:
@@ -119,7 +119,7 @@ def assemble(lines):
 
 
 def read_evidence(directory):
-    """What `directory` holds; a dump that was never made is an empty one."""
+    """Reads the files in `directory`; a missing dump counts as an empty one."""
     directory = Path(directory)
     calls, notes = assemble(histories.read_lines(directory / histories.FILE))
     events_path, dump_path = directory / observer.FILE, directory / dumps.FILE

@@ -1,7 +1,7 @@
-"""Simulated graders: threads that register, poll, work and deliver as real ones do, without grading anything.
+"""Simulated graders: threads that register, poll, work and report like real ones, without grading.
 
-Two temperaments: BEATING ones state a hostname and a concurrency and send heartbeats all the time; those of 2018 state
-nothing, and send none while they work. Every call is in the history; what becomes of a job is decided by `grade`.
+There are two kinds. BEATING graders state a hostname and a concurrency and always send heartbeats. CLASSIC graders
+state nothing, and send no heartbeat while they work. Every call is in the history; `grade` decides the result of a job.
 """
 
 import random
@@ -12,16 +12,16 @@ import time
 from broadway_faults.caller import Caller
 from broadway_faults.dump import result_digest
 
-BEATING, OF_2018 = "beating", "of-2018"
-VANISH = object()  # what `grade` returns for a grader that dies with its job
+BEATING, CLASSIC = "beating", "classic"
+VANISH = object()  # returned by `grade` if the grader must die with its job
 POLL_TIMEOUT_S = 6
 CALL_TIMEOUT_S = 5
 DELIVER_S = 60
-OWN_SHARE = 0.15  # of the results that were accepted are read back
+OWN_SHARE = 0.15  # the share of accepted results that are read back
 
 
 class Gate:
-    """Stops a grader as SIGSTOP does: whatever it is about to do waits."""
+    """Pauses a grader like SIGSTOP: its next action waits."""
 
     def __init__(self):
         self.is_open = threading.Event()
@@ -43,7 +43,7 @@ class Grader:
         self.caller = Caller(f"grader-{number}", scene.history, scene.urls)
         self.grade = grade or self.grade_quickly
         self.wait = wait
-        self.roams = traits.get("roams", False)  # each call goes to any replica
+        self.roams = traits.get("roams", False)  # each call goes to a random replica
         self.beats = traits.get("beats", True)
         self.concurrency = traits.get("concurrency", 1)
         self.states = traits.get("states", ("hostname", "concurrency") if temperament == BEATING else ())
@@ -52,16 +52,16 @@ class Grader:
         self.home = traits.get("home", number % len(scene.urls))
         self.gate = Gate()
         self.leaving, self.gone = threading.Event(), threading.Event()
-        self.held = {}  # job id -> attempt, from the poll to the end of the delivery
+        self.held = {}  # job id -> attempt, from the poll until the result is delivered
         self.taken, self.accepted, self.refused = [], [], []
         self.id = None
-        self.answered_s = 0.0  # when its last poll was answered, with a job or without
+        self.answered_s = 0.0  # time of the last answer to a poll
         self.threads = []
         if starts:
             self.start()
 
     def start(self):
-        """Begins to work; it registers first."""
+        """Registers and begins to work."""
         self.threads = [threading.Thread(target=self._work, name=self.caller.name, daemon=True)]
         if self.beats:
             self.threads.append(threading.Thread(target=self._beat, name=f"{self.caller.name}-beat", daemon=True))
@@ -73,14 +73,14 @@ class Grader:
         time.sleep(self.random.uniform(0.005, 0.06))
         return {"job": job["job_id"], "by": self.number, "nonce": secrets.token_hex(4), "env": job["stages"][0]["env"]}
 
-    # ---- What others do to it ----
+    # ---- Faults ----
 
     def leave(self):
-        """It takes no more jobs."""
+        """Stops taking jobs."""
         self.leaving.set()
 
     def vanish(self):
-        """kill -9, as the wire sees it."""
+        """Stops like kill -9: sends nothing any more."""
         self.scene.history.note("grader vanished", worker=self.id, number=self.number, holding=sorted(self.held))
         self.gone.set()
         self.leaving.set()
@@ -113,7 +113,7 @@ class Grader:
         self.leaving.wait(0.05)
 
     def register(self):
-        """Until it has an id."""
+        """Registers, repeatedly until it has an id."""
         stated = {"hostname": self.caller.name, "concurrency": self.concurrency}
         query = {"token": self.scene.cluster.cluster_token, **{name: stated[name] for name in self.states}}
         while not self.leaving.is_set():
@@ -134,11 +134,11 @@ class Grader:
         )
 
     def poll_once(self, wait, replica):
-        """The status of a poll that is not to bring a job."""
+        """The status of a poll that must not return a job."""
         return self._ask(wait, replica).status
 
     def poll(self, wait=None, replica=None):
-        """A job, or None; goes elsewhere if nobody answers."""
+        """Polls for a job, or None; changes the replica without an answer."""
         answer = self._ask(wait, replica)
         if answer.status in (200, 498):
             self.answered_s = time.monotonic()
@@ -151,11 +151,11 @@ class Grader:
         return None
 
     def take(self, seconds=15, **where):
-        """The next job, by polling until there is one."""
+        """Polls until it has a job."""
         return self.scene.until(lambda: self.poll(wait=0.5, **where), seconds, f"{self.caller.name} gets a job")
 
     def beat(self, replica=None):
-        """A heartbeat; the next one goes elsewhere if nobody answers."""
+        """Sends a heartbeat; changes the replica without an answer."""
         self.gate.is_open.wait()
         place = self.where() if replica is None else replica
         timeout_s = max(1.0, self.scene.plan.heartbeat)
@@ -167,7 +167,7 @@ class Grader:
         return answer
 
     def send(self, job, value, replica=None, success=True, logs=None, timeout_s=25):
-        """One try to deliver a result."""
+        """Tries once to deliver a result."""
         self.gate.is_open.wait()
         job_id = job if isinstance(job, str) else job["job_id"]
         body = {"worker_id": self.id, "result": value, "success": success}
@@ -199,7 +199,7 @@ class Grader:
         self.held.pop(job["job_id"], None)
 
     def deliver(self, job, value, logs=None):
-        """Sends a result until somebody says yes or no."""
+        """Sends a result until it is accepted or refused."""
         deadline = time.monotonic() + DELIVER_S
         while not self.gone.is_set() and time.monotonic() < deadline:
             answer = self.send(job, value, logs=logs)
@@ -216,7 +216,7 @@ class Grader:
             self.scene.history.note("result not delivered", worker=self.id, job=job["job_id"])
 
     def read_own(self, job):
-        """What it has delivered must be seen at once, through any replica."""
+        """Reads back a delivered result through any replica: it must be visible at once."""
         run = job["job_id"][:24]
         self.caller.call(
             "own",
@@ -231,6 +231,6 @@ class Grader:
     def _beat(self):
         pause = self.scene.plan.heartbeat * 0.4
         while not self.gone.is_set() and self.threads[0].is_alive():
-            if self.id is not None and not (self.temperament == OF_2018 and self.held):
+            if self.id is not None and not (self.temperament == CLASSIC and self.held):
                 self.beat()
             self.gone.wait(pause)

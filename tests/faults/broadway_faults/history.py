@@ -1,7 +1,7 @@
-"""The history: every call of every client and grader, and everything that was done to the system, as JSON lines.
+"""The history: every call of every client and grader, and every fault, as JSON lines.
 
 A call is two lines with one id: `invoke`, then `ok` (2xx), `fail` (4xx: it was not done) or `unknown` (5xx, or no
-answer: it may have been done). A note is one line. Times are milliseconds of the monotonic clock, for all of it.
+answer: it may have been done). A note is one line. All times are milliseconds of the monotonic clock.
 """
 
 import json
@@ -37,13 +37,13 @@ class History:
             self._write({"t": now_ms(), "id": call, "type": "invoke", "process": process, "op": op, **facts})
         return call
 
-    def settle(self, call, kind, /, **facts):
+    def complete(self, call, kind, /, **facts):
         """A call ends: kind is ok, fail or unknown."""
         with self.lock:
             self._write({"t": now_ms(), "id": call, "type": kind, **facts})
 
     def note(self, what, /, **facts):
-        """Something was done to the system, or seen of it."""
+        """Writes a fault, or an observation of the system."""
         with self.lock:
             self._write({"t": now_ms(), "type": "note", "note": what, **facts})
 
@@ -54,7 +54,7 @@ class History:
 
 
 def read_lines(path):
-    """The lines of a JSON lines file; a last one that is cut off is left out."""
+    """The lines of a JSON lines file; an incomplete last line is left out."""
     lines = []
     for text in Path(path).read_text(encoding="utf-8").splitlines():
         try:

@@ -1,4 +1,4 @@
-"""Simulated instructors: each submits a run under a key of its own, starts it, and reads its state until it is over."""
+"""Simulated instructors: each submits a run under its own key, starts it, and reads its state until it is over."""
 
 import random
 import threading
@@ -7,7 +7,7 @@ import zlib
 
 from broadway_faults.caller import Caller
 
-OVER = ("finished", "failed", "cancelled")
+OVER = ("finished", "failed", "cancelled", "superseded")
 CALL_TIMEOUT_S = 12
 PATIENCE_S = 90
 
@@ -17,13 +17,13 @@ def stage(**more):
 
 
 def canary(key):
-    """What must be seen in answers about this run, and in no others."""
+    """The text that must appear in answers about this run, and in no others."""
     return f"canary-{key}-yranac"
 
 
 def run_of(key, students, pre=True, post=True, **more):
-    """A run's definition. Its name is its key, so that the dump can be held against the history. Every second one is
-    too long to stand in its run's own document."""
+    """A run's definition. Its name is its key, so that the dump can be matched with the history. Every second
+    definition is too long for the run's own document."""
     env = {"KEY": canary(key)}
     if zlib.crc32(key.encode()) % 2:
         env["PADDING"] = "x" * 5000
@@ -41,13 +41,13 @@ def run_of(key, students, pre=True, post=True, **more):
 
 
 class Instructor:
-    """One run's owner. Calls go to any replica; unknown ones are asked again elsewhere."""
+    """The owner of one run. Calls go to any replica; calls with an unknown outcome are repeated at another one."""
 
     def __init__(self, scene, key, definition):
         self.scene, self.key, self.definition = scene, key, definition
         self.random = random.Random(f"{scene.seed}/{key}")
         self.caller = Caller(f"client-{key}", scene.history, scene.urls)
-        self.has_key = True  # says Idempotency-Key
+        self.has_key = True  # sends Idempotency-Key
         self.run = None
         self.state = None
         self.thread = None
@@ -66,7 +66,7 @@ class Instructor:
         return self.random.randrange(len(self.scene.urls))
 
     def create(self, first=None):
-        """Until the run has an id. With a key that the server honours, a repeated POST is the same run."""
+        """Submits until the run has an id. With a key that the server supports, a repeated POST is the same run."""
         replica = self._any() if first is None else first
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline and not self.gives_up.is_set():
@@ -100,7 +100,7 @@ class Instructor:
             answer = self.caller.call(
                 "start", self._any(), "POST", f"/grading_run/{self.run}", timeout_s=CALL_TIMEOUT_S, run=self.run
             )
-            # A second POST after an unknown first is refused because the first was done: the state tells.
+            # A second POST after an unknown first one may be refused because the first was done: the state decides.
             if answer.kind == "ok" or (answer.kind == "fail" and self.read() not in (None, "created")):
                 self.scene.history.note("run started", run=self.run)
                 return True

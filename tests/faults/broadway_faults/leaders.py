@@ -1,4 +1,4 @@
-"""Watching who leads: how long two do at once, how long none does, how often it changes."""
+"""Observes leadership: how long two schedulers lead at once, how long none leads, how often the leader changes."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ LEADS = "\nbroadway_scheduler_is_leader 1\n"
 
 
 class LeaderWatch:
-    """Looks at every scheduler's metrics, until stopped. A scheduler that does not answer does not count."""
+    """Reads every scheduler's metrics until stopped. A scheduler that does not answer is not counted."""
 
     def __init__(self, scene):
         self.members = scene.cluster.schedulers
@@ -20,7 +20,7 @@ class LeaderWatch:
         self.thread.start()
 
     def stop(self):
-        """Returns the longest time without a break in which two said that they lead."""
+        """Returns the longest uninterrupted time in which two schedulers reported to lead."""
         self.is_stopping.set()
         self.thread.join(10)
         return self.longest_overlap_s

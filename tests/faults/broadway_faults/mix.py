@@ -1,4 +1,4 @@
-"""Random mixes: a load that goes on, faults that a seed chooses from a table, and counts at the end."""
+"""Random mixes: a continuous load, faults that a seed chooses from a table, and counts at the end."""
 
 import shutil
 import signal
@@ -11,7 +11,7 @@ import pymongo
 
 from broadway_faults import build
 from broadway_faults.cluster import ClusterError, Plan
-from broadway_faults.graders import BEATING, OF_2018, Grader
+from broadway_faults.graders import BEATING, CLASSIC, Grader
 from broadway_faults.rows_database import LIES, WRITTEN, fail_command
 from broadway_faults.runner import RESULTS
 from broadway_faults.scene import Scene
@@ -33,7 +33,7 @@ SCHEDULER_FAILPOINTS = (
     "after_lease_insert",
     "half_of_bulk",
     "before_callbacks",
-    "before_post_queued",
+    "before_post_lease",
     "in_requeue",
     "in_recovery",
     "in_renewal",
@@ -51,7 +51,7 @@ LINK_RULES = (
 
 
 class Load:
-    """Keeps some runs going, and a full set of graders."""
+    """Keeps some runs active, and a full set of graders."""
 
     def __init__(self, scene):
         self.scene, self.random = scene, Random(f"load/{scene.seed}")
@@ -64,7 +64,7 @@ class Load:
         self.thread.join(30)
 
     def _grade(self, job):
-        """Some jobs take long, some fail."""
+        """Grades a job: some take long, some fail."""
         time.sleep(self.scene.random.choice((0.02, 0.05, 0.1, 0.3, 1.5)))
         return {"job": job["job_id"], "at": time.monotonic()}
 
@@ -80,13 +80,13 @@ class Load:
 
     def _add_grader(self):
         scene = self.scene
-        temperament = OF_2018 if self.random.random() < 0.2 else BEATING
+        temperament = CLASSIC if self.random.random() < 0.2 else BEATING
         traits = {"roams": self.random.random() < 0.3, "wait": self.random.choice((0.2, 1, 3))}
         scene.graders.append(Grader(scene, len(scene.graders), temperament, grade=self._grade, **traits))
 
 
 class Nemesis:
-    """Does one thing after another to the system, and undoes it."""
+    """Injects one fault after another, and undoes each."""
 
     def __init__(self, scene):
         self.scene, self.random = scene, Random(f"nemesis/{scene.seed}")
@@ -105,8 +105,8 @@ class Nemesis:
             (3, self.stop_grader),
         )
 
-    def strike(self):
-        """One fault, or two at once, from beginning to end."""
+    def inject(self):
+        """Injects one fault, or two at once, and undoes them."""
         weights = [weight for weight, _ in self.acts]
         chosen = self.random.choices([act for _, act in self.acts], weights, k=self.random.choice((1, 1, 2)))
         threads = [threading.Thread(target=self._do, args=(act,), daemon=True) for act in chosen]
@@ -124,7 +124,7 @@ class Nemesis:
             self.scene.history.note("nemesis", act=act.__name__, trouble=str(trouble)[:200])
 
     def mend(self):
-        """Whatever died is started again, whatever is armed is disarmed."""
+        """Restarts dead processes and graders, and removes failpoints."""
         self.scene.cluster.heal()
         self.scene.healed("mended")
 
@@ -192,7 +192,7 @@ class Nemesis:
 
 
 def counts(scene, nemesis):
-    """What happened, in numbers."""
+    """The counts of what happened."""
     database = scene.database
     refused = sum(len(grader.refused) for grader in scene.graders)
     ended = {
@@ -212,14 +212,14 @@ def counts(scene, nemesis):
 
 
 def mixed(seconds, summary):
-    """The row that a mix is."""
+    """The row of a mix."""
 
     def row(scene):
         load, nemesis = Load(scene), Nemesis(scene)
         ends = time.monotonic() + seconds
         scene.until(lambda: len(scene.graders) == GRADERS, 20, "all graders are there")
         while time.monotonic() < ends:
-            nemesis.strike()
+            nemesis.inject()
             scene.pause(nemesis.random.uniform(0.1, 1.5))
         load.stop()
         summary.update(counts(scene, nemesis))
@@ -228,7 +228,7 @@ def mixed(seconds, summary):
 
 
 def soak(seconds, seed, graders):
-    """No faults at all, many graders: nobody is declared dead who lives. Returns 0 if so."""
+    """No faults and many graders: no live worker is declared dead. Returns 0 if so."""
 
     def row(scene):
         slow = random_work(scene)

@@ -1,18 +1,26 @@
-"""Guards taken out, one at a time: for each, the named row must fail. They stand in the sources as MUTANT("name"); only
-the preset `fault` compiles them, and BROADWAY_MUTANT chooses one."""
+"""Mutants: for each guard that is removed from the code, the named row must fail.
 
+A mutant is a patch in tests/faults/mutants, which is applied to a copy of the sources. Its first line names the guard
+and the row.
+"""
+
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import click
+from broadway_tools.mutated_build import MutatedBuildError, PatchError
 
-from broadway_faults import runner
+from broadway_faults import build, runner
+
+FIRST_LINE = re.compile(r"(?P<guard>.+)\. Row (?P<row>\d+) must fail(?: with seed (?P<seed>\d+))?\.")
+FOUND, MISSED, NOT_RUN = "found out", "NOT NOTICED", "NOT RUN"
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A guard, the row that misses it, and the seed with which it does."""
+    """A removed guard, the row that must fail without it, and the seed."""
 
     name: str
     guard: str
@@ -20,45 +28,58 @@ class Mutant:
     seed: int = 1
 
 
-MUTANTS = (
-    Mutant("no_attempt_in_lease_id", "the attempt is part of a lease's id", 23),
-    Mutant("duplicate_is_success", "a second result is a duplicate key, and loses", 24),
-    Mutant("anyone_may_answer", "a result is taken only from a worker that had the job", 28),
-    Mutant("unknown_is_done", "a write whose outcome is unknown is not answered 2xx", 44),
-    Mutant("own_nonce_unknown", "finding one's own nonce under a taken id is success", 41),
-    Mutant("skips_an_attempt", "attempts have no gaps", 23),
-    Mutant("post_too_early", "post-processing waits for the last student", 12),
-    Mutant("any_term_at_replica", "a replica refuses a term below the highest it has seen", 17),
-    Mutant("end_of_any_term", "a lease is ended only in the term that it carries", 22),
-    Mutant("give_up_unended", "a job is given up only when one's own end of its lease is known", 22),
-    Mutant("trust_from_answer", "trust in one's own lease counts from when the renewal was sent", 18),
-    Mutant("clock_without_suspend", "trust is measured on a clock that counts suspend", 50),
-    Mutant("gaps_unforgiven", "nobody is dead because the scheduler stood still", 21),
-    Mutant("leaves_unsettled", "a replica that leaves settles first what it has begun", 54),
-    Mutant("refusal_fails_nothing", "a result that can't be taken fails its job", 57),
-)
+def read_mutant(patch):
+    """The mutant of a patch file."""
+    first = patch.read_text(encoding="utf-8").partition("\n")[0]
+    parts = FIRST_LINE.fullmatch(first)
+    if parts is None:
+        raise PatchError(f"{patch.name} must begin with a line like: The guard. Row 12 must fail.")
+    return Mutant(patch.stem, parts["guard"], int(parts["row"]), int(parts["seed"] or 1))
 
 
-def run(jobs):
-    """Every mutant; returns 0 if each was found out."""
+def load_mutants():
+    """All mutants, by name."""
+    return {patch.stem: read_mutant(patch) for patch in sorted(build.MUTANTS.glob("*.patch"))}
+
+
+def verdict_of(outcome):
+    """The verdict of a row. A row that could not be run to its end has not detected the mutant."""
+    if outcome["result"] == runner.FAILED:
+        return NOT_RUN if outcome.get("is_harness") else FOUND
+    return MISSED if outcome["result"] == runner.PASSED else NOT_RUN
+
+
+def run_mutant(mutant):
+    """Builds the mutant, runs its row, and removes the build: {verdict, first, seconds}."""
+    try:
+        build.build_mutant(mutant.name)
+    except (PatchError, MutatedBuildError) as reason:
+        return {"verdict": NOT_RUN, "first": str(reason), "seconds": 0.0}
+    outcome = runner.run_apart(mutant.row, mutant.seed, mutant.name)
+    verdict = verdict_of(outcome)
+    shutil.rmtree(build.binaries_without(mutant.name), ignore_errors=True)
+    if verdict == FOUND:
+        shutil.rmtree(runner.directory_of(mutant.row, mutant.seed, mutant.name), ignore_errors=True)
+    first = (outcome["violations"] or [outcome.get("reason", "")])[0]
+    return {"verdict": verdict, "first": first, "seconds": outcome["seconds"]}
+
+
+def run(mutants, jobs):
+    """Runs several mutants; returns 0 if each was detected."""
     found = {}
 
     def one(mutant):
-        found[mutant.name] = runner.run_apart(mutant.row, mutant.seed, mutant.name)
-        outcome = found[mutant.name]
-        if outcome["result"] == runner.FAILED:
-            shutil.rmtree(runner.directory_of(mutant.row, mutant.seed, mutant.name), ignore_errors=True)
-        verdict = "found out" if outcome["result"] == runner.FAILED else "NOT NOTICED"
-        click.echo(f"{mutant.name}: {verdict} ({outcome['seconds']:.1f} s)", err=True)
+        outcome = found[mutant.name] = run_mutant(mutant)
+        click.echo(f"{mutant.name}: {outcome['verdict']} ({outcome['seconds']:.1f} s)", err=True)
+        if outcome["verdict"] == NOT_RUN:
+            click.echo(outcome["first"], err=True)
 
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(one, MUTANTS))
+        list(pool.map(one, mutants))
     click.echo(f"{'mutant':<24} {'row':>3}  {'result':<12} what said so")
-    for mutant in MUTANTS:
+    for mutant in mutants:
         outcome = found[mutant.name]
-        is_found = outcome["result"] == runner.FAILED
-        first = outcome["violations"][0][:90] if outcome["violations"] else ""
-        click.echo(f"{mutant.name:<24} {mutant.row:>3}  {'found out' if is_found else 'NOT NOTICED':<12} {first}")
-    missed = [name for name, outcome in found.items() if outcome["result"] != runner.FAILED]
+        click.echo(f"{mutant.name:<24} {mutant.row:>3}  {outcome['verdict']:<12} {outcome['first'][:90]}")
+    missed = [name for name, outcome in found.items() if outcome["verdict"] != FOUND]
     click.echo(f"{len(found) - len(missed)} of {len(found)} found out")
     return 1 if missed else 0

@@ -1,4 +1,4 @@
-"""What happens in the database, in its own order: a change stream of the harness's own, past all proxies, as lines."""
+"""The changes in the database in their order, as lines, from a change stream of the harness that uses no proxy."""
 
 import datetime
 import json
@@ -14,7 +14,7 @@ from broadway_faults.history import now_ms
 FILE = "events.jsonl"
 FOLLOWED = ["grading_runs", "job_leases", "job_results", "workers", "leader"]
 HEAVY = {"result", "summary", "_nonce", "nonce"}
-REFUSALS = 20  # in a row, until the place in the stream is given up
+REFUSALS = 20  # refusals in a row until the position in the stream is given up
 PIPELINE = [
     {"$match": {"ns.coll": {"$in": FOLLOWED}}},
     {"$project": {"fullDocument.result": 0, "fullDocument.summary": 0}},
@@ -22,7 +22,7 @@ PIPELINE = [
 
 
 def plain(value):
-    """A document as JSON has it: dates as milliseconds, ids as text, binaries left out."""
+    """A document as plain JSON: dates as milliseconds, ids as text, without binaries."""
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items() if key not in HEAVY}
     if isinstance(value, list):
@@ -45,19 +45,20 @@ class Observer:
         self.token = None
         self.seen = 0
         self.leases_ended = 0
+        self.listener = None  # called with each event, in the observer's thread
         self.is_stopping = threading.Event()
         self.is_following = threading.Event()
         self.thread = threading.Thread(target=self._run, name="observer", daemon=True)
         self.thread.start()
 
     def stop(self):
-        """Waits for what is still to come, shortly, then ends."""
-        self._settle()
+        """Waits shortly for pending events, then ends."""
+        self._drain()
         self.is_stopping.set()
         self.thread.join(10)
         self.file.close()
 
-    def _settle(self):
+    def _drain(self):
         seen, deadline = -1, time.monotonic() + 5
         while self.seen != seen and time.monotonic() < deadline:
             seen = self.seen
@@ -80,7 +81,7 @@ class Observer:
 
     @staticmethod
     def _is_refused(trouble):
-        """The database answered, and will not go on from the token; or a row made it say so."""
+        """True if the database has refused to resume from the token, also by a fault of the row."""
         return getattr(trouble, "code", None) is not None and not trouble.has_error_label("ResumableChangeStreamError")
 
     def _follow(self, database):
@@ -102,6 +103,8 @@ class Observer:
             event["unset"] = change["updateDescription"].get("removedFields", [])
             self.leases_ended += "ended" in event["set"]
         self._write(event)
+        if self.listener is not None:
+            self.listener(event)
 
     def _write(self, event):
         self.seen += 1

@@ -1,27 +1,27 @@
-"""A TCP proxy per link, with everything that a network does to a connection. One thread with an event loop serves all
-proxies; rules are set from any thread and hold from the next piece of data on."""
+"""A TCP proxy per link that injects network faults. One thread with an event loop serves all proxies; rules are set
+from any thread and apply from the next piece of data on."""
 
 import asyncio
 import threading
 from dataclasses import dataclass
 
-UP, DOWN = "up", "down"  # from the caller to the called, and back
+UP, DOWN = "up", "down"  # from the client to the server, and back
 PIECE = 65536
 
 
 @dataclass
 class Rules:
-    """What a link does to what passes it. The default does nothing."""
+    """The faults of a link; by default none."""
 
     refuse: bool = False  # new connections are reset at once
-    hold: tuple = ()  # directions in which data waits until the rule goes
-    drop: tuple = ()  # directions in which data vanishes; connections stay open
+    hold: tuple = ()  # directions in which data waits until the rule is removed
+    drop: tuple = ()  # directions in which data is dropped; connections stay open
     delay_s: float = 0.0  # each piece, each way
-    cut_after: int = 0  # bytes up, then both ways are reset
-    match: bytes = b""  # what the next three look for in a piece on its way up
-    cut_reply: int = 0  # how many matching requests are let through, and cut instead of answered
-    cut_request: int = 0  # how many matching requests are cut before they arrive
-    hold_match: bool = False  # matching pieces wait until the rule goes, even if their sender does
+    cut_after: int = 0  # bytes from the client until the connection is reset
+    match: bytes = b""  # the bytes that the next three rules search for in a client's piece
+    cut_reply: int = 0  # how many matching requests are passed on, and reset before the answer
+    cut_request: int = 0  # how many matching requests are reset before they arrive
+    hold_match: bool = False  # matching pieces wait until the rule is removed, even if their sender disconnects
 
 
 class Loop:
@@ -49,7 +49,7 @@ class Loop:
 
     @staticmethod
     async def _cancel_all():
-        """Whoever still waits for something is told not to."""
+        """Cancels all waiting tasks."""
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()
@@ -57,7 +57,7 @@ class Loop:
 
 
 class Connection:
-    """One connection through a proxy: two streams and what has been counted on it."""
+    """One connection through a proxy: two streams and its counters."""
 
     def __init__(self, near, far):
         self.near, self.far = near, far
@@ -70,7 +70,7 @@ class Connection:
 
 
 class Proxy:
-    """Listens on a port of 127.0.0.1 and passes on to `target`, as its rules say."""
+    """Listens on a port of 127.0.0.1 and passes data on to `target` according to its rules."""
 
     def __init__(self, loop, name, target):
         self.loop, self.name, self.target = loop, name, target
@@ -87,7 +87,7 @@ class Proxy:
         return await asyncio.start_server(self._serve, "127.0.0.1", 0)
 
     def set(self, **rules):
-        """From now on these rules and no others."""
+        """Replaces the rules."""
 
         def change():
             self.rules = Rules(**rules)
@@ -151,7 +151,7 @@ class Proxy:
             await self.changed.wait_for(condition)
 
     async def _pass(self, connection, writer, direction, data):
-        """Does to one piece what the rules say. False: the connection is cut."""
+        """Applies the rules to one piece. False: the connection is reset."""
         rules = self.rules
         if direction in rules.hold:
             self.counts["held"] += 1

@@ -1,4 +1,4 @@
-"""A result that is uploaded as slowly as a row wants, past any HTTP client, and written into the history."""
+"""A result that is uploaded in parts over a plain socket, and written into the history."""
 
 import json
 import socket
@@ -27,7 +27,7 @@ class Upload:
         self.socket.sendall(head.encode())
 
     def send_part(self, share):
-        """Sends on, up to this share of the body."""
+        """Sends the body up to this share."""
         end = int(len(self.body) * share)
         try:
             self.socket.sendall(self.body[self.sent : end])
@@ -36,7 +36,7 @@ class Upload:
         self.sent = end
 
     def answer(self):
-        """The status that came back; 0: none."""
+        """The status of the answer; 0: none."""
         text = b""
         try:
             while b"\r\n" not in text:
@@ -50,12 +50,12 @@ class Upload:
         finally:
             self.socket.close()
         kind = "ok" if status == 200 else "fail" if 400 <= status < 500 else "unknown"
-        self.scene.history.settle(self.call, kind, status=status)
+        self.scene.history.complete(self.call, kind, status=status)
         return status
 
 
 class ParkedPolls:
-    """Many polls of one worker, each on a connection of its own that is read by nobody."""
+    """Many polls of one worker, each on its own connection, which is not read."""
 
     def __init__(self, scene, grader, replica, count, wait=30):
         place = urlsplit(scene.urls[replica])

@@ -1,4 +1,4 @@
-"""The table of rows: each a function of a scene, under the number that the matrix of faults gives it."""
+"""The table of rows: each is a function of a scene, under its number in the matrix of faults."""
 
 import time
 from dataclasses import dataclass, field
@@ -18,11 +18,11 @@ class Row:
 
 
 ROWS = {}
-HINTS = 0  # not in the matrix: I12, everything with the hints taken away
+HINTS = 0  # not in the matrix: I12, without the events of the change stream
 
 
 def row(number, fault, plan=None, **traits):
-    """Registers a row. What it does stands in the function; what it must show, in its claims and in the invariants."""
+    """Registers a row. The function injects the faults; its claims and the invariants are checked."""
 
     def register(function):
         ROWS[number] = Row(number, fault, function, plan or Plan(), traits)
@@ -35,12 +35,20 @@ def load_rows():
     """All rows, by number."""
     from broadway_faults import (  # noqa: F401, PLC0415  (they register themselves, and import this)
         rows_api,
+        rows_audit,
+        rows_cancel,
         rows_database,
         rows_grader,
-        rows_life,
+        rows_host,
         rows_link,
+        rows_logs,
+        rows_pause,
+        rows_races,
+        rows_receipt,
         rows_result,
+        rows_return,
         rows_scheduler,
+        rows_supersede,
         rows_term,
     )
 

@@ -1,11 +1,11 @@
-"""Threads, descriptors and memory of the processes under test, as /proc has them."""
+"""Threads, descriptors and memory of the processes under test, from /proc."""
 
 import os
 from pathlib import Path
 
 
 def usage(pid):
-    """{threads, descriptors, resident_kb} of a process; None if it has gone."""
+    """{threads, descriptors, resident_kb} of a process; None if it has ended."""
     try:
         threads = len(os.listdir(f"/proc/{pid}/task"))
         descriptors = len(os.listdir(f"/proc/{pid}/fd"))
@@ -17,6 +17,6 @@ def usage(pid):
 
 
 def cpu_seconds(pid):
-    """What a process has used so far, which a busy machine does not change much."""
+    """The CPU time of a process so far, which depends little on the load of the machine."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

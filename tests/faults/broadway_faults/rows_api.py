@@ -12,8 +12,8 @@ from broadway_faults.raw import ParkedPolls, Upload
 from broadway_faults.registry import row
 
 
-def strikes(scene):
-    """How many leases ended in a way that counts."""
+def failed_attempts(scene):
+    """The number of failed attempts."""
     return scene.database.job_leases.count_documents({"ended": {"$in": ["lost", "expired", "undeliverable"]}})
 
 
@@ -28,7 +28,7 @@ def kill_idle(scene):
     scene.kill(f"api-{victim}")
     runs = scene.load(runs=3, students=12)
     scene.until(lambda: all_over(runs), 30, "the runs end through the other replica")
-    scene.expect(strikes(scene) == 0, "nothing else changes: no lease was lost")
+    scene.expect(failed_attempts(scene) == 0, "nothing else changes: no lease was lost")
     scene.restart(f"api-{victim}")
     scene.cluster.wait_ready()
     others = 1 - victim
@@ -51,12 +51,12 @@ def kill_after_run_insert(scene):
     scene.arm("api-0", "after_run_insert:kill@1")
     run = scene.prepare(students=5)
     answer = run.create_once(0)
-    scene.expect(answer.status == 0, "the client hears nothing", status=answer.status)
+    scene.expect(answer.status == 0, "the client gets no answer", status=answer.status)
     scene.died("api-0")
     again = [run.create_once(1).json.get("id") for _ in range(2)]
     scene.expect(again[0] is not None and again[0] == again[1], "the retry returns one run", ids=again)
     count = scene.database.grading_runs.count_documents({"name": run.key})
-    scene.expect(count == 1, "one run is there", count=count)
+    scene.expect(count == 1, "one run is stored", count=count)
     run.run = again[0]
     run.start()
 
@@ -69,7 +69,7 @@ def kill_after_result_insert(scene):
     scene.died("api-0")
     scene.until(lambda: all_over(runs), 40, "the runs end")
     refused = [text for grader in scene.graders for _, text in grader.refused]
-    scene.expect(not refused, "every retry hears 200", refused=refused[:3])
+    scene.expect(not refused, "every retry is answered 200", refused=refused[:3])
 
 
 @row(4, "API: kill -9 between log insert and result insert", Plan(scheduler={"orphan-age": 1}))
@@ -87,7 +87,7 @@ def kill_after_log_insert(scene):
 
 
 def named_logs(scene):
-    """The logs that results name, if the grader sent any: here all do."""
+    """The logs that results name."""
     ids = {"worker": {"$exists": True}, "digest": {"$exists": True}}
     return {f"{d['_id']}.{d['digest']}" for d in scene.database.job_results.find(ids, {"digest": 1})}
 
@@ -97,7 +97,7 @@ def stored_logs(scene):
 
 
 def leave_orphan_log(scene):
-    """A grader whose log was stored, and who never comes back with its result."""
+    """A grader whose log was stored, and which never sends its result again."""
     scene.restart("api-0")
     scene.cluster.wait_ready()
     scene.hold_graders()
@@ -122,7 +122,7 @@ def kill_before_delivery(scene):
     scene.until(lambda: all_over(runs), 40, "the runs end")
     again = list(scene.database.job_leases.find({"ended": {"$exists": True}}))
     kinds = {lease["ended"] for lease in again}
-    scene.expect(kinds <= {"released"}, "no strike for what was never delivered", ended=sorted(kinds))
+    scene.expect(kinds <= {"released"}, "an undelivered job has no failed attempt", ended=sorted(kinds))
     scene.expect(len(again) == 0, "the same worker's next poll gets the same attempt", released=len(again))
 
 
@@ -141,7 +141,11 @@ def stop_with_parked_polls(scene):
     scene.pause(4)
     scene.resume("api-0")
     scene.until(lambda: all_over(runs), 40, "the runs end")
-    scene.expect(strikes(scene) == 0, "leases for sockets that were closed are not counted", strikes=strikes(scene))
+    scene.expect(
+        failed_attempts(scene) == 0,
+        "leases for sockets that were closed are not counted",
+        failed_attempts=failed_attempts(scene),
+    )
 
 
 @row(7, "API: SIGTERM", Plan(poll_wait=8, api={"grace": 6}))
@@ -172,7 +176,7 @@ def terminate(scene):
     scene.pause(1)
     upload.send_part(1.0)
     status = upload.answer()
-    scene.expect(status == 200, "an upload under way finishes", status=status)
+    scene.expect(status == 200, "an upload in progress completes", status=status)
     member = scene.cluster.members["api-0"]
     scene.until(lambda: not member.is_alive(), 8, "it exits within its grace")
     scene.measure("exit after SIGTERM", seconds=time.monotonic() - told)
@@ -190,16 +194,20 @@ def starve(scene):
         scene.cluster.signal("api-0", signal.SIGCONT)
         scene.pause(0.2)
     scene.until(lambda: all_over(runs), 40, "the runs end")
-    scene.expect(strikes(scene) == 0, "no mass death: no lease was lost", strikes=strikes(scene))
+    scene.expect(
+        failed_attempts(scene) == 0,
+        "no live worker is declared dead: no lease was lost",
+        failed_attempts=failed_attempts(scene),
+    )
 
 
-# All share one address here, of which a replica this small would take 96 at a time without a token.
+# All clients share one address, from which a replica this small would accept 96 at a time without a token.
 LIMITS = {"max-connections": 256, "max-connections-per-address": 192}
 
 
 @row(9, "API: connection or thread limit reached", Plan(links=("db:api-0",), heartbeat=1, api=LIMITS))
 def limits_reached(scene):
-    """First all places for polls are taken, then all threads that wait for the database."""
+    """First all places for polls are used, then all threads that wait for the database."""
     scene.warm_up()
     holder = scene.add_idle_grader(home=0)
     run = scene.submit(students=6, pre=False, post=False)
@@ -211,7 +219,7 @@ def limits_reached(scene):
     begun = time.monotonic()
     newcomer = scene.add_idle_grader(home=0)
     statuses = {newcomer.poll_once(wait=5, replica=0) for _ in range(3)}
-    scene.expect(statuses <= {498, 503}, "new polls are told to come again", statuses=sorted(statuses))
+    scene.expect(statuses <= {498, 503}, "new polls are answered with Retry-After", statuses=sorted(statuses))
     scene.expect(time.monotonic() - begun < 6, "soon", seconds=time.monotonic() - begun)
     gets_through(scene, holder, job)
     crowd.close()
@@ -231,17 +239,17 @@ def limits_reached(scene):
 
 
 def gets_through(scene, grader, job):
-    """Heartbeats, fast, and the result of `job`, if there is one."""
+    """Checks that heartbeats are fast, and that the result of `job`, if given, is accepted."""
     slowest = 0
     for _ in range(10):
         begun = time.monotonic()
         beat = grader.beat(replica=0)
         slowest = max(slowest, time.monotonic() - begun)
-        scene.expect(beat.status == 200, "a heartbeat gets through", status=beat.status)
+        scene.expect(beat.status == 200, "a heartbeat is accepted", status=beat.status)
     scene.expect(slowest < 1, "heartbeats do not wait behind other requests", slowest=slowest)
     if job:
         answer = grader.send(job, {"by": "holder"}, replica=0)
-        scene.expect(answer.status == 200, "a result gets through", status=answer.status)
+        scene.expect(answer.status == 200, "a result is accepted", status=answer.status)
 
 
 @row(10, "API: unreachable for callbacks while graders wait on it", Plan(links=("callbacks:api-0",)))
@@ -275,4 +283,4 @@ def spread(scene):
     for name, kilobytes in before.items():
         after = resources.usage(scene.cluster.members[name].pid)["resident_kb"]
         scene.history.note("second load", member=name, before_kb=kilobytes, after_kb=after)
-    scene.expect(strikes(scene) == 0, "no lease was lost", strikes=strikes(scene))
+    scene.expect(failed_attempts(scene) == 0, "no lease was lost", failed_attempts=failed_attempts(scene))

@@ -1,4 +1,4 @@
-"""Rows 39 to 47: the database dies, stands still, lies, fills up."""
+"""Rows 39 to 47: the database dies, is paused, reports false errors, fills up."""
 
 import resource
 import threading
@@ -10,14 +10,14 @@ from broadway_faults import resources
 from broadway_faults.caller import ROUTE, fetch
 from broadway_faults.cluster import Plan
 from broadway_faults.registry import row
-from broadway_faults.rows_api import all_over, strikes
+from broadway_faults.rows_api import all_over, failed_attempts
 
 ALL_DB_LINKS = ("db:api-0", "db:api-1", "db:scheduler-0")
 BOUND_S = 12
 
 
 class Prober:
-    """A client and a grader who look, again and again, how an ill system answers."""
+    """A client and a grader that repeatedly send requests during a fault, and record the answers."""
 
     def __init__(self, scene, run):
         self.scene, self.run = scene, run
@@ -60,8 +60,8 @@ class Prober:
             if answer.status == 503 and not answer.retry_after:
                 self.retry_after = False
 
-    def judge(self):
-        """What an API may say while its database is away."""
+    def check_answers(self):
+        """Checks the answers of an API whose database is unavailable."""
         seen = {kind: sorted(statuses) for kind, statuses in self.seen.items()}
         scene = self.scene
         scene.expect(self.seen["poll"] <= {200, 498}, "polls come back empty", seen=seen)
@@ -91,7 +91,7 @@ def kill_database(scene):
     scene.until(lambda: not not_ready(scene), 20, "they are ready again")
     scene.measure("ready after the database", seconds=time.monotonic() - back)
     prober.stop()
-    prober.judge()
+    prober.check_answers()
     scene.until(lambda: all_over(runs), 40, "the runs end")
 
 
@@ -114,10 +114,10 @@ def stop_database(scene):
     most = {m.name: resources.usage(m.pid)["threads"] for m in scene.cluster.replicas}
     scene.resume("database")
     piled = {name: (threads[name], most[name]) for name in most if most[name] > threads[name] + 8}
-    scene.expect(not piled, "threads do not pile up", threads=piled)
+    scene.expect(not piled, "threads do not accumulate", threads=piled)
     scene.pause(1)
     prober.stop()
-    prober.judge()
+    prober.check_answers()
     scene.until(lambda: all_over(runs), 40, "the runs end")
 
 
@@ -156,16 +156,21 @@ WRITTEN = (
 RECOVERIES = "broadway_scheduler_recoveries_total"
 
 
-def create_while_it_lies(scene):
-    """Runs without a key, while every insert is done and reported as failed. None may be refused as a conflict with
-    itself, and the scheduler knows its own leases again, without a recovery."""
+def create_during_false_errors(scene):
+    """Runs without a key, while every insert is done but reported as failed. No run may be refused as a conflict with
+    itself, and the scheduler recognises its own leases, without a recovery."""
     before = scene.cluster.metric("scheduler-0", RECOVERIES)
     for _ in range(4):
         run = scene.prepare(students=6)
         run.has_key = False
         fail_command(scene, ["insert"], times=25, **CONCERN)
         answer = run.create_once(scene.random.randrange(2))
-        scene.expect(answer.status == 200, "an own write is no conflict", status=answer.status, text=answer.text[:100])
+        scene.expect(
+            answer.status == 200,
+            "a repeated write is not a conflict with itself",
+            status=answer.status,
+            text=answer.text[:100],
+        )
         if answer.status != 200:
             run.gives_up.set()
             continue
@@ -173,13 +178,13 @@ def create_while_it_lies(scene):
         run.start()
         scene.until(lambda run=run: run.read() == "finished", 20, "the run ends")
     recoveries = scene.cluster.metric("scheduler-0", RECOVERIES) - before
-    scene.expect(recoveries == 0, "an own write is known again", recoveries=recoveries)
+    scene.expect(recoveries == 0, "the scheduler recognises its own write", recoveries=recoveries)
 
 
 @row(41, "database: a write done but reported as failed", Plan(links=ALL_DB_LINKS, test_commands=True, heartbeat=1))
 def lies(scene):
     scene.warm_up(logs_share=0.5)
-    create_while_it_lies(scene)
+    create_during_false_errors(scene)
     acts = [("lie", lie) for lie in LIES] + [("cut", (link, what)) for link in ALL_DB_LINKS for what in WRITTEN]
     scene.random.shuffle(acts)
     scene.load(runs=3, students=25)
@@ -194,7 +199,7 @@ def lies(scene):
     for link in ALL_DB_LINKS:
         scene.link(link)
     scene.until(lambda: all_over(scene.instructors), 40, "the runs end")
-    scene.expect(strikes(scene) == 0, "no lease is lost by it", strikes=strikes(scene))
+    scene.expect(failed_attempts(scene) == 0, "no lease is lost by it", failed_attempts=failed_attempts(scene))
 
 
 @row(42, "database: stream token lost, stream cut every second", Plan(links=ALL_DB_LINKS, test_commands=True))
@@ -214,9 +219,9 @@ def streams(scene):
     scene.link("db:scheduler-0")
     scene.until(lambda: all_over(scene.instructors), 40, "the runs end")
     recoveries = scene.cluster.metric("scheduler-0", "broadway_scheduler_recoveries_total") - before
-    scene.expect(recoveries >= 1, "it recovers by the one path", recoveries=recoveries)
+    scene.expect(recoveries >= 1, "it recovers", recoveries=recoveries)
     scene.measure("recoveries", count=recoveries)
-    scene.expect(strikes(scene) == 0, "no lease is lost by it", strikes=strikes(scene))
+    scene.expect(failed_attempts(scene) == 0, "no lease is lost by it", failed_attempts=failed_attempts(scene))
 
 
 @row(43, "database: +200 ms a command", Plan(links=ALL_DB_LINKS, heartbeat=1, leader_lease=3), strict_deaths=True)
@@ -226,11 +231,11 @@ def slow_database(scene):
         scene.link(link, delay_s=0.1)
     runs = scene.load(runs=2, students=12)
     scene.until(lambda: all_over(runs), 50, "slower, but the runs end")
-    scene.expect(strikes(scene) == 0, "no false deaths", strikes=strikes(scene))
+    scene.expect(failed_attempts(scene) == 0, "no false deaths", failed_attempts=failed_attempts(scene))
 
 
 def limit_file_size(scene, size):
-    """RLIMIT_FSIZE of the running database: whatever would grow a file beyond it fails as on a full disk."""
+    """Sets RLIMIT_FSIZE of the running database: writes beyond it fail as on a full disk."""
     pid = scene.cluster.members["database"].pid
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
@@ -262,7 +267,7 @@ def disk_full(scene):
     scene.pause(1)
     writer.gives_up.set()
     if not member.is_alive() or not database_writes(scene):
-        scene.kill("database")  # the embedded database does not come back from a failed write by itself
+        scene.kill("database")  # the embedded database does not recover from a failed write
         scene.restart("database")
     scene.until(lambda: all_over(runs), 40, "the runs end")
 
@@ -276,8 +281,8 @@ def database_writes(scene):
 
 
 def padding(size):
-    """Students who take so many bytes together: few of them, for each job is cut out of a definition of this size."""
-    each, values = 100_000, 4  # a value has a limit
+    """Students with this many bytes in total: few students, since each job is extracted from the definition."""
+    each, values = 100_000, 4  # the length of a value is limited
     padded = {f"PADDING{n}": "x" * each for n in range(values)}
     return [{"NETID": f"s{n}", **padded} for n in range(size // (each * values))]
 
@@ -296,7 +301,9 @@ def huge_run(scene):
     near = scene.prepare(students=2)
     near.definition["students"] = padding(16_000_000)
     answer = near.create_once(1)
-    scene.expect(answer.status == 200, "what fits is taken", status=answer.status, text=answer.text[:100])
+    scene.expect(
+        answer.status == 200, "a run within the limit is accepted", status=answer.status, text=answer.text[:100]
+    )
     if answer.status == 200:
         near.run = answer.json["id"]
         near.start()
@@ -305,7 +312,7 @@ def huge_run(scene):
 
 @row(46, "database: several processes at the very first start", Plan(replicas=3, schedulers=3, gives_tokens=False))
 def first_start(scene):
-    """The cluster starts all of them at once on an empty database."""
+    """All processes start at once on an empty database."""
     pids = {name: member.pid for name, member in scene.cluster.members.items()}
     scene.expect(all(member.is_alive() for member in scene.cluster.members.values()), "no crash", pids=pids)
     made = [m.name for m in scene.cluster.replicas if "shown this once" in scene.cluster.log(m.name)]
@@ -329,12 +336,12 @@ def mute_database(scene):
     scene.cluster.proxies["db:api-0"].cut()
     scene.pause(9)
     most = resources.usage(scene.cluster.members["api-0"].pid)["threads"]
-    scene.expect(most <= threads + 8, "threads do not pile up", before=threads, most=most)
+    scene.expect(most <= threads + 8, "threads do not accumulate", before=threads, most=most)
     scene.link("db:api-0")
     scene.cluster.proxies["db:api-0"].cut()
     scene.until(
         lambda: fetch(scene.urls[0], "GET", f"{ROUTE}/grading_run/{runs[0].run}").status == 200, 15, "it reads again"
     )
     prober.stop()
-    prober.judge()
+    prober.check_answers()
     scene.until(lambda: all_over(runs), 40, "the runs end")

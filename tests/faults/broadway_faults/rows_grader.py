@@ -1,4 +1,4 @@
-"""Rows 23 to 34: graders that die, sleep, repeat themselves, or are broken."""
+"""Rows 23 to 34, 55, 58, 59: graders that die, sleep, repeat themselves, or are broken."""
 
 import threading
 import time
@@ -11,19 +11,19 @@ from broadway_faults.courses import CourseWorker, Staff
 from broadway_faults.graders import BEATING, VANISH
 from broadway_faults.registry import row
 from broadway_faults.resources import cpu_seconds
-from broadway_faults.rows_api import all_over, strikes
+from broadway_faults.rows_api import all_over, failed_attempts
 
 ONE_JOB = {"students": 1, "pre": False, "post": True}
 
 
 def death_s(scene):
-    """How long a silent worker lives at most, when nothing else is wrong: two intervals, the slack, a sweep."""
+    """The longest time until a silent worker is declared dead: two intervals, the slack, a scan."""
     interval = scene.plan.heartbeat
     return 2 * interval + max(1, interval / 2) + 0.2
 
 
 def lose(scene, grader, job, attempt=1):
-    """The grader says nothing until its lease is lost."""
+    """Keeps the grader silent until its lease is lost."""
     lease = f"{job['job_id']}.{attempt}"
     ended = scene.until(
         lambda: (scene.database.job_leases.find_one({"_id": lease}) or {}).get("ended"),
@@ -34,7 +34,7 @@ def lose(scene, grader, job, attempt=1):
 
 
 def keep_beating(scene, grader):
-    """Heartbeats from a thread of their own, until the returned event is set."""
+    """Sends heartbeats from a thread, until the returned event is set."""
     done = threading.Event()
 
     def beat():
@@ -76,7 +76,7 @@ def back_during_second(scene):
     one = order[0][0].send(job, {"by": order[0][1]})
     two = order[1][0].send(job, {"by": order[1][1]})
     beating.set()
-    scene.expect(one.status == 200, "whoever's result is inserted first counts", status=one.status)
+    scene.expect(one.status == 200, "the result that is inserted first counts", status=one.status)
     scene.expect(two.status == 400 and "already" in two.text, "the other is refused", status=two.status, text=two.text)
     scene.add_graders(1)
     scene.until(lambda: run.read() == "finished", 20, "the run ends")
@@ -119,11 +119,11 @@ def same_result_twice(scene):
         value = {"job": job["job_id"]}
         statuses = send_at_once(grader, job, [value] * 4)
         statuses.append(grader.send(job, value).status)
-        scene.expect(set(statuses) == {200}, "all hear 200", statuses=statuses)
+        scene.expect(set(statuses) == {200}, "all are answered 200", statuses=statuses)
 
 
 def send_at_once(grader, job, values):
-    """Each value in a thread of its own, through the replicas in turn; the statuses."""
+    """Sends each value from its own thread, through the replicas in turn; returns the statuses."""
     replicas = len(grader.scene.urls)
     with ThreadPoolExecutor(len(values)) as pool:
         tries = [pool.submit(grader.send, job, value, replica=n % replicas) for n, value in enumerate(values)]
@@ -141,14 +141,14 @@ def two_results(scene):
     )
     job = grader.take()
     strange = stranger.send(job, {"by": "a stranger"})
-    scene.expect(strange.status == 400, "whoever never had the job is refused", status=strange.status)
+    scene.expect(strange.status == 400, "a worker that never had the job is refused", status=strange.status)
     statuses = send_at_once(grader, job, [{"n": n} for n in range(6)])
-    scene.expect(sorted(statuses) == [200] + 5 * [400], "of several at once one counts", statuses=statuses)
+    scene.expect(sorted(statuses) == [200] + 5 * [400], "one of several concurrent results counts", statuses=statuses)
 
 
 @row(29, "grader: two processes with one worker id (course protocol)", Plan(has_courses=True))
 def one_id_twice(scene):
-    """And two courses, neither of which may see anything of the other."""
+    """Also with two courses, which must be isolated."""
     first, second = CourseWorker(scene, "shared-id"), CourseWorker(scene, "shared-id")
     ours, theirs = Staff(scene, "cs-a"), Staff(scene, "cs-b")
     run = ours.run("essay", 2)
@@ -158,7 +158,9 @@ def one_id_twice(scene):
         first.beat(replica)
         answer = second.register(replica)
         told = answer.status == 400 and "already exists" in answer.text
-        scene.expect(told, "the second is refused while the first lives", status=answer.status, text=answer.text[:120])
+        scene.expect(
+            told, "the second is refused while the first is alive", status=answer.status, text=answer.text[:120]
+        )
     scene.expect(set(theirs.pry(run, job["grading_job_id"])) <= {200, 400, 404}, "another course is told nothing")
     scene.until(lambda: second.register(1).status == 200, death_s(scene) + 6, "a dead id may come back")
     end = scene.until(lambda: scene.leases(job["grading_job_id"])[0].get("ended"), 10, "its job is queued again")
@@ -175,7 +177,7 @@ def one_id_twice(scene):
 
 
 def work_on(worker, replica=0):
-    """One job, if there is one; was there?"""
+    """Grades one job; returns whether there was one."""
     job = worker.poll(replica)
     return job is not None and worker.send(job, replica).status == 200
 
@@ -191,10 +193,10 @@ def restarts_in_job(scene):
     scene.expect(after.id != before.id, "a new id")
     scene.until(lambda: scene.is_worker_alive(before) is False, death_s(scene) + 6, "the old one dies")
     scene.until(lambda: run.read() == "finished", 20, "its job is queued again and graded")
-    scene.expect([lease.get("ended") for lease in scene.leases(job["job_id"])][:1] == ["lost"], "one strike")
+    scene.expect([lease.get("ended") for lease in scene.leases(job["job_id"])][:1] == ["lost"], "one failed attempt")
 
 
-@row(31, "grader: registers, never heartbeats; polls count as life", strict_deaths=True)
+@row(31, "grader: registers, never heartbeats; polls count as heartbeats", strict_deaths=True)
 def never_beats(scene):
     scene.warm_up(graders=2)
     silent = scene.add_idle_grader()
@@ -208,7 +210,7 @@ def never_beats(scene):
     while time.monotonic() < ends:
         alive = alive and scene.is_worker_alive(polling) is not False
         scene.pause(0.05)
-    scene.expect(alive, "one that polls lives")
+    scene.expect(alive, "a worker that polls is alive")
 
 
 @row(32, "grader: heartbeats for ever, the job hangs", Plan(job_timeout=2))
@@ -274,19 +276,19 @@ def broken(scene):
         for name in ("paused_workers", "workers_paused")
     ]
     seen = any("paus" in key for key in shown) or any(metrics)
-    scene.expect(seen, "and that shows", worker=sorted(shown), metrics=metrics)
+    scene.expect(seen, "and the status shows it", worker=sorted(shown), metrics=metrics)
     scene.until(lambda: run.read() == "finished", 30, "the others grade what is left")
-    scene.expect(strikes(scene) == 0 and steady, "no lease is lost")
+    scene.expect(failed_attempts(scene) == 0 and steady, "no lease is lost")
 
 
 @row(55, "grader: dies in its first job, before any heartbeat", Plan(schedulers=2, job_timeout=60, has_courses=True))
 def dies_in_first_job(scene):
-    """Each of three kinds that are known to send heartbeats by their registration alone. With every other seed another
-    leader has to know it from the record."""
+    """For each of three kinds of graders that must send heartbeats because of their registration. With every other seed
+    another leader has read that from the database."""
     scene.add_graders(1)
     for states in (("hostname",), ("concurrency",)):
         victim = scene.add_idle_grader(states=states)
-        dies_unheard(scene, victim)
+        dies_without_heartbeats(scene, victim)
     staff, worker = Staff(scene, "cs-a"), CourseWorker(scene, "first-job")
     run = staff.run("first-job", 1)
     scene.until(lambda: worker.register().status == 200, 15, "a course's grader is registered")
@@ -309,7 +311,7 @@ def dies_in_first_job(scene):
     scene.until(is_over, 30, "the course's run ends")
 
 
-def dies_unheard(scene, victim):
+def dies_without_heartbeats(scene, victim):
     scene.hold_graders(victim)
     run = scene.submit(students=1, pre=False, post=False)
     job = victim.take()
@@ -318,7 +320,7 @@ def dies_unheard(scene, victim):
     if scene.seed % 2 == 0:
         scene.kill(scene.cluster.leader_name())
         scene.cluster.leader_name()
-        begun = time.monotonic()  # whoever was alive has all its time again
+        begun = time.monotonic()  # the time-outs of live workers start again
     lease = {"_id": f"{job['job_id']}.1"}
     ended = scene.until(lambda: scene.database.job_leases.find_one(lease).get("ended"), 20, "the lease ends")
     took = time.monotonic() - begun
@@ -331,21 +333,21 @@ def dies_unheard(scene, victim):
 
 
 CRASHED = 3000
-MARKED_CPU_S = 40  # of the database; one scan each took 97 s
+MARKED_CPU_S = 40  # of the database; a scan per worker took 97 s
 MARKED_S = 150  # on a busy machine
 REGISTERED_S = 1.5
 
 
 @row(58, "grader: three thousand crash at once", Plan(leader_lease=5, job_timeout=60))
 def a_crowd_crashes(scene):
-    """They are registered, and never heard of again. What they cost while they are marked is what others notice."""
+    """Many workers are registered and then silent. Marking them dead must not slow down others."""
     scene.warm_up()
     now = scene.cluster.client.admin.command("hello")["localTime"]
     crowd = [
         {
             "_id": f"{number:032x}",
             "hostname": "crowd",
-            "protocol": "seed",
+            "protocol": "classic",
             "concurrency": 1,
             "sends_heartbeats": True,
             "alive": True,
@@ -364,7 +366,7 @@ def a_crowd_crashes(scene):
     alive = {"hostname": "crowd", "alive": True}
 
     def are_marked():
-        scene.pause(1)  # a look reads the whole collection, which slows the marks
+        scene.pause(1)  # reading the whole collection slows the marks
         sent = time.monotonic()
         scene.add_idle_grader().leave()
         slowest[0] = max(slowest[0], time.monotonic() - sent)
@@ -377,3 +379,33 @@ def a_crowd_crashes(scene):
     scene.expect(slowest[0] < REGISTERED_S, "others register meanwhile", seconds=slowest[0])
     runs = scene.load(runs=1, students=10)
     scene.until(lambda: all_over(runs), 30, "the run ends")
+
+
+@row(59, "grader: silent while its poll waits, then a job comes", Plan(schedulers=2, job_timeout=60, poll_wait=20))
+def silent_in_its_poll(scene):
+    """The grader sends no heartbeat until it has a job, which is allowed, and has polled for longer than the limit of
+    silence. With every other seed another leader has taken over meanwhile. The grader must keep its job."""
+    pause = scene.plan.heartbeat * 0.4
+    for states in (("hostname",), ("concurrency",)):
+        silent = scene.add_idle_grader(states=states, poll_timeout_s=6 * death_s(scene))
+        with ThreadPoolExecutor(1) as pool:
+            polled = pool.submit(silent.poll, wait=5 * death_s(scene))
+            if scene.seed % 2 == 0:
+                scene.pause(pause)
+                scene.kill(scene.cluster.leader_name())
+                scene.cluster.leader_name()
+            scene.pause(death_s(scene) + 1)
+            run = scene.submit(students=1, pre=False, post=False)
+            job = polled.result()
+        scene.cluster.heal()
+        scene.expect(job is not None, "its poll gets the job")
+        if job is None:
+            return
+        beating = keep_beating(scene, silent)
+        scene.pause(death_s(scene) + 1)
+        answer = silent.send(job, {"by": "the silent one"})
+        beating.set()
+        leases = scene.leases(job["job_id"])
+        scene.expect(answer.status == 200, "its result counts", status=answer.status, text=answer.text)
+        scene.expect([lease.get("ended") for lease in leases] == [None], "one attempt", leases=len(leases))
+        scene.until(lambda run=run: run.read() == "finished", 15, "the run ends")

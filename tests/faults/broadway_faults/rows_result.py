@@ -1,4 +1,4 @@
-"""Rows 54 and 57: results whose replica stops, and results that can't be taken as they came."""
+"""Rows 54 and 57: results whose replica stops, and results that are repaired or refused."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ LOGS = {"stdout": "some output\n" * 50, "stderr": "and more\n"}
 
 
 def leave_the_stage(scene):
-    """The graders of the first load take no more jobs."""
+    """Stops the graders of the first load."""
     for grader in scene.graders:
         grader.leave()
     for grader in scene.graders:
@@ -35,8 +35,9 @@ def is_finished(scene, run):
 
 
 def exit_status(pid):
-    """Of a child that has ended; it stays a zombie, so that others can ask as well. Negative: the signal."""
-    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    """The exit status of a child; negative: the signal. The child stays a zombie, so that others can read the status
+    too. Waits while the first thread is a zombie and other threads still end."""
+    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
@@ -49,8 +50,8 @@ def exit_status(pid):
     Plan(has_courses=True, heartbeat=1, leader_lease=5, api={"grace": GRACE_S}),
 )
 def stops_while_results_come(scene):
-    """Results by websocket and by HTTP, registrations that are under way; then the replica goes, then the database goes
-    on."""
+    """Results by websocket and by HTTP and registrations are in flight when the replica stops; then the database
+    resumes."""
     scene.warm_up()
     staff = Staff(scene, "cs-a")
     run = staff.run("stop", SOCKETS + POLLING)
@@ -79,7 +80,7 @@ def stops_while_results_come(scene):
 
 
 def take_pushed(scene, worker):
-    """A socket's first job."""
+    """Receives a socket's first job."""
     scene.until(lambda: worker.register() == {"success": True}, 10, f"{worker.id} is registered")
     return scene.until(worker.receive, 15, f"{worker.id} has a job")
 
@@ -90,7 +91,7 @@ def take_polled(scene, worker, replica=0):
 
 
 def stops_well(scene):
-    """SIGTERM now, the database goes on later."""
+    """Sends SIGTERM now and resumes the database later; the replica must exit with 0."""
     member = scene.cluster.members["api-0"]
     scene.fault("SIGTERM", member="api-0")
     told = time.monotonic()
@@ -105,12 +106,12 @@ def stops_well(scene):
 
 
 def nothing_answered_is_lost(scene, newcomers, late):
-    """Whoever was told that it is registered is in the database."""
+    """Checks that every acknowledged registration is in the database."""
     told = [worker.id for worker in newcomers if worker.receive(2) == {"success": True}]
     told += [f"late-{n}" for n, call in enumerate(late) if call.result().status == 200]
     there = scene.database.workers.count_documents({"_id": {"$in": told}})
     scene.measure("registrations", asked=len(newcomers) + len(late), told=len(told), there=there)
-    scene.expect(there == len(told), "who was told so is registered", told=told, there=there)
+    scene.expect(there == len(told), "acknowledged registrations are stored", told=told, there=there)
 
 
 # ---- 57 ----
@@ -118,14 +119,14 @@ def nothing_answered_is_lost(scene, newcomers, late):
 
 @dataclass(frozen=True)
 class Kind:
-    """What is odd about a result: JSON as it is sent, and the value that it becomes; `unfit`: it can't be taken."""
+    """A kind of irregular result: the JSON that is sent, and the stored value; `unfit`: it must be refused."""
 
     name: str
     sent: bytes
     becomes: object = None
     unfit: str = None
     success: bytes = b"true"
-    closes_with: int = None  # the websocket
+    closes_with: int = None  # close code of the websocket
 
     def value_in_course(self):
         return self.becomes if self.name == "a long list" else [{"v": self.becomes}]
@@ -169,7 +170,7 @@ class ClassicWay:
         return self.grader.take()["job_id"]
 
     def send(self, job, kind, replica=0):
-        """The sentence of a refusal, "" if there is none."""
+        """Sends a result; returns the sentence of the refusal, or ""."""
         worker = self.grader.id.encode()
         body = b'{"worker_id": "%s", "success": %s, "result": %s}' % (worker, kind.success, kind.sent)
         facts = {"worker": self.grader.id, "job": job, "value": result_digest(kind.becomes), "unfit": kind.unfit}
@@ -179,7 +180,7 @@ class ClassicWay:
         self.scene.expect(answer.status in (0, wanted), f"{kind.name}: the answer", status=answer.status)
         return answer.sentence
 
-    def come_back(self):
+    def reconnect(self):
         pass
 
     def end(self):
@@ -187,7 +188,8 @@ class ClassicWay:
 
 
 class PollingWay:
-    """A course's grader that polls. The library ends at anything else than 200, so what is too large is 200."""
+    """A course's grader that polls. Its library exits at any status other than 200, so too large results are answered
+    with 200."""
 
     name = "polling"
 
@@ -209,7 +211,7 @@ class PollingWay:
         self.scene.expect(answer.status in (0, wanted), f"{kind.name}: the answer", status=answer.status)
         return answer.sentence
 
-    def come_back(self):
+    def reconnect(self):
         pass
 
     def end(self):
@@ -217,7 +219,7 @@ class PollingWay:
 
 
 class SocketWay:
-    """A course's grader with a websocket, which connects again as often as it is closed."""
+    """A course's grader with a websocket, which connects again after every close."""
 
     name = "websocket"
 
@@ -239,7 +241,7 @@ class SocketWay:
         return self.scene.until(self.worker.receive, 15, "a job is pushed")["grading_job_id"]
 
     def send(self, job, kind, replica=0):
-        """Nothing is answered; what ends the socket names the sentence only if it is too large."""
+        """Sends a result, which is not answered. The close frame has the sentence only if the result is too large."""
         facts = {"value": result_digest(kind.value_in_course()), "unfit": kind.unfit}
         self.worker.send_body(job, course_body(job, kind), **facts)
         if kind.closes_with is None:
@@ -248,7 +250,7 @@ class SocketWay:
         self.scene.expect(code in (kind.closes_with, 1006), f"{kind.name}: the socket is closed", code=code)
         return reason if code == 1009 else ""
 
-    def come_back(self):
+    def reconnect(self):
         if self.worker.socket.closed:
             self.connect(0)
 
@@ -256,34 +258,36 @@ class SocketWay:
         self.worker.abort()
 
 
-def judge(scene, way, job, kind, told):
-    """It has ended, in one attempt, and says why."""
+def check_refused(scene, way, job, kind, told):
+    """Checks that the job has ended in one attempt, with the right reason."""
     what = f"{way.name}, {kind.name}"
     result = scene.until(lambda: scene.result(job), 10, f"{what}: the job has its result")
     reason, note = result.get("reason"), result.get("note")
     if kind.unfit is None:
         scene.expect(result["outcome"] == "succeeded" and note, f"{what}: mended, with a note", note=note)
     else:
-        is_told = reason and (not told or told == reason)
-        scene.expect(result["outcome"] == "failed" and is_told, f"{what}: failed, says why", reason=reason, told=told)
+        is_reported = reason and (not told or told == reason)
+        scene.expect(
+            result["outcome"] == "failed" and is_reported, f"{what}: failed, says why", reason=reason, told=told
+        )
     attempts = len(scene.leases(job))
     scene.expect(attempts == 1, f"{what}: one attempt", attempts=attempts)
 
 
 def go_through(scene, way):
-    """All kinds, a job each."""
+    """Sends a result of each kind, for a job each."""
     run = way.begin(len(KINDS))
     for kind in KINDS:
         job = way.take()
         told = way.send(job, kind)
-        judge(scene, way, job, kind, told)
-        way.come_back()
+        check_refused(scene, way, job, kind, told)
+        way.reconnect()
     scene.until(lambda: is_finished(scene, run), 15, f"{way.name}: the run ends")
     return run
 
 
 def with_a_replica_that_dies(scene, way, kind):
-    """It dies when the failure is on record and nobody has been told."""
+    """The replica dies when the failure is stored and not answered yet."""
     run = way.begin(1)
     job = way.take()
     scene.arm("api-0", "after_result_insert:kill@1")
@@ -294,8 +298,8 @@ def with_a_replica_that_dies(scene, way, kind):
         told = ""
     else:
         told = way.send(job, kind, replica=1)
-        scene.expect(told or kind.unfit == TOO_LARGE, "whoever asks again is told the same", told=told)
-    judge(scene, way, job, kind, told)
+        scene.expect(told or kind.unfit == TOO_LARGE, "a repeated request gets the same answer", told=told)
+    check_refused(scene, way, job, kind, told)
     scene.until(lambda: is_finished(scene, run), 20, f"{way.name}: the run ends")
     scene.cluster.set_failpoints("api-0", "")
     scene.restart("api-0")
@@ -308,7 +312,7 @@ SMALL = {"max-result-bytes": RESULT_BYTES, "max-body-bytes": BODY_BYTES}
 
 @row(57, "grader: results that strict JSON or a limit refuses", Plan(has_courses=True, heartbeat=2, api=SMALL))
 def refused_results(scene):
-    """By all three ways; and with a replica that dies with the failure."""
+    """In all three protocols, and with a replica that dies after it stored the failure."""
     scene.warm_up()
     leave_the_stage(scene)
     runs = []

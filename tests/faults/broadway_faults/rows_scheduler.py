@@ -9,12 +9,12 @@ from broadway_faults.cluster import Plan
 from broadway_faults.courses import CourseWorker, Staff
 from broadway_faults.leaders import LeaderWatch
 from broadway_faults.registry import row
-from broadway_faults.rows_api import all_over, strikes
+from broadway_faults.rows_api import all_over, failed_attempts
 from broadway_faults.rows_term import post_callback
 
 TWO = {"schedulers": 2}
 HAND_OUTS_RESUME_S = 2  # beyond the lease
-OVERLAP_S = 0.35  # two looks and the machine's moods
+OVERLAP_S = 0.35  # two reads of the standby, and a margin for a busy machine
 
 
 def term(scene):
@@ -22,7 +22,7 @@ def term(scene):
 
 
 def released_only(scene):
-    return strikes(scene) == 0
+    return failed_attempts(scene) == 0
 
 
 @row(12, "scheduler: kill -9 idle, and under load", Plan(**TWO))
@@ -52,7 +52,7 @@ def kill_leader(scene):
 
 
 def dies_and_is_succeeded(scene, failpoint, students=14, runs=1, **more):
-    """A failpoint kills the leader while it works on `runs`; a standby ends them."""
+    """A failpoint kills the leader while it works on `runs`; a standby completes them."""
     leader = scene.cluster.leader_name()
     scene.arm(leader, failpoint)
     made = scene.load(runs=runs, students=students, **more)
@@ -69,22 +69,26 @@ def kill_in_bulk(scene):
     scene.warm_up(graders=12, wait=2)
     scene.pause(0.3)
     dies_and_is_succeeded(scene, "half_of_bulk:kill@1", pre=False)
-    scene.expect(released_only(scene), "what nobody had is no strike", strikes=strikes(scene))
+    scene.expect(
+        released_only(scene), "an undelivered job has no failed attempt", failed_attempts=failed_attempts(scene)
+    )
 
 
 @row(14, "scheduler: kill -9 after the leases, before the callbacks", Plan(**TWO))
 def kill_before_callbacks(scene):
     scene.warm_up(graders=6, wait=2)
     dies_and_is_succeeded(scene, f"before_callbacks:kill@{1 + scene.random.randrange(5)}", runs=2)
-    scene.expect(released_only(scene), "what nobody had is no strike", strikes=strikes(scene))
+    scene.expect(
+        released_only(scene), "an undelivered job has no failed attempt", failed_attempts=failed_attempts(scene)
+    )
 
 
-@row(15, "scheduler: kill -9 before post-processing is queued", Plan(**TWO))
+@row(15, "scheduler: kill -9 before post-processing is handed out", Plan(**TWO))
 def kill_before_post(scene):
     scene.warm_up()
-    made = dies_and_is_succeeded(scene, "before_post_queued:kill@1", students=8)
+    made = dies_and_is_succeeded(scene, "before_post_lease:kill@1", students=8)
     posts = scene.database.job_leases.count_documents({"_id": {"$regex": f"^{made[0].run}2"}})
-    scene.expect(posts == 1, "the next leader queues it, once", leases=posts)
+    scene.expect(posts == 1, "the next leader hands it out, once", leases=posts)
 
 
 @row(16, "scheduler: kill -9 while requeuing a dead worker's jobs", Plan(**TWO, job_timeout=20))
@@ -99,7 +103,7 @@ def kill_in_requeue(scene):
     scene.add_graders(3)
     scene.until(lambda: all(scene.result(job) for job in jobs), 30, "the rest is queued again and graded")
     ends = [[lease.get("ended") for lease in scene.leases(job)] for job in jobs]
-    scene.expect(all(end[:-1] == ["lost"] for end in ends), "one strike each", ends=ends)
+    scene.expect(all(end[:-1] == ["lost"] for end in ends), "one failed attempt each", ends=ends)
 
 
 @row(19, "scheduler: renewals take 0.9 of the lease", Plan(**TWO, leader_lease=1.5))
@@ -124,7 +128,8 @@ ALL_LINKS = ("db:scheduler-0", "db:scheduler-1", "callbacks:api-0", "callbacks:a
 
 @row(20, "scheduler: cut off from the database, one-way, from the API", Plan(**TWO, links=ALL_LINKS))
 def cut_off(scene):
-    """From the database in one of three ways, by the seed; then from the API, which changes nobody's lease."""
+    """The leader loses the database in one of three ways, by the seed; then it loses the API, which does not change its
+    lease."""
     scene.warm_up()
     watch = LeaderWatch(scene)
     rules = CUTS[scene.seed % len(CUTS)]
@@ -148,15 +153,15 @@ def cut_off(scene):
     for replica in ("api-0", "api-1"):
         scene.link(f"callbacks:{replica}")
     scene.until(lambda: all_over(runs), 40, "the runs end once the replicas can be called")
-    scene.expect(term(scene) == before, "the leader goes on leading", before=before, after=term(scene))
+    scene.expect(term(scene) == before, "the leader continues to lead", before=before, after=term(scene))
     overlap = watch.stop()
     scene.expect(overlap < OVERLAP_S, "it stops acting by its own clock before its lease ends", overlap=overlap)
 
 
 @row(21, "scheduler: all of them down for a long time", Plan(**TWO, poll_wait=1, leader_lease=5, job_timeout=12))
 def all_down(scene):
-    """Sixteen heartbeats long; and once more the leader alone, stopped for less than its lease: it must not bury those
-    whom it did not hear meanwhile."""
+    """No scheduler runs for sixteen heartbeats. Then the leader alone is paused for less than its lease: it must not
+    declare workers dead because of its own pause."""
     scene.warm_up()
     slow = scene.add_graders(3, grade=lambda job: time.sleep(4) or {"job": job["job_id"], "by": "slow"})
     runs = scene.load(runs=2, students=30)
@@ -176,13 +181,17 @@ def all_down(scene):
     scene.pause(3.2)
     scene.resume(leader)
     scene.until(lambda: all_over(runs), 40, "the runs end")
-    scene.expect(strikes(scene) == 0, "nobody is declared dead because nobody looked", strikes=strikes(scene))
+    scene.expect(
+        failed_attempts(scene) == 0,
+        "no worker is declared dead because of the scheduler's own pause",
+        failed_attempts=failed_attempts(scene),
+    )
 
 
 @row(22, "scheduler: two leaders forced, under load", Plan(**TWO, max_attempts=1, job_timeout=14))
 def two_leaders(scene):
-    """The old one trusts itself for ever. First it hears nobody: it takes workers that live for dead, and must neither
-    end their leases nor give up their jobs. Then both hand out, again and again."""
+    """The old leader never loses trust. First it receives no events, so it considers live workers dead; it must neither
+    end their leases nor give up their jobs. Then both leaders hand out jobs repeatedly."""
     scene.warm_up()
     patient = scene.add_graders(4, grade=lambda job: time.sleep(10) or {"job": job["job_id"], "by": "patient"})
     scene.submit(students=4, pre=False, post=False)
@@ -191,7 +200,9 @@ def two_leaders(scene):
     old = one_more_leader(scene, "always_trusted:error,drop_signal:error,drop_found_signal:error,callback:error")
     scene.until(lambda: "worker dead" in scene.cluster.log(old), 10, "the old one takes the living for dead")
     scene.pause(1)
-    scene.expect(strikes(scene) == 0, "what the old one believes has no effect", strikes=strikes(scene))
+    scene.expect(
+        failed_attempts(scene) == 0, "the old leader's view has no effect", failed_attempts=failed_attempts(scene)
+    )
     scene.arm(old, "")
     runs = scene.load(runs=2, students=30)
     for _ in range(2):
@@ -201,11 +212,11 @@ def two_leaders(scene):
         scene.arm(old, "")
     scene.until(lambda: all_over(runs), 40, "the runs end")
     refused = [text for grader in patient for _, text in grader.refused]
-    scene.expect(not refused, "nobody who lives loses a job", refused=refused[:2])
+    scene.expect(not refused, "no live worker loses a job", refused=refused[:2])
 
 
 def one_more_leader(scene, failpoints):
-    """Stops the leader until another leads, and lets it go on with its failpoints; returns its name."""
+    """Pauses the leader until another leads, and resumes it with failpoints; returns its name."""
     old = scene.cluster.leader_name()
     scene.arm(old, failpoints)
     scene.stop(old)
@@ -215,14 +226,14 @@ def one_more_leader(scene, failpoints):
 
 
 def probe_old_term(scene):
-    """What a leader of the past would send is refused by every replica that has heard of the present one."""
+    """Every replica that has seen the current leader refuses callbacks of a former one."""
     for member in scene.cluster.replicas:
         status = post_callback(scene, member, term(scene) - 1)
         scene.expect(status == 409, "a callback of an earlier term is refused", member=member.name, status=status)
 
 
-def course_goes_on(scene):
-    """A grader of the course protocol, and questions that only the scheduler can answer."""
+def course_continues(scene):
+    """A grader of the course protocol, and queries that only the scheduler can answer."""
     staff, worker = Staff(scene, "cs-a"), CourseWorker(scene, "hintless")
     run = staff.run("hintless", 1)
 
@@ -245,12 +256,12 @@ def course_goes_on(scene):
 
 @row(0, "hints taken away: change events, first tries, answers", Plan(**TWO, has_courses=True))
 def hints_taken_away(scene):
-    """Of the change stream nothing comes through but the mark by which a leader knows that it is one."""
+    """The change stream delivers nothing except the mark that recovery waits for."""
     without = "drop_change_event:error,drop_signal:error,callback_first_try:error,callback_answer:error"
     for member in scene.cluster.schedulers:
         scene.arm(member.name, without)
     scene.add_graders(4)
     runs = scene.load(runs=2, students=8)
-    course_goes_on(scene)
+    course_continues(scene)
     scene.until(lambda: all_over(runs), 50, "all goes on, slowly, by sweeps alone")
     scene.cluster.signal(scene.cluster.leader_name(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Rows 17 and 18: leaders of the past."""
+"""Rows 17 and 18: former leaders."""
 
 import json
 
@@ -8,7 +8,7 @@ from broadway_faults.leaders import LeaderWatch
 from broadway_faults.registry import row
 from broadway_faults.rows_api import all_over
 
-OVERLAP_S = 0.35  # two looks and the moods of the machine
+OVERLAP_S = 0.35  # two reads of the standby, and a margin for a busy machine
 LINKS = ("db:scheduler-0", "db:scheduler-1")
 
 
@@ -29,8 +29,9 @@ def current_term(scene):
 
 @row(17, "scheduler: SIGSTOP past its lease, a bulk in its socket", Plan(schedulers=2, links=LINKS))
 def stopped_leader(scene):
-    """Its leases reach the database only after the next leader has recovered, and it wakes up after that. With seeds 2,
-    5, 8 ... polls wait, so that the next leader hands the jobs out first; else it finds leases that it did not make."""
+    """The leases of the paused leader reach the database only after the next leader has recovered, and it resumes after
+    that. With seeds 2, 5, 8 ... polls wait, so that the next leader hands out the jobs first; with others it finds
+    leases that it did not make."""
     scene.warm_up(graders=5, wait=0.5)
     old = scene.cluster.leader_name()
     link = scene.link(f"db:{old}", match=b"job_leases", hold_match=True)
@@ -54,13 +55,13 @@ def stopped_leader(scene):
         scene.expect(status == 409, "its callbacks are refused by term", member=member.name, status=status)
     scene.until(lambda: run.read() == "finished", 40, "the run ends under the new leader")
     left = scene.database.job_leases.count_documents({**ours, "ended": {"$exists": False}})
-    scene.expect(left == 0, "late leases are adopted: they carry the new term, or were ended in it", left=left)
+    scene.expect(left == 0, "late leases are taken over: they have the new term, or were ended in it", left=left)
     watched = scene.cluster.metric(old, "broadway_scheduler_is_leader")
-    scene.expect(watched == 0, "it steps down before its next act", is_leader=watched)
+    scene.expect(watched == 0, "it steps down before it acts again", is_leader=watched)
 
 
 def stop_polling(scene):
-    """The graders stand still, and the polls that wait come to their ends."""
+    """Pauses the graders until their polls have ended."""
     for grader in scene.graders:
         grader.gate.stop()
     parked = "broadway_api_parked_polls"
@@ -76,7 +77,8 @@ def resume_polling(scene):
 
 @row(18, "scheduler: SIGSTOP inside a renewal that succeeds late", Plan(schedulers=2, links=LINKS, leader_lease=3))
 def late_renewal(scene):
-    """The renewal is done at once, and its answer comes when the lease before it is nearly over; then nothing comes."""
+    """A renewal is carried out at once, but its reply arrives when the previous lease is nearly over; later replies are
+    lost."""
     scene.warm_up()
     old = scene.cluster.leader_name()
     lease = scene.plan.leader_lease

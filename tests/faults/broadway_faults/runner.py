@@ -1,4 +1,4 @@
-"""Runs rows: one in this process, or many in processes of their own, two at a time, with a table at the end."""
+"""Runs rows: one in this process, or many in separate processes, two at a time, with a table at the end."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from broadway_faults.scene import CannotRun, Scene
 
 RESULTS = BUILD / "faults"
 PASSED, FAILED, CANNOT = "passed", "FAILED", "can't be run here"
-ONE_LIMIT_S = 240
+ONE_LIMIT_S = 480
 
 
 def directory_of(number, seed, mutant=None):
@@ -24,7 +24,7 @@ def directory_of(number, seed, mutant=None):
 
 
 def run_row(number, seed, mutant=None, keep=False):
-    """One row with one seed, in this process: {result, violations, seconds, directory}."""
+    """Runs one row with one seed in this process: {result, violations, seconds, directory}."""
     row = load_rows()[number]
     if row.plan.binaries and not build.has_older():
         reason = (
@@ -33,7 +33,7 @@ def run_row(number, seed, mutant=None, keep=False):
         return {"result": CANNOT, "reason": reason, "violations": [], "seconds": 0.0}
     directory = directory_of(number, seed, mutant)
     watch = Watch()
-    scene = Scene(directory, number, seed, replace(row.plan), mutant, build.SHIM)
+    scene = Scene(directory, number, seed, replace(row.plan), build.SHIM, build.binaries_without(mutant))
     for name, value in row.traits.items():
         setattr(scene, name, value)
     try:
@@ -48,7 +48,7 @@ def run_row(number, seed, mutant=None, keep=False):
 
 
 def run_apart(number, seed, mutant=None):
-    """The same in a process of its own."""
+    """The same in a separate process."""
     argv = [sys.executable, sys.argv[0], "--row", number, "--seed", seed, "--json", "--no-build"]
     argv += ["--mutant", mutant] if mutant else []
     begun = time.monotonic()
@@ -61,11 +61,11 @@ def run_apart(number, seed, mutant=None):
         text = f"the harness itself failed: {trouble!r}"[:300]
         if not isinstance(trouble, subprocess.TimeoutExpired):
             text += f"\n{done.stderr[-1500:]}"
-        return {"result": FAILED, "violations": [text], "seconds": time.monotonic() - begun}
+        return {"result": FAILED, "violations": [text], "seconds": time.monotonic() - begun, "is_harness": True}
 
 
 def run_many(numbers, seeds, jobs, say):
-    """All rows with all seeds; returns {(row, seed): outcome}. Says a line as each is done."""
+    """Runs all rows with all seeds; returns {(row, seed): outcome}. Prints a line for each."""
     outcomes = {}
     work = [(number, seed) for number in numbers for seed in seeds]
 

@@ -1,5 +1,5 @@
-"""One experiment: a cluster, graders and instructors, a history, and the end in which everything is healed, drained,
-dumped and checked. Rows are functions of a scene."""
+"""One experiment: a cluster, graders and instructors, and a history. At its end everything is healed, drained, dumped
+and checked. Rows are functions of a scene."""
 
 import random
 import shutil
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from broadway_faults import checker, resources
+from broadway_faults.build import FAULT
 from broadway_faults.caller import ROUTE, fetch
 from broadway_faults.cluster import DATABASE, Cluster, ClusterError, wait_until
 from broadway_faults.dump import read_dump, write_dump
@@ -18,36 +19,36 @@ from broadway_faults.instructors import Instructor, run_of
 from broadway_faults.observer import Observer
 
 JOB_S = 0.1
-NOISE_S = 8  # a shared machine with two cores stands still for that long now and then
+NOISE_S = 8  # a shared machine with two cores sometimes stalls for this long
 STANDS_STILL_S = 0.8
 
 
 class CannotRun(Exception):
-    """This row needs something that is not here; the text says what."""
+    """The row needs something that is missing; the text names it."""
 
 
 class RowFailed(Exception):
-    """What had to come about did not; the text says what."""
+    """A required condition did not become true; the text names it."""
 
 
 class Scene:
-    """Made for one row and one seed; `run(row)` does everything."""
+    """A scene for one row and one seed; `run(row)` runs the experiment."""
 
-    def __init__(self, directory, row, seed, plan, mutant=None, shim=None):
+    def __init__(self, directory, row, seed, plan, shim=None, binaries=FAULT):
         self.directory, self.seed, self.plan = Path(directory), seed, plan
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
         self.row = row
         self.random = random.Random(f"{row}/{seed}")
         self.history = History(self.directory)
-        self.cluster = Cluster(self.directory / "cluster", plan, mutant, shim)
+        self.cluster = Cluster(self.directory / "cluster", plan, binaries, shim)
         self.urls = [member.url for member in self.cluster.replicas]
         self.observer = None
         self.graders, self.instructors = [], []
         self.baseline = {}
         self.is_idempotent = False
-        self.strict_deaths = False  # I9 to the letter: only where no fault can hide a heartbeat
-        self.settles = True  # the row ends with everything drained
+        self.strict_deaths = False  # strict I9: only if no fault can hide a heartbeat
+        self.settles = True  # the row ends with a drain
         self.faults = 0
 
     # ---- The parts of a row ----
@@ -65,34 +66,34 @@ class Scene:
         self.history.note("idempotency", supported=self.is_idempotent)
 
     def supports(self, method, path):
-        """Does the API know this route? Asked with an id that nobody has, so that a known one says something else."""
+        """True if the API has this route. The request has an unknown id, so that an existing route gives another
+        error."""
         return fetch(self.urls[0], method, ROUTE + path).status not in (0, 404, 405)
 
     def need(self, holds, what):
-        """What the row can't be run without."""
+        """Raises CannotRun unless the condition is true."""
         if not holds:
             raise CannotRun(what)
 
     def add_graders(self, count, **traits):
-        """More graders, at work at once."""
+        """Adds graders that start to work at once."""
         made = [Grader(self, len(self.graders) + n, **traits) for n in range(count)]
         self.graders += made
         return made
 
     def add_idle_grader(self, **traits):
-        """One that only does what the row makes it do; it has registered."""
+        """Adds a registered grader that only does what the row requests."""
         grader = Grader(self, len(self.graders), starts=False, **traits)
         self.graders.append(grader)
         grader.register()
         return grader
 
     def hold_graders(self, *but):
-        """All graders but these stand still, as if stopped; returns when no poll of theirs is left that could bring a
-        job."""
+        """Pauses all graders except these; returns when none of them has a poll that could return a job."""
         for grader in self.graders:
             if grader not in but:
                 grader.gate.stop()
-        self.pause(0.2)  # whoever had passed its gate has asked
+        self.pause(0.2)  # a grader that had passed its gate has sent its poll
         alive = [member.name for member in self.cluster.replicas if member.is_alive()]
         parked = "broadway_api_parked_polls"
         self.until(lambda: not any(self.cluster.metric(name, parked) for name in alive), 10, "no poll waits")
@@ -102,25 +103,25 @@ class Scene:
             grader.gate.resume()
 
     def prepare(self, students, **more):
-        """An instructor who has not done anything yet."""
+        """An instructor that has not sent anything yet."""
         key = f"r{self.row}-s{self.seed}-{len(self.instructors)}"
         instructor = Instructor(self, key, run_of(key, students, **more))
         self.instructors.append(instructor)
         return instructor
 
     def submit(self, students, **more):
-        """An instructor who has created and started a run, without a thread."""
+        """An instructor that has created and started a run, without a thread."""
         instructor = self.prepare(students, **more)
         if not (instructor.create() and instructor.start()):
             raise RowFailed(f"the run {instructor.key} could not be created and started")
         return instructor
 
     def load(self, runs=3, students=12, **more):
-        """Instructors with threads of their own, each with a run."""
+        """Instructors with threads, each with a run."""
         return [self.prepare(students, **more).start_thread() for _ in range(runs)]
 
     def warm_up(self, graders=4, runs=2, students=10, **traits):
-        """A first load that ends; what the processes use after it is the baseline of I10."""
+        """Runs a first load to its end; the resources after it are the baseline of I10."""
         self.add_graders(graders, **traits)
         warm = self.load(runs, students)
         self.until(lambda: all(i.is_over() for i in warm), 30, "the first load is done")
@@ -135,7 +136,7 @@ class Scene:
         return found
 
     def fault(self, what, **facts):
-        """Says in the history what is done to the system."""
+        """Writes a fault into the history."""
         self.faults += 1
         self.history.note("fault", what=what, **facts)
 
@@ -161,7 +162,7 @@ class Scene:
             self.cluster.wait_database()
 
     def link(self, name, **rules):
-        """What a link does from now on; nothing given: it is healed."""
+        """Sets the faults of a link; none: the link is healed."""
         if rules:
             self.fault("link", link=name, rules={key: repr(value) for key, value in rules.items()})
         else:
@@ -179,7 +180,7 @@ class Scene:
         self.history.note("died", member=name)
 
     def pause(self, seconds):
-        """How long a fault lasts."""
+        """Waits for the duration of a fault."""
         time.sleep(seconds)
 
     def until(self, condition, seconds, what):
@@ -189,13 +190,13 @@ class Scene:
             raise RowFailed(str(trouble)) from None
 
     def expect(self, holds, what, **facts):
-        """A claim of the row's own."""
+        """Records a claim of the row."""
         self.history.note("claim", holds=bool(holds), what=what, **facts)
 
     def measure(self, what, **facts):
         self.history.note("measured", what=what, **facts)
 
-    # ---- What the database says ----
+    # ---- Reads of the database ----
 
     @property
     def database(self):
@@ -224,13 +225,13 @@ class Scene:
         return 3 * (2 * plan.heartbeat + plan.leader_lease + JOB_S) + plan.job_timeout
 
     def finish(self):
-        """Heals, drains, dumps. Graders that are left work on until all is done."""
+        """Heals, drains and dumps. Remaining graders work until all jobs are done."""
         self.cluster.heal()
         self.healed("everything")
         healed_ms = now_ms()
         for grader in self.graders:
             grader.gate.resume()
-        self.add_graders(2)  # whoever is needed when all others have died
+        self.add_graders(2)  # in case all others have died
         is_drained = self._drain(healed_ms)
         self.history.note("drained", done=is_drained, took_s=(now_ms() - healed_ms) / 1000, allowed_s=self._allowed_s())
         self._stop_all()
@@ -275,12 +276,12 @@ class Scene:
         after = self._usage()
         for name, before in self.baseline.items():
             same = name in after and all(after[name][key] == before[key] for key in ("identity", "leads"))
-            is_warm = before["leads"] != 0  # a standby that leads for a while has more from then on
+            is_warm = before["leads"] != 0  # a standby has more threads and descriptors after it has led
             if same and is_warm:
                 self.history.note("resources", member=name, before=before, after=after[name])
 
     def run(self, row):
-        """Everything: returns the violations, an empty list if there are none."""
+        """Runs the experiment; returns the list of violations."""
         try:
             self.up()
             row(self)

@@ -1,6 +1,6 @@
 /*
  * clock_shim: sets a process's clocks apart from the machine's. Preloaded; the file that
- * FAULT_CLOCK_FILE names holds lines "realtime SECONDS" and "boottime SECONDS" and is looked at
+ * FAULT_CLOCK_FILE names holds lines "realtime SECONDS" and "boottime SECONDS" and is read
  * again, at most every 20 ms, whenever a clock is read.
  */
 #define _GNU_SOURCE
@@ -12,11 +12,11 @@
 #include <sys/time.h>
 #include <time.h>
 
-enum { LOOK_EVERY_NS = 20000000 };
+enum { READ_EVERY_NS = 20000000 };
 
 static int (*real_clock_gettime)(clockid_t, struct timespec *);
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
-static struct timespec looked;
+static struct timespec read_at;
 static long realtime_s, boottime_s;
 
 static void find_real(void)
@@ -47,9 +47,9 @@ static long offset_of(clockid_t clock)
     struct timespec now;
     real_clock_gettime(CLOCK_MONOTONIC, &now);
     pthread_mutex_lock(&mutex);
-    long since_ns = (now.tv_sec - looked.tv_sec) * 1000000000L + now.tv_nsec - looked.tv_nsec;
-    if (looked.tv_sec == 0 || since_ns > LOOK_EVERY_NS) {
-        looked = now;
+    long since_ns = (now.tv_sec - read_at.tv_sec) * 1000000000L + now.tv_nsec - read_at.tv_nsec;
+    if (read_at.tv_sec == 0 || since_ns > READ_EVERY_NS) {
+        read_at = now;
         read_offsets();
     }
     long offset_s = clock == CLOCK_BOOTTIME ? boottime_s : realtime_s;

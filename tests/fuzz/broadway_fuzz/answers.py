@@ -1,4 +1,4 @@
-"""What a server sent, parsed strictly: HTTP answers, and websocket frames after a 101."""
+"""A strict parser of a server's bytes: HTTP answers, and websocket frames after a 101."""
 
 import json
 import re
@@ -14,7 +14,7 @@ BODILESS = (204, 304)
 
 
 class Malformed(ValueError):
-    """What came is not HTTP, or not a websocket frame; the text says why."""
+    """The bytes are not HTTP, or not a websocket frame; the text has the reason."""
 
 
 class Incomplete(Exception):
@@ -31,8 +31,8 @@ class Answer:
 
 
 def parse_answers(data: bytes, is_closed: bool, may_be_to_head: bool = False) -> tuple[list[Answer], bytes]:
-    """All whole answers in `data`, and what follows the last of them: the beginning of an answer, if anything.
-    `is_closed`: nothing more will come. `may_be_to_head`: one without its body is an answer to HEAD. Raises
+    """All complete answers in `data`, and the rest after the last one, which is the beginning of an answer or empty.
+    `is_closed`: no more bytes will follow. `may_be_to_head`: an answer without body may be one to HEAD. Raises
     Malformed."""
     answers: list[Answer] = []
     while data:
@@ -94,7 +94,7 @@ def _take_body(headers: dict[str, str], data: bytes, is_closed: bool) -> tuple[b
 
 
 def take_chunks(data: bytes) -> tuple[bytes, bytes]:
-    """(body, what follows it) of data in chunks. Raises Incomplete, Malformed."""
+    """(body, rest) of chunked data. Raises Incomplete, Malformed."""
     body = b""
     while True:
         size, mark, data = data.partition(b"\r\n")
@@ -122,7 +122,7 @@ def _check_json(answer: Answer) -> None:
 
 
 def _skip_frames(data: bytes) -> bytes:
-    """What is left after whole frames of a server."""
+    """The rest after complete frames of a server."""
     while len(data) >= 2:
         opcode, is_final, length = data[0] & 15, data[0] & 128, data[1] & 127
         if opcode not in OPCODES or data[0] & 112 or data[1] & 128:

@@ -1,4 +1,4 @@
-"""Somebody who sends heartbeats all the while, as a grader does: what others send must not be felt."""
+"""A client that sends heartbeats like a grader throughout: the fuzzed requests must not affect it."""
 
 import threading
 
@@ -12,7 +12,7 @@ PAUSE_S = 0.05
 
 
 class Bystander:
-    """A thread of its own. `target` may be replaced, when it has been started again."""
+    """Runs in its own thread. `target` may be replaced after a restart."""
 
     def __init__(self, target: Target, worker: bytes, slowness: float):
         self.target, self.slowness = target, slowness
@@ -24,7 +24,7 @@ class Bystander:
         self._thread.start()
 
     def take_problem(self) -> str | None:
-        """What went wrong since the last time this was asked."""
+        """The problem since the last call; None if there was none."""
         problem, self._problem = self._problem, None
         return problem
 

@@ -1,4 +1,4 @@
-"""A case: what is sent on one connection, step by step. A case is data, so that it can be kept and run again."""
+"""A case: the steps on one connection. A case is data, so that it can be stored and run again."""
 
 import json
 from dataclasses import dataclass
@@ -26,16 +26,17 @@ class Case:
 
     @property
     def sent(self) -> bytes:
-        """All bytes that are sent, in one piece."""
+        """All sent bytes, in one piece."""
         return b"".join(step.data for step in self.steps if step.verb == SEND)
 
     @property
     def is_aborted(self) -> bool:
-        """Does the client end the connection before it has its answer?"""
+        """True if the client ends the connection before the answer."""
         return any(step.verb in (FIN, RESET) for step in self.steps)
 
     def translated(self, pairs: dict[bytes, bytes]) -> "Case":
-        """The same case with stand-ins replaced. Both sides of a pair have the same length, so that lengths stay."""
+        """The same case with placeholders replaced. Both sides of a pair have the same length, so lengths do not
+        change."""
         data = self.sent
         for stand_in, real in pairs.items():
             assert len(stand_in) == len(real), (stand_in, real)
@@ -78,6 +79,6 @@ def from_json(written: dict) -> Case:
 
 
 def read_finding(path: Path) -> tuple[Case, list[Case]]:
-    """(case, those that were sent before it) of a finding's file."""
+    """(case, the cases before it) from a finding's file."""
     written = json.loads(path.read_text(encoding="utf-8"))
     return from_json(written["case"]), [from_json(case) for case in written.get("earlier", [])]

@@ -1,4 +1,4 @@
-"""Which case comes when: a function of the seed and the case's number alone."""
+"""The order of the cases, as a function of the seed and the case's number."""
 
 import random
 
@@ -11,8 +11,8 @@ TARGETS = ("public", "public", "public", "public", "internal", "scheduler")
 
 
 class Cases:
-    """All cases of one seed: directed ones in an order of the seed's, a random one after each two of them; once all of
-    the directed ones had their turn, they come again, each sent in another way."""
+    """All cases of one seed: directed ones in a random order, with a random case after every two of them. After all
+    directed cases they are repeated, each sent in another way."""
 
     def __init__(self, seed: int):
         self.seed = seed
@@ -32,5 +32,5 @@ class Cases:
 
     @staticmethod
     def source(number: int) -> str:
-        """The address that the case comes from: limits by address must not hide what is behind them."""
+        """The source address of the case: they vary, so that limits by address do not refuse most cases."""
         return f"127.{1 + number // 62500 % 200}.{number // 250 % 250}.{1 + number % 250}"

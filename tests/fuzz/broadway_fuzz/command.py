@@ -24,8 +24,9 @@ GROWTH = {"asan": 1024 * MIB, "tsan": 1024 * MIB}
 @click.option("--max-findings", type=int, default=20, show_default=True, help="Ends after so many.")
 @click.option("--replay", "again", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE")
 def main(seconds: float, seed: int, preset: str, first: int, max_findings: int, again: Path | None) -> None:
-    """Sends what nobody should send to a replica's public and internal port and to a scheduler's, of a fresh stack, and
-    sees to it that they live, answer, and answer in HTTP. Findings are kept in build/fuzz; exit 1 if there are any."""
+    """Sends invalid requests to a replica's public and internal port and to a scheduler's port, of a fresh stack, and
+    checks that the processes stay alive and answer in HTTP. Findings are kept in build/fuzz; exits 1 if there are
+    any."""
     processes.interrupt_on_signals()
     seed = seed or new_seed()
     oracle = Oracle(slowness(preset), GROWTH.get(preset, 256 * MIB))

@@ -1,4 +1,4 @@
-"""The loop: one case after the other until the time is over, findings into files, figures at the end."""
+"""The loop: runs cases until the time is over, writes findings into files, and prints figures at the end."""
 
 import json
 import random
@@ -25,7 +25,7 @@ REPEATED = 3
 
 @dataclass
 class Finding:
-    """A case that was not answered as it must be."""
+    """A case with a wrong outcome."""
 
     number: int
     case: Case
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass
 class Tally:
-    """What was done so far."""
+    """Counts of the cases so far."""
 
     cases: Counter = field(default_factory=Counter)
     seconds: Counter = field(default_factory=Counter)
@@ -62,19 +62,19 @@ class Fuzzer:
         self._before = {target.pid: target.descriptors() for target in running.targets.values()}
 
     def run(self, seconds: float, first: int = 0) -> Tally:
-        """Cases from number `first` on, for `seconds`, or until there are too many findings."""
+        """Runs cases from number `first` on, for `seconds`, or until there are too many findings."""
         deadline, number = time.monotonic() + seconds, first
         worker = self.running.pairs[seeds.WORKER]
         self.bystander = Bystander(self.running.targets["public"], worker, self.oracle.slowness)
         while time.monotonic() < deadline and len(self.tally.findings) < self.most_findings:
             self.run_case(number, self.cases.case(number))
             number += 1
-            self._tell_progress(number, deadline)
+            self._print_progress(number, deadline)
         self.bystander.close()
         return self.tally
 
     def check_rest(self) -> None:
-        """When all is over, nothing of it may be left open."""
+        """Checks that no connection stays open at the end."""
         for name, target in self.running.targets.items():
             begun = time.monotonic()
             problem = self.oracle.comes_to_rest(target, self._before.get(target.pid, target.descriptors()))
@@ -85,7 +85,7 @@ class Fuzzer:
                 self.tally.signatures[f"{name} port: {problem}"] += 1
 
     def run_case(self, number: int, case: Case) -> str | None:
-        """One case; what is wrong is written down. Returns it."""
+        """Runs one case; writes and returns a finding."""
         begun = time.monotonic()
         target = self.running.targets[case.target]
         problem = self.oracle.try_case(case.translated(self.running.pairs), target, self.cases.source(number))
@@ -101,7 +101,7 @@ class Fuzzer:
         return problem
 
     def _write_down(self, number: int, case: Case, problem: str) -> None:
-        """Into a file and onto the screen; what looks like one that is known is only counted."""
+        """Writes a finding to a file and the terminal; one that resembles a known one is only counted."""
         self.tally.failed += 1
         signature = f"{case.target} port, {case.kind.split(',', maxsplit=1)[0]}: {problem.split(':', maxsplit=1)[0]}"
         self.tally.signatures[signature] += 1
@@ -118,7 +118,7 @@ class Fuzzer:
         if target_log := _last_report(self.running.targets[case.target].log):
             click.echo(target_log)
 
-    def _tell_progress(self, number: int, deadline: float) -> None:
+    def _print_progress(self, number: int, deadline: float) -> None:
         now = time.monotonic()
         if now - self._told < (PROGRESS_S if sys.stderr.isatty() else 5 * PROGRESS_S):
             return
@@ -133,7 +133,7 @@ class Fuzzer:
 
 
 def replay(running: System, oracle: Oracle, case: Case, earlier: list[Case], say: Callable[[str], None]) -> bool:
-    """Runs one case again: alone, then after those that were sent before it. Did it fail?"""
+    """Runs one case again: alone, then after the cases before it. Returns whether it failed."""
     for name, cases in (("alone", [case]), ("after the cases before it", [*earlier, case])):
         for one in cases:
             target = running.targets[one.target]
@@ -165,7 +165,7 @@ def report(tally: Tally, oracle: Oracle) -> Iterator[str]:
 
 
 def new_seed() -> int:
-    """For runs that should not be like the last one."""
+    """A random seed."""
     return random.SystemRandom().randrange(1, 2**31)
 
 

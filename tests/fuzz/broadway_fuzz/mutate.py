@@ -81,7 +81,7 @@ def repeat(data: bytes, chance: random.Random) -> bytes:
 
 
 def insert(data: bytes, chance: random.Random) -> bytes:
-    """A piece that means something to some parser."""
+    """A piece of text with a meaning in HTTP or JSON."""
     place = _place(data, chance)
     return data[:place] + chance.choice(PIECES) + data[place:]
 
@@ -101,7 +101,7 @@ def number(data: bytes, chance: random.Random) -> bytes:
 
 
 def add_header(data: bytes, chance: random.Random) -> bytes:
-    """A header, behind any line of the head."""
+    """A header, after any line of the head."""
     lines = data.split(b"\r\n")
     lines.insert(chance.randrange(1, len(lines) + 1), chance.choice(HEADERS))
     return b"\r\n".join(lines)
@@ -115,7 +115,7 @@ def double_line(data: bytes, chance: random.Random) -> bytes:
 
 
 def fold_line(data: bytes, chance: random.Random) -> bytes:
-    """A line that goes on in the next: obsolete folding."""
+    """A folded header line (obsolete folding)."""
     place = data.find(b" ", _place(data, chance))
     return data if place < 0 else data[:place] + b"\r\n" + data[place:]
 
@@ -164,7 +164,7 @@ CHANGES: list[Callable[[bytes, random.Random], bytes]] = [
 
 
 def mutated(data: bytes, chance: random.Random) -> bytes:
-    """Up to four changes; none, now and then, since valid requests between the others matter too."""
+    """Up to four changes; sometimes none, since valid requests between the others matter too."""
     for _ in range(chance.choice((0, 1, 1, 1, 2, 2, 3, 4))):
         data = chance.choice(CHANGES)(data, chance) if data else data
     return data[:ENOUGH] or b"\r\n"
@@ -199,7 +199,7 @@ def random_case(target: str, chance: random.Random) -> Case:
     """A changed request, or several of them on one connection."""
     count = chance.choice((1, 1, 1, 2, 3, 8))
     requests = [mutated(chance.choice(SEEDS[target]), chance) for _ in range(count)]
-    if count > 1:  # the first ones valid, or the connection ends before the others are looked at
+    if count > 1:  # the first ones are valid, since the server closes the connection after an invalid one
         requests[:-1] = [chance.choice(SEEDS[target]) if chance.random() < 0.7 else one for one in requests[:-1]]
     kind = "mutated" if count == 1 else "pipelined"
     return delivered(f"{kind} {target}", target, b"".join(requests)[:ENOUGH], chance)

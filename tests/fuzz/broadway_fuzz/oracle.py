@@ -1,5 +1,5 @@
-"""Says whether a server has behaved: after each case the same process lives, its log holds no report of a sanitizer, it
-answers /healthz, and whatever it has answered is HTTP with a status that the pages of the protocol name."""
+"""Checks a server's behaviour: after each case the same process is alive, its log has no report of a sanitizer, it
+answers /healthz, and every answer is HTTP with a documented status."""
 
 import os
 import re
@@ -32,7 +32,7 @@ MIB = 1024 * 1024
 
 
 def documented_statuses() -> set[int]:
-    """Those that the pages of the protocol name, and HTTP's own 100 and 101. 500 is a fault of Broadway's own."""
+    """The statuses in the protocol's pages, and 100 and 101. 500 counts as an error of Broadway."""
     text = "".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in PAGES)
     known = {status.value for status in HTTPStatus} | {498}
     return {100, 101} | {int(number) for number in re.findall(r"\b[2-5][0-9][0-9]\b", text) if int(number) in known} - {
@@ -42,7 +42,7 @@ def documented_statuses() -> set[int]:
 
 @dataclass
 class Target:
-    """A port under attack, and the process behind it. `health` is where it answers /healthz."""
+    """A fuzzed port and its process. `health`: the URL of its /healthz."""
 
     name: str
     member: str
@@ -53,7 +53,7 @@ class Target:
     log: Path
 
     def is_alive(self) -> bool:
-        """The same process as at the start, and no zombie."""
+        """True if the process is the same as at the start, and not a zombie."""
         return processes.is_alive(self.pid, self.identity)
 
     def resident_bytes(self) -> int:
@@ -75,9 +75,9 @@ class Target:
 
 @dataclass
 class Oracle:
-    """Watches targets. `slowness` stretches its deadlines: sanitizers take time. It counts what is no failure:
+    """Checks targets. `slowness` stretches the deadlines for sanitizers. It also counts outcomes that are not failures:
     connections that were closed without an answer, because there was no request, and those that were still open when
-    the client went, because the library had not seen that the client sends no more."""
+    the client disconnected, because the library had not noticed the client's FIN."""
 
     slowness: float = 1.0
     growth_bytes: int = 256 * MIB
@@ -89,23 +89,23 @@ class Oracle:
     _base: dict = field(default_factory=dict)
 
     def try_case(self, case: Case, target: Target, source: str = "127.0.0.1") -> str | None:
-        """Carries out a case; a sentence if the server has misbehaved. A missing answer is believed only if it is
-        missing a second time, with more time for it."""
+        """Carries out a case; a sentence if the server has misbehaved. A missing answer is reported only if it is
+        missing again with a longer time-out."""
         self._base.setdefault(target.pid, target.resident_bytes())
         quick = Pace(self.slowness * (QUICK_S if owes_answer(case.sent) else NO_ANSWER_S), self.slowness * END_S)
         long = Pace(self.slowness * LONG_S, self.slowness * LONG_S)
         try:
             outcome = perform(case, target.address, source, quick)
-            problem = self.judge(case, outcome)
+            problem = self.check(case, outcome)
             if problem is not None and not outcome.received and target.is_alive():
                 outcome = perform(case, target.address, source, long)
-                problem = self.judge(case, outcome)
+                problem = self.check(case, outcome)
         except OSError as error:
             problem = f"no connection: {error}"
-        return self.look_at(target) or problem
+        return self.examine(target) or problem
 
-    def judge(self, case: Case, outcome: Outcome) -> str | None:
-        """A sentence if what came back is wrong."""
+    def check(self, case: Case, outcome: Outcome) -> str | None:
+        """A sentence if the outcome is wrong."""
         try:
             answers, rest = _parse(case, outcome)
         except Malformed as error:
@@ -119,10 +119,11 @@ class Oracle:
             return None
         if rest and not _may_end_anywhere(answers, rest):
             return f"an answer was cut short: {rest[:80]!r}"
-        return None if answers or rest else self._judge_silence(case, outcome)
+        return None if answers or rest else self._check_silence(case, outcome)
 
-    def look_at(self, target: Target) -> str | None:
-        """A sentence if the process is gone, has reported something, doesn't answer, or has grown too much."""
+    def examine(self, target: Target) -> str | None:
+        """A sentence if the process has ended, has logged a sanitizer's report, doesn't answer, or has grown too
+        much."""
         report = self._new_report(target)
         if report is not None:
             _dies(target, REPORT_S)
@@ -140,7 +141,8 @@ class Oracle:
         return None
 
     def comes_to_rest(self, target: Target, before: int) -> str | None:
-        """A sentence if connections stay open after all of their clients have gone. `before`: descriptors at first."""
+        """A sentence if connections stay open after all clients have disconnected. `before`: the initial number of
+        descriptors."""
         deadline = time.monotonic() + REST_S * self.slowness
         while target.descriptors() > before + SPARE_DESCRIPTORS:
             if time.monotonic() > deadline:
@@ -148,8 +150,8 @@ class Oracle:
             time.sleep(0.2)
         return None
 
-    def _judge_silence(self, case: Case, outcome: Outcome) -> str | None:
-        """No answer: all right for what is no request, or isn't one yet."""
+    def _check_silence(self, case: Case, outcome: Outcome) -> str | None:
+        """Checks a missing answer, which is correct for bytes that are not a complete request."""
         if outcome.end == CLOSED:
             self.closed_unanswered[case.kind] += 1
         if not owes_answer(case.sent):
@@ -182,8 +184,8 @@ class Oracle:
 
 
 def owes_answer(sent: bytes) -> bool:
-    """Is this a request line, whole headers, and all of the body that they announce? Then there must be an answer,
-    whatever is wrong with the rest. If it can't be told how long the body is, there need be none."""
+    """True if the bytes are a request line, complete headers, and the whole body that they declare. Then there must be
+    an answer, even if the content is invalid. If the length of the body is ambiguous, an answer is optional."""
     head, mark, body = sent.partition(b"\r\n\r\n")
     if not mark or REQUEST_LINE.match(sent) is None:
         return False
@@ -205,17 +207,17 @@ def _has_all_chunks(body: bytes) -> bool:
 
 
 def _parse(case: Case, outcome: Outcome) -> tuple[list[Answer], bytes]:
-    """Answers to HEAD have no bodies; one may be among them."""
+    """Parses the answers; one may be to HEAD and have no body."""
     return parse_answers(outcome.received, is_closed=True, may_be_to_head=b"HEAD" in case.sent.upper())
 
 
 def _may_end_anywhere(answers: list[Answer], rest: bytes) -> bool:
-    """Event streams and websockets end when the client says that it sends nothing more, be it within a piece."""
+    """Event streams and websockets may end within a piece after the client's FIN."""
     return b"text/event-stream" in rest[:1000] or (answers != [] and answers[-1].status == 101)
 
 
 def _dies(target: Target, seconds: float) -> bool:
-    """Does it end soon? A process may be busy writing its last report."""
+    """True if the process ends soon; it may still be writing a report."""
     deadline = time.monotonic() + seconds
     while target.is_alive() and time.monotonic() < deadline:
         time.sleep(0.05)

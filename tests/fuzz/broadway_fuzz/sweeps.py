@@ -1,4 +1,4 @@
-"""Directed sweeps: each crosses one limit of the HTTP library or of ours, step by step."""
+"""Directed sweeps: each crosses one limit of the HTTP library or of Broadway in steps."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,7 +6,7 @@ from broadway_fuzz.case import AWAIT, PAUSE, SEND, Case, Step, whole
 from broadway_fuzz.seeds import HOST, JSON, RUN_DEFINITION, V1, request, to_json
 
 LARGEST_URI = 40_000
-POOL = 8 * 1024  # what the library has for the head of a request
+POOL = 8 * 1024  # the library's memory for the head of a request
 HEALTHZ = b"/healthz"
 SUBMIT = V1 + b"grading_run"
 BODY = to_json(RUN_DEFINITION)
@@ -14,7 +14,7 @@ TARGETS = ("public", "internal", "scheduler")
 
 
 def lengths(most: int, *edges: int) -> list[int]:
-    """Numbers from 0 to `most`, a fifth further each, and all of those next to the edges."""
+    """Numbers from 0 to `most` in steps of a fifth, and all numbers next to the edges."""
     chosen, n = set(range(0, 12)), 12
     while n <= most:
         chosen.add(n)
@@ -78,7 +78,7 @@ def header_sizes() -> Iterator[bytes]:
 
 
 def folded_lines() -> Iterator[bytes]:
-    """Headers that go on in the next line."""
+    """Headers that continue in the next line."""
     for count in [*range(1, 40), *range(40, 2_000, 97)]:
         yield request("GET", HEALTHZ, b"X-Folded: a" + b"\r\n b" * count)
     for blank in (b" ", b"\t", b"  ", b" \t"):
@@ -131,7 +131,7 @@ def uris() -> Iterator[bytes]:
 
 
 def request_lines() -> Iterator[bytes]:
-    """First lines that are not quite one."""
+    """Malformed request lines."""
     for version in (
         b"HTTP/1.1",
         b"HTTP/1.0",
@@ -304,7 +304,7 @@ def bodies() -> Iterator[bytes]:
 
 
 def late_bodies() -> Iterator[Case]:
-    """Bodies that come after the server has refused them, or after it was asked whether they may come."""
+    """Bodies that are sent after the server has refused them, or after Expect: 100-continue."""
     for path in (SUBMIT, V1 + b"heartbeat", b"/nowhere"):
         for length in (b"5", b"16777217", b"99999999999"):
             head = request("POST", path, b"Content-Length: " + length, "Expect: 100-continue")
@@ -329,7 +329,7 @@ EVERYWHERE = {
 
 
 def _thinned(cases: Iterable[bytes], target: str) -> Iterator[bytes]:
-    """All of them for the public port; the library is the same at the others: every third there."""
+    """All cases for the public port, and every third for the other ports, which use the same library."""
     for number, data in enumerate(cases):
         if target == "public" or number % 3 == TARGETS.index(target):
             yield data.replace(b"Host: " + HOST.encode(), b"Host: localhost") if number % 5 == 4 else data

@@ -1,4 +1,4 @@
-"""What is attacked: a fresh stack of one replica and one scheduler, with fixed tokens, a course, runs and a worker."""
+"""The fuzzed system: a fresh stack of one replica and one scheduler, with fixed tokens, a course, runs and a worker."""
 
 import contextlib
 import json
@@ -31,12 +31,12 @@ RESTARTS = 20
 
 
 def slowness(preset: str) -> float:
-    """By what deadlines are stretched."""
+    """The factor for deadlines."""
     return 3.0 if preset in ("asan", "tsan") else 1.0
 
 
 class System:
-    """A running stack, and what the stand-ins of the cases stand for in it."""
+    """A running stack, and its values for the placeholders of the cases."""
 
     def __init__(self, stack: Stack):
         self.stack = stack
@@ -48,7 +48,7 @@ class System:
         self.pairs = self._prepare()
 
     def revive(self) -> None:
-        """Starts again what has died, so that the fuzzing can go on."""
+        """Restarts dead processes, so that the fuzzing continues."""
         for name, target in self.targets.items():
             member = next(member for member in self.stack.members if member.name == target.member)
             if not member.is_alive():
@@ -56,7 +56,7 @@ class System:
             self.targets[name] = self._target(name, member)
 
     def _restart(self, name: str) -> None:
-        """Its port may belong to somebody's connection for a moment."""
+        """Restarts a process; its port may be used by a connection for a moment."""
         for left in reversed(range(RESTARTS)):
             try:
                 operations.restart(self.stack, name)
@@ -90,7 +90,7 @@ class System:
 
 @contextlib.contextmanager
 def system(preset: str) -> Iterator[System]:
-    """A stack of its own; nothing of it is left afterwards. Raises operations.StackError."""
+    """Starts a stack, and removes it afterwards. Raises operations.StackError."""
     (BUILD / "fuzz").mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(dir=BUILD / "fuzz", prefix="stack-"))
     for name, value in SANITIZER_OPTIONS.items():

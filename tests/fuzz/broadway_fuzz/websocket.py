@@ -1,4 +1,4 @@
-"""Websockets: handshakes that are not quite right, and frames of every kind behind one that is."""
+"""Websockets: malformed handshakes, and frames of every kind after a valid one."""
 
 import random
 import struct
@@ -29,7 +29,7 @@ def frame(
     length: int | None = None,
     rsv: int = 0,
 ) -> bytes:
-    """A frame of a client. A mask of zeros leaves stand-ins as they are; None leaves it out. `length` may lie."""
+    """A frame of a client. A mask of zeros keeps placeholders unchanged; None omits the mask. `length` may be wrong."""
     size = len(payload) if length is None else length
     first = (128 if final else 0) | rsv << 4 | opcode
     if size < 126:
@@ -84,7 +84,7 @@ def handshakes() -> Iterator[Case]:
 
 
 def frame_cases() -> Iterator[Case]:
-    """Opcodes, reserved bits, lengths that lie or are written too long, fragments, masks, closes."""
+    """Opcodes, reserved bits, wrong or overlong lengths, fragments, masks, closes."""
     kind, number = "websocket frames", 0
     for frames in _frame_lists():
         for registered in (False, True):
@@ -125,7 +125,7 @@ def _frame_lists() -> Iterator[list[bytes]]:
 
 
 def random_frames(chance: random.Random, number: int) -> Case:
-    """A registered grader's socket, frames of every kind in any order, some of them changed, perhaps broken off."""
+    """A registered grader's socket, frames of every kind in any order, some of them changed, possibly truncated."""
     frames = [frame(TEXT, REGISTER)] if chance.random() < 0.8 else []
     for _ in range(chance.randrange(1, 8)):
         payload = chance.choice((RESULT, RESULT, REGISTER, b"{}", b"", bytes(chance.randrange(256) for _ in range(40))))

@@ -1,4 +1,4 @@
-"""Carries out a case on one connection, and says what came back."""
+"""Runs a case on one connection, and returns the outcome."""
 
 import select
 import socket
@@ -17,8 +17,7 @@ STOP_SENDING_S = 3.0
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: how long an answer is waited for before the client says that it has sent everything (FIN), and how long
-    the end of the connection after that."""
+    """Seconds to wait for an answer before the client sends FIN, and for the end of the connection after that."""
 
     answer_s: float
     end_s: float
@@ -26,15 +25,15 @@ class Pace:
 
 @dataclass
 class Outcome:
-    """What came back. `end`: CLOSED or BROKEN (reset) by the server, OPEN when the client's time was over, GIVEN_UP
-    when the client itself ended the connection."""
+    """The received bytes, and the end of the connection: CLOSED or BROKEN (reset) by the server, OPEN if the client
+    timed out, GIVEN_UP if the client ended the connection."""
 
     received: bytes = b""
     end: str = OPEN
 
 
 class Connection:
-    """One connection of a case. It reads whenever it can, so that the server is never kept from writing."""
+    """One connection of a case. It reads whenever possible, so that the server is never blocked in writing."""
 
     def __init__(self, address: tuple[str, int], source: str):
         self.socket = socket.socket()
@@ -50,7 +49,7 @@ class Connection:
 
     @property
     def is_over(self) -> bool:
-        """Has the server ended it?"""
+        """True if the server has ended the connection."""
         return self.outcome.end in (CLOSED, BROKEN)
 
     def carry_out(self, step: Step) -> None:
@@ -69,7 +68,7 @@ class Connection:
             self.outcome.end = GIVEN_UP
 
     def finish(self) -> None:
-        """Says that nothing more will be sent."""
+        """Sends FIN."""
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:
@@ -87,15 +86,15 @@ class Connection:
         return True
 
     def has_whole_answer(self) -> bool:
-        """Has an answer come, and nothing after it that is unfinished?"""
+        """True if complete answers, and no beginning of another one, have arrived."""
         try:
             answers, rest = parse_answers(self.outcome.received, is_closed=False)
         except Malformed:
-            return True  # nothing better will come
+            return True  # waiting longer does not change the outcome
         return not rest and any(answer.status >= 101 for answer in answers)
 
     def has_event_stream(self) -> bool:
-        """Has a stream begun that ends with its job?"""
+        """True if an event stream has begun, which ends only with its job."""
         return b"Content-Type: text/event-stream" in self.outcome.received
 
     def _send(self, data: bytes) -> None:
@@ -112,7 +111,7 @@ class Connection:
             return self.socket.send(view[:CHUNK])
         except BlockingIOError:
             return 0
-        except OSError:  # the server has closed it; what it said before can still be read
+        except OSError:  # the server has closed the connection; earlier bytes can still be read
             self.read_until(lambda: False, 1)
             self.outcome.end = CLOSED if self.outcome.end == OPEN else self.outcome.end
             return 0
@@ -131,7 +130,7 @@ class Connection:
 
 
 def perform(case: Case, address: tuple[str, int], source: str, pace: Pace) -> Outcome:
-    """Carries out a case. Raises OSError if no connection can be made."""
+    """Runs a case. Raises OSError if the connection can't be opened."""
     connection = Connection(address, source)
     try:
         for step in case.steps:

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Beside mongod, in every pod; only the first one's does anything: it tries until the set has its members and its users.
-# What is done already is left as it is, so that a restart does nothing.
+# Runs beside mongod in every pod, but acts only in the first: it retries until the set has its members and its users.
+# It is idempotent, so a restart changes nothing.
 set -uo pipefail
 
 trap 'exit 0' TERM INT

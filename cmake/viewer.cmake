@@ -1,0 +1,23 @@
+# Gets the viewer of the page at /docs by npm, as SOURCE/package-lock.json pins it, and compresses its files into OUTPUT.
+# Without npm, or without its registry, the files are empty: the page says so, and the build goes on.
+set(files swagger-ui-bundle.js swagger-ui.css)
+file(MAKE_DIRECTORY ${OUTPUT})
+foreach(file package.json package-lock.json .npmrc)
+    file(COPY ${SOURCE}/${file} DESTINATION ${OUTPUT})
+endforeach()
+find_program(NPM npm)
+set(result "npm is not installed")
+if(NPM)
+    execute_process(COMMAND ${NPM} ci --loglevel=error WORKING_DIRECTORY ${OUTPUT} RESULT_VARIABLE result OUTPUT_QUIET)
+endif()
+foreach(file ${files})
+    if(result EQUAL 0)
+        execute_process(COMMAND gzip -n -9 -c ${OUTPUT}/node_modules/swagger-ui-dist/${file}
+                        OUTPUT_FILE ${OUTPUT}/${file}.gz COMMAND_ERROR_IS_FATAL ANY)
+    else()
+        file(WRITE ${OUTPUT}/${file}.gz "")
+    endif()
+endforeach()
+if(NOT result EQUAL 0)
+    message(WARNING "The page at /docs has no viewer (${result}). To add it: install npm, remove ${OUTPUT}, build again.")
+endif()
