@@ -19,8 +19,7 @@ struct heartbeat {
     struct ticker *ticker;
 };
 
-/* Probes the database and writes the replica's document. The probe opens and closes the circuit by
- * which other modules' operations fail at once (common/db/database.h). */
+/* Opens or closes the circuit by which other modules' operations fail at once (common/db/database.h). */
 static bool replica_heartbeat_probe(struct heartbeat *heartbeat)
 {
     struct bw_error error;
@@ -30,15 +29,25 @@ static bool replica_heartbeat_probe(struct heartbeat *heartbeat)
         log_event(LOG_LEVEL_INFO, "database reachable again");
     if (code != BW_OK && !was_unavailable)
         log_error("database unavailable", log_text("reason", error.message));
-    return code == BW_OK &&
-           replica_store_write(heartbeat->store, &heartbeat->replica, &error) == BW_OK;
+    return code == BW_OK;
+}
+
+/* Writes the replica's document. A database that was lost since the probe is probed again, so that nobody learns that
+ * this replica isn't ready while other operations still wait for the database. */
+static bool replica_heartbeat_write(struct heartbeat *heartbeat)
+{
+    struct bw_error error;
+    if (replica_store_write(heartbeat->store, &heartbeat->replica, &error) == BW_OK)
+        return true;
+    replica_heartbeat_probe(heartbeat);
+    return false;
 }
 
 static int64_t replica_heartbeat_tick(void *context)
 {
     struct heartbeat *heartbeat = context;
     int64_t begun_ms = clock_boot_ms();
-    bool is_reachable = replica_heartbeat_probe(heartbeat);
+    bool is_reachable = replica_heartbeat_probe(heartbeat) && replica_heartbeat_write(heartbeat);
     atomic_store(&heartbeat->is_reachable, is_reachable);
     if (!is_reachable)
         return UNAVAILABLE_PAUSE_MS;

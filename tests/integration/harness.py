@@ -240,7 +240,7 @@ class Replica(Process):
 
     def wait_ready(self):
         """Waits until /readyz answers 200; returns itself."""
-        wait_until(self._is_ready, 15, "the replica is ready")
+        wait_until(self.is_ready, 15, "the replica is ready")
         return self
 
     def end(self):
@@ -248,6 +248,7 @@ class Replica(Process):
         self.internal.close()
         super().end()
 
-    def _is_ready(self):
+    def is_ready(self):
+        """Whether /readyz answers 200 now."""
         assert self.child.poll() is None, f"broadway-api ended at its start:\n{last_lines(self.log)}"
         return self.internal.answers(200, "GET", "/readyz")

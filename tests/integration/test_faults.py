@@ -13,7 +13,7 @@ from harness import run_stack
 from history import check_history
 from pipelines import POST, PRE, kind_of, run_of
 from processes import is_running
-from waiting import PATIENCE, wait_until
+from waiting import PATIENCE, soon, wait_until
 
 STUDENTS = 200
 END_S = 60
@@ -231,11 +231,12 @@ def test_while_the_database_is_paused_answers_take_bounded_time(fault_stack):
             begun = time.monotonic()
             answer = stack.api.request(method, f"{ROUTE}/{path}", json=run_of(1) if path == "grading_run" else None)
             assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
-            assert time.monotonic() - begun < 1 * PATIENCE, "while the database is away, 503 comes at once"
+            took = time.monotonic() - begun
+            assert took < soon(1), f"while the database is away, 503 comes at once: {method} {path} took {took:.2f} s"
         begun = time.monotonic()
         assert stranger.at(stack.urls[0]).beat().status_code == 200
         assert grader.poll_response(wait=0).status_code == 498
-        assert time.monotonic() - begun < 4 * PATIENCE
+        assert time.monotonic() - begun < soon(2)
         waiting = [threading.Thread(target=grader.at(url).finish, args=(job, "held")) for url in stack.urls]
         for thread in waiting:
             thread.start()

@@ -5,6 +5,7 @@ All checks of the module run at the same time, since they mostly wait."""
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -12,9 +13,11 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from broadway_tools.grader_check import grader_process
 from broadway_tools.grader_check.always import unknown_arguments
 from broadway_tools.grader_check.api import Api
 from broadway_tools.grader_check.arguments import BadBody, read_body
+from broadway_tools.grader_check.grader_process import GraderProcess
 from broadway_tools.grader_check.http_server import HttpServer
 from broadway_tools.grader_check.report import exit_status, make_rows
 from broadway_tools.grader_check.scenario import Finding
@@ -353,6 +356,34 @@ def test_a_signal_ends_the_tool_and_the_grader_that_it_started(tmp_path):
         tool.terminate()
     assert tool.wait(timeout=20) == 1
     wait_until(lambda: not is_running(pid), "the grader has ended")
+
+
+def test_a_signal_while_the_grader_is_started_leaves_none_behind(monkeypatch):
+    """The signal comes between the fork and the note of the pid."""
+    spawned = []
+
+    def interrupted(*arguments, **options):
+        spawned.append(subprocess.Popen(*arguments, **options))
+        os.kill(os.getpid(), signal.SIGINT)
+        return spawned[0]
+
+    grader = GraderProcess(["sleep", "600"])
+    with monkeypatch.context() as patch:
+        patch.setattr(grader_process, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": interrupted}))
+        with pytest.raises(KeyboardInterrupt):
+            grader.start()
+    grader.stop()
+    assert spawned[0].poll() is not None
+
+
+def test_a_grader_is_not_started_again_after_the_stop():
+    grader = GraderProcess(["true"])
+    grader.start()
+    wait_until(lambda: grader.ends, "the grader has ended by itself")
+    grader.stop()
+    ended = grader._process
+    grader._spawn()
+    assert grader._process is ended
 
 
 def test_nothing_seen_is_not_success():

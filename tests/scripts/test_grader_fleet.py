@@ -96,6 +96,24 @@ def test_a_command_that_is_there_but_does_not_answer_is_a_fault(api, graders, tm
     assert graders[0].stop() == 0 and api.registrations == []
 
 
+def test_a_signal_while_the_engine_is_asked_for_the_first_time_leaves_nothing(api, graders, tmp_path):
+    (tmp_path / "podman").write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nexec sleep 600\n")
+    (tmp_path / "podman").chmod(0o755)
+    graders.append(
+        Grader(
+            f"--url={api.url}",
+            "--runner=podman",
+            "--engine-arg=--annotation=a=b",
+            f"--state-dir={tmp_path / 'state'}",
+            f"--work-dir={tmp_path / 'work'}",
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        )
+    )
+    wait_until((tmp_path / "asked").exists, "the engine is asked", 30)
+    assert graders[0].stop() == 0 and api.registrations == []
+    assert list((tmp_path / "work").iterdir()) == []
+
+
 def test_sigterm_is_answered_in_the_log(api, start_grader, tmp_path):
     grader = start_grader("--concurrency=2")
     job = api.put(sh(f"touch {tmp_path}/begun; while ! test -e {tmp_path}/go; do sleep 0.05; done"))

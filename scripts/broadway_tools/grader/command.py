@@ -42,6 +42,7 @@ from broadway_tools.options import read_token
 
 PROTOCOLS = ("classic", "course-http", "course-ws")
 DEPRECATED_PROTOCOLS = {"seed": "classic"}
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 IDLE_LOOK_S = NOTICE_LOOK_S = 0.5
 
 # What an option is unless it is given: by default, and with --compat, which has the values of the original graders.
@@ -184,6 +185,8 @@ def cli(**options):
     if sys.platform != "linux":
         raise click.UsageError("the grader runs on Linux only")
     complete(options)
+    for number in SIGNALS:
+        signal.signal(number, leave)
     with contextlib.ExitStack() as stack:
         status = work(build_worker(options, stack), options.idle_exit, options.drain_file)
     log.info("ended")
@@ -402,6 +405,11 @@ def remove(jobs_dir):
         log.error("%s could not be removed: %s", jobs_dir, error)
 
 
+def leave(_number, _frame):
+    """A signal before the worker starts: what was made is removed, and nothing has to be finished."""
+    raise SystemExit(0)
+
+
 def work(worker, idle_exit_s=None, drain_file=None):
     """Runs a worker until it ends. Returns the exit status."""
     killed = threading.Event()
@@ -422,8 +430,8 @@ def work(worker, idle_exit_s=None, drain_file=None):
         log.warning("%s again: the running jobs are killed", why)
         worker.kill()
 
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    for number in SIGNALS:
+        signal.signal(number, on_signal)
     worker.start()
     if idle_exit_s is not None:
         threading.Thread(target=leave_when_idle, args=(worker, idle_exit_s, asked, drain), daemon=True).start()

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 
+from broadway_tools.processes import uninterrupted
+
 AGAIN_S = 1  # between an end and the next start
 KILL_S = 5
 
@@ -17,18 +19,20 @@ class GraderProcess:
     def __init__(self, argv: list[str]):
         self._argv = argv
         self._stopping = threading.Event()
+        self._spawning = threading.Lock()  # nothing is spawned once stopping is set and this was held
         self._process: subprocess.Popen | None = None
         self._thread = threading.Thread(target=self._supervise, daemon=True)
         self.ends: list[int] = []  # exit statuses of ends that nobody asked for
 
     def start(self) -> None:
         """Starts the command. Raises OSError if it can't be started."""
-        self._spawn()
+        with uninterrupted():  # a signal between the fork and the note of its pid would leave the process behind
+            self._spawn()
         self._thread.start()
 
     def drain(self, seconds: float) -> int | None:
         """Sends SIGTERM and waits: the exit status, or None if it still runs. It is not started again."""
-        self._stopping.set()
+        self._end_spawning()
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -37,7 +41,7 @@ class GraderProcess:
 
     def stop(self) -> None:
         """Ends the process and all that it has started."""
-        self._stopping.set()
+        self._end_spawning()
         if self._process is None:
             return
         self._signal_group(signal.SIGTERM)
@@ -51,10 +55,17 @@ class GraderProcess:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
+    def _end_spawning(self) -> None:
+        with self._spawning:
+            self._stopping.set()
+
     def _spawn(self) -> None:
-        self._process = subprocess.Popen(
-            self._argv, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=sys.stderr, start_new_session=True
-        )
+        with self._spawning:
+            if self._stopping.is_set():
+                return
+            self._process = subprocess.Popen(
+                self._argv, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=sys.stderr, start_new_session=True
+            )
 
     def _supervise(self) -> None:
         while self._process is not None:
