@@ -19,7 +19,8 @@ struct heartbeat {
     struct ticker *ticker;
 };
 
-/* Opens or closes the circuit by which other modules' operations fail at once (common/db/database.h). */
+/* Opens or closes the circuit by which other modules' operations fail at once
+ * (common/db/database.h). */
 static bool replica_heartbeat_probe(struct heartbeat *heartbeat)
 {
     struct bw_error error;
@@ -32,8 +33,9 @@ static bool replica_heartbeat_probe(struct heartbeat *heartbeat)
     return code == BW_OK;
 }
 
-/* Writes the replica's document. A database that was lost since the probe is probed again, so that nobody learns that
- * this replica isn't ready while other operations still wait for the database. */
+/* Writes the replica's document. A database that was lost since the probe is probed again, so that
+ * nobody learns that this replica isn't ready while other operations still wait for the database.
+ */
 static bool replica_heartbeat_write(struct heartbeat *heartbeat)
 {
     struct bw_error error;
