@@ -91,6 +91,7 @@ static void run_creation_answer(struct creation *creation, enum bw_code code,
     struct run run = creation->run.run;
     run.keys = NULL; /* freed with the creation */
     run.labels = NULL;
+    run.requires = NULL;
     if (code == BW_OK && !creation->is_repeated)
         run_spans_submitted(api, &run);
     if (code == BW_OK && !creation->is_repeated)

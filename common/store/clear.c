@@ -14,10 +14,12 @@ void run_clear(struct run *run)
     free(run->summary);
     free(run->reruns);
     free(run->labels);
+    free(run->requires);
     run->keys = NULL;
     run->summary = NULL;
     run->reruns = NULL;
     run->labels = NULL;
+    run->requires = NULL;
     run->summary_length = run->rerun_count = 0;
 }
 

@@ -19,6 +19,7 @@
 #include "common/domain/protocol_map.h"
 #include "common/domain/run.h"
 #include "common/domain/run_terms.h"
+#include "common/domain/scheduling.h"
 #include "common/domain/trace.h"
 #include "common/base/secret.h"
 
@@ -40,11 +41,15 @@ struct run {
     bool has_stages[3]; /* by enum job_kind: false for a job that has nothing to run */
     uint32_t students;
     int priority;
-    int max_attempts;           /* 0: the scheduler's default */
-    struct breaker breaker;     /* counts the students' jobs that the summary has */
-    int64_t timeout_ms[3];      /* by enum job_kind: sum of the stages' timeouts */
-    uint32_t untimed_stages[3]; /* and how many stages have none */
-    enum run_phase phase;       /* as stored; may lag behind the facts */
+    enum run_class run_class;
+    char *requires;                 /* the tags of its graders (run_requires_text); NULL: none;
+                                       owned */
+    char submitter[SUBMITTER_SIZE]; /* for whom it is; "": it doesn't say */
+    int max_attempts;               /* 0: the scheduler's default */
+    struct breaker breaker;         /* counts the students' jobs that the summary has */
+    int64_t timeout_ms[3];          /* by enum job_kind: sum of the stages' timeouts */
+    uint32_t untimed_stages[3];     /* and how many stages have none */
+    enum run_phase phase;           /* as stored; may lag behind the facts */
     int64_t created_ms, started_ms, cancelled_ms, finished_ms; /* database dates; 0: not yet */
     int64_t job_cancels;         /* how often a job of it was to be cancelled alone; 0: none was */
     char rerun_of[RUN_ID_SIZE];  /* the run whose students it grades again; "": none */

@@ -76,6 +76,7 @@ struct active_run *queue_add(struct queue *queue, struct run *run)
     struct active_run *added = bw_alloc(sizeof *added);
     added->run = *run;
     run->summary = run->keys = NULL;
+    run->requires = NULL;
     run->summary_length = 0;
     added->slots = run_job_count(run->has_pre, run->students, run->has_post);
     added->run.summary = bw_grow(added->run.summary, added->slots + 1, 1);
