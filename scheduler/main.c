@@ -159,6 +159,8 @@ static enum bw_code open_stores(struct program *program, struct bw_error *error)
     if (code == BW_OK)
         code = pause_store_open(core->database, &core->pause_store, error);
     if (code == BW_OK)
+        code = scheduling_store_open(core->database, &core->scheduling_store, error);
+    if (code == BW_OK)
         code = webhook_store_open(core->database, &program->webhooks, error);
     if (code == BW_OK)
         code = webhook_delivery_store_open(core->database, &program->webhook_deliveries, error);
@@ -307,6 +309,7 @@ static void close_stores(struct program *program)
     audit_store_close(program->audit);
     history_store_close(program->history);
     pause_store_close(core->pause_store);
+    scheduling_store_close(core->scheduling_store);
     webhook_store_close(program->webhooks);
     webhook_delivery_store_close(program->webhook_deliveries);
     webhook_allow_list_free(program->webhook_allowed);
@@ -357,6 +360,7 @@ static enum bw_code scheduler_main_run(struct program *program, struct bw_error 
                                    .audit = program->audit,
                                    .history = program->history,
                                    .pauses = core->pause_store,
+                                   .scheduling = core->scheduling_store,
                                    .webhooks = program->webhooks,
                                    .webhook_deliveries = program->webhook_deliveries,
                                    .webhook_sender = program->webhook_sender,

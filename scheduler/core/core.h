@@ -19,6 +19,7 @@
 #include "common/store/leader_store.h"
 #include "common/store/lease_store.h"
 #include "common/store/pause_store.h"
+#include "common/store/scheduling_store.h"
 #include "common/store/replica_store.h"
 #include "common/store/result_store.h"
 #include "common/store/run_store.h"
@@ -47,6 +48,7 @@ struct core {
     struct signal_store *signals;
     struct leader_store *leader_store;
     struct pause_store *pause_store;
+    struct scheduling_store *scheduling_store;
     struct leadership *leadership;
     struct inbox *inbox;
     struct db_jobs *db_jobs;

@@ -17,6 +17,7 @@
 #include "scheduler/core/core.h"
 #include "scheduler/metrics.h"
 #include "scheduler/rules/pausing.h"
+#include "scheduler/rules/sharing.h"
 #include "scheduler/rules/retry.h"
 #include "scheduler/rules/run_progress.h"
 #include "scheduler/rules/supersede.h"
@@ -181,7 +182,7 @@ static void enter_job(struct run_reader *reader, uint32_t at, bool is_passed)
                                                run_slot_job_id(&run->run, slot, job), fact->attempt,
                                                worker, LEASE_UNCONFIRMED);
     lease->failed_attempts = fact->failed_attempts;
-    lease->leased_ms = core->scheduler.now_ms;
+    lease->leased_ms = lease->charged_from_ms = core->scheduler.now_ms;
     lease->leased_at_ms = fact->last.leased_ms;
     lease->hold_ms = core->scheduler.now_ms + 2 * core->scheduler.settings.heartbeat_ms +
                      RESYNC_WAIT_MS;
@@ -405,9 +406,14 @@ static enum bw_code read_pauses(struct core *core, struct bw_error *error)
 {
     struct pause *pauses = NULL;
     size_t count = 0;
+    struct scheduling scheduling = {0};
     enum bw_code code = pause_store_read(core->pause_store, &pauses, &count, error);
     if (code == BW_OK)
+        code = scheduling_store_read(core->scheduling_store, &scheduling, error);
+    if (code == BW_OK) {
         pausing_recovered(&core->scheduler, pauses, count);
+        sharing_take(&core->scheduler, &scheduling);
+    }
     free(pauses);
     return code;
 }
@@ -441,6 +447,7 @@ static void recovery_take_worker(const struct worker *worker, void *context)
                                                   worker->concurrency, worker->is_alive,
                                                   core->scheduler.now_ms - silent_ms);
     worker_describe(known, worker);
+    sharing_take_worker(&core->scheduler, known);
 }
 
 static void take_replica(const struct replica *replica, void *context)

@@ -267,6 +267,9 @@ static void db_jobs_read_pauses(struct db_jobs *db_jobs, struct db_job *db_job)
     struct bw_error unused;
     db_job->code = pause_store_read(db_jobs->settings.pauses, &db_job->pauses.pauses,
                                     &db_job->pauses.count, &unused);
+    if (db_job->code == BW_OK)
+        db_job->code = scheduling_store_read(db_jobs->settings.scheduling,
+                                             &db_job->pauses.scheduling, &unused);
     if (db_job->code != BW_OK)
         return;
     db_jobs_drop_passed(db_jobs, db_job);

@@ -11,6 +11,7 @@
 #include "common/store/leader_store.h"
 #include "common/store/lease_store.h"
 #include "common/store/pause_store.h"
+#include "common/store/scheduling_store.h"
 #include "common/store/result_store.h"
 #include "common/store/run_store.h"
 #include "common/store/signal_store.h"
@@ -38,6 +39,7 @@ struct db_jobs_settings {
     struct audit_store *audit;
     struct history_store *history;
     struct pause_store *pauses;
+    struct scheduling_store *scheduling;
     struct webhook_store *webhooks;
     struct webhook_delivery_store *webhook_deliveries;
     struct webhook_sender *webhook_sender; /* woken when events were recorded */

@@ -9,6 +9,7 @@
 #include "scheduler/metrics.h"
 #include "scheduler/rules/history.h"
 #include "scheduler/rules/lease_lifecycle.h"
+#include "scheduler/rules/sharing.h"
 #include "scheduler/rules/spans.h"
 #include "scheduler/state/deadline.h"
 
@@ -63,7 +64,7 @@ static void hand_out(struct scheduler *scheduler, const struct offer *offer,
                                                offer->job, offer->attempt, poll->worker,
                                                LEASE_INSERTING);
     lease->failed_attempts = offer->failed_attempts;
-    lease->leased_ms = scheduler->now_ms;
+    lease->leased_ms = lease->charged_from_ms = scheduler->now_ms;
     lease->deadline_ms = scheduler->now_ms + limit_ms(scheduler, offer->run, offer->slot);
     spans_note_lease(scheduler, lease, offer);
     poll_match(&scheduler->replicas, poll);
@@ -73,7 +74,7 @@ static void hand_out(struct scheduler *scheduler, const struct offer *offer,
                           wait_ms * 1000);
     history_note_hand_out(scheduler, offer->run,
                           offer->attempt == 1 && wait_ms >= 0 ? wait_ms : -1);
-    queue_take(&scheduler->queue, offer);
+    lease->charged_ms = queue_take(offer);
     insert_lease(scheduler, lease, poll);
 }
 
@@ -96,66 +97,148 @@ static struct parked_poll *newest_poll(const struct known_worker *worker)
     return NULL;
 }
 
-/* May this waiting poll be answered with a job of that protocol's runs? */
-static bool poll_is_eligible(const struct scheduler *scheduler, const struct parked_poll *poll,
-                             enum protocol protocol)
+/* Whether this waiting poll may be answered with a job. */
+static bool poll_is_eligible(const struct scheduler *scheduler, const struct parked_poll *poll)
 {
-    return poll->worker->protocol == protocol && poll->replica->in_contact &&
-           is_eligible(scheduler, poll->worker);
+    return poll->replica->in_contact && is_eligible(scheduler, poll->worker);
 }
 
-/* The longest-waiting poll among those that are eligible for the job. The worker that failed the
- * job before (`avoid`) is chosen last; one that has returned it a moment ago is not. */
-static struct parked_poll *choose_poll(const struct scheduler *scheduler, enum protocol protocol,
-                                       const struct offer *offer)
+/* The group's poll that has waited longest of those that are eligible for the job; NULL: none is.
+ * The worker that failed the job before is avoided: its poll comes last. */
+static struct parked_poll *choose_of_group(struct scheduler *scheduler, struct worker_group *group,
+                                           const struct offer *offer, bool *is_avoided)
 {
     const struct returned_job *returned = returned_jobs_find(offer->run->returned, offer->slot);
     const char *avoid = offer->retry != NULL ? offer->retry->avoid : "";
     struct parked_poll *poll, *avoided = NULL;
-    DL_FOREACH (scheduler->replicas.waiters, poll) {
-        if (!poll_is_eligible(scheduler, poll, protocol) ||
-            returned_job_excludes(returned, poll->worker->id, scheduler->now_ms))
+    bool is_exhausted = true;
+    DL_FOREACH2 (group->waiters, poll, group_next) {
+        if (!poll_is_eligible(scheduler, poll))
             continue;
-        if (avoid[0] == '\0' || strcmp(poll->worker->id, avoid) != 0)
-            return newest_poll(poll->worker);
-        avoided = poll;
+        is_exhausted = false;
+        if (returned_job_excludes(returned, poll->worker->id, scheduler->now_ms))
+            continue;
+        *is_avoided = avoid[0] != '\0' && strcmp(poll->worker->id, avoid) == 0;
+        if (!*is_avoided)
+            return poll;
+        avoided = avoided != NULL ? avoided : poll;
     }
-    return avoided != NULL ? newest_poll(avoided->worker) : NULL;
+    if (is_exhausted)
+        group->exhausted = scheduler->groups.round;
+    *is_avoided = avoided != NULL;
+    return avoided;
 }
 
-/* No poll was chosen for the offered job. If that is because those who wait have returned it, it is
- * put off, so that the jobs behind it need not wait for it. False: nobody could have any job. */
-static bool put_off_returned(const struct scheduler *scheduler, enum protocol protocol,
-                             const struct offer *offer)
+/* Whether a job that both groups may run goes to `group`: graders that are kept for such jobs come
+ * first, graders with many tags last, since other jobs may need them. */
+static bool group_is_better(const struct worker_group *group, const struct parked_poll *poll,
+                            const struct worker_group *other, const struct parked_poll *others)
 {
-    const struct parked_poll *poll;
-    if (offer->retry == NULL)
-        return false;
-    DL_FOREACH (scheduler->replicas.waiters, poll) {
-        if (!poll_is_eligible(scheduler, poll, protocol))
+    if (group->is_reserved != other->is_reserved)
+        return group->is_reserved;
+    if (group->tag_count != other->tag_count)
+        return group->tag_count < other->tag_count;
+    return poll->order < others->order;
+}
+
+static bool group_can_work(const struct scheduler *scheduler, const struct worker_group *group)
+{
+    return group->waiters != NULL && group->exhausted != scheduler->groups.round;
+}
+
+/* The poll that gets the offered job; NULL: no eligible one waits. */
+static struct parked_poll *choose_poll(struct scheduler *scheduler, const struct lane *lane,
+                                       const struct offer *offer)
+{
+    struct parked_poll *best = NULL;
+    bool is_best_avoided = false;
+    for (size_t i = 0; i < lane->group_count; i++) {
+        struct worker_group *group = lane->groups[i];
+        bool is_avoided;
+        if (!group_can_work(scheduler, group))
             continue;
-        queue_put_off(offer, scheduler->now_ms + PUT_OFF_MS);
-        return true;
+        struct parked_poll *poll = choose_of_group(scheduler, group, offer, &is_avoided);
+        if (poll == NULL || (best != NULL && is_avoided && !is_best_avoided))
+            continue;
+        if (best != NULL && is_avoided == is_best_avoided &&
+            !group_is_better(group, poll, best->worker->group, best))
+            continue;
+        best = poll;
+        is_best_avoided = is_avoided;
     }
+    return best != NULL ? newest_poll(best->worker) : NULL;
+}
+
+/* Whether graders wait that may serve the lane. */
+static bool lane_can_be_served(const struct scheduler *scheduler, const struct lane *lane)
+{
+    for (size_t i = 0; i < lane->group_count; i++)
+        if (group_can_work(scheduler, lane->groups[i]))
+            return true;
     return false;
+}
+
+enum hand_out_state { NOTHING_TO_HAND_OUT, HANDED_OUT, PUT_OFF };
+
+/* Hands out the lane's next job. If those who wait have returned it, it is put off, so that the
+ * jobs behind it need not wait for it. */
+static enum hand_out_state match_lane(struct scheduler *scheduler, const struct lane *lane)
+{
+    struct offer offer;
+    if (course_is_full(lane->course) || !lane_can_be_served(scheduler, lane))
+        return NOTHING_TO_HAND_OUT;
+    queue_offer(lane, &offer);
+    struct parked_poll *poll = choose_poll(scheduler, lane, &offer);
+    if (poll != NULL) {
+        hand_out(scheduler, &offer, poll);
+        return HANDED_OUT;
+    }
+    if (offer.retry == NULL || !lane_can_be_served(scheduler, lane))
+        return NOTHING_TO_HAND_OUT;
+    queue_put_off(&offer, scheduler->now_ms + PUT_OFF_MS);
+    return PUT_OFF;
+}
+
+/* Hands out the next job of the protocol that a waiting grader may have. */
+static enum hand_out_state match_next(struct scheduler *scheduler, enum protocol protocol)
+{
+    struct lane *lane = queue_order_first(&scheduler->queue.order, protocol), *following;
+    for (; lane != NULL; lane = following) {
+        following = queue_order_next(lane);
+        if (!sharing_has_groups(scheduler, lane)) {
+            queue_order_set_aside(lane);
+            continue;
+        }
+        enum hand_out_state state = match_lane(scheduler, lane);
+        if (state != NOTHING_TO_HAND_OUT)
+            return state;
+    }
+    return NOTHING_TO_HAND_OUT;
 }
 
 /* Hands out at most `room` jobs of the protocol's runs to graders of the same protocol; returns the
  * rest of `room`. */
 static unsigned match_jobs(struct scheduler *scheduler, enum protocol protocol, unsigned room)
 {
-    struct offer offer;
+    enum hand_out_state state = PUT_OFF;
     while (room > 0 && scheduler->replicas.waiting_of[protocol] > 0 &&
-           queue_peek(&scheduler->queue, protocol, &offer)) {
-        struct parked_poll *poll = choose_poll(scheduler, protocol, &offer);
-        if (poll == NULL && !put_off_returned(scheduler, protocol, &offer))
-            return room;
-        if (poll == NULL)
-            continue;
-        hand_out(scheduler, &offer, poll);
-        room--;
+           state != NOTHING_TO_HAND_OUT) {
+        state = match_next(scheduler, protocol);
+        room -= state == HANDED_OUT;
     }
     return room;
+}
+
+/* A new round: graders that could not work may be able to now; lanes that nobody could serve may
+ * be served by others. */
+static void begin_round(struct scheduler *scheduler)
+{
+    struct queue_order *order = &scheduler->queue.order;
+    scheduler->groups.round++;
+    if (order->version == scheduler->groups.version)
+        return;
+    order->version = scheduler->groups.version;
+    queue_order_bring_back(order);
 }
 
 /* Sends an existing lease to the poll. */
@@ -241,6 +324,7 @@ bool dispatch_round(struct scheduler *scheduler)
     if (scheduler->now_ms < scheduler->opens_ms || scheduler->is_stopping)
         return false;
     offer_unconfirmed(scheduler);
+    begin_round(scheduler);
     unsigned room = HAND_OUTS_AT_ONCE;
     for (unsigned protocol = 0; protocol < PROTOCOLS; protocol++)
         room = match_jobs(scheduler, (enum protocol)protocol, room);

@@ -35,7 +35,7 @@ void job_returned(struct scheduler *scheduler, const struct lease *returned)
         worker_note_end(scheduler, lease->worker, true);
     spans_attempt_ended(scheduler, lease, "returned");
     lease_withdraw(scheduler, lease);
-    lease_table_remove(&scheduler->leases, lease);
+    lease_remove(scheduler, lease);
     returned_jobs_note(&run->returned, slot, returned, scheduler->now_ms);
     job_retry(scheduler, run, slot, returned->attempt + 1, &failed_attempts, returned->worker);
 }

@@ -41,6 +41,13 @@ void lease_is_delivered(struct scheduler *scheduler, struct live_lease *lease)
                       (scheduler->now_ms - lease->leased_ms) * 1000);
 }
 
+void lease_remove(struct scheduler *scheduler, struct live_lease *lease)
+{
+    queue_order_correct(lease->run, lease->charged_ms,
+                        (double)(scheduler->now_ms - lease->charged_from_ms));
+    lease_table_remove(&scheduler->leases, lease);
+}
+
 void lease_withdraw(struct scheduler *scheduler, struct live_lease *lease)
 {
     struct parked_poll *poll = NULL;
@@ -105,7 +112,7 @@ void lease_end_completed(struct scheduler *scheduler, const struct db_job *db_jo
     if (lease->end != LEASE_RELEASED)
         snprintf(avoid, sizeof avoid, "%s", lease->worker->id);
     lease_notify_worker(scheduler, lease);
-    lease_table_remove(&scheduler->leases, lease);
+    lease_remove(scheduler, lease);
     metric_add(scheduler->metrics, SCHEDULER_REQUEUES, 1);
     job_retry(scheduler, run, slot, attempt + 1, &failed_attempts, avoid);
 }

@@ -46,4 +46,7 @@ void lease_end_completed_late(struct scheduler *scheduler, const struct db_job *
 /* Ends the leases that are past their deadline, or unconfirmed for longer than their hold. */
 void lease_lifecycle_tick(struct scheduler *scheduler);
 
+/* Removes a lease that has ended, and corrects what its course was charged for it. */
+void lease_remove(struct scheduler *scheduler, struct live_lease *lease);
+
 #endif

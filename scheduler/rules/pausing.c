@@ -5,6 +5,7 @@
 
 #include "common/base/log.h"
 #include "scheduler/metrics.h"
+#include "scheduler/rules/sharing.h"
 #include "scheduler/rules/webhooks.h"
 
 enum {
@@ -86,6 +87,7 @@ static bool pausing_holds(const struct scheduler *scheduler, const struct active
 
 void pausing_take_run(struct scheduler *scheduler, struct active_run *run)
 {
+    sharing_take_run(scheduler, run);
     queue_set_paused(run, pausing_holds(scheduler, run));
     webhooks_check_pause(scheduler, run);
 }
@@ -253,7 +255,7 @@ void pausing_round(struct scheduler *scheduler)
     scheduler_submit(scheduler, db_job);
 }
 
-static void pausing_read(struct scheduler *scheduler, const struct db_job *db_job)
+static void pausing_read(struct scheduler *scheduler, struct db_job *db_job)
 {
     struct pause_table *table = &scheduler->pauses;
     table->is_reading = false;
@@ -264,10 +266,11 @@ static void pausing_read(struct scheduler *scheduler, const struct db_job *db_jo
         return;
     }
     pause_table_replace(table, db_job->pauses.pauses, db_job->pauses.count, db_job->pauses.read);
+    sharing_take(scheduler, &db_job->pauses.scheduling);
     pausing_apply(scheduler);
 }
 
-void pausing_completed(struct scheduler *scheduler, const struct db_job *db_job)
+void pausing_completed(struct scheduler *scheduler, struct db_job *db_job)
 {
     if (db_job->kind == DB_JOB_READ_PAUSES)
         pausing_read(scheduler, db_job);

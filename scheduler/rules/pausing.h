@@ -1,7 +1,8 @@
 /*
  * pausing: what is paused gets no job. A paused run is taken out of its course's turn, so it costs
  * nothing while jobs are handed out. The pauses are read whole, in the order in which reads are
- * asked for: by a query, after a write of the API; by each reconcile pass; by recovery. Jobs that
+ * asked for: by a query, after a write of the API; by each reconcile pass; by recovery. The settings
+ * of rules/sharing are read with them. Jobs that
  * were handed out go on, and their results are taken.
  *
  * Callers: decide, and the rules that it calls. Pure: no I/O, no clock.
@@ -57,7 +58,7 @@ void pausing_round(struct scheduler *scheduler);
 /* Pauses pass. */
 void pausing_tick(struct scheduler *scheduler);
 
-/* A database job of this module is done. */
-void pausing_completed(struct scheduler *scheduler, const struct db_job *db_job);
+/* A database job of this module is done; what it has read may be taken out of it. */
+void pausing_completed(struct scheduler *scheduler, struct db_job *db_job);
 
 #endif

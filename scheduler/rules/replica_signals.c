@@ -12,6 +12,7 @@
 #include "scheduler/rules/pausing.h"
 #include "scheduler/rules/query_answers.h"
 #include "scheduler/rules/replica_callbacks.h"
+#include "scheduler/rules/sharing.h"
 #include "scheduler/rules/watch_notify.h"
 #include "scheduler/rules/worker_liveness.h"
 #include "scheduler/rules/worker_record.h"
@@ -31,6 +32,7 @@ void replica_signals_take_worker(struct scheduler *scheduler, const struct worke
                              scheduler->now_ms);
     worker_describe(known, worker);
     pausing_take_worker(scheduler, known);
+    sharing_take_worker(scheduler, known);
 }
 
 void replica_signals_take_read(struct scheduler *scheduler, const struct db_job *db_job)

@@ -268,7 +268,7 @@ static uint32_t drop_attempts(struct scheduler *scheduler, struct active_run *ru
             strcmp(lease->worker->id, result->holder) != 0)
             lease_notify_worker(scheduler, lease);
         lease_withdraw(scheduler, lease);
-        lease_table_remove(&scheduler->leases, lease);
+        lease_remove(scheduler, lease);
         return counted;
     }
     if (queue_drop_retry(run, slot, &failed_attempts))

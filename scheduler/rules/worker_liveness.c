@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "scheduler/metrics.h"
 #include "scheduler/rules/lease_lifecycle.h"
+#include "scheduler/rules/sharing.h"
 #include "scheduler/rules/webhooks.h"
 #include "scheduler/rules/worker_record.h"
 
@@ -64,6 +65,7 @@ void worker_registered_again(struct scheduler *scheduler, struct known_worker *w
     if (worker->is_alive && worker->held > 0)
         worker_lost(scheduler, worker); /* its jobs are requeued, not resumed */
     worker_describe(worker, registered);
+    sharing_take_worker(scheduler, worker);
     worker->beats_at_work = false;
     worker->busy_until_ms = 0;
     (void)worker_seen(worker, scheduler->now_ms, registered->replica);
@@ -97,6 +99,7 @@ static void purge_worker(struct scheduler *scheduler, struct known_worker *worke
     struct db_job *db_job = scheduler_db_job(scheduler, DB_JOB_DELETE_WORKER);
     snprintf(db_job->worker.id, sizeof db_job->worker.id, "%s", worker->id);
     scheduler_submit(scheduler, db_job);
+    worker_groups_leave(&scheduler->groups, worker);
     worker_table_remove(&scheduler->workers, worker);
 }
 

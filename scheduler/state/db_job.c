@@ -34,8 +34,10 @@ void db_job_free(struct db_job *db_job)
             signal_clear(&db_job->found_signals.signals[i]);
         free(db_job->found_signals.signals);
     }
-    if (db_job->kind == DB_JOB_READ_PAUSES)
+    if (db_job->kind == DB_JOB_READ_PAUSES) {
         free(db_job->pauses.pauses);
+        scheduling_clear(&db_job->pauses.scheduling);
+    }
     if (db_job->kind == DB_JOB_RECORD_SAMPLE)
         history_sample_clear(&db_job->sample);
     webhook_event_list_clear(&db_job->events);

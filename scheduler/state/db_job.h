@@ -15,6 +15,7 @@
 #include "common/domain/pause.h"
 #include "common/domain/protocol_map.h"
 #include "common/domain/run.h"
+#include "common/domain/scheduling.h"
 #include "common/store/lease_store.h"
 #include "common/store/run_store.h"
 #include "common/store/signal_store.h"
@@ -37,7 +38,7 @@ enum db_job_kind {
     DB_JOB_REMOVE_RUNS,  /* that ended long ago */
     DB_JOB_REMOVE_ORPHANS,
     DB_JOB_REMOVE_AUDIT, /* entries of the audit that are old */
-    DB_JOB_READ_PAUSES,  /* all; those that have passed long ago, and those of runs that are over or
+    DB_JOB_READ_PAUSES,  /* all, and the settings of the queue's order; those that have passed long ago, and those of runs that are over or
                             gone, are deleted */
     DB_JOB_INSERT_PAUSE, /* an automatic one */
     DB_JOB_FORGET_PAUSES, /* of a run that has ended */
@@ -113,6 +114,7 @@ struct db_job {
             int64_t date_ms;      /* the database's date */
             struct pause *pauses; /* once done; owned */
             size_t count;
+            struct scheduling scheduling; /* once done; owned */
         } pauses;
         struct pause pause;           /* to be inserted, or of the run that has ended */
         struct history_sample sample; /* owned */

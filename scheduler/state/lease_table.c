@@ -39,6 +39,7 @@ struct live_lease *lease_table_add(struct lease_table *table, struct active_run 
     lease->table = table;
     run->live++;
     run->inserting++;
+    run->course->running++;
     worker->held++;
     worker->in_delivery++;
     DL_APPEND2(worker->leases, lease, worker_prev, worker_next);
@@ -52,6 +53,7 @@ void lease_table_remove(struct lease_table *table, struct live_lease *lease)
     lease_set_state(lease, LEASE_ENDING);
     lease_unsend(lease);
     lease->run->live--;
+    lease->run->course->running--;
     lease->worker->held--;
     DL_DELETE2(lease->worker->leases, lease, worker_prev, worker_next);
     HASH_DELETE(hh, table->leases, lease);

@@ -43,9 +43,7 @@ void queue_destroy(struct queue *queue)
         HASH_DELETE(hh, queue->runs, run);
         free_run(run);
     }
-    struct course *course, *next;
-    DL_FOREACH_SAFE (queue->courses, course, next)
-        free(course);
+    queue_order_destroy(&queue->order);
     queue_init(queue);
 }
 
@@ -54,21 +52,6 @@ struct active_run *queue_find(const struct queue *queue, const char *run_id)
     struct active_run *run;
     HASH_FIND_STR(queue->runs, run_id, run);
     return run;
-}
-
-/* A protocol's runs without a course form one course without a name. */
-static struct course *find_course(struct queue *queue, const struct run *run)
-{
-    struct course *course;
-    DL_FOREACH (queue->courses, course)
-        if (course->protocol == run->protocol && strcmp(course->name, run->course) == 0)
-            return course;
-    course = bw_alloc(sizeof *course);
-    course->protocol = run->protocol;
-    snprintf(course->name, sizeof course->name, "%s", run->course);
-    course->queue = queue;
-    DL_APPEND(queue->courses, course);
-    return course;
 }
 
 struct active_run *queue_add(struct queue *queue, struct run *run)
@@ -85,7 +68,8 @@ struct active_run *queue_add(struct queue *queue, struct run *run)
                added->slots - added->run.summary_length);
     added->run.summary_length = added->slots;
     added->order = queue->started++;
-    added->course = find_course(queue, run);
+    added->submitter = queue_order_join(&queue->order, added);
+    added->course = added->submitter->lane->course;
     HASH_ADD_STR(queue->runs, run.id, added);
     return added;
 }
@@ -95,82 +79,19 @@ static bool queue_has_job(const struct active_run *run)
     return !run->is_paused && (run->due != NULL || run->next_slot < run->end_slot);
 }
 
-static int64_t place_date(const struct active_run *run)
-{
-    return run->run.place.started_ms != 0 ? run->run.place.started_ms : run->run.started_ms;
-}
-
-static const char *place_run(const struct active_run *run)
-{
-    return run->run.place.started_ms != 0 ? run->run.place.run : run->run.id;
-}
-
-/* The slot, in the run that had the place first, that would come next there. */
-static uint32_t place_slot(const struct active_run *run)
-{
-    if (run->run.place.started_ms != 0)
-        return run->run.place.slot;
-    return run->due != NULL ? 0 : run->next_slot;
-}
-
-/* True if `left` is handed out before `right`. */
-static bool is_better(const struct active_run *left, const struct active_run *right)
-{
-    if (left->run.priority != right->run.priority)
-        return left->run.priority > right->run.priority;
-    int64_t left_ms = place_date(left), right_ms = place_date(right);
-    if (left_ms != right_ms)
-        return left_ms < right_ms;
-    uint32_t left_slot = place_slot(left), right_slot = place_slot(right);
-    if (left_slot != right_slot && strcmp(place_run(left), place_run(right)) == 0)
-        return left_slot < right_slot;
-    return left->order < right->order;
-}
-
-static void insert_ready(struct active_run *run)
-{
-    struct course *course = run->course;
-    if (course->ready == NULL) { /* the course joins at the end of the round-robin */
-        DL_DELETE(course->queue->courses, course);
-        DL_APPEND(course->queue->courses, course);
-    }
-    if (course->ready == NULL || is_better(run, course->ready)) {
-        DL_PREPEND(course->ready, run);
-        return;
-    }
-    struct active_run *before = course->ready->prev; /* the last one */
-    while (is_better(run, before))
-        before = before->prev;
-    DL_APPEND_ELEM(course->ready, before, run);
-}
-
-/* Whether a run that is ready has come out of order: the cursor of its run, or of one next to it,
- * has passed a place that another run has taken. */
-static bool is_misplaced(const struct active_run *run)
-{
-    bool is_first = run == run->course->ready;
-    return (run->next != NULL && is_better(run->next, run)) ||
-           (!is_first && is_better(run, run->prev));
-}
-
-/* Adds the run to its course's list of ready runs, or removes it, depending on whether it has jobs
- * to hand out. The search starts at the end, where most new runs belong. */
+/* Puts the run among those whose turn comes, or takes it out, depending on whether it has jobs. */
 static void update_ready(struct active_run *run)
 {
-    bool was_ready = run->is_ready;
-    run->is_ready = queue_has_job(run);
-    if (was_ready && run->is_ready && !is_misplaced(run))
-        return;
-    if (was_ready)
-        DL_DELETE(run->course->ready, run);
-    if (run->is_ready)
-        insert_ready(run);
+    if (queue_has_job(run))
+        queue_order_insert(run);
+    else
+        queue_order_delete(run);
 }
 
 void queue_remove(struct queue *queue, struct active_run *run)
 {
-    if (run->is_ready)
-        DL_DELETE(run->course->ready, run);
+    queue_order_delete(run);
+    queue_order_leave(run->submitter);
     HASH_DELETE(hh, queue->runs, run);
     free_run(run);
 }
@@ -269,13 +190,15 @@ void queue_set_paused(struct active_run *run, bool is_paused)
 
 bool queue_peek(const struct queue *queue, enum protocol protocol, struct offer *offer)
 {
-    const struct course *course;
-    DL_FOREACH (queue->courses, course)
-        if (course->ready != NULL && course->protocol == protocol)
-            break;
-    if (course == NULL)
-        return false;
-    struct active_run *run = course->ready;
+    const struct lane *lane = queue_order_first(&queue->order, protocol);
+    if (lane != NULL)
+        queue_offer(lane, offer);
+    return lane != NULL;
+}
+
+void queue_offer(const struct lane *lane, struct offer *offer)
+{
+    struct active_run *run = queue_order_run(lane);
     memset(offer, 0, sizeof *offer);
     offer->run = run;
     offer->retry = run->due;
@@ -287,12 +210,12 @@ bool queue_peek(const struct queue *queue, enum protocol protocol, struct offer 
     uint32_t index;
     run_slot_job(run->run.has_pre, run->run.students, offer->slot, &kind, &index);
     job_id_make(run->run.id, kind, index, offer->job);
-    return true;
 }
 
-void queue_take(struct queue *queue, const struct offer *offer)
+double queue_take(const struct offer *offer)
 {
     struct active_run *run = offer->run;
+    double charge_ms = queue_order_serve(run);
     if (offer->retry != NULL) {
         LL_DELETE(run->due, offer->retry);
         free(offer->retry);
@@ -301,8 +224,7 @@ void queue_take(struct queue *queue, const struct offer *offer)
         queue_skip_ended(run);
     }
     update_ready(run);
-    DL_DELETE(queue->courses, run->course);
-    DL_APPEND(queue->courses, run->course);
+    return charge_ms;
 }
 
 void queue_put_off(const struct offer *offer, int64_t due_ms)

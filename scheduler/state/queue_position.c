@@ -1,5 +1,6 @@
 #include "scheduler/state/queue_position.h"
 
+#include <math.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -99,24 +100,84 @@ static uint64_t interleaved_before(const struct active_run *other, uint32_t slot
     return count_retries(other->due) + first;
 }
 
-bool queue_position(const struct queue *queue, const struct active_run *run, uint32_t slot,
-                    uint64_t *ahead)
+/* How many jobs of the run's submitter come before that place of the run. */
+static uint64_t own_before(const struct active_run *run, uint32_t slot, bool is_delayed)
 {
     uint64_t before = 0;
-    bool is_delayed, is_passed = false;
-    const struct active_run *other, *following;
-    if (!own_place(run, slot, ahead, &is_delayed))
-        return false;
-    DL_FOREACH (run->course->ready, other) {
+    bool is_passed = false;
+    const struct active_run *other;
+    DL_FOREACH (run->submitter->ready, other) {
         is_passed = is_passed || (other == run && !is_delayed);
         if (are_interleaved(other, run))
             before += interleaved_before(other, queue_job_place(run, slot).slot);
         else if (!is_passed)
             before += ready_count(other);
     }
-    HASH_ITER (hh, queue->runs, other, following)
-        if (other->course == run->course)
-            before += other->inserting;
-    *ahead += before;
+    return before;
+}
+
+static uint64_t submitter_count(const struct submitter *submitter)
+{
+    uint64_t count = 0;
+    const struct active_run *run;
+    DL_FOREACH (submitter->ready, run)
+        count += ready_count(run);
+    return count;
+}
+
+/* How many jobs of another submitter of the lane come before the job number `own` of this one, if
+ * each takes what is usual. */
+static uint64_t shared_before(const struct submitter *other, const struct submitter *submitter,
+                              uint64_t own)
+{
+    const struct lane *lane = submitter->lane;
+    double begun_ms = submitter->virtual_ms;
+    if (submitter->place == 0 && lane->virtual_ms > begun_ms)
+        begun_ms = lane->virtual_ms;
+    double turns = (double)own +
+                   (begun_ms - other->virtual_ms) / queue_order_usual_ms(lane->course);
+    uint64_t count = submitter_count(other);
+    if (turns < 0)
+        return 0;
+    if (turns >= (double)count)
+        return count;
+    bool is_tie = turns <= floor(turns);
+    return (uint64_t)ceil(turns) + (is_tie && other->turn < submitter->turn);
+}
+
+static uint64_t lane_count(const struct lane *lane)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < lane->ready_count; i++)
+        count += submitter_count(lane->ready[i]);
+    return count;
+}
+
+static bool lane_goes_before(const struct lane *other, const struct lane *lane)
+{
+    unsigned others = run_class_rank(other->run_class), own = run_class_rank(lane->run_class);
+    return others != own ? others < own : other->priority > lane->priority;
+}
+
+bool queue_position(const struct queue *queue, const struct active_run *run, uint32_t slot,
+                    uint64_t *ahead)
+{
+    bool is_delayed;
+    const struct submitter *submitter = run->submitter;
+    const struct lane *lane = submitter->lane, *other;
+    const struct active_run *leased, *following;
+    if (!own_place(run, slot, ahead, &is_delayed))
+        return false;
+    *ahead += own_before(run, slot, is_delayed);
+    uint64_t own = *ahead;
+    for (size_t i = 0; i < lane->ready_count; i++)
+        if (lane->ready[i] != submitter)
+            *ahead += shared_before(lane->ready[i], submitter, own);
+    DL_FOREACH2 (run->course->ready, other, course_next)
+        if (lane_goes_before(other, lane))
+            *ahead += lane_count(other);
+    HASH_ITER (hh, queue->runs, leased, following)
+        if (leased->course == run->course)
+            *ahead += leased->inserting;
     return true;
 }

@@ -6,6 +6,7 @@
 
 #include "common/base/alloc.h"
 #include "common/store/signal_store.h"
+#include "scheduler/state/worker_group.h"
 
 void replica_table_init(struct replica_table *table)
 {
@@ -73,10 +74,13 @@ static void poll_wait(struct replica_table *table, struct parked_poll *poll,
 {
     poll->state = POLL_WAITING;
     poll->worker = worker;
+    poll->order = is_first ? --table->first_order : ++table->last_order;
     if (is_first)
         DL_PREPEND(table->waiters, poll);
     else
         DL_APPEND(table->waiters, poll);
+    if (worker->group != NULL)
+        worker_group_add(worker->group, poll);
     if (poll->is_final)
         DL_APPEND2(table->finals, poll, final_prev, final_next);
     DL_PREPEND2(worker->polls, poll, worker_prev, worker_next);
@@ -89,6 +93,8 @@ static void poll_stop_waiting(struct replica_table *table, struct parked_poll *p
     DL_DELETE(table->waiters, poll);
     if (poll->is_final)
         DL_DELETE2(table->finals, poll, final_prev, final_next);
+    if (poll->worker->group != NULL)
+        worker_group_remove(poll->worker->group, poll);
     DL_DELETE2(poll->worker->polls, poll, worker_prev, worker_next);
     table->waiting--;
     table->waiting_of[poll->worker->protocol]--;

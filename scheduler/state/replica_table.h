@@ -37,6 +37,8 @@ struct parked_poll {
     struct parked_poll *prev, *next; /* in the list of waiting or of answered polls; oldest first */
     struct parked_poll *worker_prev, *worker_next;
     struct parked_poll *final_prev, *final_next; /* while waiting, if it is final */
+    struct parked_poll *group_prev, *group_next; /* while waiting, in its worker's group */
+    int64_t order;                               /* among the waiting polls, ascending */
     UT_hash_handle hh;
 };
 
@@ -79,6 +81,7 @@ struct known_replica {
 struct replica_table {
     struct known_replica *replicas; /* by id */
     struct parked_poll *waiters;    /* of all replicas, oldest first */
+    int64_t first_order, last_order; /* given so far */
     size_t waiting;                 /* the number of waiters */
     size_t waiting_of[PROTOCOLS];   /* the same by the workers' protocol */
     struct parked_poll *finals;     /* the waiters that are final */

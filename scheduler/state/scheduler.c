@@ -35,7 +35,9 @@ static void scheduler_clear(struct scheduler *scheduler)
     supersede_table_clear(&scheduler->supersedes);
     queue_destroy(&scheduler->queue);
     worker_table_destroy(&scheduler->workers);
+    worker_groups_clear(&scheduler->groups);
     pause_table_clear(&scheduler->pauses);
+    scheduling_clear(&scheduler->scheduling);
     scheduler_forget_workers(scheduler);
     json_decref(scheduler->worker_list);
     scheduler->worker_list = NULL;

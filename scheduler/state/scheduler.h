@@ -16,6 +16,7 @@
 
 #include "common/domain/job.h"
 #include "common/domain/protocol_map.h"
+#include "common/domain/scheduling.h"
 #include "common/store/worker_store.h"
 #include "scheduler/state/command.h"
 #include "scheduler/state/history_table.h"
@@ -26,6 +27,7 @@
 #include "scheduler/state/replica_table.h"
 #include "scheduler/state/supersede_table.h"
 #include "scheduler/state/webhook_event.h"
+#include "scheduler/state/worker_group.h"
 #include "scheduler/state/worker_table.h"
 
 struct metrics;
@@ -139,6 +141,9 @@ struct scheduler {
     struct reconcile reconcile;
     struct retention_schedule retention;
     struct pause_table pauses;
+    struct scheduling scheduling; /* as last read: rules/sharing */
+    uint64_t scheduling_version;
+    struct worker_groups groups;
     struct asked_worker
         *asked; /* unknown workers whose registration is being read or was read recently */
     struct ended_worker

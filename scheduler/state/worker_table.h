@@ -25,6 +25,7 @@
 
 struct live_lease;
 struct parked_poll;
+struct worker_group;
 
 enum {
     WORKER_QUICK_MS = 2000,
@@ -39,6 +40,7 @@ struct known_worker {
     int64_t epoch;                 /* of its registration */
     char *hostname;                /* own; NULL: nothing was recorded yet */
     char *tags;                    /* own; the same */
+    struct worker_group *group;    /* state/worker_group.h; NULL: not assigned yet */
     char fault[WORKER_FAULT_SIZE]; /* why it can't run jobs, as it says; "": it can */
     int64_t jobs_processed;        /* hand-outs that reached it */
     int64_t jobs_recorded;         /* what of them a later leader will know */

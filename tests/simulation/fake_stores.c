@@ -40,6 +40,7 @@ void fake_stores_give(struct world *world, int number)
     core->signals = store;
     core->leader_store = store;
     core->pause_store = store;
+    core->scheduling_store = store;
     core->leadership = store;
     core->db_jobs = store;
     core->callbacks = store;
@@ -245,6 +246,14 @@ enum bw_code pause_store_read(struct pause_store *store, struct pause **pauses, 
 {
     enum bw_code code = store_wait(store_scheduler(store), error);
     *pauses = code == BW_OK ? sim_pauses_copy(fake_base_world(), count) : NULL;
+    return code;
+}
+
+enum bw_code scheduling_store_read(struct scheduling_store *store, struct scheduling *scheduling,
+                                   struct bw_error *error)
+{
+    enum bw_code code = store_wait(store_scheduler(store), error);
+    *scheduling = (struct scheduling){0};
     return code;
 }
 

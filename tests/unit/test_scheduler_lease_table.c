@@ -18,12 +18,14 @@ struct fixture {
     struct worker_table workers;
     struct known_replica *r1, *r2;
     struct known_worker *w1, *w2;
+    struct course course;
     struct active_run run;
 };
 
 static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
+    fixture->run.course = &fixture->course;
     lease_table_init(&fixture->leases);
     replica_table_init(&fixture->replicas);
     worker_table_init(&fixture->workers, 10000);
@@ -114,6 +116,7 @@ static void lease_is_counted_at_its_run_and_its_worker(void **state)
     add_as(fixture, fixture->w2, 1, LEASE_INSERTING);
     add(fixture, 2);
     assert_int_equal(fixture->run.live, 3);
+    assert_int_equal(fixture->course.running, 3);
     assert_held(fixture->w1, "0 2");
     assert_held(fixture->w2, "1");
 }
@@ -129,6 +132,7 @@ static void removed_lease_is_not_counted(void **state)
     assert_null(lease_table_find(&fixture->leases, job_of(1, job)));
     assert_non_null(lease_table_find(&fixture->leases, job_of(2, job)));
     assert_int_equal(fixture->run.live, 2);
+    assert_int_equal(fixture->course.running, 2);
     assert_held(fixture->w1, "0 2");
 }
 

@@ -83,7 +83,7 @@ static void take_into(struct queue *queue, char text[MOST_TEXT])
                                offer.run->run.id[RUN_ID_LENGTH - 1], offer.slot);
     if (offer.attempt > 1)
         snprintf(text + length, MOST_TEXT - length, "/%u", offer.attempt);
-    queue_take(queue, &offer);
+    (void)queue_take(&offer);
 }
 
 static void assert_next(struct queue *queue, const char *expected)
@@ -162,7 +162,7 @@ static void offer_names_the_job_of_its_slot(void **state)
         assert_int_equal(failed_attempts_total(&offer.failed_attempts), 0);
         assert_ptr_equal(offer.run, added);
         assert_null(offer.retry);
-        queue_take(queue, &offer);
+        (void)queue_take(&offer);
     }
 }
 
@@ -175,7 +175,7 @@ static void offer_is_unchanged_until_taken(void **state)
     assert_true(queue_peek(queue, PROTOCOL_CLASSIC, &second));
     assert_string_equal(first.job, second.job);
     assert_int_equal(queue_length(queue), 2);
-    queue_take(queue, &second);
+    (void)queue_take(&second);
     assert_int_equal(queue_length(queue), 1);
 }
 

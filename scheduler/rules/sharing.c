@@ -1,0 +1,70 @@
+#include "scheduler/rules/sharing.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+
+static const struct course_share *sharing_find(const struct scheduler *scheduler,
+                                               const char *course)
+{
+    const struct scheduling *scheduling = &scheduler->scheduling;
+    for (size_t i = 0; i < scheduling->share_count; i++)
+        if (strcmp(scheduling->shares[i].course, course) == 0)
+            return &scheduling->shares[i];
+    return NULL;
+}
+
+static void sharing_take_course(const struct scheduler *scheduler, struct course *course)
+{
+    if (course->version == scheduler->scheduling_version)
+        return;
+    const struct course_share *share = sharing_find(scheduler, course->name);
+    bool has_weight = share != NULL && share->weight > 0;
+    course->version = scheduler->scheduling_version;
+    course->weight = has_weight ? share->weight : COURSE_WEIGHT_DEFAULT;
+    course->max_running = share != NULL ? share->max_running : 0;
+}
+
+void sharing_take_run(const struct scheduler *scheduler, const struct active_run *run)
+{
+    sharing_take_course(scheduler, run->course);
+}
+
+void sharing_take_worker(struct scheduler *scheduler, struct known_worker *worker)
+{
+    worker_groups_assign(&scheduler->groups, worker);
+}
+
+void sharing_take(struct scheduler *scheduler, struct scheduling *scheduling)
+{
+    struct course *course, *next_course;
+    struct known_worker *worker, *next_worker;
+    scheduling_clear(&scheduler->scheduling);
+    scheduler->scheduling = *scheduling;
+    *scheduling = (struct scheduling){0};
+    scheduler->scheduling_version++;
+    scheduler->groups.reservations = scheduler->scheduling.reservations;
+    scheduler->groups.reservation_count = scheduler->scheduling.reservation_count;
+    scheduler->groups.version++;
+    HASH_ITER (hh, scheduler->queue.order.courses, course, next_course)
+        sharing_take_course(scheduler, course);
+    HASH_ITER (hh, scheduler->workers.workers, worker, next_worker)
+        worker_groups_assign(&scheduler->groups, worker);
+}
+
+bool sharing_has_groups(const struct scheduler *scheduler, struct lane *lane)
+{
+    const struct worker_groups *groups = &scheduler->groups;
+    struct worker_group *group, *following;
+    if (lane->version == groups->version)
+        return lane->group_count > 0;
+    lane->version = groups->version;
+    lane->group_count = 0;
+    lane->groups = bw_grow(lane->groups, HASH_COUNT(groups->groups) + 1, sizeof *lane->groups);
+    HASH_ITER (hh, groups->groups, group, following)
+        if (worker_group_allows(groups, group, lane->course->protocol, lane->course->name,
+                                lane->run_class, lane->requires))
+            lane->groups[lane->group_count++] = group;
+    return lane->group_count > 0;
+}

@@ -1,0 +1,440 @@
+#include "scheduler/state/queue_order.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/base/alloc.h"
+#include "scheduler/state/active_run.h"
+
+enum {
+    FIRST_USUAL_MS = 1000, /* before any job has ended */
+    CREDIT_MS = 60000, /* so far at most a course that could not be served stays behind others */
+    LANE_KEY_SIZE = WORKER_TAGS_SIZE + 32
+};
+
+static const double new_weight = 1.0 / 8; /* of a job that has ended, in what is usual */
+
+/* ---- The heap of a lane's submitters ---- */
+
+static bool submitter_is_before(const struct submitter *left, const struct submitter *right)
+{
+    if (left->virtual_ms < right->virtual_ms || left->virtual_ms > right->virtual_ms)
+        return left->virtual_ms < right->virtual_ms;
+    return left->turn < right->turn;
+}
+
+static void heap_set(struct lane *lane, size_t place, struct submitter *submitter)
+{
+    lane->ready[place - 1] = submitter;
+    submitter->place = place;
+}
+
+static void heap_rise(struct lane *lane, size_t place, struct submitter *submitter)
+{
+    for (; place > 1 && submitter_is_before(submitter, lane->ready[place / 2 - 1]); place /= 2)
+        heap_set(lane, place, lane->ready[place / 2 - 1]);
+    heap_set(lane, place, submitter);
+}
+
+static void heap_sink(struct lane *lane, size_t place, struct submitter *submitter)
+{
+    for (size_t child; (child = 2 * place) <= lane->ready_count; place = child) {
+        if (child < lane->ready_count &&
+            submitter_is_before(lane->ready[child], lane->ready[child - 1]))
+            child++;
+        if (!submitter_is_before(lane->ready[child - 1], submitter))
+            break;
+        heap_set(lane, place, lane->ready[child - 1]);
+    }
+    heap_set(lane, place, submitter);
+}
+
+static void heap_move(struct submitter *submitter)
+{
+    struct lane *lane = submitter->lane;
+    heap_rise(lane, submitter->place, submitter);
+    heap_sink(lane, submitter->place, submitter);
+}
+
+static void heap_add(struct submitter *submitter)
+{
+    struct lane *lane = submitter->lane;
+    if (lane->ready_count == lane->ready_room) {
+        lane->ready_room = lane->ready_room * 2 + 4;
+        lane->ready = bw_grow(lane->ready, lane->ready_room, sizeof *lane->ready);
+    }
+    heap_rise(lane, ++lane->ready_count, submitter);
+}
+
+static void heap_remove(struct submitter *submitter)
+{
+    struct lane *lane = submitter->lane;
+    struct submitter *last = lane->ready[lane->ready_count-- - 1];
+    if (last != submitter) {
+        heap_set(lane, submitter->place, last);
+        heap_move(last);
+    }
+    submitter->place = 0;
+}
+
+/* ---- The list of ready lanes ---- */
+
+/* Within a class: the course that was charged the least, then its lane of the highest priority. */
+static bool lane_is_before(const struct lane *left, const struct lane *right)
+{
+    const struct course *one = left->course, *other = right->course;
+    if (one == other)
+        return left->priority > right->priority;
+    if (one->virtual_ms < other->virtual_ms || one->virtual_ms > other->virtual_ms)
+        return one->virtual_ms < other->virtual_ms;
+    return one->turn < other->turn;
+}
+
+static struct lane **lane_list(const struct lane *lane)
+{
+    const struct course *course = lane->course;
+    if (lane->is_aside)
+        return &course->order->aside;
+    return &course->order->ready[course->protocol][run_class_rank(lane->run_class)];
+}
+
+/* The search starts at the end, where a course that was just served belongs. */
+static void lane_insert(struct lane *lane)
+{
+    struct lane **list = lane_list(lane);
+    if (*list == NULL || lane->is_aside || lane_is_before(lane, *list)) {
+        DL_PREPEND(*list, lane);
+        return;
+    }
+    struct lane *before = (*list)->prev; /* the last one */
+    while (lane_is_before(lane, before))
+        before = before->prev;
+    DL_APPEND_ELEM(*list, before, lane);
+}
+
+static void lane_begin(struct lane *lane)
+{
+    struct course *course = lane->course;
+    struct queue_order *order = course->order;
+    if (course->ready == NULL) {
+        double others_ms = order->virtual_ms[course->protocol];
+        course->virtual_ms = others_ms > course->virtual_ms ? others_ms : course->virtual_ms;
+        course->turn = ++order->turns;
+    }
+    lane->is_ready = true;
+    DL_APPEND2(course->ready, lane, course_prev, course_next);
+    lane_insert(lane);
+}
+
+static void lane_end(struct lane *lane)
+{
+    DL_DELETE2(lane->course->ready, lane, course_prev, course_next);
+    DL_DELETE(*lane_list(lane), lane);
+    lane->is_ready = lane->is_aside = false;
+}
+
+void queue_order_set_aside(struct lane *lane)
+{
+    DL_DELETE(*lane_list(lane), lane);
+    lane->is_aside = true;
+    lane_insert(lane);
+}
+
+void queue_order_bring_back(struct queue_order *order)
+{
+    while (order->aside != NULL) {
+        struct lane *lane = order->aside;
+        DL_DELETE(order->aside, lane);
+        lane->is_aside = false;
+        lane_insert(lane);
+    }
+}
+
+/* The course's charge has changed: its lanes are sorted in anew. */
+static void course_move(struct course *course)
+{
+    struct lane *lane;
+    DL_FOREACH2 (course->ready, lane, course_next)
+        DL_DELETE(*lane_list(lane), lane);
+    DL_FOREACH2 (course->ready, lane, course_next)
+        lane_insert(lane);
+}
+
+/* ---- Courses, lanes, submitters ---- */
+
+static struct course *course_find(struct queue_order *order, const struct run *run)
+{
+    struct course *course;
+    char key[sizeof course->key];
+    snprintf(key, sizeof key, "%u%s", (unsigned)run->protocol, run->course);
+    HASH_FIND_STR(order->courses, key, course);
+    if (course != NULL)
+        return course;
+    course = bw_alloc(sizeof *course);
+    course->protocol = run->protocol;
+    snprintf(course->name, sizeof course->name, "%s", run->course);
+    memcpy(course->key, key, sizeof key);
+    course->order = order;
+    course->weight = COURSE_WEIGHT_DEFAULT;
+    HASH_ADD_STR(order->courses, key, course);
+    return course;
+}
+
+static struct lane *lane_find(struct course *course, const struct run *run)
+{
+    struct lane *lane;
+    char key[LANE_KEY_SIZE];
+    int length = snprintf(key, sizeof key, "%u/%d/", (unsigned)run->run_class, run->priority);
+    size_t head = (size_t)length;
+    snprintf(key + head, sizeof key - head, "%s", run->requires != NULL ? run->requires : "");
+    HASH_FIND_STR(course->lanes, key, lane);
+    if (lane != NULL)
+        return lane;
+    lane = bw_alloc(sizeof *lane + strlen(key) + 1);
+    memcpy(lane->key, key, strlen(key) + 1);
+    lane->requires = lane->key + head;
+    lane->course = course;
+    lane->run_class = run->run_class;
+    lane->priority = run->priority;
+    HASH_ADD_STR(course->lanes, key, lane);
+    return lane;
+}
+
+static struct submitter *submitter_find(struct lane *lane, const char *name)
+{
+    struct submitter *submitter;
+    HASH_FIND_STR(lane->submitters, name, submitter);
+    if (submitter != NULL)
+        return submitter;
+    submitter = bw_alloc(sizeof *submitter + strlen(name) + 1);
+    memcpy(submitter->name, name, strlen(name) + 1);
+    submitter->lane = lane;
+    HASH_ADD_STR(lane->submitters, name, submitter);
+    return submitter;
+}
+
+static void lane_free(struct lane *lane)
+{
+    struct submitter *submitter, *following;
+    HASH_ITER (hh, lane->submitters, submitter, following) {
+        HASH_DELETE(hh, lane->submitters, submitter);
+        free(submitter);
+    }
+    HASH_DELETE(hh, lane->course->lanes, lane);
+    free(lane->ready);
+    free(lane->groups);
+    free(lane);
+}
+
+struct submitter *queue_order_join(struct queue_order *order, const struct active_run *run)
+{
+    struct lane *lane = lane_find(course_find(order, &run->run), &run->run);
+    struct submitter *submitter = submitter_find(lane, run->run.submitter);
+    lane->runs++;
+    submitter->runs++;
+    return submitter;
+}
+
+void queue_order_leave(struct submitter *submitter)
+{
+    struct lane *lane = submitter->lane;
+    if (--submitter->runs == 0) {
+        HASH_DELETE(hh, lane->submitters, submitter);
+        free(submitter);
+    }
+    if (--lane->runs == 0)
+        lane_free(lane);
+}
+
+void queue_order_destroy(struct queue_order *order)
+{
+    struct course *course, *next_course;
+    struct lane *lane, *next_lane;
+    HASH_ITER (hh, order->courses, course, next_course) {
+        HASH_ITER (hh, course->lanes, lane, next_lane)
+            lane_free(lane);
+        HASH_DELETE(hh, order->courses, course);
+        free(course);
+    }
+    memset(order, 0, sizeof *order);
+}
+
+/* ---- Ready runs ---- */
+
+static int64_t place_date(const struct active_run *run)
+{
+    return run->run.place.started_ms != 0 ? run->run.place.started_ms : run->run.started_ms;
+}
+
+static const char *place_run(const struct active_run *run)
+{
+    return run->run.place.started_ms != 0 ? run->run.place.run : run->run.id;
+}
+
+/* The slot, in the run that had the place first, that would come next there. */
+static uint32_t place_slot(const struct active_run *run)
+{
+    if (run->run.place.started_ms != 0)
+        return run->run.place.slot;
+    return run->due != NULL ? 0 : run->next_slot;
+}
+
+/* Whether `left` is handed out before `right`, which has the same submitter. */
+static bool run_is_before(const struct active_run *left, const struct active_run *right)
+{
+    int64_t left_ms = place_date(left), right_ms = place_date(right);
+    if (left_ms != right_ms)
+        return left_ms < right_ms;
+    uint32_t left_slot = place_slot(left), right_slot = place_slot(right);
+    if (left_slot != right_slot && strcmp(place_run(left), place_run(right)) == 0)
+        return left_slot < right_slot;
+    return left->order < right->order;
+}
+
+/* Whether a run that is ready has come out of order: the cursor of its run, or of one next to it,
+ * has passed a place that another run has taken. */
+static bool run_is_misplaced(const struct active_run *run)
+{
+    bool is_first = run == run->submitter->ready;
+    return (run->next != NULL && run_is_before(run->next, run)) ||
+           (!is_first && run_is_before(run, run->prev));
+}
+
+/* The search starts at the end, where most new runs belong. */
+static void run_insert(struct active_run *run)
+{
+    struct submitter *submitter = run->submitter;
+    if (submitter->ready == NULL || run_is_before(run, submitter->ready)) {
+        DL_PREPEND(submitter->ready, run);
+        return;
+    }
+    struct active_run *before = submitter->ready->prev; /* the last one */
+    while (run_is_before(run, before))
+        before = before->prev;
+    DL_APPEND_ELEM(submitter->ready, before, run);
+}
+
+static void submitter_begin(struct submitter *submitter)
+{
+    struct lane *lane = submitter->lane;
+    if (lane->virtual_ms > submitter->virtual_ms)
+        submitter->virtual_ms = lane->virtual_ms;
+    submitter->turn = ++lane->course->order->turns;
+    heap_add(submitter);
+    if (!lane->is_ready)
+        lane_begin(lane);
+}
+
+static void submitter_end(struct submitter *submitter)
+{
+    heap_remove(submitter);
+    if (submitter->lane->ready_count == 0)
+        lane_end(submitter->lane);
+}
+
+void queue_order_insert(struct active_run *run)
+{
+    if (run->is_ready && !run_is_misplaced(run))
+        return;
+    if (run->is_ready)
+        DL_DELETE(run->submitter->ready, run);
+    run->is_ready = true;
+    run_insert(run);
+    if (run->submitter->place == 0)
+        submitter_begin(run->submitter);
+}
+
+void queue_order_delete(struct active_run *run)
+{
+    if (!run->is_ready)
+        return;
+    run->is_ready = false;
+    DL_DELETE(run->submitter->ready, run);
+    if (run->submitter->ready == NULL)
+        submitter_end(run->submitter);
+}
+
+/* ---- Turns ---- */
+
+static struct lane *first_from_rank(const struct queue_order *order, enum protocol protocol,
+                                    unsigned rank)
+{
+    for (; rank < RUN_CLASSES; rank++)
+        if (order->ready[protocol][rank] != NULL)
+            return order->ready[protocol][rank];
+    return NULL;
+}
+
+struct lane *queue_order_first(const struct queue_order *order, enum protocol protocol)
+{
+    return first_from_rank(order, protocol, 0);
+}
+
+struct lane *queue_order_next(const struct lane *lane)
+{
+    const struct course *course = lane->course;
+    return lane->next != NULL ? lane->next
+                              : first_from_rank(course->order, course->protocol,
+                                                run_class_rank(lane->run_class) + 1);
+}
+
+struct active_run *queue_order_run(const struct lane *lane)
+{
+    return lane->ready[0]->ready;
+}
+
+double queue_order_usual_ms(const struct course *course)
+{
+    if (course->usual_ms > 0)
+        return course->usual_ms;
+    return course->order->usual_ms > 0 ? course->order->usual_ms : FIRST_USUAL_MS;
+}
+
+static double course_charge_ms(const struct course *course, double job_ms)
+{
+    return job_ms * COURSE_WEIGHT_DEFAULT / course->weight;
+}
+
+double queue_order_serve(struct active_run *run)
+{
+    struct submitter *submitter = run->submitter;
+    struct course *course = submitter->lane->course;
+    double *others_ms = &course->order->virtual_ms[course->protocol];
+    double job_ms = queue_order_usual_ms(course);
+    double credit_ms = course_charge_ms(course, job_ms > CREDIT_MS ? job_ms : CREDIT_MS);
+    if (course->virtual_ms < *others_ms - credit_ms)
+        course->virtual_ms = *others_ms - credit_ms;
+    if (course->virtual_ms > *others_ms)
+        *others_ms = course->virtual_ms;
+    if (submitter->virtual_ms > submitter->lane->virtual_ms)
+        submitter->lane->virtual_ms = submitter->virtual_ms;
+    submitter->virtual_ms += job_ms;
+    submitter->turn = ++course->order->turns;
+    course->virtual_ms += course_charge_ms(course, job_ms);
+    course->turn = submitter->turn;
+    if (submitter->place != 0)
+        heap_move(submitter);
+    course_move(course);
+    return job_ms;
+}
+
+static void note_usual(double *usual_ms, double took_ms)
+{
+    *usual_ms += *usual_ms > 0 ? (took_ms - *usual_ms) * new_weight : took_ms;
+}
+
+void queue_order_correct(struct active_run *run, double charged_ms, double took_ms)
+{
+    struct submitter *submitter = run->submitter;
+    struct course *course = submitter->lane->course;
+    double least_ms = took_ms > 1 ? took_ms : 1; /* jobs that take no time have turns, too */
+    note_usual(&course->usual_ms, least_ms);
+    note_usual(&course->order->usual_ms, least_ms);
+    submitter->virtual_ms += least_ms - charged_ms;
+    course->virtual_ms += course_charge_ms(course, least_ms - charged_ms);
+    if (submitter->place != 0)
+        heap_move(submitter);
+    course_move(course);
+}

@@ -1,0 +1,124 @@
+/*
+ * queue_order: which run's turn it is. Runs that may replace each other in the order stand in one
+ * lane: those of a course with the same class, priority and required tags. Within a lane its
+ * submitters share the graders' time equally, within a class courses share it by their weights.
+ *
+ * Both shares are by virtual time: whoever was charged the least is next. A job is charged what
+ * the course's jobs usually take when it is handed out, and the difference when it ends. Who comes
+ * back after a rest begins where the others are: nobody saves time up.
+ *
+ * Belongs to the scheduler's core thread. Pure: no I/O, no clock.
+ */
+#ifndef SCHEDULER_STATE_QUEUE_ORDER_H
+#define SCHEDULER_STATE_QUEUE_ORDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "common/domain/job.h"
+#include "common/domain/protocol_map.h"
+#include "common/domain/scheduling.h"
+
+struct active_run;
+struct worker_group;
+
+/* Whoever has runs in a lane: all runs that name nobody have one submitter, "". */
+struct submitter {
+    struct lane *lane;
+    double virtual_ms;        /* graders' time that it was charged */
+    uint64_t turn;            /* breaks ties: when it was served last or joined */
+    struct active_run *ready; /* its runs with jobs to hand out, best first */
+    uint32_t runs;            /* all its runs here; it is freed with the last one */
+    size_t place;             /* in the lane's heap, from 1; 0: it has no ready run */
+    UT_hash_handle hh;
+    char name[]; /* key */
+};
+
+struct lane {
+    struct course *course;
+    enum run_class run_class;
+    int priority;
+    const char *requires;           /* tags, as in common/domain/worker_tags.h; in `key` */
+    struct submitter *submitters;   /* by name */
+    struct submitter **ready;       /* heap of those with ready runs; owned */
+    size_t ready_count, ready_room;
+    double virtual_ms;              /* of the submitter that was served last */
+    uint32_t runs;                  /* it is freed with the last one */
+    bool is_ready;                  /* it is in a list of the queue */
+    bool is_aside;                  /* in that of the lanes that nobody serves */
+    struct worker_group **groups;   /* that may serve it, as of `version`; owned: rules/sharing */
+    size_t group_count;
+    uint64_t version;
+    struct lane *prev, *next;               /* in the queue's list, while it is ready */
+    struct lane *course_prev, *course_next; /* in its course's list of ready lanes */
+    UT_hash_handle hh;
+    char key[];
+};
+
+struct course {
+    enum protocol protocol;    /* of its runs */
+    char name[WORKER_ID_SIZE]; /* "" for runs that belong to no course */
+    struct queue_order *order;
+    uint32_t weight;      /* common/domain/scheduling.h */
+    uint32_t max_running; /* 0: no limit */
+    uint32_t running;     /* its leased jobs */
+    uint64_t version;     /* of the settings that it has: rules/sharing */
+    double virtual_ms;    /* graders' time that it was charged, over its weight */
+    uint64_t turn;        /* breaks ties */
+    double usual_ms;      /* what its jobs take; 0: none has ended yet */
+    struct lane *lanes;   /* by key */
+    struct lane *ready;   /* those that are ready */
+    UT_hash_handle hh;
+    char key[WORKER_ID_SIZE + 1];
+};
+
+struct queue_order {
+    struct course *courses;                     /* by key */
+    struct lane *ready[PROTOCOLS][RUN_CLASSES]; /* ready lanes by rank, best first */
+    struct lane *aside;                         /* ready lanes that no grader may serve */
+    uint64_t version;                           /* of the groups for which they are aside */
+    double virtual_ms[PROTOCOLS];               /* of the course that was served last */
+    double usual_ms;                            /* of the jobs of all courses */
+    uint64_t turns;
+};
+
+void queue_order_destroy(struct queue_order *order);
+
+/* The lane and submitter of a run that is added; both live until it leaves. */
+struct submitter *queue_order_join(struct queue_order *order, const struct active_run *run);
+void queue_order_leave(struct submitter *submitter);
+
+/* The run is ready from now on, is so no longer, or has moved among the submitter's runs. */
+void queue_order_insert(struct active_run *run);
+void queue_order_delete(struct active_run *run);
+
+/* The ready lanes of a protocol, best first; NULL: there are no more. */
+struct lane *queue_order_first(const struct queue_order *order, enum protocol protocol);
+struct lane *queue_order_next(const struct lane *lane);
+
+/* No grader may serve the lane, which is ready: it costs no time until all such lanes are brought
+ * back. */
+void queue_order_set_aside(struct lane *lane);
+void queue_order_bring_back(struct queue_order *order);
+
+/* The run whose turn it is in a ready lane. */
+struct active_run *queue_order_run(const struct lane *lane);
+
+/* Whether the course runs as many jobs as it may. */
+static inline bool course_is_full(const struct course *course)
+{
+    return course->max_running > 0 && course->running >= course->max_running;
+}
+
+/* What a job of the course is charged when it is handed out, in milliseconds. */
+double queue_order_usual_ms(const struct course *course);
+
+/* Charges a job that is handed out. To be called before its run changes. Returns the charge. */
+double queue_order_serve(struct active_run *run);
+
+/* A job that was charged `charged_ms` has ended after `took_ms`. */
+void queue_order_correct(struct active_run *run, double charged_ms, double took_ms);
+
+#endif
