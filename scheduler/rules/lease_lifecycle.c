@@ -10,6 +10,8 @@
 #include "scheduler/rules/retry.h"
 #include "scheduler/rules/spans.h"
 
+enum { CHARGE_STEP_MS = 5000 };
+
 void lease_becomes_unconfirmed(struct scheduler *scheduler, struct live_lease *lease,
                                int64_t hold_ms)
 {
@@ -139,11 +141,22 @@ static void lease_expired(struct scheduler *scheduler, struct live_lease *lease)
     lease_begin_end(scheduler, lease, LEASE_EXPIRED);
 }
 
+/* A job that takes longer than is usual is charged while it runs, not only when it ends. */
+static void lease_charge(const struct scheduler *scheduler, struct live_lease *lease)
+{
+    double took_ms = (double)(scheduler->now_ms - lease->charged_from_ms);
+    if (took_ms < lease->charged_ms + CHARGE_STEP_MS)
+        return;
+    queue_order_charge(lease->run, took_ms - lease->charged_ms);
+    lease->charged_ms = took_ms;
+}
+
 void lease_lifecycle_tick(struct scheduler *scheduler)
 {
     struct live_lease *lease, *following;
     HASH_ITER (hh, scheduler->leases.leases, lease, following) {
         bool is_over = scheduler->now_ms >= lease->deadline_ms;
+        lease_charge(scheduler, lease);
         bool is_held_enough = lease->state == LEASE_UNCONFIRMED &&
                               scheduler->now_ms >= lease->hold_ms;
         if (is_held_enough || (is_over && lease_is_undelivered(lease)))

@@ -1,9 +1,9 @@
 /*
  * pausing: what is paused gets no job. A paused run is taken out of its course's turn, so it costs
  * nothing while jobs are handed out. The pauses are read whole, in the order in which reads are
- * asked for: by a query, after a write of the API; by each reconcile pass; by recovery. The settings
- * of rules/sharing are read with them. Jobs that
- * were handed out go on, and their results are taken.
+ * asked for: by a query, after a write of the API; by each reconcile pass; by recovery. The
+ * settings of rules/sharing are read with them. Jobs that were handed out go on, and their results
+ * are taken.
  *
  * Callers: decide, and the rules that it calls. Pure: no I/O, no clock.
  */

@@ -22,7 +22,7 @@ static void sharing_take_course(const struct scheduler *scheduler, struct course
     const struct course_share *share = sharing_find(scheduler, course->name);
     bool has_weight = share != NULL && share->weight > 0;
     course->version = scheduler->scheduling_version;
-    course->weight = has_weight ? share->weight : COURSE_WEIGHT_DEFAULT;
+    queue_order_set_weight(course, has_weight ? share->weight : COURSE_WEIGHT_DEFAULT);
     course->max_running = share != NULL ? share->max_running : 0;
 }
 

@@ -37,10 +37,10 @@ enum db_job_kind {
     DB_JOB_FIND_SIGNALS, /* that the change stream should have delivered */
     DB_JOB_REMOVE_RUNS,  /* that ended long ago */
     DB_JOB_REMOVE_ORPHANS,
-    DB_JOB_REMOVE_AUDIT, /* entries of the audit that are old */
-    DB_JOB_READ_PAUSES,  /* all, and the settings of the queue's order; those that have passed long ago, and those of runs that are over or
-                            gone, are deleted */
-    DB_JOB_INSERT_PAUSE, /* an automatic one */
+    DB_JOB_REMOVE_AUDIT,  /* entries of the audit that are old */
+    DB_JOB_READ_PAUSES,   /* all, and the settings of the queue's order; those that have passed long
+                             ago, and those of runs that are over or   gone, are deleted */
+    DB_JOB_INSERT_PAUSE,  /* an automatic one */
     DB_JOB_FORGET_PAUSES, /* of a run that has ended */
     DB_JOB_RECORD_EVENTS, /* nothing but its events */
     DB_JOB_RECORD_SAMPLE  /* of the history */

@@ -37,8 +37,8 @@ struct live_lease {
     bool is_sent;                   /* in a callback that is in flight */
     bool is_put_off;                /* the replica had no time or memory for it */
     int64_t leased_ms, deadline_ms; /* clock_boot_ms */
-    int64_t charged_from_ms; /* clock_boot_ms; its course was charged for it from then on */
-    double charged_ms;       /* so much: rules/lease_lifecycle */
+    int64_t charged_from_ms;        /* clock_boot_ms; its course was charged for it from then on */
+    double charged_ms;              /* so much: rules/lease_lifecycle */
     int64_t waited_from_ms, leased_at_ms; /* database dates, for its spans; 0: not known */
     int64_t hold_ms;                      /* clock_boot_ms until which it is offered again */
     unsigned redeliveries;                /* to a worker that stated its concurrency */

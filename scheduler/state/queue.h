@@ -81,7 +81,8 @@ uint32_t queue_first_attempts(const struct active_run *run);
 /* The job whose turn it is in a ready lane; `offer` is valid until the queue changes. */
 void queue_offer(const struct lane *lane, struct offer *offer);
 
-/* The job whose turn it is in that protocol, whoever could take it; false if there is none. */
+/* The job whose turn it is in that protocol, whoever could take it; false if there is none. For
+ * tests. */
 bool queue_peek(const struct queue *queue, enum protocol protocol, struct offer *offer);
 
 /* Removes the offered job. Returns what its course is charged for it, for queue_order_correct. */

@@ -10,7 +10,7 @@
 
 enum {
     FIRST_USUAL_MS = 1000, /* before any job has ended */
-    CREDIT_MS = 60000, /* so far at most a course that could not be served stays behind others */
+    CREDIT_MS = 10000,     /* or a job: so far at most a course that can't be served falls behind */
     LANE_KEY_SIZE = WORKER_TAGS_SIZE + 32
 };
 
@@ -122,6 +122,8 @@ static void lane_begin(struct lane *lane)
         double others_ms = order->virtual_ms[course->protocol];
         course->virtual_ms = others_ms > course->virtual_ms ? others_ms : course->virtual_ms;
         course->turn = ++order->turns;
+        course->ready_weight = course->weight;
+        order->ready_weight[course->protocol] += course->ready_weight;
     }
     lane->is_ready = true;
     DL_APPEND2(course->ready, lane, course_prev, course_next);
@@ -130,9 +132,14 @@ static void lane_begin(struct lane *lane)
 
 static void lane_end(struct lane *lane)
 {
-    DL_DELETE2(lane->course->ready, lane, course_prev, course_next);
+    struct course *course = lane->course;
+    DL_DELETE2(course->ready, lane, course_prev, course_next);
     DL_DELETE(*lane_list(lane), lane);
     lane->is_ready = lane->is_aside = false;
+    if (course->ready != NULL)
+        return;
+    course->order->ready_weight[course->protocol] -= course->ready_weight;
+    course->ready_weight = 0;
 }
 
 void queue_order_set_aside(struct lane *lane)
@@ -397,26 +404,51 @@ static double course_charge_ms(const struct course *course, double job_ms)
     return job_ms * COURSE_WEIGHT_DEFAULT / course->weight;
 }
 
+/* Time passes to `step_ms` behind the begin of what is served. */
+static void pass_time(double *virtual_ms, double begun_ms, double step_ms)
+{
+    if (begun_ms + step_ms > *virtual_ms)
+        *virtual_ms = begun_ms + step_ms;
+}
+
+static void course_serve(struct course *course, double job_ms)
+{
+    struct queue_order *order = course->order;
+    enum protocol protocol = course->protocol;
+    double credit_ms = course_charge_ms(course, job_ms > CREDIT_MS ? job_ms : CREDIT_MS);
+    if (course->virtual_ms < order->served_ms[protocol] - credit_ms)
+        course->virtual_ms = order->served_ms[protocol] - credit_ms;
+    pass_time(&order->served_ms[protocol], course->virtual_ms, 0);
+    pass_time(&order->virtual_ms[protocol], course->virtual_ms,
+              job_ms * COURSE_WEIGHT_DEFAULT / order->ready_weight[protocol]);
+    course->virtual_ms += course_charge_ms(course, job_ms);
+    course->turn = ++order->turns;
+    course_move(course);
+}
+
+static void submitter_serve(struct submitter *submitter, double job_ms)
+{
+    struct lane *lane = submitter->lane;
+    pass_time(&lane->virtual_ms, submitter->virtual_ms, job_ms / (double)lane->ready_count);
+    submitter->virtual_ms += job_ms;
+    submitter->turn = ++lane->course->order->turns;
+    heap_move(submitter);
+}
+
+void queue_order_set_weight(struct course *course, uint32_t weight)
+{
+    course->weight = weight;
+    if (course->ready == NULL)
+        return;
+    course->order->ready_weight[course->protocol] += weight - course->ready_weight;
+    course->ready_weight = weight;
+}
+
 double queue_order_serve(struct active_run *run)
 {
-    struct submitter *submitter = run->submitter;
-    struct course *course = submitter->lane->course;
-    double *others_ms = &course->order->virtual_ms[course->protocol];
-    double job_ms = queue_order_usual_ms(course);
-    double credit_ms = course_charge_ms(course, job_ms > CREDIT_MS ? job_ms : CREDIT_MS);
-    if (course->virtual_ms < *others_ms - credit_ms)
-        course->virtual_ms = *others_ms - credit_ms;
-    if (course->virtual_ms > *others_ms)
-        *others_ms = course->virtual_ms;
-    if (submitter->virtual_ms > submitter->lane->virtual_ms)
-        submitter->lane->virtual_ms = submitter->virtual_ms;
-    submitter->virtual_ms += job_ms;
-    submitter->turn = ++course->order->turns;
-    course->virtual_ms += course_charge_ms(course, job_ms);
-    course->turn = submitter->turn;
-    if (submitter->place != 0)
-        heap_move(submitter);
-    course_move(course);
+    double job_ms = queue_order_usual_ms(run->course);
+    course_serve(run->course, job_ms);
+    submitter_serve(run->submitter, job_ms);
     return job_ms;
 }
 
@@ -425,16 +457,21 @@ static void note_usual(double *usual_ms, double took_ms)
     *usual_ms += *usual_ms > 0 ? (took_ms - *usual_ms) * new_weight : took_ms;
 }
 
-void queue_order_correct(struct active_run *run, double charged_ms, double took_ms)
+void queue_order_charge(struct active_run *run, double more_ms)
 {
     struct submitter *submitter = run->submitter;
-    struct course *course = submitter->lane->course;
-    double least_ms = took_ms > 1 ? took_ms : 1; /* jobs that take no time have turns, too */
-    note_usual(&course->usual_ms, least_ms);
-    note_usual(&course->order->usual_ms, least_ms);
-    submitter->virtual_ms += least_ms - charged_ms;
-    course->virtual_ms += course_charge_ms(course, least_ms - charged_ms);
+    struct course *course = run->course;
+    submitter->virtual_ms += more_ms;
+    course->virtual_ms += course_charge_ms(course, more_ms);
     if (submitter->place != 0)
         heap_move(submitter);
     course_move(course);
+}
+
+void queue_order_correct(struct active_run *run, double charged_ms, double took_ms)
+{
+    double least_ms = took_ms > 1 ? took_ms : 1; /* jobs that take no time have turns, too */
+    note_usual(&run->course->usual_ms, least_ms);
+    note_usual(&run->course->order->usual_ms, least_ms);
+    queue_order_charge(run, least_ms - charged_ms);
 }

@@ -4,8 +4,10 @@
  * submitters share the graders' time equally, within a class courses share it by their weights.
  *
  * Both shares are by virtual time: whoever was charged the least is next. A job is charged what
- * the course's jobs usually take when it is handed out, and the difference when it ends. Who comes
- * back after a rest begins where the others are: nobody saves time up.
+ * the course's jobs usually take when it is handed out, and the difference when it ends. Meanwhile
+ * time passes for all that wait: each job that is handed out moves it on by its charge, divided by
+ * them. Who comes, or comes back after a rest, begins at that time: nobody saves any up, and many
+ * that come once don't hold up those that have more to do.
  *
  * Belongs to the scheduler's core thread. Pure: no I/O, no clock.
  */
@@ -40,15 +42,15 @@ struct lane {
     struct course *course;
     enum run_class run_class;
     int priority;
-    const char *requires;           /* tags, as in common/domain/worker_tags.h; in `key` */
-    struct submitter *submitters;   /* by name */
-    struct submitter **ready;       /* heap of those with ready runs; owned */
+    const char *requires;         /* tags, as in common/domain/worker_tags.h; in `key` */
+    struct submitter *submitters; /* by name */
+    struct submitter **ready;     /* heap of those with ready runs; owned */
     size_t ready_count, ready_room;
-    double virtual_ms;              /* of the submitter that was served last */
-    uint32_t runs;                  /* it is freed with the last one */
-    bool is_ready;                  /* it is in a list of the queue */
-    bool is_aside;                  /* in that of the lanes that nobody serves */
-    struct worker_group **groups;   /* that may serve it, as of `version`; owned: rules/sharing */
+    double virtual_ms;            /* the time at which a submitter that comes begins */
+    uint32_t runs;                /* it is freed with the last one */
+    bool is_ready;                /* it is in a list of the queue */
+    bool is_aside;                /* in that of the lanes that nobody serves */
+    struct worker_group **groups; /* that may serve it, as of `version`; owned: rules/sharing */
     size_t group_count;
     uint64_t version;
     struct lane *prev, *next;               /* in the queue's list, while it is ready */
@@ -61,15 +63,16 @@ struct course {
     enum protocol protocol;    /* of its runs */
     char name[WORKER_ID_SIZE]; /* "" for runs that belong to no course */
     struct queue_order *order;
-    uint32_t weight;      /* common/domain/scheduling.h */
-    uint32_t max_running; /* 0: no limit */
-    uint32_t running;     /* its leased jobs */
-    uint64_t version;     /* of the settings that it has: rules/sharing */
-    double virtual_ms;    /* graders' time that it was charged, over its weight */
-    uint64_t turn;        /* breaks ties */
-    double usual_ms;      /* what its jobs take; 0: none has ended yet */
-    struct lane *lanes;   /* by key */
-    struct lane *ready;   /* those that are ready */
+    uint32_t weight;       /* common/domain/scheduling.h */
+    uint32_t max_running;  /* 0: no limit */
+    uint32_t running;      /* its leased jobs */
+    uint64_t version;      /* of the settings that it has: rules/sharing */
+    uint32_t ready_weight; /* what of it counts in the order's; 0: no lane is ready */
+    double virtual_ms;     /* graders' time that it was charged, over its weight */
+    uint64_t turn;         /* breaks ties */
+    double usual_ms;       /* what its jobs take; 0: none has ended yet */
+    struct lane *lanes;    /* by key */
+    struct lane *ready;    /* those that are ready */
     UT_hash_handle hh;
     char key[WORKER_ID_SIZE + 1];
 };
@@ -79,7 +82,9 @@ struct queue_order {
     struct lane *ready[PROTOCOLS][RUN_CLASSES]; /* ready lanes by rank, best first */
     struct lane *aside;                         /* ready lanes that no grader may serve */
     uint64_t version;                           /* of the groups for which they are aside */
-    double virtual_ms[PROTOCOLS];               /* of the course that was served last */
+    double virtual_ms[PROTOCOLS];               /* the time at which a course that comes begins */
+    double served_ms[PROTOCOLS];                /* the latest begin of a course that was served */
+    uint32_t ready_weight[PROTOCOLS];           /* of the courses with ready lanes, in all */
     double usual_ms;                            /* of the jobs of all courses */
     uint64_t turns;
 };
@@ -112,11 +117,18 @@ static inline bool course_is_full(const struct course *course)
     return course->max_running > 0 && course->running >= course->max_running;
 }
 
+/* The course's share is another from now on. */
+void queue_order_set_weight(struct course *course, uint32_t weight);
+
 /* What a job of the course is charged when it is handed out, in milliseconds. */
 double queue_order_usual_ms(const struct course *course);
 
-/* Charges a job that is handed out. To be called before its run changes. Returns the charge. */
+/* Charges a job of a ready run that is handed out. To be called before its run changes. Returns the
+ * charge. */
 double queue_order_serve(struct active_run *run);
+
+/* Charges a job that takes longer than it was charged for. */
+void queue_order_charge(struct active_run *run, double more_ms);
 
 /* A job that was charged `charged_ms` has ended after `took_ms`. */
 void queue_order_correct(struct active_run *run, double charged_ms, double took_ms);

@@ -79,12 +79,12 @@ struct known_replica {
 };
 
 struct replica_table {
-    struct known_replica *replicas; /* by id */
-    struct parked_poll *waiters;    /* of all replicas, oldest first */
+    struct known_replica *replicas;  /* by id */
+    struct parked_poll *waiters;     /* of all replicas, oldest first */
     int64_t first_order, last_order; /* given so far */
-    size_t waiting;                 /* the number of waiters */
-    size_t waiting_of[PROTOCOLS];   /* the same by the workers' protocol */
-    struct parked_poll *finals;     /* the waiters that are final */
+    size_t waiting;                  /* the number of waiters */
+    size_t waiting_of[PROTOCOLS];    /* the same by the workers' protocol */
+    struct parked_poll *finals;      /* the waiters that are final */
 };
 
 /* An empty table in the caller's memory; replica_table_destroy frees its replicas. */

@@ -21,19 +21,19 @@ struct parked_poll;
 
 struct worker_group {
     enum protocol protocol;
-    const char *tags;     /* in `key` */
+    const char *tags; /* in `key` */
     size_t tag_count;
     bool is_reserved;
-    uint32_t workers;     /* that belong to it */
-    uint64_t waiting;     /* its polls */
+    uint32_t workers;            /* that belong to it */
+    uint64_t waiting;            /* its polls */
     struct parked_poll *waiters; /* oldest first (parked_poll.group_next) */
-    uint64_t exhausted;   /* the round of dispatch in which none of them could take a job */
+    uint64_t exhausted;          /* the round of dispatch in which none of them could take a job */
     UT_hash_handle hh;
     char key[];
 };
 
 struct worker_groups {
-    struct worker_group *groups;         /* by key */
+    struct worker_group *groups;            /* by key */
     const struct reservation *reservations; /* borrowed: scheduler.scheduling */
     size_t reservation_count;
     uint64_t version; /* changes whenever a lane may be served by other groups than before */
