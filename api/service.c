@@ -27,6 +27,7 @@
 #include "api/options.h"
 #include "api/grading/poll_table.h"
 #include "api/grading/result_refusal.h"
+#include "api/grading/scheduling_settings.h"
 #include "api/uplink/scheduler_queries.h"
 #include "api/protocols.h"
 #include "api/grading/event_streams.h"
@@ -582,6 +583,8 @@ enum bw_code service_load(struct service *service, struct bw_error *error)
         code = receipt_key_learn(api->receipt_key, api->setting_store, error);
     if (code == BW_OK)
         code = auth_learn(api->auth, error);
+    if (code == BW_OK && service->has_courses)
+        scheduling_settings_notify(api);
     if (code == BW_OK)
         forget_courses(service);
     return code;
