@@ -34,6 +34,7 @@ struct api {
     struct course_store *course_store;
     struct grading_config_store *grading_config_store;
     struct pause_store *pause_store;
+    struct scheduling_store *scheduling_store;
     struct webhook_store *webhook_store;
     struct webhook_delivery_store *webhook_delivery_store;
 

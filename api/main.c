@@ -26,6 +26,7 @@
 #include "api/grading/inflight.h"
 #include "api/auth/known_tokens.h"
 #include "api/grading/poll_table.h"
+#include "api/grading/scheduling_settings.h"
 #include "api/openapi/openapi_document.h"
 #include "api/openapi/pages.h"
 #include "common/base/request_id.h"
@@ -165,15 +166,22 @@ static enum bw_code wait_until_loaded(struct api_process *process, struct bw_err
     }
 }
 
+static void reread_courses(struct api *api)
+{
+    course_table_reread(api->courses, api->options->course_config);
+    if (api->options->course_config != NULL)
+        scheduling_settings_notify(api);
+}
+
 /* Waits for SIGTERM or SIGINT, and returns the signal's number. Handles SIGHUP. */
 static int wait_for_end(struct api_process *process)
 {
-    const struct api *api = &process->service.api;
+    struct api *api = &process->service.api;
     for (;;) {
         bool must_reread = process->must_reread;
         process->must_reread = false;
         if (must_reread)
-            course_table_reread(api->courses, api->options->course_config);
+            reread_courses(api);
         if (api_main_has_stop_signal(process, -1))
             return process->stop_signal;
     }

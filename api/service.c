@@ -27,6 +27,7 @@
 #include "api/options.h"
 #include "api/grading/poll_table.h"
 #include "api/grading/result_refusal.h"
+#include "api/grading/scheduling_settings.h"
 #include "api/uplink/scheduler_queries.h"
 #include "api/protocols.h"
 #include "api/grading/event_streams.h"
@@ -58,6 +59,7 @@
 #include "common/store/log_store.h"
 #include "common/store/receipt_store.h"
 #include "common/store/pause_store.h"
+#include "common/store/scheduling_store.h"
 #include "common/store/webhook_delivery_store.h"
 #include "common/store/webhook_store.h"
 #include "common/store/result_store.h"
@@ -223,6 +225,7 @@ static void stop_other_stores(struct service *service)
     course_store_close(api->course_store);
     grading_config_store_close(api->grading_config_store);
     pause_store_close(api->pause_store);
+    scheduling_store_close(api->scheduling_store);
     webhook_store_close(api->webhook_store);
     webhook_delivery_store_close(api->webhook_delivery_store);
 }
@@ -241,6 +244,8 @@ static enum bw_code start_stores(struct service *service, struct bw_error *error
         code = grading_config_store_open(api->database, &api->grading_config_store, error);
     if (code == BW_OK)
         code = pause_store_open(api->database, &api->pause_store, error);
+    if (code == BW_OK)
+        code = scheduling_store_open(api->database, &api->scheduling_store, error);
     if (code == BW_OK)
         code = webhook_store_open(api->database, &api->webhook_store, error);
     if (code == BW_OK)
@@ -288,7 +293,8 @@ static void stop_auth(struct service *service)
 static enum bw_code start_courses(struct service *service, struct bw_error *error)
 {
     struct api *api = &service->api;
-    return course_table_open(api->course_store, api->known_tokens, &api->courses, error);
+    return course_table_open(api->course_store, api->scheduling_store, api->known_tokens,
+                             &api->courses, error);
 }
 
 static void stop_courses(struct service *service)
@@ -577,6 +583,8 @@ enum bw_code service_load(struct service *service, struct bw_error *error)
         code = receipt_key_learn(api->receipt_key, api->setting_store, error);
     if (code == BW_OK)
         code = auth_learn(api->auth, error);
+    if (code == BW_OK && service->has_courses)
+        scheduling_settings_notify(api);
     if (code == BW_OK)
         forget_courses(service);
     return code;

@@ -77,6 +77,9 @@ static enum bw_code check_tokens(const json_t *value, const char *path, const vo
 static const struct json_field course_fields[] = {
     {.name = "tokens", .kind = FIELD_ANY, .check = check_tokens},
     {.name = "query_tokens", .kind = FIELD_ANY, .check = check_tokens},
+    {.name = "weight", .kind = FIELD_INTEGER, .minimum = 1, .maximum = COURSE_WEIGHT_MAX},
+    {.name = "max_running", .kind = FIELD_INTEGER, .maximum = COURSE_MAX_RUNNING_MAX},
+    {.name = "classes", .kind = FIELD_ANY, .check = run_classes_check},
     {.name = NULL},
 };
 
@@ -118,6 +121,16 @@ static void take_tokens(const char *course, const json_t *tokens, struct known_t
     }
 }
 
+/* The order of the course's jobs among those of others. */
+static void take_scheduling(const json_t *value, struct course_entry *course)
+{
+    const json_t *max_running = json_object_get(value, "max_running");
+    course->classes = run_classes_of(json_object_get(value, "classes"));
+    course->weight = (uint32_t)json_integer_value(json_object_get(value, "weight"));
+    course->max_running = (uint32_t)json_integer_value(max_running);
+    course->has_max_running = max_running != NULL;
+}
+
 static enum bw_code take_course(const char *name, const json_t *value, struct known_tokens *known,
                                 struct course_list *list, struct bw_error *error)
 {
@@ -130,6 +143,7 @@ static enum bw_code take_course(const char *name, const json_t *value, struct kn
     snprintf(course->name, sizeof course->name, "%s", name);
     take_tokens(name, json_object_get(value, "tokens"), known, &course->tokens);
     take_tokens(name, json_object_get(value, "query_tokens"), known, &course->query_tokens);
+    take_scheduling(value, course);
     return BW_OK;
 }
 

@@ -1,7 +1,9 @@
 /*
- * course_config: reads the file of --course-config: courses and their tokens, as JSON:
+ * course_config: reads the file of --course-config: courses, their tokens and their shares, as
+ * JSON:
  *
- *     {"COURSE": {"tokens": ["..."], "query_tokens": ["..."]}, ...}
+ *     {"COURSE": {"tokens": ["..."], "query_tokens": ["..."],
+ *                 "weight": 200, "max_running": 50, "classes": ["exam", "normal"]}, ...}
  *
  * Called by service at startup and by course_table at SIGHUP, on main's thread. No state.
  */

@@ -8,6 +8,7 @@
 
 #include "api/auth/course_config.h"
 #include "common/base/alloc.h"
+#include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/ticker.h"
 
@@ -22,6 +23,7 @@ struct course_set {
 
 struct course_table {
     struct course_store *store;
+    struct scheduling_store *scheduling;
     struct known_tokens *known;
     struct token_hash nobody; /* compared if there is no such course */
     atomic_bool is_loaded;
@@ -74,12 +76,36 @@ static enum bw_code course_table_load(struct course_table *table, struct bw_erro
     return BW_OK;
 }
 
+/* Stores the shares that the file states. */
+static enum bw_code course_table_store_shares(struct course_table *table,
+                                              const struct course_list *list,
+                                              struct bw_error *error)
+{
+    struct course_share *shares = bw_alloc_array(list->count, sizeof *shares);
+    size_t count = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct course_entry *course = &list->items[i];
+        if (course->weight == 0 && !course->has_max_running)
+            continue;
+        struct course_share *share = &shares[count++];
+        memcpy(share->course, course->name, sizeof share->course);
+        share->weight = course->weight;
+        share->max_running = course->max_running;
+        share->has_max_running = course->has_max_running;
+    }
+    enum bw_code code = scheduling_store_replace_file(table->scheduling, shares, count, error);
+    free(shares);
+    return code;
+}
+
 enum bw_code course_table_store(struct course_table *table, const struct course_list *list,
                                 struct bw_error *error)
 {
     enum bw_code code = BW_OK;
     if (list != NULL)
         code = course_store_replace(table->store, list, error);
+    if (code == BW_OK && list != NULL)
+        code = course_table_store_shares(table, list, error);
     if (code == BW_OK)
         code = course_table_load(table, error);
     if (code == BW_OK)
@@ -124,11 +150,13 @@ static int64_t course_table_tick(void *context)
     return SCAN_MS;
 }
 
-enum bw_code course_table_open(struct course_store *store, struct known_tokens *known,
-                               struct course_table **table, struct bw_error *error)
+enum bw_code course_table_open(struct course_store *store, struct scheduling_store *scheduling,
+                               struct known_tokens *known, struct course_table **table,
+                               struct bw_error *error)
 {
     struct course_table *opened = bw_alloc(sizeof *opened);
     opened->store = store;
+    opened->scheduling = scheduling;
     opened->known = known;
     opened->courses = course_set_new((struct course_list){.count = 0});
     token_hash_make("", &opened->nobody);
@@ -183,18 +211,52 @@ static enum course_standing course_table_check_entry(const struct course_table *
     return member != NULL ? COURSE_MEMBER : COURSE_STRANGER;
 }
 
+/* NULL: there is none. */
+static const struct course_entry *course_set_find(const struct course_set *set, const char *course)
+{
+    for (size_t i = 0; i < set->list.count; i++)
+        if (strcmp(set->list.items[i].name, course) == 0)
+            return &set->list.items[i];
+    return NULL;
+}
+
+enum bw_code course_table_find(struct course_table *table, const char *course, unsigned *classes,
+                               struct bw_error *error)
+{
+    char shown[80];
+    if (!atomic_load(&table->is_loaded))
+        return bw_fail(error, BW_UNAVAILABLE,
+                       "this server is starting: it has not read the courses yet");
+    struct course_set *set = course_table_hold(table);
+    const struct course_entry *found = course_set_find(set, course);
+    bool is_found = found != NULL;
+    if (is_found && classes != NULL)
+        *classes = found->classes != 0 ? found->classes : (unsigned)RUN_CLASSES_DEFAULT;
+    course_set_release(set);
+    if (!is_found)
+        return bw_fail(error, BW_NOT_FOUND, "there is no course '%s'",
+                       text_show(course, shown, sizeof shown));
+    return BW_OK;
+}
+
+void course_table_each(struct course_table *table,
+                       void (*each)(const struct course_entry *entry, void *context), void *context)
+{
+    struct course_set *set = course_table_hold(table);
+    for (size_t i = 0; i < set->list.count; i++)
+        each(&set->list.items[i], context);
+    course_set_release(set);
+}
+
 enum course_standing course_table_check(struct course_table *table, const char *course,
                                         const char *token, char name[TOKEN_NAME_SIZE])
 {
-    const struct course_entry *found = NULL;
     name[0] = '\0';
     if (!atomic_load(&table->is_loaded))
         return COURSE_NOT_LOADED;
     struct course_set *set = course_table_hold(table);
-    for (size_t i = 0; i < set->list.count; i++)
-        if (strcmp(set->list.items[i].name, course) == 0)
-            found = &set->list.items[i];
-    enum course_standing standing = course_table_check_entry(table, found, token, name);
+    enum course_standing standing = course_table_check_entry(table, course_set_find(set, course),
+                                                             token, name);
     course_set_release(set);
     return standing;
 }

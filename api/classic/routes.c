@@ -13,6 +13,7 @@
 #include "api/classic/result.h"
 #include "api/classic/runs.h"
 #include "api/classic/results.h"
+#include "api/classic/scheduling.h"
 #include "api/classic/webhooks.h"
 #include "api/grading/audit_list.h"
 #include "api/grading/history_answer.h"
@@ -25,6 +26,7 @@
 #include "api/grading/pauses.h"
 #include "api/grading/job_log_request.h"
 #include "api/openapi/pages.h"
+#include "api/grading/scheduling_settings.h"
 #include "api/grading/webhooks.h"
 #include "common/domain/rerun.h"
 
@@ -98,6 +100,16 @@ const struct route classic_routes[] = {
      webhooks_deliveries_fields, classic_webhooks_deliveries},
     {"POST", "/api/v1/webhooks/{webhook}/redeliver", AUTH_OPERATOR, BODY_ARGUMENTS,
      ROUTE_BLOCKING | ROUTE_BODY_SMALL, webhooks_redeliver_fields, classic_webhooks_redeliver},
+    {"GET", "/api/v1/scheduling", AUTH_OPERATOR, BODY_NONE, ROUTE_BLOCKING, NULL,
+     classic_scheduling_show},
+    {"POST", "/api/v1/scheduling/courses/{course}", AUTH_OPERATOR, BODY_ARGUMENTS,
+     ROUTE_BLOCKING | ROUTE_BODY_SMALL, share_fields, classic_scheduling_put_share},
+    {"POST", "/api/v1/scheduling/courses/{course}/delete", AUTH_OPERATOR, BODY_NONE, ROUTE_BLOCKING,
+     NULL, classic_scheduling_delete_share},
+    {"POST", "/api/v1/scheduling/reservations/{reservation}", AUTH_OPERATOR, BODY_ARGUMENTS,
+     ROUTE_BLOCKING, reservation_fields, classic_scheduling_put_reservation},
+    {"POST", "/api/v1/scheduling/reservations/{reservation}/delete", AUTH_OPERATOR, BODY_NONE,
+     ROUTE_BLOCKING, NULL, classic_scheduling_delete_reservation},
     /* graders */
     {"GET", "/api/v1/worker_register", AUTH_CLUSTER, BODY_NONE, ROUTE_UNSAFE,
      classic_register_fields, classic_grader_register},

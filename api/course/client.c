@@ -8,6 +8,7 @@
 #include "api/http/exchange.h"
 #include "api/http/answer_stream.h"
 #include "api/api.h"
+#include "api/auth/course_table.h"
 #include "api/course/job_log.h"
 #include "api/course/status.h"
 #include "api/grading/definition_cache.h"
@@ -139,6 +140,20 @@ static void course_client_created(struct api *api, struct exchange *exchange, en
         exchange_refuse(exchange, code, error);
 }
 
+/* A class that the operator has not allowed is refused. */
+static enum bw_code course_client_check_class(struct api *api, const struct run *run,
+                                              struct bw_error *error)
+{
+    unsigned classes;
+    enum bw_code code = course_table_find(api->courses, run->course, &classes, error);
+    if (code != BW_OK || (classes & (1U << run->run_class)) != 0)
+        return code;
+    return bw_fail(error, BW_FORBIDDEN,
+                   "class: runs of '%s' may not be of the class %s; the operator allows it by "
+                   "\"classes\" in the course's entry of the course file (--course-config)",
+                   run->course, run_class_name(run->run_class));
+}
+
 enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct bw_error *error)
 {
     const struct request *request = exchange_request(exchange);
@@ -150,6 +165,11 @@ enum bw_code course_run_start(struct api *api, struct exchange *exchange, struct
     run_describe(definition, &run);
     snprintf(run.course, sizeof run.course, "%s", request->parts[0]);
     snprintf(run.assignment, sizeof run.assignment, "%s", request->parts[1]);
+    code = course_client_check_class(api, &run, error);
+    if (code != BW_OK) {
+        definition_release(definition);
+        return code;
+    }
     return run_create(api, exchange, run.course, definition, &run, course_client_created, error);
 }
 
@@ -175,6 +195,11 @@ enum bw_code course_run_rerun(struct api *api, struct exchange *exchange, struct
     run_clear(&earlier);
     if (code != BW_OK)
         return code;
+    code = course_client_check_class(api, &run, error);
+    if (code != BW_OK) {
+        definition_release(definition);
+        return code;
+    }
     return run_create(api, exchange, run.course, definition, &run, course_client_created, error);
 }
 

@@ -23,6 +23,7 @@ static bool course_envelope_is_fail(enum bw_code code)
     case BW_BAD_BODY:
     case BW_BAD_REQUEST:
     case BW_UNAUTHORIZED:
+    case BW_FORBIDDEN:
     case BW_NOT_FOUND:
     case BW_CONFLICT:
     case BW_UPGRADE_REQUIRED:

@@ -13,6 +13,7 @@
 #include "api/course/runs.h"
 #include "api/course/protocol.h"
 #include "api/course/results.h"
+#include "api/course/scheduling.h"
 #include "api/course/stream_request.h"
 #include "api/course/webhooks.h"
 #include "api/grading/audit_list.h"
@@ -104,6 +105,8 @@ const struct route course_routes[] = {
      course_audit_list},
     {"GET", PATH "history/{course}", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, history_course_fields,
      course_history},
+    {"GET", PATH "scheduling/{course}", AUTH_CLIENT, BODY_UNREAD, ROUTE_BLOCKING, NULL,
+     course_scheduling_show},
     {"GET", PATH "grading_run/{course}/{run}/webhooks", AUTH_CLIENT, BODY_UNREAD, ROUTE_BLOCKING,
      NULL, course_webhooks_of_run},
     {"GET", PATH "webhooks/{course}", AUTH_CLIENT, BODY_UNREAD, ROUTE_BLOCKING, NULL,

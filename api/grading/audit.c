@@ -37,6 +37,10 @@ static const struct audit_action {
     {"POST", PATH "webhooks", "webhook.create"},
     {"POST", PATH "webhooks/{webhook}/delete", "webhook.delete"},
     {"POST", PATH "webhooks/{webhook}/redeliver", "webhook.redeliver"},
+    {"POST", PATH "scheduling/courses/{course}", "share.set"},
+    {"POST", PATH "scheduling/courses/{course}/delete", "share.reset"},
+    {"POST", PATH "scheduling/reservations/{reservation}", "reservation.set"},
+    {"POST", PATH "scheduling/reservations/{reservation}/delete", "reservation.delete"},
     /* courses */
     {"POST", PATH "grading_config/{course}/{assignment}", "config.replace"},
     {"POST", PATH "grading_run/{course}/{assignment}", AUDIT_RUN_CREATE},
@@ -130,6 +134,8 @@ static void audit_take_part(const char *name, size_t length, const char *part,
         snprintf(entry->assignment, sizeof entry->assignment, "%s", part);
     else if (strncmp(name, "webhook", length) == 0)
         snprintf(entry->webhook, sizeof entry->webhook, "%s", part);
+    else if (strncmp(name, "reservation", length) == 0)
+        snprintf(entry->reservation, sizeof entry->reservation, "%s", part);
     else if (strncmp(name, "worker", length) == 0)
         snprintf(entry->worker, sizeof entry->worker, "%s", part);
     else if (strncmp(name, "job", length) == 0 && job_id_parse(part, &job)) {

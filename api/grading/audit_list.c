@@ -112,14 +112,14 @@ static json_t *audit_entry_json(const struct audit_entry *entry)
     json_t *actor = json_pack("{s:s,s:s*,s:s*}", "kind", entry->actor_kind, "name",
                               text_or_none(entry->actor_name), "token",
                               text_or_none(entry->fingerprint));
-    return json_pack("{s:s,s:s,s:s,s:o,s:s,s:s,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*}", "id",
+    return json_pack("{s:s,s:s,s:s,s:o,s:s,s:s,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*}", "id",
                      entry->id, "date", date_format(entry->at_ms, date), "action", entry->action,
                      "actor", actor, "address", entry->address, "request_id", entry->request_id,
                      "course", text_or_none(entry->course), "assignment",
                      text_or_none(entry->assignment), "run", text_or_none(entry->run), "rerun_of",
                      text_or_none(entry->rerun_of), "job", text_or_none(entry->job), "worker",
                      text_or_none(entry->worker), "file", text_or_none(digest), "webhook",
-                     text_or_none(entry->webhook));
+                     text_or_none(entry->webhook), "reservation", text_or_none(entry->reservation));
 }
 
 /* Whether the entry is of the page, as far as no index has answered that. */

@@ -83,6 +83,13 @@ static enum bw_code pause_ask(struct api *api, const struct pause_request *reque
     return BW_PENDING;
 }
 
+enum bw_code pause_confirm(struct api *api, struct exchange *exchange,
+                           void (*answer)(struct exchange *exchange, json_t *data), json_t *data)
+{
+    return pause_ask(api, &(struct pause_request){.exchange = exchange, .answer = answer},
+                     QUERY_PAUSES, "", 0, data);
+}
+
 /* ---- Checks ---- */
 
 static enum bw_code pause_refuse_run(const struct run *run, struct bw_error *error)

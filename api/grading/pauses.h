@@ -59,6 +59,12 @@ enum bw_code pause_begin(struct api *api, const struct pause_request *request,
 enum bw_code pause_resume(struct api *api, const struct pause_request *request,
                           struct bw_error *error) BW_CHECKED;
 
+/* Answers `data` (stolen) when the scheduler has read pauses and scheduling settings anew, after
+ * either was written. BW_PENDING: always; it may answer BW_UNAVAILABLE. */
+enum bw_code pause_confirm(struct api *api, struct exchange *exchange,
+                           void (*answer)(struct exchange *exchange, json_t *data), json_t *data)
+    BW_CHECKED;
+
 /* What is shown of the pause that holds back the jobs of a run; *shown is NULL if there is none, or
  * the run is not under way. New reference. BW_UNAVAILABLE. */
 enum bw_code pause_of_run(struct api *api, const struct run *run, json_t **shown,

@@ -38,6 +38,7 @@ void run_describe(const struct definition *definition, struct run *run)
         .has_stages = {summary.has_pre, summary.student_has_stages, summary.has_post},
         .students = summary.students,
         .priority = summary.priority,
+        .run_class = summary.run_class,
         .max_attempts = summary.max_attempts,
         .breaker = {.limit = summary.breaker},
     };
@@ -45,6 +46,8 @@ void run_describe(const struct definition *definition, struct run *run)
     memcpy(run->untimed_stages, summary.untimed_stages, sizeof run->untimed_stages);
     if (summary.name != NULL)
         snprintf(run->name, sizeof run->name, "%s", summary.name);
+    if (summary.submitter != NULL)
+        snprintf(run->submitter, sizeof run->submitter, "%s", summary.submitter);
 }
 
 /* A run that is being stored. */
@@ -481,6 +484,7 @@ enum bw_code run_create(struct api *api, struct exchange *exchange, const char *
     run_spans_take(exchange, &creation->run.run);
     creation_take_keys(creation);
     creation->run.run.labels = definition_labels(definition);
+    creation->run.run.requires = definition_requires(definition);
     enum bw_code code = make_text(creation, error);
     if (code == BW_OK)
         code = choose_id(creation, caller, error);

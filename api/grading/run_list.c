@@ -122,6 +122,11 @@ static json_t *run_list_entry(const struct run *run)
     set_text(entry, "name", run->name);
     if (run->labels != NULL)
         json_object_set_new(entry, "labels", json_loads(run->labels, 0, NULL));
+    if (run->run_class != RUN_CLASS_NORMAL)
+        set_text(entry, "class", run_class_name(run->run_class));
+    if (run->requires != NULL)
+        json_object_set_new(entry, "requires", worker_tags_list(run->requires));
+    set_text(entry, "submitter", run->submitter);
     set_text(entry, "course", run->course);
     set_text(entry, "assignment", run->assignment);
     set_text(entry, "state", run_phase_name(run->phase));

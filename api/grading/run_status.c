@@ -245,12 +245,23 @@ void run_status_write_pause(const json_t *paused, struct text_buffer *text)
         write_member(text, "paused", json_deep_copy(paused));
 }
 
+static void run_status_write_scheduling(const struct run *run, struct text_buffer *text)
+{
+    if (run->run_class != RUN_CLASS_NORMAL)
+        write_member(text, "class", json_string(run_class_name(run->run_class)));
+    if (run->requires != NULL)
+        write_member(text, "requires", worker_tags_list(run->requires));
+    if (run->submitter[0] != '\0')
+        write_member(text, "submitter", json_string(run->submitter));
+}
+
 void run_status_write_links(const struct run *run, struct text_buffer *text)
 {
     if (run->name[0] != '\0')
         write_member(text, "name", json_string(run->name));
     if (run->labels != NULL)
         write_member(text, "labels", json_loads(run->labels, 0, NULL));
+    run_status_write_scheduling(run, text);
     if (run->rerun_of[0] != '\0')
         write_member(text, "rerun_of", json_string(run->rerun_of));
     if (run->rerun_count > 0)

@@ -93,7 +93,8 @@ void run_status_write_pause(const json_t *paused, struct text_buffer *text);
 /* Whether some students are not wanted. */
 bool run_view_is_filtered(const struct run_view *view);
 
-/* Appends the members "name", "labels", "rerun_of", "reruns" and "drift", if the run has them, each
+/* Appends the members "name", "labels", "class" (unless it is normal), "requires", "submitter",
+ * "rerun_of", "reruns" and "drift", if the run has them, each
  * with a comma before. */
 void run_status_write_links(const struct run *run, struct text_buffer *text);
 

@@ -66,11 +66,14 @@ struct refusal {
 static const struct refusal refusals[] = {
     {400, "The request is wrong; the sentence says what.", is_any},
     {401, "The token is missing or wrong.", has_token},
-    {403, "Without a token, this host name or origin is not allowed.", may_be_open},
+    {403,
+     "Without a token, this host name or origin is not allowed; or the course may not use the "
+     "class.",
+     may_be_open},
     {404, "There is nothing at this path, or nothing with this name.", has_part},
     {405, "The path takes another method.", NULL},
     {408, "The request came too slowly.", is_any},
-    {409, "It is over, or was never started; or there are too many webhooks.", NULL},
+    {409, "It is over, or was never started; or there are too many.", NULL},
     {413, "The body, or what it stands for, is too large.", is_any},
     {414, "The path and the query are too long.", is_any},
     {426, "The request is no websocket handshake of version 13.", NULL},

@@ -9,6 +9,7 @@
 #include "common/domain/owner_rules.h"
 #include "common/domain/run_files.h"
 #include "common/domain/run_terms.h"
+#include "common/domain/scheduling.h"
 #include "common/domain/supersede.h"
 #include "common/domain/webhook.h"
 #include "common/domain/submission_check.h"
@@ -154,6 +155,7 @@ const struct json_field course_run_fields[] = {
     {.name = "student_files", .kind = FIELD_ANY, .check = run_files_check_lists},
     RUN_NAME_FIELDS,
     SUPERSEDE_FIELDS,
+    RUN_SCHEDULING_FIELDS,
     WEBHOOKS_FIELD,
     {.name = NULL},
 };

@@ -7,6 +7,7 @@
 #include "common/domain/course_definition.h"
 #include "common/domain/failure_signature.h"
 #include "common/domain/run_files.h"
+#include "common/domain/scheduling.h"
 #include "common/domain/supersede.h"
 
 enum { STEP_DOWN = 10, LEAST_PRIORITY = -100, MOST_PRIORITY = 100 };
@@ -27,6 +28,7 @@ const struct json_field rerun_fields[] = {
      .kind = FIELD_INTEGER,
      .minimum = LEAST_PRIORITY,
      .maximum = MOST_PRIORITY},
+    {.name = "class", .kind = FIELD_STRING, .check = run_class_check},
     {.name = NULL},
 };
 
@@ -235,10 +237,21 @@ json_t *rerun_object(const struct definition *earlier, const uint32_t *selected,
     return object;
 }
 
+/* A class of the request replaces that of the earlier run. The object with the run's arguments is
+ * the new run's own (rerun_object). */
+static void rerun_set_class(json_t *object, const json_t *request)
+{
+    json_t *run_class = json_object_get(request, "class");
+    json_t *run = is_course_definition(object) ? json_object_get(object, "run") : object;
+    if (run_class != NULL)
+        json_object_set(run, "class", run_class);
+}
+
 struct definition *rerun_define(json_t *object, const char *earlier_id, json_t *request,
                                 const uint32_t *selected, uint32_t count)
 {
     json_t *positions = json_array();
+    rerun_set_class(object, request);
     for (uint32_t i = 0; i < count; i++)
         json_array_append_new(positions, json_integer(selected[i]));
     json_object_set_new(

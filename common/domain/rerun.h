@@ -20,7 +20,7 @@
 
 /* The keys of a request: exactly one of "select" ("all", "failed" or "cancelled"), "signature" (of
  * failures) and "students" (a list of positions, or of objects whose members a student's
- * environment must have); "priority". */
+ * environment must have); "priority" and "class". */
 extern const struct json_field rerun_fields[];
 
 /* Adds the positions of the students that the request (which was checked with rerun_fields) names.
@@ -39,8 +39,8 @@ int rerun_priority(const json_t *request, int earlier);
  * `earlier`, with the selected students alone. New reference. */
 json_t *rerun_object(const struct definition *earlier, const uint32_t *selected, uint32_t count);
 
-/* Makes the definition of the new run from that object, which was checked. All arguments are
- * borrowed; returns a new reference. */
+/* Makes the definition of the new run from that object, which was checked, with the class of the
+ * request, if it has one. All arguments are borrowed; returns a new reference. */
 struct definition *rerun_define(json_t *object, const char *earlier_id, json_t *request,
                                 const uint32_t *selected, uint32_t count);
 

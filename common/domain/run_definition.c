@@ -78,6 +78,21 @@ char *definition_labels(const struct definition *definition)
     return json_object_size(labels) > 0 ? json_write(labels, JSON_COMPACT) : NULL;
 }
 
+char *definition_requires(const struct definition *definition)
+{
+    return run_requires_text(json_object_get(definition_run(definition), "requires"));
+}
+
+/* A class that only a later version knows counts as the default. */
+static enum run_class definition_class(const struct definition *definition)
+{
+    const char *name = json_string_value(json_object_get(definition_run(definition), "class"));
+    enum run_class run_class = RUN_CLASS_NORMAL;
+    if (name != NULL)
+        (void)run_class_find(name, &run_class);
+    return run_class;
+}
+
 double definition_supersede_share(const struct definition *definition)
 {
     return supersede_share(definition_run(definition));
@@ -253,6 +268,8 @@ struct definition_summary definition_summary(const struct definition *definition
             json_object_get(definition->object, "max_attempts")),
         .breaker = breaker_limit(definition_argument(definition, "breaker")),
         .name = json_string_value(definition_argument(definition, "name")),
+        .run_class = definition_class(definition),
+        .submitter = json_string_value(definition_argument(definition, "submitter")),
     };
     for (int kind = JOB_PRE; kind <= JOB_POST; kind++)
         sum_timeouts(definition->pipelines[kind], &summary.timeout_ms[kind],

@@ -17,6 +17,7 @@
 #include "common/domain/job.h"
 #include "common/domain/protocol_map.h"
 #include "common/domain/run_files.h"
+#include "common/domain/scheduling.h"
 
 struct definition;
 
@@ -29,6 +30,8 @@ struct definition_summary {
     int max_attempts; /* 1..10, or 0: the scheduler's default */
     uint32_t breaker; /* after how many equal failures it pauses; 0: never */
     const char *name; /* borrowed from the definition; NULL if none */
+    enum run_class run_class;
+    const char *submitter; /* borrowed from the definition; NULL if none */
     /* per job kind: the sum of the stages' timeouts in ms, rounded up, and how many stages have
      * none */
     int64_t timeout_ms[3];
@@ -60,6 +63,9 @@ uint8_t *definition_supersede_digests(const struct definition *definition, const
 
 /* The labels of the run, as JSON text. New, free(); NULL: it has none. */
 char *definition_labels(const struct definition *definition);
+
+/* The tags that the run requires of its graders (run_requires_text). New, free(); NULL: none. */
+char *definition_requires(const struct definition *definition);
 
 /* What share of its usual time a job must have had, so that its newer one lets it go on. */
 double definition_supersede_share(const struct definition *definition);

@@ -51,6 +51,15 @@ bool run_class_find(const char *name, enum run_class *run_class);
 /* 0 for the class that goes first. */
 unsigned run_class_rank(enum run_class run_class);
 
+/* A list of classes, as a bit (1 << enum run_class) for each. The check: a list that is not empty,
+ * of names of classes. BW_BAD_REQUEST: a sentence. */
+enum bw_code run_classes_check(const json_t *value, const char *path, const void *context,
+                               struct bw_error *error) BW_CHECKED;
+/* The bits of a checked list; 0: it is NULL. */
+unsigned run_classes_of(const json_t *list);
+/* The names of the classes, those that go first first. New reference. */
+json_t *run_classes_list(unsigned classes);
+
 /* The share of a course. */
 struct course_share {
     char course[WORKER_ID_SIZE];

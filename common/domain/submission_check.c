@@ -9,6 +9,7 @@
 #include "common/domain/owner_rules.h"
 #include "common/domain/run_files.h"
 #include "common/domain/run_terms.h"
+#include "common/domain/scheduling.h"
 #include "common/domain/supersede.h"
 #include "common/domain/webhook.h"
 
@@ -257,6 +258,7 @@ static const struct json_field run_fields[] = {
      .maximum = OWNER_RULES_MAX,
      .fields = owner_rule_fields},
     SUPERSEDE_FIELDS,
+    RUN_SCHEDULING_FIELDS,
     WEBHOOKS_FIELD,
     {.name = NULL},
 };

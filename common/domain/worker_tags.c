@@ -4,8 +4,8 @@
 
 #define TAG_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
-static enum bw_code worker_tag_check(const char *tag, size_t length, const char *path,
-                                     struct bw_error *error)
+enum bw_code worker_tag_check(const char *tag, size_t length, const char *path,
+                              struct bw_error *error)
 {
     if (length == 0)
         return bw_fail(error, BW_BAD_REQUEST, "%s: has an empty name", path);

@@ -109,13 +109,21 @@ static const struct audit_field {
     {                                                                                            \
         name, offsetof(struct audit_entry, member), sizeof(((struct audit_entry *)NULL)->member) \
     }
-    AUDIT_FIELD("action", action),    AUDIT_FIELD("kind", actor_kind),
-    AUDIT_FIELD("actor", actor_name), AUDIT_FIELD("token", fingerprint),
-    AUDIT_FIELD("course", course),    AUDIT_FIELD("assignment", assignment),
-    AUDIT_FIELD("run", run),          AUDIT_FIELD("rerun_of", rerun_of),
-    AUDIT_FIELD("job", job),          AUDIT_FIELD("file", file),
-    AUDIT_FIELD("worker", worker),    AUDIT_FIELD("webhook", webhook),
-    AUDIT_FIELD("address", address),  AUDIT_FIELD("request_id", request_id),
+    AUDIT_FIELD("action", action),
+    AUDIT_FIELD("kind", actor_kind),
+    AUDIT_FIELD("actor", actor_name),
+    AUDIT_FIELD("token", fingerprint),
+    AUDIT_FIELD("course", course),
+    AUDIT_FIELD("assignment", assignment),
+    AUDIT_FIELD("run", run),
+    AUDIT_FIELD("rerun_of", rerun_of),
+    AUDIT_FIELD("job", job),
+    AUDIT_FIELD("file", file),
+    AUDIT_FIELD("worker", worker),
+    AUDIT_FIELD("webhook", webhook),
+    AUDIT_FIELD("reservation", reservation),
+    AUDIT_FIELD("address", address),
+    AUDIT_FIELD("request_id", request_id),
 #undef AUDIT_FIELD
 };
 

@@ -46,6 +46,7 @@ struct audit_entry {
     char worker[WORKER_ID_SIZE];  /* as shown to people: an id that is a secret is cut */
     char file[SHA256_TEXT_SIZE];  /* the digest of a file, hex */
     char webhook[WORKER_ID_SIZE]; /* id */
+    char reservation[WORKER_ID_SIZE];
     char address[AUDIT_ADDRESS_SIZE];
     char request_id[REQUEST_ID_SIZE];
 };

@@ -7,6 +7,7 @@
 
 #include "common/db/database_mask.h"
 #include "common/db/document.h"
+#include "common/store/class_list.h"
 #include "common/store/store.h"
 
 #define COLLECTION "courses"
@@ -84,6 +85,8 @@ static void append_courses(bson_t *document, const struct course_list *list)
         append_tokens(&row, "query_tokens", &list->items[i].query_tokens);
         append_token_names(&row, "token_names", &list->items[i].tokens);
         append_token_names(&row, "query_token_names", &list->items[i].query_tokens);
+        if (list->items[i].classes != 0)
+            class_list_append(&row, "classes", list->items[i].classes);
         bson_append_document_end(&rows, &row);
     }
     bson_append_array_end(document, &rows);
@@ -205,6 +208,7 @@ static void take_courses(const bson_t *document, void *context)
             continue;
         read_tokens(&row, "tokens", "token_names", &course->tokens);
         read_tokens(&row, "query_tokens", "query_token_names", &course->query_tokens);
+        course->classes = class_list_read(&row, "classes");
         list->count++;
     }
 }

@@ -1,15 +1,18 @@
 /*
- * course_store: collection courses: one document with all courses and their tokens (as salted
- * hashes), so that replacing them is one step. Written and read by the API. Safe from any thread.
+ * course_store: collection courses: one document with all courses, their tokens (as salted hashes)
+ * and the classes that their runs may have, so that replacing them is one step. Written and read by
+ * the API. Safe from any thread.
  */
 #ifndef COMMON_STORE_COURSE_STORE_H
 #define COMMON_STORE_COURSE_STORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "common/db/database.h"
 #include "common/domain/job.h"
+#include "common/domain/scheduling.h"
 #include "common/base/secret.h"
 
 struct course_store;
@@ -24,6 +27,11 @@ struct course_entry {
     char name[WORKER_ID_SIZE];
     struct token_list tokens;       /* of admins */
     struct token_list query_tokens; /* of tokens that may only query */
+    unsigned classes; /* a bit (1 << enum run_class) for each that its runs may have; 0: the file
+                         doesn't say */
+    /* As in struct course_share. Only of the course file: scheduling_store stores them. */
+    uint32_t weight, max_running;
+    bool has_max_running;
 };
 
 struct course_list {

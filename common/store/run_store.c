@@ -103,6 +103,29 @@ static void append_terms(bson_t *document, const struct run *run)
     bson_append_array_end(document, &list);
 }
 
+/* Absent fields have the defaults, as in the runs of earlier versions. */
+static void append_scheduling(bson_t *document, const struct run *run)
+{
+    if (run->run_class != RUN_CLASS_NORMAL)
+        BSON_APPEND_UTF8(document, "class", run_class_name(run->run_class));
+    if (run->requires != NULL)
+        BSON_APPEND_UTF8(document, "requires", run->requires);
+    if (run->submitter[0] != '\0')
+        BSON_APPEND_UTF8(document, "submitter", run->submitter);
+}
+
+/* A class that only a later version knows counts as the default. */
+static void read_scheduling(const bson_t *document, struct run *run)
+{
+    struct long_text requires = {NULL, 0};
+    char name[16];
+    if (document_text(document, "class", name, sizeof name))
+        (void)run_class_find(name, &run->run_class);
+    document_text(document, "submitter", run->submitter, sizeof run->submitter);
+    document_long_text(document, "requires", &requires);
+    run->requires = requires.text;
+}
+
 /* False: the run's id is invalid. */
 static bool run_to_document(const struct run *run, bson_t *document)
 {
@@ -140,6 +163,7 @@ static bool run_to_document(const struct run *run, bson_t *document)
     }
     BSON_APPEND_UTF8(document, "state", run_phase_name(RUN_CREATED));
     BSON_APPEND_DATE_TIME(document, "created_at", run->created_ms);
+    append_scheduling(document, run);
     append_terms(document, run);
     return true;
 }
@@ -223,6 +247,7 @@ bool run_from_document(const bson_t *document, struct run *run)
     run->job_cancels = document_integer(document, "job_cancels", 0);
     run->finished_ms = document_date(document, "finished_at");
     run_read_supersede(document, run);
+    read_scheduling(document, run);
     bson_iter_t field;
     if (!bson_iter_init_find(&field, document, "summary") || !BSON_ITER_HOLDS_BINARY(&field))
         return true;
@@ -805,6 +830,7 @@ enum bw_code run_store_read_ended(struct run_store *store, int64_t before_ms, in
     BSON_APPEND_INT32(&projection, "summary", 0);
     BSON_APPEND_INT32(&projection, "definition", 0);
     BSON_APPEND_INT32(&projection, "supersede_keys", 0);
+    BSON_APPEND_INT32(&projection, "requires", 0);
     enum bw_code code = database_find_some(store->base.database, COLLECTION, &filter, &projection,
                                            limit, collect_run, &list, error);
     bson_destroy(&filter);

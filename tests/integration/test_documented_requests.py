@@ -62,6 +62,11 @@ ANSWERS = {
         "POST cluster_pause": ("pause_answer", RUNNING),
         "POST cluster_resume": ("pause_answer", RUNNING),
         "GET pauses": ("pauses", RUNNING),
+        "GET scheduling": ("scheduling", RUNNING),
+        "POST scheduling/courses/{course}": ("course_share_answer", RUNNING),
+        "POST scheduling/courses/{course}/delete": ("course_share_answer", RUNNING),
+        "POST scheduling/reservations/{reservation}": ("reservation_answer", RUNNING),
+        "POST scheduling/reservations/{reservation}/delete": ("empty", RUNNING),
         "POST worker_pause": ("pause_answer", RUNNING),
         "POST worker_resume": ("pause_answer", RUNNING),
         "GET worker_status": ("worker_status", RUNNING),
@@ -121,6 +126,7 @@ ANSWERS = {
         "GET files/{course}/{id}": (BYTES, RUNNING),
         "GET audit/{course}": ("../audit", RUNNING),
         "GET history/{course}": ("../history", RUNNING),
+        "GET scheduling/{course}": ("share", RUNNING),
         "GET grading_run/{course}/{run}/webhooks": ("../webhooks", RUNNING),
         "GET webhooks/{course}": ("../webhooks", RUNNING),
         "POST webhooks/{course}": ("../webhook_created", RUNNING),
@@ -209,7 +215,7 @@ def classic(stack, name):
         client.wait_over(run)
     client.close()
     told = webhook_of(stack, run) if name == TOLD else {}
-    return {"TOKEN": CLIENT_TOKEN, "RUN": run, "JOB": job, "WORKER": grader.id, **told}
+    return {"TOKEN": CLIENT_TOKEN, "COURSE": "cs225", "RUN": run, "JOB": job, "WORKER": grader.id, **told}
 
 
 def course(stack, name):

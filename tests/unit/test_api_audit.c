@@ -26,7 +26,7 @@ static void each_route_of_clients_that_changes_something_has_an_action(void **st
             assert_non_null(strchr(action, '.'));
             recorded++;
         }
-    assert_int_equal(recorded, 34);
+    assert_int_equal(recorded, 38);
 }
 
 static void an_unknown_action_is_refused_with_all_that_there_are(void **state)
@@ -46,7 +46,8 @@ static void an_unknown_action_is_refused_with_all_that_there_are(void **state)
         error.message,
         "action: 'nosuch' is not one of run.create, run.start, run.cancel, "
         "run.rerun, job.cancel, run.pause, run.resume, file.store, cluster.pause, "
-        "cluster.resume, worker.pause, worker.resume, webhook.create, webhook.delete, webhook.redeliver, config.replace, "
+        "cluster.resume, worker.pause, worker.resume, webhook.create, webhook.delete, webhook.redeliver, "
+        "share.set, share.reset, reservation.set, reservation.delete, config.replace, "
         "assignment.pause, assignment.resume, course.pause, course.resume");
 }
 

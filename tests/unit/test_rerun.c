@@ -81,6 +81,7 @@ static void wrong_requests_are_refused_with_their_reason(void **state)
         {"{'students':[null]}", "students[0]: must be the position"},
         {"{'students':{}}", "students: must be a list, not an object"},
         {"{'select':'all','priority':-101}", "priority"},
+        {"{'select':'all','class':'now'}", "class: must be exam, interactive, normal or batch"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         char positions[8];
@@ -138,6 +139,34 @@ static void definition_of_a_rerun_has_the_selected_students_and_their_positions(
     }
 }
 
+static void assert_scheduling(const char *form, const char *request, enum run_class run_class)
+{
+    struct definition *rerun = rerun_of(form, request);
+    struct definition_summary summary = definition_summary(rerun);
+    char *requires = definition_requires(rerun);
+    assert_int_equal(summary.run_class, run_class);
+    assert_string_equal(summary.submitter, "ann");
+    assert_string_equal(requires, "cpu,gpu");
+    free(requires);
+    definition_release(rerun);
+}
+
+static void rerun_inherits_class_tags_and_submitter_but_may_state_a_class(void **state)
+{
+    (void)state;
+    static const char *const forms[] = {
+        "{'students':[{'N':'a'},{'N':'b'},{'N':'c'}],'student_pipeline':[{'image':'x'}],"
+        "'class':'exam','requires':['gpu','cpu'],'submitter':'ann'}",
+        "{'course':'c','assignment':'d','config':{'student_pipeline':[{'image':'x'}]},"
+        "'run':{'students_env':[{'N':'a'},{'N':'b'},{'N':'c'}],"
+        "'class':'exam','requires':['gpu','cpu'],'submitter':'ann'}}",
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        assert_scheduling(forms[i], "{'select':'failed'}", RUN_CLASS_EXAM);
+        assert_scheduling(forms[i], "{'select':'failed','class':'batch'}", RUN_CLASS_BATCH);
+    }
+}
+
 static void canonical_text_of_a_rerun_is_that_of_its_request(void **state)
 {
     (void)state;
@@ -164,6 +193,7 @@ int main(void)
         cmocka_unit_test(wrong_requests_are_refused_with_their_reason),
         cmocka_unit_test(priority_is_ten_below_the_earlier_run_unless_it_is_stated),
         cmocka_unit_test(definition_of_a_rerun_has_the_selected_students_and_their_positions),
+        cmocka_unit_test(rerun_inherits_class_tags_and_submitter_but_may_state_a_class),
         cmocka_unit_test(canonical_text_of_a_rerun_is_that_of_its_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,6 +158,43 @@ static void run_of_an_earlier_version_has_one_stage_without_a_timeout_at_most(vo
     bson_destroy(&document);
 }
 
+/* {class, requires, submitter}: what run_from_document reads of them. */
+static void assert_scheduling(const char *run_class, const char *requires, const char *submitter,
+                              enum run_class expected)
+{
+    struct run run;
+    bson_t document = BSON_INITIALIZER;
+    bson_oid_t oid;
+    bson_oid_init_from_string(&oid, GOOD_ID);
+    BSON_APPEND_OID(&document, "_id", &oid);
+    BSON_APPEND_UTF8(&document, "state", "students");
+    if (run_class != NULL)
+        BSON_APPEND_UTF8(&document, "class", run_class);
+    if (requires != NULL)
+        BSON_APPEND_UTF8(&document, "requires", requires);
+    if (submitter != NULL)
+        BSON_APPEND_UTF8(&document, "submitter", submitter);
+    assert_true(run_from_document(&document, &run));
+    assert_int_equal(run.run_class, expected);
+    assert_string_equal(run.submitter, submitter != NULL ? submitter : "");
+    if (requires == NULL)
+        assert_null(run.requires);
+    else
+        assert_string_equal(run.requires, requires);
+    run_clear(&run);
+    assert_null(run.requires);
+    bson_destroy(&document);
+}
+
+static void class_tags_and_submitter_are_read_or_have_defaults(void **state)
+{
+    (void)state;
+    assert_scheduling("exam", "cpu,gpu", "ann", RUN_CLASS_EXAM);
+    assert_scheduling("batch", NULL, NULL, RUN_CLASS_BATCH);
+    assert_scheduling(NULL, NULL, NULL, RUN_CLASS_NORMAL);
+    assert_scheduling("of a later version", "", NULL, RUN_CLASS_NORMAL);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
 
 int main(void)
@@ -168,6 +205,7 @@ int main(void)
         CASE(every_write_of_a_run_names_its_id),
         CASE(run_without_an_id_is_refused_and_not_inserted),
         CASE(protocol_of_a_run_defaults_by_its_course),
+        CASE(class_tags_and_submitter_are_read_or_have_defaults),
         CASE(run_of_an_earlier_version_has_one_stage_without_a_timeout_at_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
