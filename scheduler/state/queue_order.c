@@ -9,8 +9,8 @@
 #include "scheduler/state/active_run.h"
 
 enum {
-    FIRST_USUAL_MS = 1000, /* before any job has ended */
-    CREDIT_MS = 10000,     /* or a job: so far at most a course that can't be served falls behind */
+    LEAST_MS = 1000,   /* what every job is charged, so that very short ones take turns */
+    CREDIT_MS = 10000, /* or a job: so far at most a course that can't be served falls behind */
     LANE_KEY_SIZE = WORKER_TAGS_SIZE + 32
 };
 
@@ -396,7 +396,7 @@ double queue_order_usual_ms(const struct course *course)
 {
     if (course->usual_ms > 0)
         return course->usual_ms;
-    return course->order->usual_ms > 0 ? course->order->usual_ms : FIRST_USUAL_MS;
+    return course->order->usual_ms > 0 ? course->order->usual_ms : LEAST_MS;
 }
 
 static double course_charge_ms(const struct course *course, double job_ms)
@@ -470,8 +470,8 @@ void queue_order_charge(struct active_run *run, double more_ms)
 
 void queue_order_correct(struct active_run *run, double charged_ms, double took_ms)
 {
-    double least_ms = took_ms > 1 ? took_ms : 1; /* jobs that take no time have turns, too */
-    note_usual(&run->course->usual_ms, least_ms);
-    note_usual(&run->course->order->usual_ms, least_ms);
-    queue_order_charge(run, least_ms - charged_ms);
+    double cost_ms = took_ms > LEAST_MS ? took_ms : LEAST_MS;
+    note_usual(&run->course->usual_ms, cost_ms);
+    note_usual(&run->course->order->usual_ms, cost_ms);
+    queue_order_charge(run, cost_ms - charged_ms);
 }

@@ -4,7 +4,8 @@
  * submitters share the graders' time equally, within a class courses share it by their weights.
  *
  * Both shares are by virtual time: whoever was charged the least is next. A job is charged what
- * the course's jobs usually take when it is handed out, and the difference when it ends. Meanwhile
+ * the course's jobs usually take when it is handed out, and the difference when it ends; a second
+ * at least, so that courses with short jobs take turns. Meanwhile
  * time passes for all that wait: each job that is handed out moves it on by its charge, divided by
  * them. Who comes, or comes back after a rest, begins at that time: nobody saves any up, and many
  * that come once don't hold up those that have more to do.

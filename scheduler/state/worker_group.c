@@ -6,7 +6,7 @@
 #include <utlist.h>
 
 #include "common/base/alloc.h"
-#include "scheduler/state/replica_table.h"
+#include "scheduler/state/parked_poll.h"
 #include "scheduler/state/worker_table.h"
 
 static void worker_group_free(struct worker_groups *groups, struct worker_group *group)
