@@ -27,6 +27,11 @@ ASKING = {
     "course pause": (("--assignment=nothing", COURSE_FLAG), NOT_FOUND),
     "course resume": (("--assignment=nothing", COURSE_FLAG), None),
     "course queue": ((COURSE_FLAG, f"--job={UNKNOWN_JOB}"), NOT_FOUND),
+    "course share": (("nothing", "--weight=5"), NOT_FOUND),
+    "course weights": ((), None),
+    "grader reservations": ((), None),
+    "grader reserve": (("exam", "--tag=gpu", "--course=nothing"), None),  # its sentence names the item of the list
+    "grader unreserve": (("nothing",), NOT_FOUND),
     "config get": (("nothing", COURSE_FLAG), NOT_FOUND),
     "config set": (("hw1", "config.json", COURSE_FLAG), None),
     "config diff": (("nothing", "config.json", COURSE_FLAG), NOT_FOUND),

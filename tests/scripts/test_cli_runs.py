@@ -196,6 +196,39 @@ def test_the_cluster_and_a_course_as_their_owners_see_them(broadway, server):
     assert broadway("cluster", "status").code == 0
 
 
+def test_shares_and_reservations(broadway, server):
+    broadway.use(server, course=True)
+    assert "interactive normal batch" in broadway("course", "share", "cs225").succeed()
+    shown = json.loads(broadway("course", "share", "cs225", "--weight=250", "--max-running=9", "--json").succeed())
+    assert (shown["weight"], shown["max_running"], shown["by"]) == (250, 9, "cluster")
+    assert "250" in broadway("course", "weights").succeed()
+    broadway("course", "share", "cs225", "--reset", "--weight=1").says(2, "leave out --weight")
+    assert json.loads(broadway("course", "share", "cs225", "--reset", "--json").succeed())["weight"] == 100
+    broadway("course", "share", "cs225", "--weight=0").says(2, "--weight")
+    options = ("--tag=no-such", "--tag=gpu", "--course=cs225", "--class=exam", "--note=midterm", "--timeout=600")
+    broadway("grader", "reserve", "midterm", *options).succeed()
+    (listed,) = json.loads(broadway("grader", "reservations", "--json").succeed())
+    assert (listed["tags"], listed["courses"], listed["classes"]) == (["gpu", "no-such"], ["cs225"], ["exam"])
+    broadway("grader", "reserve", "midterm").says(2, "--tag")
+    broadway("grader", "unreserve", "midterm").succeed()
+    assert "no grader is reserved" in broadway("grader", "reservations").err
+
+
+def test_a_run_has_the_class_tags_and_submitter_of_the_options(broadway, server):
+    broadway.use(server)
+    path = broadway.write("r.json", {"student_pipeline": pipeline("true"), "students": [{}], "submitter": "bob"})
+    options = ("--class=batch", "--requires=no-such", "--requires=gpu", "--submitter=ann")
+    run = broadway("run", "submit", path, *options).succeed().strip()
+    status = json.loads(broadway("run", "status", run, "--json").succeed())
+    assert (status["class"], status["requires"], status["submitter"]) == ("batch", ["gpu", "no-such"], "ann")
+    again = broadway("run", "rerun", run, "--select=all", "--class=exam").succeed().strip()
+    status = json.loads(broadway("run", "status", again, "--json").succeed())
+    assert (status["class"], status["submitter"]) == ("exam", "ann")
+    for each in (run, again):
+        broadway("run", "cancel", each).succeed()
+    broadway("run", "submit", path, "--class=soon").says(2, "'soon' is not one of")
+
+
 def test_the_history_is_a_table(broadway, server):
     broadway.use(server)
 

@@ -30,6 +30,24 @@ static void courses_are_read_with_hashes_of_their_tokens(void **state)
     course_list_clear(&list);
 }
 
+static void shares_and_classes_are_read(void **state)
+{
+    (void)state;
+    struct course_list list;
+    struct bw_error error;
+    static const char text[] = "{\"a\": {\"weight\": 200, \"max_running\": 0, \"classes\": "
+                               "[\"exam\", \"batch\"]}, \"b\": {}}";
+    assert_int_equal(parse(text, &list, &error), BW_OK);
+    assert_int_equal(list.items[0].weight, 200);
+    assert_true(list.items[0].has_max_running);
+    assert_int_equal(list.items[0].max_running, 0);
+    assert_int_equal(list.items[0].classes, 1U << RUN_CLASS_EXAM | 1U << RUN_CLASS_BATCH);
+    assert_int_equal(list.items[1].weight, 0);
+    assert_false(list.items[1].has_max_running);
+    assert_int_equal(list.items[1].classes, 0);
+    course_list_clear(&list);
+}
+
 static void equal_tokens_have_unequal_hashes(void **state)
 {
     (void)state;
@@ -56,6 +74,12 @@ static void invalid_config_is_refused_without_showing_a_token(void **state)
         {"{\"a\": {\"tokens\": [\"\"]}}", "a.tokens[0]: must be 1 to 500"},
         {"{\"a\": {\"tokens\": [\"has secret\"]}}", "a.tokens[0]: must be 1 to 500"},
         {"{\"a\": {\"tokens\": [], \"tokens\": []}}", "twice"},
+        {"{\"a\": {\"weight\": 0}}", "a.weight: must be between 1 and 10000"},
+        {"{\"a\": {\"weight\": \"9\"}}", "a.weight: must be an integer"},
+        {"{\"a\": {\"max_running\": -1}}", "a.max_running: must be between 0 and 100000"},
+        {"{\"a\": {\"classes\": []}}", "a.classes: must have a class at least"},
+        {"{\"a\": {\"classes\": \"exam\"}}", "a.classes: must be a list"},
+        {"{\"a\": {\"classes\": [\"vip\"]}}", "a.classes[0]: must be exam, interactive"},
         {"{\"a b\": {}}", "'a b' can't be the name of a course"},
         {"{\"\": {}}", "can't be the name of a course"},
         {"{\"0123456789abcdef01234567\": {}}", "24 hex digits are the id of a grading run"},
@@ -100,6 +124,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(courses_are_read_with_hashes_of_their_tokens),
+        cmocka_unit_test(shares_and_classes_are_read),
         cmocka_unit_test(equal_tokens_have_unequal_hashes),
         cmocka_unit_test(invalid_config_is_refused_without_showing_a_token),
         cmocka_unit_test(missing_file_is_named),

@@ -15,10 +15,13 @@ from broadway.models import (
     Pause,
     PausePage,
     Progress,
+    Reservation,
     Result,
     Run,
     RunCreated,
     RunStatus,
+    Scheduling,
+    Share,
     Webhook,
 )
 
@@ -40,10 +43,13 @@ __all__ = [
     "PausePage",
     "Progress",
     "Refused",
+    "Reservation",
     "Result",
     "Run",
     "RunCreated",
     "RunStatus",
+    "Scheduling",
+    "Share",
     "Unavailable",
     "Webhook",
 ]

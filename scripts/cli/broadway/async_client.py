@@ -174,7 +174,7 @@ class AsyncClient(BaseClient):
 
     async def rerun(self, run: str, **selection: Any) -> str:
         """Grades students again in a new run, whose id it returns. `selection`: one of `select`, `signature` and
-        `students`, and `priority`, as docs/protocol.md describes them."""
+        `students`, `priority` and `class`, as docs/protocol.md describes them."""
         return await self.send(self.protocol.rerun(run, selection))
 
     async def jobs(self, run: str, **filters: Any) -> AsyncIterator[models.Job]:
@@ -259,6 +259,10 @@ class AsyncClient(BaseClient):
         """All graders of the cluster, as the course sees them: without their ids."""
         return await self.send(self.of_course.graders())
 
+    async def share(self) -> models.Share:
+        """The course's share of the graders, and the classes that its runs may have."""
+        return await self.send(self.of_course.share())
+
     async def pause_course(self, note: str | None = None, timeout: int | None = None) -> models.Pause | None:
         """Hands out no more jobs of the course, until it is resumed or `timeout` seconds are over."""
         return await self.send(self.of_course.pause_course(note, timeout))
@@ -310,3 +314,34 @@ class AsyncClient(BaseClient):
     async def resume_grader(self, worker: str) -> models.Pause | None:
         """Ends the pauses of the grader."""
         return await self.send(classic.resume_grader(worker))
+
+    async def scheduling(self) -> models.Scheduling:
+        """The shares of all courses, and the reservations of graders in force."""
+        return await self.send(classic.scheduling())
+
+    async def set_share(self, course: str, weight: int | None = None, max_running: int | None = None) -> models.Share:
+        """Sets the share of a course, in place of what an operator set before; what is None is the course file's.
+        Returns what counts then."""
+        return await self.send(classic.set_share(course, weight, max_running))
+
+    async def reset_share(self, course: str) -> models.Share:
+        """Returns a course to the share of the course file."""
+        return await self.send(classic.reset_share(course))
+
+    async def reserve(
+        self,
+        name: str,
+        tags: list[str],
+        courses: list[str] | None = None,
+        classes: list[str] | None = None,
+        note: str | None = None,
+        timeout: int | None = None,
+    ) -> models.Reservation:
+        """Reserves the graders that have all tags, for jobs of some courses and classes (None: any), until
+        `unreserve` or for `timeout` seconds; in place of a reservation with that name."""
+        members = {"tags": tags, "courses": courses, "classes": classes, "note": note, "timeout": timeout}
+        return await self.send(classic.reserve(name, members))
+
+    async def unreserve(self, name: str) -> None:
+        """Ends a reservation."""
+        await self.send(classic.unreserve(name))

@@ -172,3 +172,36 @@ def pause_grader(worker: str, note: str | None, timeout: int | None, drain: bool
 
 def resume_grader(worker: str) -> Request:
     return Request("POST", f"{ROUTE}/worker_resume", body={"worker_id": worker}, read=read_paused, by_operator=True)
+
+
+def scheduling() -> Request:
+    return Request("GET", f"{ROUTE}/scheduling", read=reader(models.Scheduling), by_operator=True)
+
+
+def _read_share(answer: Any) -> models.Share:
+    return checked(models._ShareMembers, answer)["share"]
+
+
+def _read_reservation(answer: Any) -> models.Reservation:
+    return checked(models._ReservationMembers, answer)["reservation"]
+
+
+def set_share(course: str, weight: int | None, max_running: int | None) -> Request:
+    members = {"weight": weight, "max_running": max_running}
+    body = {name: value for name, value in members.items() if value is not None}
+    return Request("POST", f"{ROUTE}/scheduling/courses/{course}", body=body, read=_read_share, by_operator=True)
+
+
+def reset_share(course: str) -> Request:
+    return Request("POST", f"{ROUTE}/scheduling/courses/{course}/delete", read=_read_share, by_operator=True)
+
+
+def reserve(name: str, members: dict[str, Any]) -> Request:
+    body = {key: value for key, value in members.items() if value is not None}
+    path = f"{ROUTE}/scheduling/reservations/{name}"
+    return Request("POST", path, body=body, read=_read_reservation, by_operator=True)
+
+
+def unreserve(name: str) -> Request:
+    path = f"{ROUTE}/scheduling/reservations/{name}/delete"
+    return Request("POST", path, read=reader(dict), by_operator=True)

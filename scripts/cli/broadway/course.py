@@ -67,6 +67,9 @@ class Course(Classic):
 
         return Request("GET", f"{ROUTE}/worker/{self.course}/all", read=self._read(read))
 
+    def share(self) -> Request:
+        return Request("GET", f"{ROUTE}/scheduling/{self.course}", read=self._read(reader(models.Share)))
+
     def pauses(self, offset: int) -> Request:
         read = self._read(reader(models.PausePage))
         return Request("GET", f"{ROUTE}/pauses/{self.course}", {"offset": offset}, read=read)

@@ -241,6 +241,46 @@ class QueuePosition(TypedDict):
     position: int
 
 
+class Share(TypedDict):
+    """The share of a course, as it counts. `classes`: those that its runs may have. `by` is the operator who set it;
+    None: it is that of the course file."""
+
+    course: str
+    weight: int
+    max_running: int
+    classes: list[str]
+    by: str | None
+    at: str | None
+
+
+class Reservation(TypedDict):
+    """Graders, those that have all `tags`, for some courses and classes alone. `courses` None: for any."""
+
+    name: str
+    tags: list[str]
+    courses: list[str] | None
+    classes: list[str]
+    by: str
+    note: str
+    at: str
+    until: str | None
+
+
+class Scheduling(TypedDict):
+    """The shares of all courses, and the reservations in force."""
+
+    courses: list[Share]
+    reservations: list[Reservation]
+
+
+class _ShareMembers(TypedDict):
+    share: Share
+
+
+class _ReservationMembers(TypedDict):
+    reservation: Reservation
+
+
 @dataclass(frozen=True)
 class RunStatus:
     """A run as it is now, in the words of the classic protocol, whichever protocol it belongs to.

@@ -19,7 +19,10 @@ TIMEOUT = httpx.Timeout(60, connect=5)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 TEMPORARY = (429, 502, 503, 504)
 # Both protocols answer an unknown id with 400; only the sentence tells it from other refusals.
-NOT_FOUND = ("there is no grading run ", "there is no grading job ", "there is no grader ", "there is no file ")
+NOT_FOUND = (
+    "there is no grading run ", "there is no grading job ", "there is no grader ", "there is no file ",
+    "there is no course ", "there is no reservation ",
+)  # fmt: skip
 NOT_FOUND_ENDS = ("with the given ID not found", "configuration not found", "course not found")
 
 

@@ -14,6 +14,7 @@ from broadway.cli.output import Column, output_option, safe, show_json, show_lis
 from broadway.cli.profiles import load_profiles
 from broadway.cli.run import NOTE, TIMEOUT, say_resumed
 from broadway.cli.session import COURSE_NAME, FILE, JOB, Session, connected
+from broadway.models import Share
 from broadway.plan import config_problems
 
 ASSIGNMENT = click.argument("assignment", type=COURSE_NAME)
@@ -88,6 +89,60 @@ def resume(session: Session, assignment: str | None) -> None:
         say_resumed(name, session.client.resume_course())
     else:
         say_resumed(assignment, session.client.resume_assignment(assignment))
+
+
+SHARE_COLUMNS = [
+    Column("Course", lambda share: share["course"]),
+    Column("Weight", lambda share: share["weight"]),
+    Column("Max running", lambda share: share["max_running"] or "no limit"),
+    Column("Classes", lambda share: " ".join(share["classes"])),
+    Column("By", lambda share: share["by"] or "course file"),
+    Column("Since", lambda share: share["at"], is_wide=True),
+]
+
+
+@course.command()
+@click.argument("course", type=COURSE_NAME)
+@click.option("--weight", type=click.IntRange(1, 10_000), help="200: twice the time of a course with 100.")
+@click.option("--max-running", type=click.IntRange(0, 100_000), help="How many jobs run at once; 0: no limit.")
+@click.option("--reset", is_flag=True, help="Return to the share of the course file.")
+@output_option
+@connected(course=False, operator=True)
+def share(session: Session, weight: int | None, max_running: int | None, reset: bool, output: str) -> None:
+    """Show or set the share of a course.
+
+    To set it needs the cluster token; what is not given is that of the course file. To show it, a token of the course
+    is enough.
+    """
+    name = session.course
+    is_set = weight is not None or max_running is not None
+    if reset and is_set:
+        raise Problem("--reset returns to the course file: leave out --weight and --max-running")
+    if reset:
+        found = session.operator.reset_share(name)
+    elif is_set:
+        found = session.operator.set_share(name, weight, max_running)
+    elif session.settings.cluster_token.read() is None:
+        found = session.client.share()
+    else:
+        found = _share_of(session, name)
+    pairs = {column.title.lower(): column.value(found) for column in SHARE_COLUMNS}
+    show_object(pairs, found, output)
+
+
+def _share_of(session: Session, name: str) -> Share:
+    for share in session.operator.scheduling()["courses"]:
+        if share["course"] == name:
+            return share
+    raise Problem(f"there is no course {name!r}")
+
+
+@course.command()
+@output_option
+@connected(course=False, token=False, operator=True)
+def weights(session: Session, output: str) -> None:
+    """List the shares of all courses."""
+    show_list(session.operator.scheduling()["courses"], SHARE_COLUMNS, output)
 
 
 @click.group()

@@ -9,7 +9,7 @@ import click
 from broadway.cli.outcome import FAILED, SUCCESS
 from broadway.cli.output import Column, output_option, show_list, show_object
 from broadway.cli.run import NOTE, TIMEOUT, say_resumed
-from broadway.cli.session import RUN, Session, connected
+from broadway.cli.session import CLASSES, COURSE_NAME, RUN, Session, connected
 from broadway.models import Grader
 
 WORKER = click.argument("worker")
@@ -92,6 +92,64 @@ def drain(session: Session, worker: str, note: str | None) -> None:
 def resume_grader(session: Session, worker: str) -> None:
     """End the pauses of a grader."""
     say_resumed(worker, session.operator.resume_grader(worker))
+
+
+RESERVATION = click.argument("name", type=COURSE_NAME)
+RESERVATION_COLUMNS = [
+    Column("Name", lambda reservation: reservation["name"]),
+    Column("Tags", lambda reservation: " ".join(reservation["tags"])),
+    Column("Courses", lambda reservation: "any" if (names := reservation["courses"]) is None else " ".join(names)),
+    Column("Classes", lambda reservation: " ".join(reservation["classes"])),
+    Column("By", lambda reservation: reservation["by"]),
+    Column("Until", lambda reservation: reservation["until"]),
+    Column("Note", lambda reservation: reservation["note"]),
+    Column("Since", lambda reservation: reservation["at"], is_wide=True),
+]
+
+
+@grader.command()
+@output_option
+@connected(course=False, token=False, operator=True)
+def reservations(session: Session, output: str) -> None:
+    """List the reservations of graders."""
+    found = session.operator.scheduling()["reservations"]
+    show_list(found, RESERVATION_COLUMNS, output)
+    if output == "table" and not found:
+        click.echo("no grader is reserved", err=True)
+
+
+@grader.command()
+@RESERVATION
+@click.option("--tag", "tags", multiple=True, required=True, help="A tag of the graders; repeat it: they have all.")
+@click.option("--course", "courses", type=COURSE_NAME, multiple=True, help="For jobs of this course.  [any]")
+@click.option("--class", "classes", type=CLASSES, multiple=True, help="For jobs of this class.  [any]")
+@NOTE
+@click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="When the reservation ends by itself.")
+@connected(course=False, token=False, operator=True)
+def reserve(
+    session: Session,
+    name: str,
+    tags: tuple[str, ...],
+    courses: tuple[str, ...],
+    classes: tuple[str, ...],
+    note: str | None,
+    timeout: int | None,
+) -> None:
+    """Reserve the graders with these tags for jobs of some courses and classes; running jobs go on.
+
+    A reservation with the same NAME is replaced.
+    """
+    session.operator.reserve(name, list(tags), list(courses) or None, list(classes) or None, note, timeout)
+    click.echo(f"reserved: {name}")
+
+
+@grader.command()
+@RESERVATION
+@connected(course=False, token=False, operator=True)
+def unreserve(session: Session, name: str) -> None:
+    """End a reservation of graders."""
+    session.operator.unreserve(name)
+    click.echo(f"ended: {name}")
 
 
 @click.group()
@@ -204,7 +262,10 @@ AUDIT_COLUMNS = [
     Column("Action", lambda entry: entry.get("action")),
     Column("Who", lambda entry: (entry.get("actor") or {}).get("name") or (entry.get("actor") or {}).get("kind")),
     Column("Course", lambda entry: entry.get("course")),
-    Column("What", lambda entry: next((entry[key] for key in ("job", "run", "worker", "file") if key in entry), "")),
+    Column(
+        "What",
+        lambda entry: next((entry[key] for key in ("job", "run", "worker", "file", "reservation") if key in entry), ""),
+    ),
     Column("Address", lambda entry: entry.get("address"), is_wide=True),
     Column("Token", lambda entry: (entry.get("actor") or {}).get("token"), is_wide=True),
     Column("Request", lambda entry: entry.get("request_id"), is_wide=True),

@@ -24,7 +24,7 @@ from broadway.cli.output import (
 from broadway.cli.progress import held_back
 from broadway.cli.run_submit import plan, submit
 from broadway.cli.run_watch import watch
-from broadway.cli.session import COURSE_NAME, RUN, Session, connected
+from broadway.cli.session import CLASSES, COURSE_NAME, RUN, Session, connected
 from broadway.client import Client
 from broadway.models import Job, Pause
 
@@ -85,6 +85,8 @@ def status(session: Session, run: str, with_jobs: bool, outcome: str | None, out
         raise Problem("--outcome needs --jobs")
     found = session.client.status(run)
     pairs = {"run": run, "name": found.answer.get("name"), "state": found.state, "held back": held_back(found) or None}
+    pairs |= {key: found.answer.get(key) for key in ("class", "submitter")}
+    pairs |= {"requires": " ".join(found.answer.get("requires", [])) or None}
     pairs |= found.progress
     pairs |= {"created": found.created_at, "started": found.started_at, "finished": found.finished_at}
     pairs |= {key: found.answer.get(key) for key in ("rerun_of", "reruns")}
@@ -153,6 +155,9 @@ RUN_COLUMNS = [
     Column("Started", lambda run: run["started_at"], is_wide=True),
     Column("Finished", lambda run: run["finished_at"], is_wide=True),
     Column("Labels", lambda run: run.get("labels"), is_wide=True),
+    Column("Class", lambda run: run.get("class", "normal"), is_wide=True),
+    Column("Requires", lambda run: " ".join(run.get("requires", [])), is_wide=True),
+    Column("Submitter", lambda run: run.get("submitter"), is_wide=True),
     Column("Rerun of", lambda run: run.get("rerun_of"), is_wide=True),
 ]
 
@@ -204,13 +209,16 @@ RESULT_COLUMNS = [
 @click.option("--signature", metavar="HEX", help="Students whose jobs failed with this signature.")
 @click.option("--student", "students", type=click.IntRange(0), multiple=True, help="A student by place, from 0.")
 @click.option("--priority", type=click.IntRange(-100, 100), help="Of the new run.  [10 below the earlier one's]")
+@click.option("--class", "run_class", type=CLASSES, help="Of the new run.  [that of the earlier one]")
 @json_option
 @connected()
-def rerun(session: Session, run: str, students: tuple[int, ...], as_json: bool, **given: Any) -> None:
+def rerun(
+    session: Session, run: str, students: tuple[int, ...], run_class: str | None, as_json: bool, **given: Any
+) -> None:
     """Grade students of a run again, in a new run whose id is printed."""
-    selection = {**given, "students": list(students) or None}
+    selection = {**given, "students": list(students) or None, "class": run_class}
     chosen = {name: value for name, value in selection.items() if value is not None}
-    if len(chosen.keys() - {"priority"}) != 1:
+    if len(chosen.keys() - {"priority", "class"}) != 1:
         raise Problem("say who is graded again: by exactly one of --select, --signature and --student")
     again = session.client.rerun(run, **chosen)
     if as_json:

@@ -15,7 +15,7 @@ from broadway.cli.files import read_object, read_roster
 from broadway.cli.outcome import DETACHED, FAILED, SUCCESS, Problem
 from broadway.cli.output import Column, json_option, output_option, safe, show_json, show_list, student_name
 from broadway.cli.progress import show_progress
-from broadway.cli.session import COURSE_NAME, FILE, FOLLOW_S, Session, connected
+from broadway.cli.session import CLASSES, COURSE_NAME, FILE, FOLLOW_S, Session, connected
 from broadway.cli.sources import Submission, from_assignment, from_files, from_gradescope
 from broadway.client import Client
 from broadway.gradescope import IMAGE, MEMORY, TIMEOUT_S, Settings
@@ -136,6 +136,9 @@ def autograder_options(command: Callable[..., None]) -> Callable[..., None]:
 @ROSTER
 @autograder_options
 @click.option("--assignment", type=COURSE_NAME, help="With a course: the assignment whose config is used.")
+@click.option("--class", "run_class", type=CLASSES, help="Which jobs go first: those of an exam before all others.")
+@click.option("--requires", "tags", multiple=True, metavar="TAG", help="A tag that graders must have; repeat it.")
+@click.option("--submitter", help="For whom the run is, such as a student or a team.")
 @click.option("--wait", is_flag=True, help="Follow the run to its end, and exit with 1 if a job failed.")
 @json_option
 @connected()
@@ -144,6 +147,9 @@ def submit(
     definition: Path | None,
     roster: Path | None,
     assignment: str | None,
+    run_class: str | None,
+    tags: tuple[str, ...],
+    submitter: str | None,
     wait: bool,
     as_json: bool,
     **autograder: Any,
@@ -151,11 +157,14 @@ def submit(
     """Submit a run, start it and print its id.
 
     Without a course, DEFINITION is the run, as docs/protocol.md describes it. With --course, it is the body of the
-    run, or missing if --students has all that it would say.
+    run, or missing if --students has all that it would say. --class, --requires and --submitter replace those of
+    DEFINITION.
     """
     with tempfile.TemporaryDirectory(prefix="broadway-") as directory:
         course = session.settings.course
         submission = _read_submission(course, definition, roster, assignment, autograder, Path(directory))
+        stated = {"class": run_class, "requires": list(tags) or None, "submitter": submitter}
+        submission.body.update({name: value for name, value in stated.items() if value is not None})
         created = _send(session.client, submission)
     _follow_if(session.client, created, wait, as_json)
 

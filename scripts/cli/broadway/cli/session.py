@@ -43,6 +43,9 @@ class _Name(click.ParamType):
 RUN, JOB, COURSE_NAME = _Id("run", 24), _Id("job", 32), _Name()
 
 
+CLASSES = click.Choice(["exam", "interactive", "normal", "batch"])
+
+
 class Session:
     """The settings of one command, and its client, which is made when it is first used."""
 
