@@ -308,7 +308,7 @@ static enum bw_code enter_run(struct run_reader *reader, struct active_run *run,
     else
         code = recovery_read_run(reader, error);
     if (code == BW_OK && run->phase != run->run.phase)
-        run->is_dirty = true;
+        queue_set_dirty(run);
     return code;
 }
 

@@ -15,15 +15,17 @@ static int64_t gauges_out_of_contact(const struct scheduler *scheduler)
     return out_of_contact;
 }
 
-/* The age in milliseconds of the oldest run with a queued job; 0: there is none. */
+/* The age in milliseconds of the oldest run with a queued job; 0: there is none. Runs are in the
+ * order in which they were added, so it is among the first. */
 static int64_t gauges_oldest_ms(const struct scheduler *scheduler)
 {
-    int64_t oldest_ms = 0;
     const struct active_run *run, *following;
     HASH_ITER (hh, scheduler->queue.runs, run, following)
-        if (run->is_ready && scheduler->date_ms - run->run.started_ms > oldest_ms)
-            oldest_ms = scheduler->date_ms - run->run.started_ms;
-    return oldest_ms;
+        if (run->is_ready)
+            return scheduler->date_ms > run->run.started_ms
+                       ? scheduler->date_ms - run->run.started_ms
+                       : 0;
+    return 0;
 }
 
 void gauges_tick(struct scheduler *scheduler)

@@ -185,7 +185,7 @@ static void pausing_break(struct scheduler *scheduler, struct active_run *run)
 static void pausing_end_breaker(struct active_run *run)
 {
     run->run.breaker.is_over = true;
-    run->is_dirty = true;
+    queue_set_dirty(run);
 }
 
 void pausing_check_breaker(struct scheduler *scheduler, struct active_run *run)

@@ -54,7 +54,7 @@ static json_t *position_answer(const struct scheduler *scheduler, const char *te
         return json_object();
     if (is_being_handed_out(scheduler, text))
         return json_pack("{s:i}", "position", 0);
-    if (queue_position(&scheduler->queue, run, slot, &ahead))
+    if (queue_position(run, slot, &ahead))
         return place_answer(scheduler, run, ahead);
     bool is_passed = summary_outcome(run->run.summary[slot]) != OUTCOME_NONE ||
                      lease_table_find(&scheduler->leases, text) != NULL ||

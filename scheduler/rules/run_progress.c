@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
@@ -122,6 +123,7 @@ static void open_own(struct active_run *run)
     run_phase_slots(run, run->phase, &run->own_next, &run->own_end);
     run->own_pending = 0;
     queue_close(run);
+    queue_attend(run);
 }
 
 /* Makes the jobs of the phase that has begun available. */
@@ -143,7 +145,7 @@ static void record_phase(struct scheduler *scheduler, struct active_run *run)
 {
     if (run->phase == run->run.phase)
         return;
-    run->is_dirty = true;
+    queue_set_dirty(run);
     if (run_phase_is_over(run->phase))
         run_progress_save_run(scheduler, run);
 }
@@ -219,7 +221,7 @@ void run_note_result(struct active_run *run, uint32_t slot, const struct result 
     if (outcome == OUTCOME_FAILED)
         webhooks_note_failure(run, slot, result, attempts);
     run->students_superseded += kind == JOB_STUDENT && outcome == OUTCOME_SUPERSEDED;
-    run->is_dirty = true;
+    queue_set_dirty(run);
 }
 
 /* How the job went says something of its worker. */
@@ -327,7 +329,7 @@ void run_save_completed(struct scheduler *scheduler, struct db_job *db_job)
     run->is_saving = false;
     run->saved_ms = scheduler->now_ms;
     if (db_job->code != BW_OK) {
-        run->is_dirty = true; /* the next tick tries again */
+        queue_set_dirty(run); /* the next tick tries again */
         webhooks_keep_run(run, db_job);
         return;
     }
@@ -345,10 +347,13 @@ void run_save_completed(struct scheduler *scheduler, struct db_job *db_job)
 void run_progress_tick(struct scheduler *scheduler)
 {
     struct active_run *run, *following;
-    HASH_ITER (hh, scheduler->queue.runs, run, following) {
+    DL_FOREACH_SAFE2(scheduler->queue.attended, run, following, attended_next)
+    {
         run_insert_own_results(scheduler, run); /* those of a run that was paused until now */
         supersede_tick(scheduler, run);
         if (run->is_dirty && scheduler->now_ms - run->saved_ms >= SAVE_PAUSE_MS)
             run_progress_save_run(scheduler, run);
+        if (!run->is_dirty && run->own_next >= run->own_end && !supersede_is_pending(run))
+            queue_stop_attending(run);
     }
 }

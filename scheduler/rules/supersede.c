@@ -63,6 +63,7 @@ static bool supersede_job(struct scheduler *scheduler, struct active_run *older,
         run_phase_is_over(older->phase))
         return false; /* it has its result, gets one, or never runs */
     struct supersede *added = supersedes_add(&newer->supersedes);
+    queue_attend(newer);
     run_slot_job_id(&older->run, slot, added->job);
     added->by_slot = by_slot;
     const struct live_lease *lease = lease_table_find(&scheduler->leases, added->job);
@@ -106,6 +107,7 @@ static void supersede_take_place(struct active_run *run, const struct place_sear
     if (search->waited == 0 || search->waited < run->run.students)
         return;
     run->supersedes.is_place_unsaved = true;
+    queue_attend(run);
     queue_move(run, &search->place, search->run->order);
 }
 

@@ -65,7 +65,7 @@ static int64_t job_standing(const struct scheduler *scheduler, const char *text)
     const struct live_lease *lease = lease_table_find(&scheduler->leases, text);
     if (lease != NULL)
         return lease->state == LEASE_INSERTING ? 0 : WATCH_NOTIFIED_STARTED;
-    return queue_position(&scheduler->queue, run, slot, &ahead) ? (int64_t)ahead : STANDS_NOT_YET;
+    return queue_position(run, slot, &ahead) ? (int64_t)ahead : STANDS_NOT_YET;
 }
 
 static void notify_standing(struct known_replica *replica, const struct watch *watch,

@@ -19,6 +19,7 @@
 #include "scheduler/state/webhook_event.h"
 
 struct course;
+struct queue;
 struct submitter;
 
 /* How earlier attempts of a job failed, counted by reason. */
@@ -80,9 +81,15 @@ struct active_run {
     bool is_ready;        /* it is in its submitter's list */
     bool is_paused;       /* none of its jobs is handed out: it is not in that list */
     bool has_no_leases;   /* recovery found no lease of its current phase */
+    struct queue *queue;
     struct submitter *submitter;
     struct course *course;
+    uint64_t queued; /* what of its jobs the queue's and the course's counts have */
+    bool is_attended, is_delaying;
     struct active_run *prev, *next; /* in its submitter's list */
+    struct active_run *attended_prev,
+        *attended_next; /* in the queue's lists, while the flag says */
+    struct active_run *delaying_prev, *delaying_next;
     UT_hash_handle hh;
 };
 

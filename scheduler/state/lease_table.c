@@ -39,6 +39,7 @@ struct live_lease *lease_table_add(struct lease_table *table, struct active_run 
     lease->table = table;
     run->live++;
     run->inserting++;
+    run->course->inserting++;
     run->course->running++;
     worker->held++;
     worker->in_delivery++;
@@ -93,10 +94,14 @@ void lease_set_state(struct live_lease *lease, enum lease_state state)
         DL_DELETE2(lease->table->unconfirmed, lease, unconfirmed_prev, unconfirmed_next);
     if (state == LEASE_UNCONFIRMED)
         DL_APPEND2(lease->table->unconfirmed, lease, unconfirmed_prev, unconfirmed_next);
-    if (lease->state == LEASE_INSERTING)
+    if (lease->state == LEASE_INSERTING) {
         lease->run->inserting--;
-    if (state == LEASE_INSERTING)
+        lease->run->course->inserting--;
+    }
+    if (state == LEASE_INSERTING) {
         lease->run->inserting++;
+        lease->run->course->inserting++;
+    }
     lease->state = state;
 }
 

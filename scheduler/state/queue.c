@@ -70,7 +70,9 @@ struct active_run *queue_add(struct queue *queue, struct run *run)
     added->order = queue->started++;
     added->submitter = queue_order_join(&queue->order, added);
     added->course = added->submitter->lane->course;
+    added->queue = queue;
     HASH_ADD_STR(queue->runs, run.id, added);
+    queue_attend(added);
     return added;
 }
 
@@ -79,9 +81,61 @@ static bool queue_has_job(const struct active_run *run)
     return !run->is_paused && (run->due != NULL || run->next_slot < run->end_slot);
 }
 
-/* Puts the run among those whose turn comes, or takes it out, depending on whether it has jobs. */
-static void update_ready(struct active_run *run)
+static uint64_t retry_count(const struct retry *list)
 {
+    const struct retry *retry;
+    uint64_t count = 0;
+    LL_COUNT(list, retry, count);
+    return count;
+}
+
+uint64_t queue_run_length(const struct active_run *run)
+{
+    return queue_first_attempts(run) + retry_count(run->due) + retry_count(run->delayed);
+}
+
+void queue_attend(struct active_run *run)
+{
+    if (!run->is_attended)
+        DL_APPEND2(run->queue->attended, run, attended_prev, attended_next);
+    run->is_attended = true;
+}
+
+void queue_stop_attending(struct active_run *run)
+{
+    if (run->is_attended)
+        DL_DELETE2(run->queue->attended, run, attended_prev, attended_next);
+    run->is_attended = false;
+}
+
+void queue_set_dirty(struct active_run *run)
+{
+    run->is_dirty = true;
+    queue_attend(run);
+}
+
+static void queue_set_delaying(struct active_run *run, bool is_delaying)
+{
+    if (is_delaying && !run->is_delaying)
+        DL_APPEND2(run->queue->delaying, run, delaying_prev, delaying_next);
+    if (!is_delaying && run->is_delaying)
+        DL_DELETE2(run->queue->delaying, run, delaying_prev, delaying_next);
+    run->is_delaying = is_delaying;
+}
+
+static void queue_count(struct active_run *run, uint64_t queued)
+{
+    run->queue->queued[run->run.protocol] += queued - run->queued;
+    run->course->queued += queued - run->queued;
+    run->queued = queued;
+}
+
+/* What the run has to hand out has changed: counts it, and puts it among those whose turn comes or
+ * takes it out. */
+static void queue_note_change(struct active_run *run)
+{
+    queue_count(run, queue_run_length(run));
+    queue_set_delaying(run, run->delayed != NULL);
     if (queue_has_job(run))
         queue_order_insert(run);
     else
@@ -90,6 +144,9 @@ static void update_ready(struct active_run *run)
 
 void queue_remove(struct queue *queue, struct active_run *run)
 {
+    queue_count(run, 0);
+    queue_set_delaying(run, false);
+    queue_stop_attending(run);
     queue_order_delete(run);
     queue_order_leave(run->submitter);
     HASH_DELETE(hh, queue->runs, run);
@@ -123,7 +180,7 @@ void queue_open_slots(struct active_run *run, uint32_t next, uint32_t end)
     for (uint32_t slot = next; slot < end; slot++)
         run->ended_ahead += queue_has_ended(run, slot);
     queue_skip_ended(run);
-    update_ready(run);
+    queue_note_change(run);
 }
 
 void queue_job_ended(struct active_run *run, uint32_t slot)
@@ -135,7 +192,7 @@ void queue_job_ended(struct active_run *run, uint32_t slot)
         return;
     run->ended_ahead++;
     queue_skip_ended(run);
-    update_ready(run);
+    queue_note_change(run);
 }
 
 uint32_t queue_withhold(struct active_run *run, uint32_t slot)
@@ -149,7 +206,7 @@ uint32_t queue_withhold(struct active_run *run, uint32_t slot)
         run->ended_ahead++;
         queue_skip_ended(run);
     }
-    update_ready(run);
+    queue_note_change(run);
     return failed_attempts_total(&failed_attempts);
 }
 
@@ -157,7 +214,7 @@ void queue_move(struct active_run *run, const struct run_place *place, uint64_t 
 {
     run->run.place = *place;
     run->order = order;
-    update_ready(run);
+    queue_note_change(run);
 }
 
 struct run_place queue_job_place(const struct active_run *run, uint32_t slot)
@@ -185,7 +242,7 @@ void queue_close(struct active_run *run)
 void queue_set_paused(struct active_run *run, bool is_paused)
 {
     run->is_paused = is_paused;
-    update_ready(run);
+    queue_note_change(run);
 }
 
 bool queue_peek(const struct queue *queue, enum protocol protocol, struct offer *offer)
@@ -223,7 +280,7 @@ double queue_take(const struct offer *offer)
         run->next_slot++;
         queue_skip_ended(run);
     }
-    update_ready(run);
+    queue_note_change(run);
     return charge_ms;
 }
 
@@ -233,19 +290,18 @@ void queue_put_off(const struct offer *offer, int64_t due_ms)
     LL_DELETE(run->due, offer->retry);
     offer->retry->due_ms = due_ms;
     LL_APPEND(run->delayed, offer->retry);
-    update_ready(run);
+    queue_note_change(run);
 }
 
 void queue_retry(struct active_run *run, const struct retry *retry, int64_t now_ms)
 {
     struct retry *added = bw_alloc(sizeof *added);
     *added = *retry;
-    if (retry->due_ms > now_ms) {
+    if (retry->due_ms > now_ms)
         LL_APPEND(run->delayed, added);
-        return;
-    }
-    LL_APPEND(run->due, added);
-    update_ready(run);
+    else
+        LL_APPEND(run->due, added);
+    queue_note_change(run);
 }
 
 static bool drop_retry(struct retry **list, uint32_t slot, struct failed_attempts *failed_attempts)
@@ -266,7 +322,7 @@ bool queue_drop_retry(struct active_run *run, uint32_t slot,
 {
     bool dropped = drop_retry(&run->due, slot, failed_attempts) ||
                    drop_retry(&run->delayed, slot, failed_attempts);
-    update_ready(run);
+    queue_note_change(run);
     return dropped;
 }
 
@@ -282,7 +338,7 @@ static int64_t wake_run(struct active_run *run, int64_t now_ms)
         LL_DELETE(run->delayed, retry);
         LL_APPEND(run->due, retry);
     }
-    update_ready(run);
+    queue_note_change(run);
     return next_ms;
 }
 
@@ -290,33 +346,18 @@ int64_t queue_wake(struct queue *queue, int64_t now_ms)
 {
     int64_t next_ms = INT64_MAX;
     struct active_run *run, *following;
-    HASH_ITER (hh, queue->runs, run, following) {
-        if (run->delayed == NULL)
-            continue;
+    DL_FOREACH_SAFE2(queue->delaying, run, following, delaying_next)
+    {
         int64_t due_ms = wake_run(run, now_ms);
         next_ms = due_ms < next_ms ? due_ms : next_ms;
     }
     return next_ms;
 }
 
-static uint64_t retry_count(const struct retry *list)
-{
-    const struct retry *retry;
-    uint64_t count = 0;
-    LL_COUNT(list, retry, count);
-    return count;
-}
-
-uint64_t queue_run_length(const struct active_run *run)
-{
-    return queue_first_attempts(run) + retry_count(run->due) + retry_count(run->delayed);
-}
-
 uint64_t queue_length(const struct queue *queue)
 {
     uint64_t length = 0;
-    const struct active_run *run, *following;
-    HASH_ITER (hh, queue->runs, run, following)
-        length += queue_run_length(run);
+    for (unsigned protocol = 0; protocol < PROTOCOLS; protocol++)
+        length += queue->queued[protocol];
     return length;
 }

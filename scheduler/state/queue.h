@@ -15,6 +15,7 @@
 #include <uthash.h>
 
 #include "common/domain/job.h"
+#include "common/domain/protocol_map.h"
 #include "common/store/run_store.h"
 #include "scheduler/state/active_run.h"
 #include "scheduler/state/queue_order.h"
@@ -22,7 +23,10 @@
 struct queue {
     struct active_run *runs; /* all, by id */
     struct queue_order order;
-    uint64_t started; /* runs added so far */
+    struct active_run *attended; /* rules/run_progress looks after them at each tick */
+    struct active_run *delaying; /* runs with retries that are not due */
+    uint64_t queued[PROTOCOLS];  /* jobs */
+    uint64_t started;            /* runs added so far */
 };
 
 /* One job that could be handed out now. */
@@ -48,6 +52,13 @@ struct active_run *queue_find(const struct queue *queue, const char *run_id);
 /* Adds a started run and takes over what `run` owns. Its cursor is empty until queue_open_slots.
  * The pointer is valid until queue_remove. */
 struct active_run *queue_add(struct queue *queue, struct run *run);
+/* The run may need something at the next tick: rules/run_progress looks after it until it needs
+ * nothing more. A run that is added is looked after. */
+void queue_attend(struct active_run *run);
+void queue_stop_attending(struct active_run *run);
+/* The run's record is behind what is known: the tick has it saved. */
+void queue_set_dirty(struct active_run *run);
+
 /* Removes the run and frees it with what it owns. */
 void queue_remove(struct queue *queue, struct active_run *run);
 
@@ -112,7 +123,7 @@ int64_t queue_wake(struct queue *queue, int64_t now_ms);
 /* The number of the run's queued jobs: first attempts and retries, due or not. */
 uint64_t queue_run_length(const struct active_run *run);
 
-/* The same of all runs. */
+/* The same of all runs, in constant time. */
 uint64_t queue_length(const struct queue *queue);
 
 #endif

@@ -67,6 +67,8 @@ struct course {
     uint32_t weight;       /* common/domain/scheduling.h */
     uint32_t max_running;  /* 0: no limit */
     uint32_t running;      /* its leased jobs */
+    uint32_t inserting;    /* of these, those whose lease is being inserted */
+    uint64_t queued;       /* its jobs that wait: first attempts and retries, due or not */
     uint64_t version;      /* of the settings that it has: rules/sharing */
     uint32_t ready_weight; /* what of it counts in the order's; 0: no lane is ready */
     double virtual_ms;     /* graders' time that it was charged, over its weight */

@@ -18,28 +18,23 @@ static uint64_t ready_count(const struct active_run *run)
     return queue_first_attempts(run) + count_retries(run->due);
 }
 
-static uint64_t waiting_count(const struct active_run *run)
-{
-    return run->inserting + ready_count(run) + count_retries(run->delayed);
-}
-
 uint64_t queue_course_length(const struct queue *queue, const char *course)
 {
     uint64_t length = 0;
-    const struct active_run *run, *following;
-    HASH_ITER (hh, queue->runs, run, following)
-        if (strcmp(run->course->name, course) == 0)
-            length += waiting_count(run);
+    const struct course *found, *following;
+    HASH_ITER (hh, queue->order.courses, found, following)
+        if (strcmp(found->name, course) == 0)
+            length += found->inserting + found->queued;
     return length;
 }
 
 uint64_t queue_protocol_length(const struct queue *queue, enum protocol protocol)
 {
     uint64_t length = 0;
-    const struct active_run *run, *following;
-    HASH_ITER (hh, queue->runs, run, following)
-        if (run->run.protocol == protocol)
-            length += waiting_count(run);
+    const struct course *course, *following;
+    HASH_ITER (hh, queue->order.courses, course, following)
+        if (course->protocol == protocol)
+            length += course->inserting + course->queued;
     return length;
 }
 
@@ -159,13 +154,11 @@ static bool lane_goes_before(const struct lane *other, const struct lane *lane)
     return others != own ? others < own : other->priority > lane->priority;
 }
 
-bool queue_position(const struct queue *queue, const struct active_run *run, uint32_t slot,
-                    uint64_t *ahead)
+bool queue_position(const struct active_run *run, uint32_t slot, uint64_t *ahead)
 {
     bool is_delayed;
     const struct submitter *submitter = run->submitter;
     const struct lane *lane = submitter->lane, *other;
-    const struct active_run *leased, *following;
     if (!own_place(run, slot, ahead, &is_delayed))
         return false;
     *ahead += own_before(run, slot, is_delayed);
@@ -176,8 +169,6 @@ bool queue_position(const struct queue *queue, const struct active_run *run, uin
     DL_FOREACH2 (run->course->ready, other, course_next)
         if (lane_goes_before(other, lane))
             *ahead += lane_count(other);
-    HASH_ITER (hh, queue->runs, leased, following)
-        if (leased->course == run->course)
-            *ahead += leased->inserting;
+    *ahead += run->course->inserting;
     return true;
 }

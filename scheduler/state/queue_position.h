@@ -22,7 +22,6 @@ uint64_t queue_protocol_length(const struct queue *queue, enum protocol protocol
 /* Sets the position: how many jobs of the course are before this one, as it looks now: those of
  * other submitters as if each job took what is usual. Lanes of the same class and priority whose
  * jobs require other tags don't count. False: the job is not queued. */
-bool queue_position(const struct queue *queue, const struct active_run *run, uint32_t slot,
-                    uint64_t *ahead);
+bool queue_position(const struct active_run *run, uint32_t slot, uint64_t *ahead);
 
 #endif

@@ -282,19 +282,19 @@ static void position_counts_the_earlier_jobs_of_the_course(void **state)
     uint64_t ahead;
     add_to_course(queue, 'a', 3);
     struct active_run *run = queue_find(queue, "00000000000000000000000a");
-    assert_true(queue_position(queue, run, 0, &ahead));
+    assert_true(queue_position(run, 0, &ahead));
     assert_int_equal(ahead, 0);
     assert_next(queue, "a0");
-    assert_false(queue_position(queue, run, 0, &ahead));
-    assert_true(queue_position(queue, run, 2, &ahead));
+    assert_false(queue_position(run, 0, &ahead));
+    assert_true(queue_position(run, 2, &ahead));
     assert_int_equal(ahead, 1);
     retry_at(run, 0, 2, NOW_MS); /* due: before the others */
-    assert_true(queue_position(queue, run, 0, &ahead));
+    assert_true(queue_position(run, 0, &ahead));
     assert_int_equal(ahead, 0);
-    assert_true(queue_position(queue, run, 2, &ahead));
+    assert_true(queue_position(run, 2, &ahead));
     assert_int_equal(ahead, 2);
-    run->inserting = 1; /* being inserted: counts as queued, before all others */
-    assert_true(queue_position(queue, run, 2, &ahead));
+    run->course->inserting = 1; /* being inserted: counts as queued, before all others */
+    assert_true(queue_position(run, 2, &ahead));
     assert_int_equal(ahead, 3);
     assert_int_equal(queue_course_length(queue, "a"), 4);
     assert_int_equal(queue_course_length(queue, "b"), 0);
@@ -308,7 +308,7 @@ static void pausing_job_is_after_ready_jobs(void **state)
     struct active_run *run = queue_find(queue, "00000000000000000000000a");
     assert_next(queue, "a0");
     retry_at(run, 0, 2, NOW_MS + 5000);
-    assert_true(queue_position(queue, run, 0, &ahead));
+    assert_true(queue_position(run, 0, &ahead));
     assert_int_equal(ahead, 2);
     assert_int_equal(queue_course_length(queue, "a"), 3);
 }

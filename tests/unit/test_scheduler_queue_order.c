@@ -261,8 +261,8 @@ static void position_is_the_turn_that_comes(void **state)
     add_as(queue, 'e', &urgent, "one", "eve");
     struct active_run *run, *following;
     HASH_ITER (hh, queue->runs, run, following)
-        assert_true(queue_position(queue, run, run->next_slot,
-                                   &positions[run->run.id[RUN_ID_LENGTH - 1] - 'a']));
+        assert_true(
+            queue_position(run, run->next_slot, &positions[run->run.id[RUN_ID_LENGTH - 1] - 'a']));
     assert_positions_hold(queue, positions);
 }
 

@@ -128,9 +128,9 @@ static void a_newer_run_takes_the_place_of_the_one_that_waits(void **state)
     start(scheduler, 'b', "-", 1);
     struct active_run *newer = start(scheduler, 'c', "x", 2);
     uint64_t ahead = 9;
-    assert_true(queue_position(&scheduler->queue, newer, 0, &ahead));
+    assert_true(queue_position(newer, 0, &ahead));
     assert_int_equal(ahead, 0);
-    assert_false(queue_position(&scheduler->queue, first, 0, &ahead));
+    assert_false(queue_position(first, 0, &ahead));
     assert_string_equal(newer->run.place.run, first->run.id);
     assert_inserted(scheduler, "a0");
     assert_int_equal(first->phase, RUN_SUPERSEDED);
@@ -155,11 +155,11 @@ static void a_place_in_a_larger_run_comes_when_that_job_would_have(void **state)
     start(scheduler, 'b', "--", 1);
     struct active_run *of_y = start(scheduler, 'c', "y", 2), *of_w = start(scheduler, 'd', "w", 3);
     uint64_t ahead;
-    assert_true(queue_position(&scheduler->queue, of_y, 0, &ahead));
+    assert_true(queue_position(of_y, 0, &ahead));
     assert_int_equal(ahead, 3); /* a0 d0 a2 */
-    assert_true(queue_position(&scheduler->queue, of_w, 0, &ahead));
+    assert_true(queue_position(of_w, 0, &ahead));
     assert_int_equal(ahead, 1);
-    assert_true(queue_position(&scheduler->queue, larger, 4, &ahead));
+    assert_true(queue_position(larger, 4, &ahead));
     assert_int_equal(ahead, 4);
     assert_queued(scheduler, "a0 d0 a2 c0 a4 b0 b1");
 }
