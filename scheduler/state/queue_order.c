@@ -79,64 +79,135 @@ static void heap_remove(struct submitter *submitter)
     submitter->place = 0;
 }
 
-/* ---- The list of ready lanes ---- */
+/* ---- The lists of ready lanes ---- */
 
-/* Within a class: the course that was charged the least, then its lane of the highest priority. */
-static bool lane_is_before(const struct lane *left, const struct lane *right)
+/* Within a class: the course that was charged the least. */
+static bool turns_are_before(const struct turns *left, const struct turns *right)
 {
     const struct course *one = left->course, *other = right->course;
-    if (one == other)
-        return left->priority > right->priority;
     if (one->virtual_ms < other->virtual_ms || one->virtual_ms > other->virtual_ms)
         return one->virtual_ms < other->virtual_ms;
     return one->turn < other->turn;
 }
 
-static struct lane **lane_list(const struct lane *lane)
+static struct turns **turns_list(const struct turns *turns)
 {
-    const struct course *course = lane->course;
-    if (lane->is_aside)
-        return &course->order->aside;
-    return &course->order->ready[course->protocol][run_class_rank(lane->run_class)];
+    const struct course *course = turns->course;
+    return &course->order->turns[course->protocol][turns - course->turns];
 }
 
-/* The search starts at the end, where a course that was just served belongs. */
-static void lane_insert(struct lane *lane)
+/* The search starts at the end, where a course that comes or was just served belongs. */
+static void turns_insert(struct turns *turns)
 {
-    struct lane **list = lane_list(lane);
-    if (*list == NULL || lane->is_aside || lane_is_before(lane, *list)) {
-        DL_PREPEND(*list, lane);
+    struct turns **list = turns_list(turns);
+    if (*list == NULL || turns_are_before(turns, *list)) {
+        DL_PREPEND(*list, turns);
         return;
     }
-    struct lane *before = (*list)->prev; /* the last one */
-    while (lane_is_before(lane, before))
+    struct turns *before = (*list)->prev; /* the last one */
+    while (turns_are_before(turns, before))
         before = before->prev;
-    DL_APPEND_ELEM(*list, before, lane);
+    DL_APPEND_ELEM(*list, before, turns);
+}
+
+/* The course's charge has changed. Whoever is charged more goes back, often to the end; so the
+ * search goes from its place and from the end at once. */
+static void turns_move(struct turns *turns)
+{
+    struct turns **list = turns_list(turns), *after = turns, *before = (*list)->prev;
+    bool is_first = turns == *list;
+    if (!is_first && turns_are_before(turns, turns->prev)) {
+        after = turns->prev;
+        DL_DELETE(*list, turns);
+        while (after != *list && turns_are_before(turns, after->prev))
+            after = after->prev;
+        DL_PREPEND_ELEM(*list, after, turns);
+        return;
+    }
+    while (after->next != NULL && turns_are_before(after->next, turns) && before != turns &&
+           turns_are_before(turns, before)) {
+        after = after->next;
+        before = before->prev;
+    }
+    if (after->next != NULL && turns_are_before(after->next, turns))
+        after = before; /* the search from the end has found the place */
+    if (after == turns)
+        return;
+    DL_DELETE(*list, turns);
+    DL_APPEND_ELEM(*list, after, turns);
+}
+
+static bool lane_is_before(const struct lane *left, const struct lane *right)
+{
+    if (left->priority != right->priority)
+        return left->priority > right->priority;
+    return left->turn < right->turn;
+}
+
+static struct turns *lane_turns(const struct lane *lane)
+{
+    return &lane->course->turns[run_class_rank(lane->run_class)];
+}
+
+/* Into the list of its turns, behind those that go before it, or into that of lanes aside. */
+static void lane_insert(struct lane *lane)
+{
+    struct turns *turns = lane_turns(lane);
+    struct lane *behind;
+    if (lane->is_aside) {
+        DL_APPEND(lane->course->order->aside, lane);
+        return;
+    }
+    bool is_new = turns->lanes == NULL;
+    DL_FOREACH (turns->lanes, behind)
+        if (lane_is_before(lane, behind))
+            break;
+    if (behind == NULL)
+        DL_APPEND(turns->lanes, lane);
+    else
+        DL_PREPEND_ELEM(turns->lanes, behind, lane);
+    if (is_new)
+        turns_insert(turns);
+}
+
+static void lane_delete(struct lane *lane)
+{
+    struct turns *turns = lane_turns(lane);
+    if (lane->is_aside) {
+        DL_DELETE(lane->course->order->aside, lane);
+        return;
+    }
+    DL_DELETE(turns->lanes, lane);
+    if (turns->lanes == NULL)
+        DL_DELETE(*turns_list(turns), turns);
+}
+
+static void course_begin(struct course *course)
+{
+    struct queue_order *order = course->order;
+    double others_ms = order->virtual_ms[course->protocol];
+    course->virtual_ms = others_ms > course->virtual_ms ? others_ms : course->virtual_ms;
+    course->turn = ++order->turn;
+    course->ready_weight = course->weight;
+    order->ready_weight[course->protocol] += course->ready_weight;
 }
 
 static void lane_begin(struct lane *lane)
 {
     struct course *course = lane->course;
-    struct queue_order *order = course->order;
-    if (course->ready == NULL) {
-        double others_ms = order->virtual_ms[course->protocol];
-        course->virtual_ms = others_ms > course->virtual_ms ? others_ms : course->virtual_ms;
-        course->turn = ++order->turns;
-        course->ready_weight = course->weight;
-        order->ready_weight[course->protocol] += course->ready_weight;
-    }
+    if (course->ready_lanes++ == 0)
+        course_begin(course);
     lane->is_ready = true;
-    DL_APPEND2(course->ready, lane, course_prev, course_next);
+    lane->turn = ++course->order->turn;
     lane_insert(lane);
 }
 
 static void lane_end(struct lane *lane)
 {
     struct course *course = lane->course;
-    DL_DELETE2(course->ready, lane, course_prev, course_next);
-    DL_DELETE(*lane_list(lane), lane);
+    lane_delete(lane);
     lane->is_ready = lane->is_aside = false;
-    if (course->ready != NULL)
+    if (--course->ready_lanes > 0)
         return;
     course->order->ready_weight[course->protocol] -= course->ready_weight;
     course->ready_weight = 0;
@@ -144,7 +215,7 @@ static void lane_end(struct lane *lane)
 
 void queue_order_set_aside(struct lane *lane)
 {
-    DL_DELETE(*lane_list(lane), lane);
+    lane_delete(lane);
     lane->is_aside = true;
     lane_insert(lane);
 }
@@ -153,20 +224,18 @@ void queue_order_bring_back(struct queue_order *order)
 {
     while (order->aside != NULL) {
         struct lane *lane = order->aside;
-        DL_DELETE(order->aside, lane);
+        lane_delete(lane);
         lane->is_aside = false;
         lane_insert(lane);
     }
 }
 
-/* The course's charge has changed: its lanes are sorted in anew. */
+/* The course's charge has changed. */
 static void course_move(struct course *course)
 {
-    struct lane *lane;
-    DL_FOREACH2 (course->ready, lane, course_next)
-        DL_DELETE(*lane_list(lane), lane);
-    DL_FOREACH2 (course->ready, lane, course_next)
-        lane_insert(lane);
+    for (unsigned rank = 0; rank < RUN_CLASSES; rank++)
+        if (course->turns[rank].lanes != NULL)
+            turns_move(&course->turns[rank]);
 }
 
 /* ---- Courses, lanes, submitters ---- */
@@ -185,6 +254,8 @@ static struct course *course_find(struct queue_order *order, const struct run *r
     memcpy(course->key, key, sizeof key);
     course->order = order;
     course->weight = COURSE_WEIGHT_DEFAULT;
+    for (unsigned rank = 0; rank < RUN_CLASSES; rank++)
+        course->turns[rank].course = course;
     HASH_ADD_STR(order->courses, key, course);
     return course;
 }
@@ -328,7 +399,7 @@ static void submitter_begin(struct submitter *submitter)
     struct lane *lane = submitter->lane;
     if (lane->virtual_ms > submitter->virtual_ms)
         submitter->virtual_ms = lane->virtual_ms;
-    submitter->turn = ++lane->course->order->turns;
+    submitter->turn = ++lane->course->order->turn;
     heap_add(submitter);
     if (!lane->is_ready)
         lane_begin(lane);
@@ -369,8 +440,8 @@ static struct lane *first_from_rank(const struct queue_order *order, enum protoc
                                     unsigned rank)
 {
     for (; rank < RUN_CLASSES; rank++)
-        if (order->ready[protocol][rank] != NULL)
-            return order->ready[protocol][rank];
+        if (order->turns[protocol][rank] != NULL)
+            return order->turns[protocol][rank]->lanes;
     return NULL;
 }
 
@@ -382,9 +453,12 @@ struct lane *queue_order_first(const struct queue_order *order, enum protocol pr
 struct lane *queue_order_next(const struct lane *lane)
 {
     const struct course *course = lane->course;
-    return lane->next != NULL ? lane->next
-                              : first_from_rank(course->order, course->protocol,
-                                                run_class_rank(lane->run_class) + 1);
+    const struct turns *turns = lane_turns(lane);
+    if (lane->next != NULL)
+        return lane->next;
+    if (turns->next != NULL)
+        return turns->next->lanes;
+    return first_from_rank(course->order, course->protocol, run_class_rank(lane->run_class) + 1);
 }
 
 struct active_run *queue_order_run(const struct lane *lane)
@@ -422,7 +496,7 @@ static void course_serve(struct course *course, double job_ms)
     pass_time(&order->virtual_ms[protocol], course->virtual_ms,
               job_ms * COURSE_WEIGHT_DEFAULT / order->ready_weight[protocol]);
     course->virtual_ms += course_charge_ms(course, job_ms);
-    course->turn = ++order->turns;
+    course->turn = ++order->turn;
     course_move(course);
 }
 
@@ -431,14 +505,19 @@ static void submitter_serve(struct submitter *submitter, double job_ms)
     struct lane *lane = submitter->lane;
     pass_time(&lane->virtual_ms, submitter->virtual_ms, job_ms / (double)lane->ready_count);
     submitter->virtual_ms += job_ms;
-    submitter->turn = ++lane->course->order->turns;
+    submitter->turn = ++lane->course->order->turn;
     heap_move(submitter);
+    lane->turn = submitter->turn;
+    if (lane->next == NULL && lane_turns(lane)->lanes == lane)
+        return;
+    lane_delete(lane);
+    lane_insert(lane);
 }
 
 void queue_order_set_weight(struct course *course, uint32_t weight)
 {
     course->weight = weight;
-    if (course->ready == NULL)
+    if (course->ready_lanes == 0)
         return;
     course->order->ready_weight[course->protocol] += weight - course->ready_weight;
     course->ready_weight = weight;

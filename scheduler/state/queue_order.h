@@ -49,15 +49,22 @@ struct lane {
     size_t ready_count, ready_room;
     double virtual_ms;            /* the time at which a submitter that comes begins */
     uint32_t runs;                /* it is freed with the last one */
-    bool is_ready;                /* it is in a list of the queue */
+    bool is_ready;                /* it is in a list */
     bool is_aside;                /* in that of the lanes that nobody serves */
     struct worker_group **groups; /* that may serve it, as of `version`; owned: rules/sharing */
     size_t group_count;
     uint64_t version;
-    struct lane *prev, *next;               /* in the queue's list, while it is ready */
-    struct lane *course_prev, *course_next; /* in its course's list of ready lanes */
+    uint64_t turn;            /* when it was served last or became ready */
+    struct lane *prev, *next; /* in its turns' list or that of the lanes that are aside */
     UT_hash_handle hh;
     char key[];
+};
+
+/* The ready lanes of a course that have the same class. */
+struct turns {
+    struct course *course;
+    struct lane *lanes;        /* by priority; not those that are aside */
+    struct turns *prev, *next; /* in the order's list, unless there are no lanes */
 };
 
 struct course {
@@ -75,21 +82,22 @@ struct course {
     uint64_t turn;         /* breaks ties */
     double usual_ms;       /* what its jobs take; 0: none has ended yet */
     struct lane *lanes;    /* by key */
-    struct lane *ready;    /* those that are ready */
+    uint32_t ready_lanes;  /* how many of them are ready */
+    struct turns turns[RUN_CLASSES]; /* by rank */
     UT_hash_handle hh;
     char key[WORKER_ID_SIZE + 1];
 };
 
 struct queue_order {
-    struct course *courses;                     /* by key */
-    struct lane *ready[PROTOCOLS][RUN_CLASSES]; /* ready lanes by rank, best first */
-    struct lane *aside;                         /* ready lanes that no grader may serve */
-    uint64_t version;                           /* of the groups for which they are aside */
-    double virtual_ms[PROTOCOLS];               /* the time at which a course that comes begins */
-    double served_ms[PROTOCOLS];                /* the latest begin of a course that was served */
-    uint32_t ready_weight[PROTOCOLS];           /* of the courses with ready lanes, in all */
-    double usual_ms;                            /* of the jobs of all courses */
-    uint64_t turns;
+    struct course *courses;                      /* by key */
+    struct turns *turns[PROTOCOLS][RUN_CLASSES]; /* by rank, best first */
+    struct lane *aside;                          /* ready lanes that no grader may serve */
+    uint64_t version;                            /* of the groups for which they are aside */
+    double virtual_ms[PROTOCOLS];                /* the time at which a course that comes begins */
+    double served_ms[PROTOCOLS];                 /* the latest begin of a course that was served */
+    uint32_t ready_weight[PROTOCOLS];            /* of the courses with ready lanes, in all */
+    double usual_ms;                             /* of the jobs of all courses */
+    uint64_t turn; /* the last one; each hand-out and each that comes has one */
 };
 
 void queue_order_destroy(struct queue_order *order);

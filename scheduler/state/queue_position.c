@@ -158,7 +158,7 @@ bool queue_position(const struct active_run *run, uint32_t slot, uint64_t *ahead
 {
     bool is_delayed;
     const struct submitter *submitter = run->submitter;
-    const struct lane *lane = submitter->lane, *other;
+    const struct lane *lane = submitter->lane, *other, *following;
     if (!own_place(run, slot, ahead, &is_delayed))
         return false;
     *ahead += own_before(run, slot, is_delayed);
@@ -166,7 +166,7 @@ bool queue_position(const struct active_run *run, uint32_t slot, uint64_t *ahead
     for (size_t i = 0; i < lane->ready_count; i++)
         if (lane->ready[i] != submitter)
             *ahead += shared_before(lane->ready[i], submitter, own);
-    DL_FOREACH2 (run->course->ready, other, course_next)
+    HASH_ITER (hh, run->course->lanes, other, following)
         if (lane_goes_before(other, lane))
             *ahead += lane_count(other);
     *ahead += run->course->inserting;

@@ -233,7 +233,7 @@ static void lanes_and_submitters_end_with_their_last_run(void **state)
     assert_turns(queue, "b");
     queue_remove(queue, b);
     assert_null(course->lanes);
-    assert_null(course->ready);
+    assert_int_equal(course->ready_lanes, 0);
 }
 
 /* Serves all jobs; `positions` were promised before, by letter. */
@@ -292,6 +292,54 @@ static void turns_of_many_submitters_are_by_what_they_had(void **state)
     }
 }
 
+static uint64_t next_random(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005U + 1442695040888963407U;
+    return *seed >> 40;
+}
+
+/* Courses of many weights, whose jobs end in any order after any time. */
+static void turns_of_many_courses_are_by_what_they_had(void **state)
+{
+    struct queue *queue = *state;
+    enum { MANY = 60, TURNS = 6000, RUNNING = 40 };
+    struct active_run *running[RUNNING] = {NULL};
+    double charged_ms[RUNNING];
+    uint64_t seed = 11;
+    for (unsigned i = 0; i < MANY * RUN_CLASSES; i++) {
+        struct run run = {.students = TURNS, .protocol = PROTOCOL_COURSE};
+        run.run_class = (enum run_class)(i % RUN_CLASSES);
+        snprintf(run.id, sizeof run.id, "%024x", i);
+        snprintf(run.course, sizeof run.course, "c%u", i / RUN_CLASSES);
+        struct active_run *added = queue_add(queue, &run);
+        queue_order_set_weight(added->course, 10 + i / RUN_CLASSES * 15);
+        queue_open_slots(added, 0, i % RUN_CLASSES == RUN_CLASS_EXAM ? TURNS / MANY / 2 : TURNS);
+    }
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        struct offer offer;
+        struct active_run *run, *following;
+        assert_true(queue_peek(queue, PROTOCOL_COURSE, &offer));
+        HASH_ITER (hh, queue->runs, run, following)
+            if (run->is_ready && run->run.run_class == offer.run->run.run_class)
+                assert_true(offer.run->course->virtual_ms <= run->course->virtual_ms);
+        unsigned at = (unsigned)(next_random(&seed) % RUNNING);
+        if (running[at] != NULL)
+            queue_order_correct(running[at], charged_ms[at], (double)(next_random(&seed) % 200000));
+        running[at] = offer.run;
+        charged_ms[at] = queue_take(&offer);
+    }
+}
+
+static void lanes_of_equal_priority_take_turns(void **state)
+{
+    struct queue *queue = *state;
+    char gpu[] = "gpu";
+    const struct run special = {.students = 4, .requires = gpu};
+    add_as(queue, 'a', &special, "one", "");
+    add(queue, 'b', 4, "one", "");
+    assert_turns(queue, "abababab");
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -311,6 +359,8 @@ int main(void)
         CASE(lanes_and_submitters_end_with_their_last_run),
         CASE(position_is_the_turn_that_comes),
         CASE(turns_of_many_submitters_are_by_what_they_had),
+        CASE(turns_of_many_courses_are_by_what_they_had),
+        CASE(lanes_of_equal_priority_take_turns),
     };
     return cmocka_run_group_tests_name("queue_order", tests, NULL, NULL);
 }
