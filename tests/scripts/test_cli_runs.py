@@ -178,6 +178,42 @@ def test_pause_resume_and_cancel(protocol):
     assert protocol("run", "watch", run).code == 1
 
 
+def json_of(command, *arguments):
+    return json.loads(command(*arguments, "--json").succeed())
+
+
+def test_what_was_done_as_json(protocol):
+    run = protocol.submit("sleep 60", roster="NETID\nada\n").succeed().strip()
+    paused = json_of(protocol, "run", "pause", run, "--note=wrong tests")
+    assert paused["paused"] == run and paused["pause"]["note"] == "wrong tests"
+    assert json_of(protocol, "run", "resume", run) == {"resumed": run, "held": None}
+    [job] = json_of(protocol, "run", "status", run, "--jobs")
+    assert json_of(protocol, "job", "cancel", job["job_id"])["cancelled"] == job["job_id"]
+    assert json_of(protocol, "run", "cancel", protocol.submit("sleep 60").succeed().strip())["cancelled"]
+
+
+def test_what_was_done_with_a_course_and_graders_as_json(broadway, server):
+    broadway.use(server, course=True)
+    config = broadway.write("c.json", {"student_pipeline": pipeline("true")})
+    assert json_of(broadway, "config", "set", "as-json", config) == {"stored": "as-json"}
+    for arguments, name in (((), COURSE), (("--assignment=as-json",), "as-json")):
+        paused = json_of(broadway, "course", "pause", *arguments)
+        assert paused["paused"] == name and paused["pause"]["kind"] == ("assignment" if arguments else "course")
+        assert json_of(broadway, "course", "resume", *arguments)["resumed"] == name
+    assert json_of(broadway, "cluster", "pause")["pause"]["kind"] == "cluster"
+    assert json_of(broadway, "cluster", "resume") == {"resumed": "the cluster", "held": None}
+    answer = httpx.get(
+        f"{server.urls[0]}/api/v1/worker_register", params={"token": server.cluster_token}, trust_env=False
+    )
+    worker = answer.json()["worker_id"]
+    assert json_of(broadway, "grader", "drain", worker)["pause"]["drain"] is True
+    assert json_of(broadway, "grader", "resume", worker)["resumed"] == worker
+    assert json_of(broadway, "grader", "pause", worker)["pause"]["kind"] == "worker"
+    assert json_of(broadway, "grader", "resume", worker)["resumed"] == worker
+    assert json_of(broadway, "grader", "reserve", "lab", "--tag=lab-2")["tags"] == ["lab-2"]
+    assert json_of(broadway, "grader", "unreserve", "lab") == {"ended": "lab"}
+
+
 def test_a_job_is_cancelled_alone(protocol):
     run = protocol.submit("sleep 60", roster="NETID\nada\n").succeed().strip()
     [job] = json.loads(protocol("run", "status", run, "--jobs", "--json").succeed())

@@ -10,9 +10,18 @@ import click
 
 from broadway.cli.files import read_object
 from broadway.cli.outcome import FAILED, SUCCESS, Problem
-from broadway.cli.output import Column, output_option, safe, show_json, show_list, show_object
+from broadway.cli.output import (
+    Column,
+    json_option,
+    output_option,
+    safe,
+    show_done,
+    show_json,
+    show_list,
+    show_object,
+)
 from broadway.cli.profiles import load_profiles
-from broadway.cli.run import NOTE, TIMEOUT, say_resumed
+from broadway.cli.run import NOTE, TIMEOUT, say_paused, say_resumed
 from broadway.cli.session import COURSE_NAME, FILE, JOB, Session, connected
 from broadway.models import Share
 from broadway.plan import config_problems
@@ -68,27 +77,29 @@ OF_ASSIGNMENT = click.option("--assignment", type=COURSE_NAME, help="Only the ru
 @OF_ASSIGNMENT
 @NOTE
 @TIMEOUT
+@json_option
 @connected()
-def pause(session: Session, assignment: str | None, note: str | None, timeout: int | None) -> None:
+def pause(session: Session, assignment: str | None, note: str | None, timeout: int | None, as_json: bool) -> None:
     """Hand out no more jobs of the course, or of an assignment, until it is resumed; running jobs go on."""
     name = session.course
     if assignment is None:
-        session.client.pause_course(note, timeout)
+        pause = session.client.pause_course(note, timeout)
     else:
-        session.client.pause_assignment(assignment, note, timeout)
-    click.echo(f"paused: {assignment or name}")
+        pause = session.client.pause_assignment(assignment, note, timeout)
+    say_paused(assignment or name, pause, as_json)
 
 
 @course.command()
 @OF_ASSIGNMENT
+@json_option
 @connected()
-def resume(session: Session, assignment: str | None) -> None:
+def resume(session: Session, assignment: str | None, as_json: bool) -> None:
     """End the pause of the course, or of an assignment; other pauses stay."""
     name = session.course
     if assignment is None:
-        say_resumed(name, session.client.resume_course())
+        say_resumed(name, session.client.resume_course(), as_json)
     else:
-        say_resumed(assignment, session.client.resume_assignment(assignment))
+        say_resumed(assignment, session.client.resume_assignment(assignment), as_json)
 
 
 SHARE_COLUMNS = [
@@ -162,13 +173,14 @@ def get(session: Session, assignment: str) -> None:
 @config.command("set")
 @ASSIGNMENT
 @CONFIG
+@json_option
 @connected()
-def store(session: Session, assignment: str, config: Path) -> None:
+def store(session: Session, assignment: str, config: Path, as_json: bool) -> None:
     """Store a JSON file as the config of an assignment."""
     _ = session.course
     document = _checked(config)
     session.client.set_config(assignment, document)
-    click.echo(f"stored: {config} is the config of {assignment}")
+    show_done(f"stored: {config} is the config of {assignment}", {"stored": assignment}, as_json)
 
 
 @config.command()

@@ -3,7 +3,7 @@
 import click
 
 from broadway.cli.outcome import Problem
-from broadway.cli.output import output_option, show_object
+from broadway.cli.output import json_option, output_option, show_done, show_object
 from broadway.cli.run import STREAMS, print_log, who
 from broadway.cli.session import FOLLOW_S, JOB, Session, connected
 
@@ -55,8 +55,9 @@ def log(session: Session, job: str, stream: str, tail: int | None, follow: bool)
 
 @job.command()
 @click.argument("job", type=JOB)
+@json_option
 @connected()
-def cancel(session: Session, job: str) -> None:
+def cancel(session: Session, job: str, as_json: bool) -> None:
     """Cancel one job; its run goes on."""
-    session.client.cancel_job(job)
-    click.echo(f"cancelled: {job}")
+    state = session.client.cancel_job(job)
+    show_done(f"cancelled: {job}", {"cancelled": job, "state": state}, as_json)

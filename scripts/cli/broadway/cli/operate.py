@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from broadway.cli.outcome import FAILED, SUCCESS
-from broadway.cli.output import Column, output_option, show_list, show_object
-from broadway.cli.run import NOTE, TIMEOUT, say_resumed
+from broadway.cli.output import Column, json_option, output_option, show_done, show_list, show_object
+from broadway.cli.run import NOTE, TIMEOUT, say_paused, say_resumed
 from broadway.cli.session import CLASSES, COURSE_NAME, RUN, Session, connected
 from broadway.models import Grader
 
@@ -69,29 +69,32 @@ def show_grader(session: Session, worker: str, output: str) -> None:
 @WORKER
 @NOTE
 @TIMEOUT
+@json_option
 @connected(course=False, token=False, operator=True)
-def pause_grader(session: Session, worker: str, note: str | None, timeout: int | None) -> None:
+def pause_grader(session: Session, worker: str, note: str | None, timeout: int | None, as_json: bool) -> None:
     """Give a grader no more jobs until it is resumed."""
-    session.operator.pause_grader(worker, note, timeout)
-    click.echo(f"paused: {worker}")
+    say_paused(worker, session.operator.pause_grader(worker, note, timeout), as_json)
 
 
 @grader.command()
 @WORKER
 @NOTE
+@json_option
 @connected(course=False, token=False, operator=True)
-def drain(session: Session, worker: str, note: str | None) -> None:
+def drain(session: Session, worker: str, note: str | None, as_json: bool) -> None:
     """Give a grader no more jobs: it is to end when its jobs are done."""
-    session.operator.pause_grader(worker, note, drain=True)
-    click.echo(f"draining: {worker}; broadway grader status says when it holds no job any more")
+    pause = session.operator.pause_grader(worker, note, drain=True)
+    sentence = f"draining: {worker}; broadway grader status says when it holds no job any more"
+    show_done(sentence, {"draining": worker, "pause": pause}, as_json)
 
 
 @grader.command("resume")
 @WORKER
+@json_option
 @connected(course=False, token=False, operator=True)
-def resume_grader(session: Session, worker: str) -> None:
+def resume_grader(session: Session, worker: str, as_json: bool) -> None:
     """End the pauses of a grader."""
-    say_resumed(worker, session.operator.resume_grader(worker))
+    say_resumed(worker, session.operator.resume_grader(worker), as_json)
 
 
 RESERVATION = click.argument("name", type=COURSE_NAME)
@@ -125,6 +128,7 @@ def reservations(session: Session, output: str) -> None:
 @click.option("--class", "classes", type=CLASSES, multiple=True, help="For jobs of this class.  [any]")
 @NOTE
 @click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="When the reservation ends by itself.")
+@json_option
 @connected(course=False, token=False, operator=True)
 def reserve(
     session: Session,
@@ -134,22 +138,24 @@ def reserve(
     classes: tuple[str, ...],
     note: str | None,
     timeout: int | None,
+    as_json: bool,
 ) -> None:
     """Reserve the graders with these tags for jobs of some courses and classes; running jobs go on.
 
     A reservation with the same NAME is replaced.
     """
-    session.operator.reserve(name, list(tags), list(courses) or None, list(classes) or None, note, timeout)
-    click.echo(f"reserved: {name}")
+    made = session.operator.reserve(name, list(tags), list(courses) or None, list(classes) or None, note, timeout)
+    show_done(f"reserved: {name}", made, as_json)
 
 
 @grader.command()
 @RESERVATION
+@json_option
 @connected(course=False, token=False, operator=True)
-def unreserve(session: Session, name: str) -> None:
+def unreserve(session: Session, name: str, as_json: bool) -> None:
     """End a reservation of graders."""
     session.operator.unreserve(name)
-    click.echo(f"ended: {name}")
+    show_done(f"ended: {name}", {"ended": name}, as_json)
 
 
 @click.group()
@@ -185,18 +191,19 @@ def show_cluster(session: Session, output: str) -> None:
 @cluster.command("pause")
 @NOTE
 @TIMEOUT
+@json_option
 @connected(course=False, token=False, operator=True)
-def pause_cluster(session: Session, note: str | None, timeout: int | None) -> None:
+def pause_cluster(session: Session, note: str | None, timeout: int | None, as_json: bool) -> None:
     """Hand out no more jobs at all until the cluster is resumed; running jobs go on."""
-    session.operator.pause_cluster(note, timeout)
-    click.echo("paused: the cluster")
+    say_paused("the cluster", session.operator.pause_cluster(note, timeout), as_json)
 
 
 @cluster.command("resume")
+@json_option
 @connected(course=False, token=False, operator=True)
-def resume_cluster(session: Session) -> None:
+def resume_cluster(session: Session, as_json: bool) -> None:
     """End the pause of the cluster; other pauses stay."""
-    say_resumed("the cluster", session.operator.resume_cluster())
+    say_resumed("the cluster", session.operator.resume_cluster(), as_json)
 
 
 BARS = " ▁▂▃▄▅▆▇█"

@@ -103,6 +103,14 @@ def show_json(value: Any) -> None:
         click.echo(json.dumps(value, indent=2))
 
 
+def show_done(sentence: str, answer: Any, as_json: bool) -> None:
+    """Prints what a command has done: a sentence, or `answer` as JSON."""
+    if as_json:
+        show_json(answer)
+    else:
+        click.echo(safe(sentence))
+
+
 def student_name(env: dict[str, Any]) -> str:
     """A short name of a student: the value of the first variable."""
     return next((f"{name}={value}" for name, value in env.items()), "")

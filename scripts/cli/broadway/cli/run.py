@@ -16,6 +16,7 @@ from broadway.cli.output import (
     json_option,
     output_option,
     safe,
+    show_done,
     show_json,
     show_list,
     show_object,
@@ -95,10 +96,11 @@ def status(session: Session, run: str, with_jobs: bool, outcome: str | None, out
 
 
 @run_command
-def cancel(session: Session, run: str) -> None:
+@json_option
+def cancel(session: Session, run: str, as_json: bool) -> None:
     """Cancel the jobs of a run that have no result yet."""
     session.client.cancel(run)
-    click.echo(f"cancelled: {run}")
+    show_done(f"cancelled: {run}", {"cancelled": run}, as_json)
 
 
 NOTE = click.option("--note", help="Why, for people.")
@@ -109,23 +111,29 @@ TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", h
 @click.argument("run", type=RUN)
 @NOTE
 @TIMEOUT
+@json_option
 @connected()
-def pause(session: Session, run: str, note: str | None, timeout: int | None) -> None:
+def pause(session: Session, run: str, note: str | None, timeout: int | None, as_json: bool) -> None:
     """Hand out no more jobs of a run until it is resumed; running jobs go on."""
-    session.client.pause(run, note, timeout)
-    click.echo(f"paused: {run}")
+    say_paused(run, session.client.pause(run, note, timeout), as_json)
 
 
 @run_command
-def resume(session: Session, run: str) -> None:
+@json_option
+def resume(session: Session, run: str, as_json: bool) -> None:
     """End the pause of a run."""
-    say_resumed(run, session.client.resume(run))
+    say_resumed(run, session.client.resume(run), as_json)
 
 
-def say_resumed(what: str, held: Pause | None) -> None:
+def say_paused(what: str, pause: Pause | None, as_json: bool) -> None:
+    """Says that something was paused."""
+    show_done(f"paused: {what}", {"paused": what, "pause": pause}, as_json)
+
+
+def say_resumed(what: str, held: Pause | None, as_json: bool) -> None:
     """Says that something was resumed, and what still holds it."""
     still = f", but the pause of its {held['kind']} (by {held['by']}) still holds it" if held else ""
-    click.echo(safe(f"resumed: {what}{still}"))
+    show_done(f"resumed: {what}{still}", {"resumed": what, "held": held}, as_json)
 
 
 @run.command("list")
