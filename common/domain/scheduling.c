@@ -48,6 +48,24 @@ void scheduling_clear(struct scheduling *scheduling)
     *scheduling = (struct scheduling){0};
 }
 
+static bool reservation_is_same(const struct reservation *one, const struct reservation *other)
+{
+    bool is_same = strcmp(one->name, other->name) == 0 && strcmp(one->tags, other->tags) == 0 &&
+                   one->classes == other->classes && one->course_count == other->course_count &&
+                   (one->courses == NULL) == (other->courses == NULL);
+    for (size_t i = 0; is_same && i < one->course_count; i++)
+        is_same = strcmp(one->courses[i], other->courses[i]) == 0;
+    return is_same;
+}
+
+bool scheduling_reserves_same(const struct scheduling *one, const struct scheduling *other)
+{
+    bool is_same = one->reservation_count == other->reservation_count;
+    for (size_t i = 0; is_same && i < one->reservation_count; i++)
+        is_same = reservation_is_same(&one->reservations[i], &other->reservations[i]);
+    return is_same;
+}
+
 static bool worker_tags_have(const char *tags, const char *tag, size_t length)
 {
     for (const char *at = tags; *at != '\0'; at += *at == ',') {

@@ -97,6 +97,9 @@ struct scheduling {
 /* Frees what it owns; it is empty then. */
 void scheduling_clear(struct scheduling *scheduling);
 
+/* Whether both have the same reservations, as far as they decide who may run what. */
+bool scheduling_reserves_same(const struct scheduling *one, const struct scheduling *other);
+
 /* Whether `tags` has all of `wanted`, both as in worker_tags.h; NULL is "". */
 bool worker_tags_include(const char *tags, const char *wanted);
 

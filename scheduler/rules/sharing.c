@@ -36,21 +36,40 @@ void sharing_take_worker(struct scheduler *scheduler, struct known_worker *worke
     worker_groups_assign(&scheduler->groups, worker);
 }
 
+/* Whether the courses have these shares already. */
+static bool sharing_has_shares(const struct scheduler *scheduler,
+                               const struct scheduling *scheduling)
+{
+    const struct scheduling *known = &scheduler->scheduling;
+    return known->share_count == scheduling->share_count &&
+           (known->share_count == 0 || memcmp(known->shares, scheduling->shares,
+                                              known->share_count * sizeof *known->shares) == 0);
+}
+
+/* Who may run what has changed. */
+static void sharing_regroup(struct scheduler *scheduler)
+{
+    struct known_worker *worker, *following;
+    scheduler->groups.version++;
+    HASH_ITER (hh, scheduler->workers.workers, worker, following)
+        worker_groups_assign(&scheduler->groups, worker);
+}
+
 void sharing_take(struct scheduler *scheduler, struct scheduling *scheduling)
 {
     struct course *course, *next_course;
-    struct known_worker *worker, *next_worker;
+    bool is_same = scheduling_reserves_same(&scheduler->scheduling, scheduling);
+    bool has_shares = sharing_has_shares(scheduler, scheduling);
     scheduling_clear(&scheduler->scheduling);
     scheduler->scheduling = *scheduling;
     *scheduling = (struct scheduling){0};
-    scheduler->scheduling_version++;
+    scheduler->scheduling_version += !has_shares;
     scheduler->groups.reservations = scheduler->scheduling.reservations;
     scheduler->groups.reservation_count = scheduler->scheduling.reservation_count;
-    scheduler->groups.version++;
     HASH_ITER (hh, scheduler->queue.order.courses, course, next_course)
         sharing_take_course(scheduler, course);
-    HASH_ITER (hh, scheduler->workers.workers, worker, next_worker)
-        worker_groups_assign(&scheduler->groups, worker);
+    if (!is_same)
+        sharing_regroup(scheduler);
 }
 
 bool sharing_has_groups(const struct scheduler *scheduler, struct lane *lane)
