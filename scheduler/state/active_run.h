@@ -66,6 +66,7 @@ struct active_run {
     uint32_t live;        /* its leased jobs */
     uint32_t inserting;   /* of these, those whose lease is being inserted */
     struct retry *due, *delayed;   /* lists, oldest first */
+    uint64_t retries;              /* in both */
     struct returned_job *returned; /* jobs that workers have returned; owned */
     uint64_t order;                /* in order of start */
     struct supersedes supersedes;  /* rules/supersede */

@@ -81,17 +81,9 @@ static bool queue_has_job(const struct active_run *run)
     return !run->is_paused && (run->due != NULL || run->next_slot < run->end_slot);
 }
 
-static uint64_t retry_count(const struct retry *list)
-{
-    const struct retry *retry;
-    uint64_t count = 0;
-    LL_COUNT(list, retry, count);
-    return count;
-}
-
 uint64_t queue_run_length(const struct active_run *run)
 {
-    return queue_first_attempts(run) + retry_count(run->due) + retry_count(run->delayed);
+    return queue_first_attempts(run) + run->retries;
 }
 
 void queue_attend(struct active_run *run)
@@ -236,6 +228,7 @@ void queue_close(struct active_run *run)
     free_retries(run->due);
     free_retries(run->delayed);
     run->due = run->delayed = NULL;
+    run->retries = 0;
     queue_open_slots(run, run->end_slot, run->end_slot);
 }
 
@@ -276,6 +269,7 @@ double queue_take(const struct offer *offer)
     if (offer->retry != NULL) {
         LL_DELETE(run->due, offer->retry);
         free(offer->retry);
+        run->retries--;
     } else {
         run->next_slot++;
         queue_skip_ended(run);
@@ -297,6 +291,7 @@ void queue_retry(struct active_run *run, const struct retry *retry, int64_t now_
 {
     struct retry *added = bw_alloc(sizeof *added);
     *added = *retry;
+    run->retries++;
     if (retry->due_ms > now_ms)
         LL_APPEND(run->delayed, added);
     else
@@ -322,6 +317,7 @@ bool queue_drop_retry(struct active_run *run, uint32_t slot,
 {
     bool dropped = drop_retry(&run->due, slot, failed_attempts) ||
                    drop_retry(&run->delayed, slot, failed_attempts);
+    run->retries -= dropped;
     queue_note_change(run);
     return dropped;
 }

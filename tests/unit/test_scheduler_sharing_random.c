@@ -273,6 +273,15 @@ static void recount_leases(const struct world *world)
     }
 }
 
+static uint64_t count_retries(const struct active_run *run)
+{
+    const struct retry *retry;
+    uint64_t due = 0, delayed = 0;
+    LL_COUNT(run->due, retry, due);
+    LL_COUNT(run->delayed, retry, delayed);
+    return due + delayed;
+}
+
 static void recount_runs(const struct world *world)
 {
     const struct queue *queue = &world->scheduler->queue;
@@ -292,6 +301,7 @@ static void recount_runs(const struct world *world)
         bool has_job = !run->is_paused && (run->due != NULL || run->next_slot < run->end_slot);
         assert_true(run->is_attended || !needs);
         assert_int_equal(run->is_delaying, run->delayed != NULL);
+        assert_int_equal(run->retries, count_retries(run));
         assert_int_equal(run->is_ready, has_job);
         assert_true(run->ended_ahead <= run->end_slot - run->next_slot);
         attended += run->is_attended;
