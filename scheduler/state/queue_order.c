@@ -149,23 +149,24 @@ static struct turns *lane_turns(const struct lane *lane)
     return &lane->course->turns[run_class_rank(lane->run_class)];
 }
 
-/* Into the list of its turns, behind those that go before it, or into that of lanes aside. */
+/* Into the list of its turns, behind those that go before it, or into that of lanes aside. The
+ * search starts at the end, where a lane that comes back or was just served belongs. */
 static void lane_insert(struct lane *lane)
 {
     struct turns *turns = lane_turns(lane);
-    struct lane *behind;
     if (lane->is_aside) {
         DL_APPEND(lane->course->order->aside, lane);
         return;
     }
     bool is_new = turns->lanes == NULL;
-    DL_FOREACH (turns->lanes, behind)
-        if (lane_is_before(lane, behind))
-            break;
-    if (behind == NULL)
-        DL_APPEND(turns->lanes, lane);
-    else
-        DL_PREPEND_ELEM(turns->lanes, behind, lane);
+    if (is_new || lane_is_before(lane, turns->lanes)) {
+        DL_PREPEND(turns->lanes, lane);
+    } else {
+        struct lane *before = turns->lanes->prev; /* the last one */
+        while (lane_is_before(lane, before))
+            before = before->prev;
+        DL_APPEND_ELEM(turns->lanes, before, lane);
+    }
     if (is_new)
         turns_insert(turns);
 }
@@ -508,8 +509,8 @@ static void submitter_serve(struct submitter *submitter, double job_ms)
     submitter->turn = ++lane->course->order->turn;
     heap_move(submitter);
     lane->turn = submitter->turn;
-    if (lane->next == NULL && lane_turns(lane)->lanes == lane)
-        return;
+    if (lane->next == NULL || lane->next->priority < lane->priority)
+        return; /* nobody is passed over */
     lane_delete(lane);
     lane_insert(lane);
 }

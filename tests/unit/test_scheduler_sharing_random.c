@@ -347,8 +347,12 @@ static void recount_order(const struct world *world)
         weight += course->ready_weight;
     }
     for (const struct lane *lane = queue_order_first(order, PROTOCOL_COURSE); lane != NULL;
-         lane = queue_order_next(lane))
+         lane = queue_order_next(lane)) {
+        const struct lane *next = lane->next;
+        assert_true(next == NULL || next->priority < lane->priority ||
+                    (next->priority == lane->priority && lane->turn < next->turn));
         listed++;
+    }
     assert_int_equal(listed, ready);
     assert_int_equal(order->ready_weight[PROTOCOL_COURSE], weight);
     assert_true(isfinite(order->virtual_ms[PROTOCOL_COURSE]));
