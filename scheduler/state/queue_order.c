@@ -9,8 +9,9 @@
 #include "scheduler/state/active_run.h"
 
 enum {
-    LEAST_MS = 1000,   /* what every job is charged, so that very short ones take turns */
-    CREDIT_MS = 10000, /* or a job: so far at most a course that can't be served falls behind */
+    LEAST_MS = 1000, /* what every job is charged, so that very short ones take turns */
+    CREDIT_MS =
+        10000, /* or a job: a course that can't be served falls behind twice as much at most */
     LANE_KEY_SIZE = WORKER_TAGS_SIZE + 32
 };
 
@@ -486,13 +487,33 @@ static void pass_time(double *virtual_ms, double begun_ms, double step_ms)
         *virtual_ms = begun_ms + step_ms;
 }
 
+static int turns_compare(const struct turns *left, const struct turns *right)
+{
+    return turns_are_before(left, right) ? -1 : turns_are_before(right, left);
+}
+
+/* A course is too far behind one that other graders have served, or whose class goes first. It and
+ * all others that lag are lifted alike, so that they keep their shares among themselves. */
+static void courses_lift(struct queue_order *order, enum protocol protocol, double below_ms,
+                         double by_ms)
+{
+    struct course *course, *following;
+    HASH_ITER (hh, order->courses, course, following)
+        if (course->protocol == protocol && course->ready_lanes > 0 &&
+            course->virtual_ms < below_ms)
+            course->virtual_ms += by_ms;
+    for (unsigned rank = 0; rank < RUN_CLASSES; rank++)
+        DL_SORT(order->turns[protocol][rank], turns_compare);
+}
+
 static void course_serve(struct course *course, double job_ms)
 {
     struct queue_order *order = course->order;
     enum protocol protocol = course->protocol;
     double credit_ms = course_charge_ms(course, job_ms > CREDIT_MS ? job_ms : CREDIT_MS);
-    if (course->virtual_ms < order->served_ms[protocol] - credit_ms)
-        course->virtual_ms = order->served_ms[protocol] - credit_ms;
+    double lag_ms = order->served_ms[protocol] - course->virtual_ms;
+    if (lag_ms > 2 * credit_ms) /* not at each hand-out: it costs time */
+        courses_lift(order, protocol, order->served_ms[protocol] - credit_ms, lag_ms - credit_ms);
     pass_time(&order->served_ms[protocol], course->virtual_ms, 0);
     pass_time(&order->virtual_ms[protocol], course->virtual_ms,
               job_ms * COURSE_WEIGHT_DEFAULT / order->ready_weight[protocol]);

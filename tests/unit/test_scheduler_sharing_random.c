@@ -113,7 +113,7 @@ static void register_worker(struct world *world)
     replica_signals_take_worker(world->scheduler, &worker);
 }
 
-static void settle(struct world *world)
+static void complete_all(struct world *world)
 {
     struct scheduling scheduling = {.reservation_count = pick(world, 3), .share_count = 1};
     scheduling.reservations = bw_alloc_array(3, sizeof *scheduling.reservations);
@@ -417,7 +417,7 @@ static void step(struct world *world)
         change_worker,       change_worker,   change_worker};
     unsigned kind = pick(world, 120);
     if (kind == 0)
-        settle(world);
+        complete_all(world);
     else
         happens[kind % (sizeof happens / sizeof *happens)](world);
     while (dispatch_round(world->scheduler))
