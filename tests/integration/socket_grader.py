@@ -92,9 +92,9 @@ class Socket:
 class SocketGrader(Socket):
     """A registered one."""
 
-    def __init__(self, url, token, name=None, hostname="host", files=None, fault=None, **options):
+    def __init__(self, url, token, name=None, hostname="host", files=None, fault=None, tags=None, **options):
         super().__init__(url, token, name or unique("socket"), **options)
-        stated = {"files": files, "fault": fault}
+        stated = {"files": files, "fault": fault, "tags": tags}
         more = {key: value for key, value in stated.items() if value is not None}
         assert self.register(hostname, **more) == {"success": True, **({"files": "input, results"} if files else {})}
 
