@@ -3,9 +3,11 @@
 import os
 import signal
 import stat
+import time
 
 import httpx
 import pytest
+from broadway_tools.stack import ports
 from processes import is_running, running_with, wait_until
 from stacks import Stack
 
@@ -110,3 +112,19 @@ def test_an_unknown_name_is_refused_with_the_known_ones(stack, name):
     assert done.returncode == 1
     assert repr(name) in done.stderr and all(known in done.stderr for known in before)
     assert stack.pids() == before and all(map(is_running, before.values()))
+
+
+def test_ports_that_were_given_away_a_moment_ago_are_not_given_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(ports.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(ports, "_candidates", lambda: range(12000, 12400))
+    given = [ports.free_ports(7) for _ in range(20)]
+    assert len({port for each in given for port in each}) == 140
+    (file,) = tmp_path.iterdir()
+    old = [f"{line.split()[0]} {time.time() - 61}\n" for line in file.read_text().splitlines()]
+    file.write_text("".join(old) + "half a li")
+    assert len(ports.free_ports(300)) == 300  # that is long ago
+
+
+def test_without_a_place_for_reservations_ports_are_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(ports.tempfile, "gettempdir", lambda: str(tmp_path / "missing"))
+    assert len(set(ports.free_ports(7))) == 7
