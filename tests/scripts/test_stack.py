@@ -3,11 +3,13 @@
 import os
 import signal
 import stat
-import time
+import subprocess
+import sys
 
 import httpx
 import pytest
 from broadway_tools.stack import ports
+from conftest import ROOT
 from processes import is_running, running_with, wait_until
 from stacks import Stack
 
@@ -114,17 +116,33 @@ def test_an_unknown_name_is_refused_with_the_known_ones(stack, name):
     assert stack.pids() == before and all(map(is_running, before.values()))
 
 
-def test_ports_that_were_given_away_a_moment_ago_are_not_given_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(ports.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(ports, "_candidates", lambda: range(12000, 12400))
+def test_ports_that_were_given_away_a_moment_ago_are_not_given_again(monkeypatch):
+    monkeypatch.setattr(ports, "_candidates", lambda: range(11000, 11400))
     given = [ports.free_ports(7) for _ in range(20)]
     assert len({port for each in given for port in each}) == 140
-    (file,) = tmp_path.iterdir()
-    old = [f"{line.split()[0]} {time.time() - 61}\n" for line in file.read_text().splitlines()]
-    file.write_text("".join(old) + "half a li")
+    with pytest.raises(OSError, match="fewer than 300 ports"):
+        ports.free_ports(300)
+    monkeypatch.setattr(ports, "RESERVED_S", -1)
     assert len(ports.free_ports(300)) == 300  # that is long ago
 
 
-def test_without_a_place_for_reservations_ports_are_free(tmp_path, monkeypatch):
-    monkeypatch.setattr(ports.tempfile, "gettempdir", lambda: str(tmp_path / "missing"))
-    assert len(set(ports.free_ports(7))) == 7
+def test_two_processes_that_look_for_ports_at_the_same_time_get_different_ones():
+    code = (
+        "import sys; from broadway_tools.stack import ports; ports._candidates = lambda: range(11400, 11480);"
+        "print(*ports.free_ports(20), flush=True); sys.stdin.read()"
+    )
+    looking = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONPATH": "scripts"},
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]
+    given = [child.stdout.readline().split() for child in looking]
+    for child in looking:
+        child.communicate()
+    assert len({port for each in given for port in each}) == 60

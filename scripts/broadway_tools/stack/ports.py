@@ -1,11 +1,7 @@
 """Free ports of 127.0.0.1 that stay available for a restart."""
 
-import contextlib
-import fcntl
-import os
 import random
 import socket
-import tempfile
 import time
 from pathlib import Path
 
@@ -13,42 +9,41 @@ LOWEST = 12000
 RESERVED_S = 60  # by then a process has opened its port
 
 
+_reservations = []  # (the socket that reserves a port, the time) of this process
+
+
 def free_ports(count):
     """`count` different free ports, outside the range that outgoing connections take theirs from: a restarted
-    process finds its port again. Stacks of the same user that start at the same time get different ones."""
+    process finds its port again. Stacks that start at the same time get different ones: a port stays reserved until
+    this process ends, at most RESERVED_S."""
+    while _reservations and time.monotonic() - _reservations[0][1] > RESERVED_S:
+        _reservations.pop(0)[0].close()
     candidates = list(_candidates())
     random.shuffle(candidates)
-    with _reservations() as reserved:
-        ports = []
-        for port in candidates:
-            if len(ports) == count:
-                break
-            if port not in reserved and _is_free(port):
-                ports.append(port)
-                reserved[port] = time.time()
+    ports = []
+    for port in candidates:
+        if len(ports) == count:
+            break
+        if _reserve(port):
+            ports.append(port)
     if len(ports) < count:
         raise OSError(f"fewer than {count} ports are free on 127.0.0.1")
     return ports
 
 
-@contextlib.contextmanager
-def _reservations():
-    """The ports that were given away a moment ago, with the times; what is added is kept. Locked meanwhile."""
-    path = Path(tempfile.gettempdir()) / f"broadway-ports-{os.getuid()}"
+def _reserve(port):
+    """Whether the port is free and nobody has reserved it. The reservation is a name of a Unix socket that is no
+    file, so the kernel removes it with the process."""
+    reservation = socket.socket(socket.AF_UNIX)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError:  # somebody else's file: nothing is reserved
-        yield {}
-        return
-    with open(descriptor, "r+", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        rows = (line.split() for line in file)
-        reserved = {int(row[0]): float(row[1]) for row in rows if len(row) == 2}
-        reserved = {port: at for port, at in reserved.items() if 0 <= time.time() - at < RESERVED_S}
-        yield reserved
-        file.seek(0)
-        file.truncate()
-        file.writelines(f"{port} {at}\n" for port, at in reserved.items())
+        reservation.bind(f"\0broadway-port-{port}")
+        if _is_free(port):
+            _reservations.append((reservation, time.monotonic()))
+            return True
+    except OSError:
+        pass
+    reservation.close()
+    return False
 
 
 def _candidates():
