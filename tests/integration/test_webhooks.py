@@ -253,10 +253,10 @@ def test_an_event_is_delivered_again_on_request(hooked, target):
     webhook = create(hooked, url=target.url, secret=SECRET, events=["run_finished"])
     run = hooked.api.submit_and_start(run_of(1))
     finish(hooked, run)
-    wait_until(lambda: deliveries(hooked, webhook)[0]["state"] == "delivered", 5, "it is delivered")
+    wait_until(lambda: [it["state"] for it in deliveries(hooked, webhook)] == ["delivered"], 5, "it is delivered")
     asked = {"event_id": f"{run}.run_finished"}
     assert operate(hooked, "POST", f"/webhooks/{webhook['id']}/redeliver", json=asked).status_code == 200
-    wait_until(lambda: len(target.requests) == 2, 5, "it is sent again")
+    wait_until(lambda: len(target.requests) >= 2, 5, "it is sent again")
     assert target.requests[0][2] == target.requests[1][2] and len(target.taken()) == 1
     asked = {"event_id": "none"}
     answer = operate(hooked, "POST", f"/webhooks/{webhook['id']}/redeliver", json=asked)
