@@ -51,14 +51,17 @@ enum query_kind {
                         the leases of what is paused that were being inserted are stored */
     QUERY_RESUMED,   /* the same; and the worker's automatic pause has ended */
     QUERY_WORKER,    /* what is known of one worker */
-    QUERY_PAUSE_LIST /* the pauses in force, of a course or all; `epoch` is the number of the first
-                        one */
+    QUERY_PAUSE_LIST, /* the pauses in force, of a course or all; `epoch` is the number of the first
+                         one */
+    QUERY_EXPLAIN_JOB, /* why a job, a run, or a worker waits */
+    QUERY_EXPLAIN_RUN,
+    QUERY_EXPLAIN_WORKER
 };
 
 struct signal_query {
     int64_t number; /* unique within the replica's process */
     enum query_kind kind;
-    char subject[WORKER_ID_SIZE]; /* a course, a job or a worker */
+    char subject[WORKER_ID_SIZE]; /* a course, a job, a run or a worker */
     int64_t epoch;
 };
 
