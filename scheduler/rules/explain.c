@@ -88,6 +88,7 @@ static void explain_find_job(const struct scheduler *scheduler, const struct act
 {
     uint64_t job = hand_out_job_reasons(scheduler, run, slot);
     uint64_t turn = wait_bit(WAIT_JOBS_AHEAD, true) | wait_bit(WAIT_COURSE_LIMIT, true);
+    uint64_t put_off = wait_bit(WAIT_PUT_OFF, true);
     *explained = (struct explained){.scheduler = scheduler, .run = run, .slot = slot};
     explained->reasons = hand_out_leader_reasons(scheduler) | job;
     bool is_offered = (job & ~turn) == 0;
@@ -96,7 +97,7 @@ static void explain_find_job(const struct scheduler *scheduler, const struct act
     if ((job & is_no_ones) != 0)
         return;
     explain_note_returned(explained);
-    explain_note_workers(explained, is_offered);
+    explain_note_workers(explained, (job & ~turn & ~put_off) == 0);
     if (is_offered)
         explain_note_ahead(explained);
     explained->reasons |= wait_bit(WAIT_READY, explained->reasons == 0);
@@ -220,31 +221,50 @@ static bool explain_has_lease(const struct run_waits *waits, uint32_t slot)
     return waits->run->live > 0 && lease_table_find(&waits->scheduler->leases, job) != NULL;
 }
 
+/* Jobs without a result of a range of slots. */
+struct open_jobs {
+    uint64_t count;    /* those that are not withheld */
+    uint64_t withheld; /* those that are, and have no lease */
+    uint64_t leased;   /* those that are, and have one */
+    uint32_t slot;     /* of the first that is neither in the queue's range nor leased; or the end */
+};
+
+static void explain_count_open(struct run_waits *waits, uint32_t first, uint32_t end,
+                               struct open_jobs *open)
+{
+    const struct active_run *run = waits->run;
+    *open = (struct open_jobs){.slot = end};
+    for (uint32_t slot = first; slot < end; slot++) {
+        bool is_withheld = run->run.cancelled_ms == 0 && queue_is_withheld(run, slot);
+        bool is_in_range = slot >= run->next_slot && slot < run->end_slot;
+        if (summary_outcome(run->run.summary[slot]) != OUTCOME_NONE) {
+            waits->ended++;
+        } else if (is_withheld) {
+            bool is_leased = explain_has_lease(waits, slot);
+            open->leased += is_leased;
+            open->withheld += !is_leased;
+        } else {
+            open->count++;
+            if (open->slot == end && !is_in_range && !explain_has_lease(waits, slot))
+                open->slot = slot;
+        }
+    }
+}
+
 /* Adds the jobs of one kind, those of slots [first, end), that are neither in the queue nor leased:
  * all, if their phase has not begun; of the current phase those whose end is being stored. */
 static void explain_add_kind(struct run_waits *waits, uint32_t first, uint32_t end)
 {
     const struct active_run *run = waits->run;
-    uint64_t open = 0, withheld = 0, elsewhere = queue_run_length(run) + run->live;
-    uint32_t slot_of_open = end, current_first, current_end;
+    struct open_jobs open;
+    uint32_t current_first, current_end;
     run_phase_slots(run, run->phase, &current_first, &current_end);
-    for (uint32_t slot = first; slot < end; slot++) {
-        bool has_result = summary_outcome(run->run.summary[slot]) != OUTCOME_NONE;
-        bool is_withheld = !has_result && queue_is_withheld(run, slot);
-        waits->ended += has_result;
-        withheld += is_withheld;
-        if (has_result || is_withheld)
-            continue;
-        open++;
-        if (slot_of_open == end && (slot < run->next_slot || slot >= run->end_slot) &&
-            !explain_has_lease(waits, slot))
-            slot_of_open = slot;
-    }
-    waits->counts[WAIT_SUPERSEDED] += withheld;
+    explain_count_open(waits, first, end, &open);
     if (first == current_first && current_first < current_end)
-        open -= elsewhere < open ? elsewhere : open;
-    if (slot_of_open < end)
-        explain_add_waits(waits, slot_of_open, open, false);
+        open.count -= queue_run_length(run) + run->live - open.leased;
+    waits->counts[WAIT_SUPERSEDED] += open.withheld;
+    if (open.slot < end)
+        explain_add_waits(waits, open.slot, open.count, false);
 }
 
 static json_t *explain_waits_json(const struct run_waits *waits)

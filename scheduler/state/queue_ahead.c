@@ -63,7 +63,8 @@ void queue_ahead_find(const struct active_run *run, uint32_t slot, struct queue_
     uint64_t own = 0;
     memset(ahead, 0, sizeof *ahead);
     if (queue_position(run, slot, &own))
-        queue_ahead_add(ahead, run->course, own);
+        own -= run->course->inserting; /* they have been handed out */
+    queue_ahead_add(ahead, run->course, own);
     ahead->of_run = queue_place_in_run(run, slot);
     HASH_ITER (hh, run->course->order->courses, course, following)
         if (course != run->course && course->protocol == run->course->protocol)
