@@ -16,8 +16,8 @@ static json_t *explain_unknown(void)
 
 /* ---- A job ---- */
 
-/* Notes why a live grader of the protocol does not have the job. `able` collects those that may have
- * it, `unable` the others. */
+/* Notes why a live grader of the protocol does not have the job. `able` collects those that may
+ * have it, `unable` the others. */
 static void explain_note_worker(const struct known_worker *worker, struct explained *able,
                                 struct explained *unable)
 {
@@ -108,14 +108,15 @@ static json_t *explain_grader(const struct live_lease *lease)
     char date[DATE_TEXT_SIZE];
     const struct known_worker *worker = lease->worker;
     bool is_cut = protocol_properties(worker->protocol)->has_hex_worker_ids;
-    json_t *grader = json_pack("{s:o}", "worker",
-                               json_stringn(worker->id, is_cut ? WORKER_SHOWN_LENGTH
-                                                               : strlen(worker->id)));
+    json_t *grader = json_pack(
+        "{s:o}", "worker",
+        json_stringn(worker->id, is_cut ? WORKER_SHOWN_LENGTH : strlen(worker->id)));
     if (worker_hostname(worker)[0] != '\0')
         json_object_set_new(grader, "hostname", json_string(worker_hostname(worker)));
-    json_object_set_new(grader, "since", lease->leased_at_ms != 0
-                                             ? json_string(date_format(lease->leased_at_ms, date))
-                                             : json_null());
+    json_object_set_new(grader, "since",
+                        lease->leased_at_ms != 0
+                            ? json_string(date_format(lease->leased_at_ms, date))
+                            : json_null());
     json_object_set_new(grader, "attempt", json_integer((json_int_t)lease->attempt));
     return grader;
 }
@@ -151,8 +152,8 @@ json_t *explain_job(const struct scheduler *scheduler, const char *job)
 
 /* ---- A run ---- */
 
-/* The jobs of a run that have no result and are at no grader, by their first reason. Only one job of
- * each kind is explained: those of a kind have the same reasons, but for their order. */
+/* The jobs of a run that have no result and are at no grader, by their first reason. Only one job
+ * of each kind is explained: those of a kind have the same reasons, but for their order. */
 struct run_waits {
     const struct scheduler *scheduler;
     const struct active_run *run;
@@ -226,7 +227,7 @@ struct open_jobs {
     uint64_t count;    /* those that are not withheld */
     uint64_t withheld; /* those that are, and have no lease */
     uint64_t leased;   /* those that are, and have one */
-    uint32_t slot;     /* of the first that is neither in the queue's range nor leased; or the end */
+    uint32_t slot; /* of the first that is neither in the queue's range nor leased; or the end */
 };
 
 static void explain_count_open(struct run_waits *waits, uint32_t first, uint32_t end,
@@ -345,8 +346,8 @@ static void explain_note_own_return(struct explained *jobs, const struct active_
 }
 
 /* Adds `count` waiting jobs that are like the job at `slot`, which `job` keeps from all graders. */
-static void explain_add_job(struct worker_waits *waits, const struct active_run *run,
-                            uint32_t slot, uint64_t job, uint64_t count)
+static void explain_add_job(struct worker_waits *waits, const struct active_run *run, uint32_t slot,
+                            uint64_t job, uint64_t count)
 {
     const struct scheduler *scheduler = waits->jobs.scheduler;
     uint64_t match = hand_out_match_reasons(scheduler, run, slot, waits->jobs.worker);
@@ -397,8 +398,7 @@ json_t *explain_worker(const struct scheduler *scheduler, const char *id)
     own.reasons |= wait_bit(WAIT_NO_JOB, waits.waiting == 0);
     own.reasons |= wait_bit(WAIT_READY, own.reasons == 0 && waits.allowed > 0);
     json_t *reasons = explain_reasons_json(&own, UINT64_MAX);
-    json_t *of_jobs = explain_reasons_json(&waits.jobs,
-                                           waits.allowed == 0 ? UINT64_MAX : 0);
+    json_t *of_jobs = explain_reasons_json(&waits.jobs, waits.allowed == 0 ? UINT64_MAX : 0);
     json_array_extend(reasons, of_jobs);
     json_decref(of_jobs);
     return json_pack("{s:s,s:I,s:o}", "state", explain_worker_state(worker), "held",

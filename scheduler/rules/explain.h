@@ -13,8 +13,8 @@
 
 #include "scheduler/state/scheduler.h"
 
-/* {"state": "waiting", "running" or "ended"[, "grader"][, "outcome"], "reasons": [...]}; {"unknown":
- * true}: no run that is started and not over has the job. */
+/* {"state": "waiting", "running" or "ended"[, "grader"][, "outcome"], "reasons": [...]};
+ * {"unknown": true}: no run that is started and not over has the job. */
 json_t *explain_job(const struct scheduler *scheduler, const char *job);
 
 /* {"state", "jobs": {"waiting", "running", "ended"}, "waiting": [{"reason", "jobs"}...][,

@@ -195,8 +195,9 @@ static void explain_course_limit(const struct explained *explained, json_t *obje
     explain_set(object, "course", json_string(course->name));
     explain_set_number(object, "running", course->running);
     explain_set_number(object, "max_running", course->max_running);
-    explain_say(object, "jobs of the course %s that run: %" PRIu32 ", as many as it may (%" PRIu32
-                ")", course->name, course->running, course->max_running);
+    explain_say(object,
+                "jobs of the course %s that run: %" PRIu32 ", as many as it may (%" PRIu32 ")",
+                course->name, course->running, course->max_running);
 }
 
 static void explain_no_grader(const struct explained *explained, json_t *object)
@@ -260,8 +261,8 @@ static json_t *explain_ahead_list(const struct queue_ahead *ahead)
         json_array_append_new(list, json_pack("{s:s,s:I}", "course", ahead->courses[i].course->name,
                                               "jobs", (json_int_t)ahead->courses[i].jobs));
     if (ahead->others > 0)
-        json_array_append_new(
-            list, json_pack("{s:n,s:I}", "course", "jobs", (json_int_t)ahead->others));
+        json_array_append_new(list,
+                              json_pack("{s:n,s:I}", "course", "jobs", (json_int_t)ahead->others));
     return list;
 }
 
@@ -341,14 +342,10 @@ static void explain_complete_job(const struct explained *explained, enum wait_re
                                  json_t *object)
 {
     static void (*const steps[WAIT_REASONS])(const struct explained *, json_t *) = {
-        [WAIT_PAUSED] = explain_paused_run,
-        [WAIT_STUDENTS_NOT_DONE] = explain_students,
-        [WAIT_RETRY_NOT_DUE] = explain_retry_of_job,
-        [WAIT_PUT_OFF] = explain_retry_of_job,
-        [WAIT_COURSE_LIMIT] = explain_course_limit,
-        [WAIT_NO_GRADER] = explain_no_grader,
-        [WAIT_TAGS_MISSING] = explain_tags,
-        [WAIT_JOBS_AHEAD] = explain_ahead,
+        [WAIT_PAUSED] = explain_paused_run,          [WAIT_STUDENTS_NOT_DONE] = explain_students,
+        [WAIT_RETRY_NOT_DUE] = explain_retry_of_job, [WAIT_PUT_OFF] = explain_retry_of_job,
+        [WAIT_COURSE_LIMIT] = explain_course_limit,  [WAIT_NO_GRADER] = explain_no_grader,
+        [WAIT_TAGS_MISSING] = explain_tags,          [WAIT_JOBS_AHEAD] = explain_ahead,
         [WAIT_SHARE_USED_UP] = explain_share,
     };
     if (steps[reason] != NULL)
@@ -359,8 +356,10 @@ static void explain_complete_grader(const struct explained *explained, enum wait
                                     json_t *object)
 {
     static void (*const steps[WAIT_REASONS])(const struct explained *, json_t *) = {
-        [WAIT_GRADER_DEAD] = explain_silence,         [WAIT_GRADER_FAULTY] = explain_fault,
-        [WAIT_GRADER_PAUSED] = explain_paused_grader, [WAIT_GRADER_FAILING] = explain_failing,
+        [WAIT_GRADER_DEAD] = explain_silence,
+        [WAIT_GRADER_FAULTY] = explain_fault,
+        [WAIT_GRADER_PAUSED] = explain_paused_grader,
+        [WAIT_GRADER_FAILING] = explain_failing,
         [WAIT_GRADER_FULL] = explain_full,
     };
     if (steps[reason] != NULL)

@@ -34,8 +34,8 @@ uint64_t hand_out_job_reasons(const struct scheduler *scheduler, const struct ac
     enum job_kind kind;
     uint32_t index;
     run_slot_job(run->run.has_pre, run->run.students, slot, &kind, &index);
-    const struct live_lease *lease = lease_table_find(
-        &scheduler->leases, job_id_make(run->run.id, kind, index, id));
+    const struct live_lease *lease = lease_table_find(&scheduler->leases,
+                                                      job_id_make(run->run.id, kind, index, id));
     if (lease != NULL)
         return hand_out_lease_reasons(lease);
     return queue_job_wait_reasons(run, slot) | course_wait_reasons(run->course);

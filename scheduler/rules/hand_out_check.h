@@ -41,7 +41,7 @@ uint64_t hand_out_job_reasons(const struct scheduler *scheduler, const struct ac
 uint64_t hand_out_match_reasons(const struct scheduler *scheduler, const struct active_run *run,
                                 uint32_t slot, const struct known_worker *worker);
 
-/* Why the job is not handed to that worker: all of the above. */
+/* Why the job is not handed to that worker: all of the above. For tests. */
 uint64_t hand_out_reasons(const struct scheduler *scheduler, const struct active_run *run,
                           uint32_t slot, const struct known_worker *worker);
 

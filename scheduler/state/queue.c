@@ -83,8 +83,7 @@ uint64_t queue_run_wait_reasons(const struct active_run *run)
 
 static bool queue_has_job(const struct active_run *run)
 {
-    return queue_run_wait_reasons(run) == 0 &&
-           (run->due != NULL || run->next_slot < run->end_slot);
+    return queue_run_wait_reasons(run) == 0 && (run->due != NULL || run->next_slot < run->end_slot);
 }
 
 uint64_t queue_run_length(const struct active_run *run)

@@ -96,8 +96,8 @@ void queue_offer(const struct lane *lane, struct offer *offer);
  * (common/domain/wait_reason.h); 0: those that it has to hand out are. */
 uint64_t queue_run_wait_reasons(const struct active_run *run);
 
-/* Why queue_offer does not offer the run's job at `slot`, which has neither a result nor a lease; 0:
- * it is the next one of its lane. */
+/* Why queue_offer does not offer the run's job at `slot`, which has neither a result nor a lease;
+ * 0: it is the next one of its lane. */
 uint64_t queue_job_wait_reasons(const struct active_run *run, uint32_t slot);
 
 /* The same of an attempt in the run's list of those that are not due. */

@@ -65,7 +65,7 @@ void queue_ahead_find(const struct active_run *run, uint32_t slot, struct queue_
     if (queue_position(run, slot, &own))
         own -= run->course->inserting; /* they have been handed out */
     queue_ahead_add(ahead, run->course, own);
-    ahead->of_run = queue_place_in_run(run, slot);
+    ahead->of_run = queue_before_in_run(run, slot);
     HASH_ITER (hh, run->course->order->courses, course, following)
         if (course != run->course && course->protocol == run->course->protocol)
             queue_ahead_add_other(ahead, course, run, own);

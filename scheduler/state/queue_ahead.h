@@ -21,8 +21,8 @@ struct queue_ahead_course {
 };
 
 struct queue_ahead {
-    uint64_t count;  /* all jobs that are before it */
-    uint64_t of_run; /* how many of them are of its run */
+    uint64_t count;                                         /* all jobs that are before it */
+    uint64_t of_run;                                        /* how many of them are of its run */
     struct queue_ahead_course courses[QUEUE_AHEAD_COURSES]; /* its own first */
     size_t course_count;
     uint64_t others;     /* jobs of courses that have no place in the list */

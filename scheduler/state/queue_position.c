@@ -154,7 +154,7 @@ static bool lane_goes_before(const struct lane *other, const struct lane *lane)
     return others != own ? others < own : other->priority > lane->priority;
 }
 
-uint64_t queue_place_in_run(const struct active_run *run, uint32_t slot)
+uint64_t queue_before_in_run(const struct active_run *run, uint32_t slot)
 {
     uint64_t place;
     bool is_delayed;

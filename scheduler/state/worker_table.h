@@ -136,8 +136,8 @@ static inline bool worker_is_paused(const struct known_worker *worker, int64_t n
     return worker->is_paused || now_ms < worker->paused_until_ms;
 }
 
-/* Why the worker gets no job, whichever it is: a set of reasons (common/domain/wait_reason.h); 0: it
- * may hold one more. */
+/* Why the worker gets no job, whichever it is: a set of reasons (common/domain/wait_reason.h); 0:
+ * it may hold one more. */
 static inline uint64_t worker_wait_reasons(const struct known_worker *worker, int64_t now_ms)
 {
     bool is_full = worker->concurrency > 0 && worker->held >= (uint32_t)worker->concurrency;

@@ -55,7 +55,9 @@ class Side:
 
     def run(self, count=1, course=None, **more):
         course = course or self.course
-        return course.start(course.configure(config_of()) if course is not self.course else self.assignment, count, **more)
+        return course.start(
+            course.configure(config_of()) if course is not self.course else self.assignment, count, **more
+        )
 
     def configured(self, config, count=1):
         return self.course.start(self.course.configure(config), count)
@@ -132,7 +134,9 @@ class Side:
         self.operate("POST", "/cluster_resume")
         for run in self.stack.database.active_runs():
             course = self.stack.database.run(run).get("course")
-            path = f"{ROUTE}/grading_run/{run}/cancel" if course is None else f"{ROUTE}/grading_run/{course}/{run}/cancel"
+            path = (
+                f"{ROUTE}/grading_run/{run}/cancel" if course is None else f"{ROUTE}/grading_run/{course}/{run}/cancel"
+            )
             headers = {} if course is None else bearer(TOKEN)
             assert self.stack.api.request("POST", path, headers=headers).status_code in (200, 409)
         wait_until(lambda: not self.stack.database.active_runs(), 5, "all runs are over")
@@ -169,7 +173,10 @@ def takes(grader, run):
 def test_no_grader_until_one_asks(side):
     run = side.run()
     (reason,) = side.says(lambda: side.job(run), "no_grader")
-    assert (reason["protocol"], reason["detail"].split(";")[0]) == ("course", "no grader of the course protocol is alive")
+    assert (reason["protocol"], reason["detail"].split(";")[0]) == (
+        "course",
+        "no grader of the course protocol is alive",
+    )
     takes(side.idle(), run)
 
 
@@ -613,7 +620,10 @@ def test_classic_jobs_ahead_are_of_no_course(side, ask):
 
 def test_what_may_not_be_read_is_not_explained(side, ask):
     run, other = side.run(), side.new_course()
-    for path in (f"/grading_run/{other.name}/{run}/explain", f"/grading_job/{other.name}/{job_id_of(run, STUDENT)}/explain"):
+    for path in (
+        f"/grading_run/{other.name}/{run}/explain",
+        f"/grading_job/{other.name}/{job_id_of(run, STUDENT)}/explain",
+    ):
         answer = other.ask("GET", path)
         assert answer.status_code == 400 and "not found" in answer.text
     looks = Course(side.stack.urls[0], side.course.name, QUERY)

@@ -146,8 +146,8 @@ static bool could_have(const struct scheduler *scheduler, const struct known_wor
            (worker->concurrency == 0 || worker->held < (uint32_t)worker->concurrency) &&
            !returned_job_excludes(returned_jobs_find(run->returned, slot), worker->id,
                                   scheduler->now_ms) &&
-           worker_group_wait_reasons(&scheduler->groups, &alone, run->run.protocol,
-                                     run->run.course, run->run.run_class, run->run.requires) == 0;
+           worker_group_wait_reasons(&scheduler->groups, &alone, run->run.protocol, run->run.course,
+                                     run->run.run_class, run->run.requires) == 0;
 }
 
 static void assert_nobody_waits(const struct world *world)
