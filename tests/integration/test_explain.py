@@ -10,7 +10,7 @@ from broadway import ROUTE, ClassicGrader
 from course import Course, CourseGrader, config_of
 from course_names import bearer, unique
 from harness import run_stack
-from pipelines import POST, PRE, STUDENT, job_id_of, run_of
+from pipelines import POST, STUDENT, job_id_of, run_of
 from socket_grader import SocketGrader
 from waiting import soon, wait_until
 
@@ -54,10 +54,9 @@ class Side:
         return self.keep(Course(self.stack.urls[0], next(fresh_names), TOKEN))
 
     def run(self, count=1, course=None, **more):
-        course = course or self.course
-        return course.start(
-            course.configure(config_of()) if course is not self.course else self.assignment, count, **more
-        )
+        if course is None:
+            return self.course.start(self.assignment, count, **more)
+        return course.start(course.configure(config_of()), count, **more)
 
     def configured(self, config, count=1):
         return self.course.start(self.course.configure(config), count)
@@ -134,11 +133,11 @@ class Side:
         self.operate("POST", "/cluster_resume")
         for run in self.stack.database.active_runs():
             course = self.stack.database.run(run).get("course")
-            path = (
-                f"{ROUTE}/grading_run/{run}/cancel" if course is None else f"{ROUTE}/grading_run/{course}/{run}/cancel"
-            )
+            path = run if course is None else f"{course}/{run}"
             headers = {} if course is None else bearer(TOKEN)
-            assert self.stack.api.request("POST", path, headers=headers).status_code in (200, 409)
+            assert self.stack.api.request(
+                "POST", f"{ROUTE}/grading_run/{path}/cancel", headers=headers
+            ).status_code in (200, 409)
         wait_until(lambda: not self.stack.database.active_runs(), 5, "all runs are over")
         live = {"alive": True}
         wait_until(lambda: not self.stack.database.db.workers.find_one(live), GONE_S, "all graders are dead")
@@ -206,7 +205,7 @@ def test_a_grader_that_is_full(side):
 
 
 def test_a_grader_that_is_paused(side):
-    grader, run = side.idle(), None
+    grader = side.idle()
     side.operate("POST", f"/worker/{grader.name}/pause", {"note": "old"})
     run = side.run()
     assert grader.poll() is None
@@ -327,9 +326,8 @@ def test_a_retry_that_is_not_due(side):
 
 @pytest.mark.parametrize("what", ["run", "assignment", "course", "cluster"])
 def test_what_a_job_belongs_to_is_paused(side, what):
-    grader, run, course = side.waiting(), None, side.course.name
-    held = side.run()
-    takes(grader, held)
+    course = side.course.name
+    takes(side.waiting(), side.run())
     run = side.run()
     paths = {
         "run": f"/grading_run/{course}/{run}",
@@ -413,7 +411,7 @@ def test_jobs_ahead_of_its_own_run_and_of_an_earlier_one(side):
     grader = side.idle()
     early, run = side.run(2), side.run(3)
     job = takes(grader, early)
-    ahead, full = side.says(lambda: side.job(run, 2), "jobs_ahead", "grader_full")
+    ahead, _ = side.says(lambda: side.job(run, 2), "jobs_ahead", "grader_full")
     assert (ahead["count"], ahead["of_run"]) == (3, 2)
     assert ahead["ahead"] == [{"course": side.course.name, "jobs": 3}]
     for left in (2, 1, 0):
@@ -608,10 +606,10 @@ def test_classic_jobs_ahead_are_of_no_course(side, ask):
     grader = side.keep(ClassicGrader(side.stack.urls[0], side.stack.cluster_token, hostname="old", concurrency=1))
     run = api.submit_and_start(run_of(4))
     grader.take()
-    ahead, full = ask(f"/grading_job/{job_id_of(run, STUDENT, 3)}/explain")["reasons"]
+    ahead, _ = ask(f"/grading_job/{job_id_of(run, STUDENT, 3)}/explain")["reasons"]
     assert ahead["ahead"] == [{"course": "", "jobs": 2}] and ahead["of_run"] == 2
     api.request("POST", f"{ROUTE}/grading_job/{job_id_of(run, STUDENT, 1)}/cancel")
-    ahead, full = ask(f"/grading_job/{job_id_of(run, STUDENT, 3)}/explain")["reasons"]
+    ahead, _ = ask(f"/grading_job/{job_id_of(run, STUDENT, 3)}/explain")["reasons"]
     assert ahead["count"] == 1
 
 
