@@ -17,6 +17,7 @@ enum {
     QUERY_MEMORY_MS = 10000, /* longer than any client's request waits */
     LIST_PAUSE_MS = 100,     /* least time between two lists of workers */
     ANSWERS_AT_ONCE = 5000,  /* in one callback */
+    EXPLAINED_AT_ONCE = 64,  /* of these, those that look at each grader */
     ANSWERS_BYTES = 8 * 1024 * 1024
 };
 
@@ -282,6 +283,12 @@ static bool query_is_due(const struct scheduler *scheduler, const struct pending
            (pending->query.kind != QUERY_WORKERS || may_list_workers(scheduler));
 }
 
+static bool query_explains(const struct pending_query *pending)
+{
+    enum query_kind kind = pending->query.kind;
+    return kind == QUERY_EXPLAIN_JOB || kind == QUERY_EXPLAIN_RUN || kind == QUERY_EXPLAIN_WORKER;
+}
+
 bool query_answers_are_due(const struct scheduler *scheduler, const struct known_replica *replica)
 {
     const struct pending_query *pending, *following;
@@ -296,12 +303,15 @@ json_t *query_answers_take(struct scheduler *scheduler, struct known_replica *re
     struct pending_query *pending, *following;
     json_t *answers = NULL;
     size_t bytes = 0;
+    unsigned explained = 0;
     replica_forget_queries(replica, scheduler->now_ms - QUERY_MEMORY_MS);
     HASH_ITER (hh, replica->queries, pending, following) {
         if (bytes > ANSWERS_BYTES || json_array_size(answers) == ANSWERS_AT_ONCE)
             break;
-        if (!query_is_due(scheduler, pending))
+        if (!query_is_due(scheduler, pending) ||
+            (explained == EXPLAINED_AT_ONCE && query_explains(pending)))
             continue;
+        explained += query_explains(pending);
         pending->is_sent = true;
         answers = answers != NULL ? answers : json_array();
         json_array_append_new(answers,

@@ -1,7 +1,8 @@
 /*
  * queue_ahead: the jobs before a job in the order of all courses, and whose they are, as it looks
- * now: as if each job took what is usual for its course, and no other ones came. Jobs that no
- * grader may run, and those of courses that run as many as they may, are before nobody.
+ * now: as if each job took what is usual for its course, and no other ones came. Of other
+ * courses, jobs that no grader may run, and those of courses that run as many as they may, are
+ * before nobody.
  *
  * Belongs to the scheduler's core thread. Pure: no I/O, no clock, no allocation.
  */
