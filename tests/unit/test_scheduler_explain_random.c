@@ -8,7 +8,7 @@
 #include "scheduler/rules/explain.h"
 #include "scheduler/rules/hand_out_check.h"
 
-enum { STEPS = 3000, SEEDS = 12, MOST_RUNS = 4000 };
+enum { STEPS = 1200, SEEDS = 12, MOST_RUNS = 4000 };
 
 /* What was paused before a pair was set apart. */
 struct set_apart {
