@@ -50,10 +50,8 @@ static enum bw_code classic_jobs_refuse(const char *id, struct bw_error *error)
     return bw_fail(error, BW_BAD_REQUEST, "there is no grading job '%s'", id);
 }
 
-/* Reads the run of a classic job, and the job's slot in it. On BW_OK the caller must call
- * run_clear. `id`: NUL-terminated, of any length. */
-static enum bw_code classic_jobs_read(struct api *api, const char *id, struct run *run,
-                                      uint32_t *slot, struct bw_error *error)
+enum bw_code classic_jobs_read(struct api *api, const char *id, struct run *run, uint32_t *slot,
+                               struct bw_error *error)
 {
     struct job_id job;
     char shown[80];

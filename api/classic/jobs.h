@@ -7,6 +7,13 @@
 #define API_CLASSIC_JOBS_H
 
 #include "api/http/route.h"
+#include "common/store/run_store.h"
+
+/* Reads the run of a classic job, and the job's slot in it. On BW_OK the caller must call
+ * run_clear. `id`: NUL-terminated, of any length. BW_BAD_REQUEST: there is no such job;
+ * BW_UNAVAILABLE. */
+enum bw_code classic_jobs_read(struct api *api, const char *id, struct run *run, uint32_t *slot,
+                               struct bw_error *error) BW_CHECKED;
 
 /* GET /api/v1/grading_run/{id}/jobs → api/grading/job_list.h */
 enum bw_code classic_jobs_list(struct api *api, struct exchange *exchange, struct bw_error *error);

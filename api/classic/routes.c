@@ -4,6 +4,7 @@
 #include "api/classic/audit.h"
 #include "api/classic/history.h"
 #include "api/classic/client.h"
+#include "api/classic/explain.h"
 #include "api/classic/files.h"
 #include "api/classic/grader.h"
 #include "api/classic/job_files.h"
@@ -50,6 +51,10 @@ const struct route classic_routes[] = {
      job_list_fields, classic_jobs_list},
     {"GET", "/api/v1/grading_job/{id}", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, NULL,
      classic_jobs_show},
+    {"GET", "/api/v1/grading_run/{id}/explain", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, NULL,
+     classic_explain_run},
+    {"GET", "/api/v1/grading_job/{job}/explain", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, NULL,
+     classic_explain_job},
     {"GET", "/api/v1/grading_run/{id}/receipts", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING, NULL,
      classic_jobs_receipts},
     {"GET", "/api/v1/grading_run/{id}/results", AUTH_CLIENT, BODY_NONE, ROUTE_BLOCKING,
@@ -90,6 +95,8 @@ const struct route classic_routes[] = {
      ROUTE_BLOCKING | ROUTE_BODY_SMALL, classic_worker_fields, classic_pauses_resume_worker},
     {"GET", "/api/v1/worker_status", AUTH_OPERATOR, BODY_NONE, ROUTE_BLOCKING,
      classic_worker_fields, classic_pauses_show_worker},
+    {"GET", "/api/v1/worker_explain", AUTH_OPERATOR, BODY_NONE, ROUTE_BLOCKING,
+     classic_worker_fields, classic_explain_worker},
     {"GET", "/api/v1/webhooks", AUTH_OPERATOR, BODY_NONE, ROUTE_BLOCKING, NULL,
      classic_webhooks_list},
     {"POST", "/api/v1/webhooks", AUTH_OPERATOR, BODY_ARGUMENTS, ROUTE_BLOCKING | ROUTE_BODY_SMALL,

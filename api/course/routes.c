@@ -3,6 +3,7 @@
 #include "api/course/audit.h"
 #include "api/course/history.h"
 #include "api/course/client.h"
+#include "api/course/explain.h"
 #include "api/course/files.h"
 #include "api/course/grader.h"
 #include "api/course/job_files.h"
@@ -77,6 +78,12 @@ const struct route course_routes[] = {
      NULL, course_queue_length},
     {"GET", PATH "queue/{course}/{job}/position", AUTH_MEMBER, BODY_UNREAD,
      ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_queue_position},
+    {"GET", PATH "grading_run/{course}/{run}/explain", AUTH_CLIENT, BODY_UNREAD,
+     ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_explain_run},
+    {"GET", PATH "grading_job/{course}/{job}/explain", AUTH_CLIENT, BODY_UNREAD,
+     ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_explain_job},
+    {"GET", PATH "worker/{worker}/explain", AUTH_OPERATOR, BODY_UNREAD,
+     ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_explain_worker}, /* before {scope} */
     {"GET", PATH "worker/{course}/{scope}", AUTH_CLIENT, BODY_UNREAD,
      ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_worker_list},
     {"GET", PATH "stream/{course}/{job}", AUTH_MEMBER, BODY_UNREAD, ROUTE_BLOCKING | ROUTE_CURRENT,

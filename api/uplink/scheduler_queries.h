@@ -37,7 +37,7 @@ struct query_answer {
 
 struct query {
     enum query_kind kind;
-    char subject[WORKER_ID_SIZE]; /* the id of a course, a job or a worker */
+    char subject[WORKER_ID_SIZE]; /* the id of a course, a job, a run or a worker */
     int64_t epoch;                /* of the websocket's worker; 0 for other kinds */
     int64_t request_timeout_ms;
     /* Called once, with no lock held. BW_OK with the answer; or BW_UNAVAILABLE and NULL: no answer

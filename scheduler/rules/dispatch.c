@@ -7,6 +7,7 @@
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "scheduler/metrics.h"
+#include "scheduler/rules/hand_out_check.h"
 #include "scheduler/rules/history.h"
 #include "scheduler/rules/lease_lifecycle.h"
 #include "scheduler/rules/sharing.h"
@@ -78,14 +79,6 @@ static void hand_out(struct scheduler *scheduler, const struct offer *offer,
     insert_lease(scheduler, lease, poll);
 }
 
-/* True if the worker may hold one more job. */
-static bool is_eligible(const struct scheduler *scheduler, const struct known_worker *worker)
-{
-    if (!worker->is_alive || worker->undelivered > 0 || worker_is_paused(worker, scheduler->now_ms))
-        return false;
-    return worker->concurrency == 0 || worker->held < (uint32_t)worker->concurrency;
-}
-
 /* The worker's newest parked poll: an older one may belong to a connection that the worker has
  * abandoned. */
 static struct parked_poll *newest_poll(const struct known_worker *worker)
@@ -95,12 +88,6 @@ static struct parked_poll *newest_poll(const struct known_worker *worker)
         if (poll->replica->in_contact)
             return poll;
     return NULL;
-}
-
-/* Whether this waiting poll may be answered with a job. */
-static bool poll_is_eligible(const struct scheduler *scheduler, const struct parked_poll *poll)
-{
-    return poll->replica->in_contact && is_eligible(scheduler, poll->worker);
 }
 
 /* The group's poll that has waited longest of those that are eligible for the job; NULL: none is.
@@ -113,7 +100,7 @@ static struct parked_poll *choose_of_group(struct scheduler *scheduler, struct w
     struct parked_poll *poll, *avoided = NULL;
     bool is_exhausted = true;
     DL_FOREACH2 (group->waiters, poll, group_next) {
-        if (!poll_is_eligible(scheduler, poll))
+        if (hand_out_poll_reasons(scheduler, poll) != 0)
             continue;
         is_exhausted = false;
         if (returned_job_excludes(returned, poll->worker->id, scheduler->now_ms))
@@ -185,7 +172,7 @@ enum hand_out_state { NOTHING_TO_HAND_OUT, HANDED_OUT, PUT_OFF };
 static enum hand_out_state match_lane(struct scheduler *scheduler, const struct lane *lane)
 {
     struct offer offer;
-    if (course_is_full(lane->course) || !lane_can_be_served(scheduler, lane))
+    if (course_wait_reasons(lane->course) != 0 || !lane_can_be_served(scheduler, lane))
         return NOTHING_TO_HAND_OUT;
     queue_offer(lane, &offer);
     struct parked_poll *poll = choose_poll(scheduler, lane, &offer);
@@ -321,7 +308,7 @@ static void answer_final(struct scheduler *scheduler)
 
 bool dispatch_round(struct scheduler *scheduler)
 {
-    if (scheduler->now_ms < scheduler->opens_ms || scheduler->is_stopping)
+    if (hand_out_leader_reasons(scheduler) != 0)
         return false;
     offer_unconfirmed(scheduler);
     begin_round(scheduler);

@@ -8,6 +8,7 @@
 
 #include "common/base/alloc.h"
 #include "scheduler/rules/asked_workers.h"
+#include "scheduler/rules/explain.h"
 #include "scheduler/rules/pausing.h"
 #include "scheduler/rules/worker_liveness.h"
 #include "scheduler/state/queue_position.h"
@@ -16,6 +17,7 @@ enum {
     QUERY_MEMORY_MS = 10000, /* longer than any client's request waits */
     LIST_PAUSE_MS = 100,     /* least time between two lists of workers */
     ANSWERS_AT_ONCE = 5000,  /* in one callback */
+    EXPLAINED_AT_ONCE = 64,  /* of these, those that look at each grader */
     ANSWERS_BYTES = 8 * 1024 * 1024
 };
 
@@ -260,6 +262,12 @@ static json_t *find_answer(struct scheduler *scheduler, const struct signal_quer
         return worker_answer(scheduler, query->subject);
     case QUERY_PAUSE_LIST:
         return pausing_list_json(scheduler, query->subject, query->epoch);
+    case QUERY_EXPLAIN_JOB:
+        return explain_job(scheduler, query->subject);
+    case QUERY_EXPLAIN_RUN:
+        return explain_run(scheduler, query->subject);
+    case QUERY_EXPLAIN_WORKER:
+        return explain_worker(scheduler, query->subject);
     case QUERY_ENDED:
     case QUERY_PAUSES:
     case QUERY_RESUMED:
@@ -273,6 +281,12 @@ static bool query_is_due(const struct scheduler *scheduler, const struct pending
     return !pending->is_sent &&
            (pending->read == 0 || pausing_is_complete(scheduler, pending->read)) &&
            (pending->query.kind != QUERY_WORKERS || may_list_workers(scheduler));
+}
+
+static bool query_explains(const struct pending_query *pending)
+{
+    enum query_kind kind = pending->query.kind;
+    return kind == QUERY_EXPLAIN_JOB || kind == QUERY_EXPLAIN_RUN || kind == QUERY_EXPLAIN_WORKER;
 }
 
 bool query_answers_are_due(const struct scheduler *scheduler, const struct known_replica *replica)
@@ -289,12 +303,15 @@ json_t *query_answers_take(struct scheduler *scheduler, struct known_replica *re
     struct pending_query *pending, *following;
     json_t *answers = NULL;
     size_t bytes = 0;
+    unsigned explained = 0;
     replica_forget_queries(replica, scheduler->now_ms - QUERY_MEMORY_MS);
     HASH_ITER (hh, replica->queries, pending, following) {
         if (bytes > ANSWERS_BYTES || json_array_size(answers) == ANSWERS_AT_ONCE)
             break;
-        if (!query_is_due(scheduler, pending))
+        if (!query_is_due(scheduler, pending) ||
+            (explained == EXPLAINED_AT_ONCE && query_explains(pending)))
             continue;
+        explained += query_explains(pending);
         pending->is_sent = true;
         answers = answers != NULL ? answers : json_array();
         json_array_append_new(answers,

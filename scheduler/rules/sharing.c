@@ -82,8 +82,8 @@ bool sharing_has_groups(const struct scheduler *scheduler, struct lane *lane)
     lane->group_count = 0;
     lane->groups = bw_grow(lane->groups, HASH_COUNT(groups->groups) + 1, sizeof *lane->groups);
     HASH_ITER (hh, groups->groups, group, following)
-        if (worker_group_allows(groups, group, lane->course->protocol, lane->course->name,
-                                lane->run_class, lane->requires))
+        if (worker_group_wait_reasons(groups, group, lane->course->protocol, lane->course->name,
+                                      lane->run_class, lane->requires) == 0)
             lane->groups[lane->group_count++] = group;
     return lane->group_count > 0;
 }

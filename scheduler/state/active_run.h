@@ -33,6 +33,7 @@ struct retry {
     uint32_t attempt;
     struct failed_attempts failed_attempts;
     int64_t due_ms;             /* clock_boot_ms from when it may be handed out */
+    bool is_put_off;            /* all who waited had returned it: queue_put_off */
     char avoid[WORKER_ID_SIZE]; /* the worker that failed it: another is preferred */
     struct retry *next;
 };

@@ -76,9 +76,14 @@ struct active_run *queue_add(struct queue *queue, struct run *run)
     return added;
 }
 
+uint64_t queue_run_wait_reasons(const struct active_run *run)
+{
+    return wait_bit(WAIT_PAUSED, run->is_paused);
+}
+
 static bool queue_has_job(const struct active_run *run)
 {
-    return !run->is_paused && (run->due != NULL || run->next_slot < run->end_slot);
+    return queue_run_wait_reasons(run) == 0 && (run->due != NULL || run->next_slot < run->end_slot);
 }
 
 uint64_t queue_run_length(const struct active_run *run)
@@ -262,6 +267,65 @@ void queue_offer(const struct lane *lane, struct offer *offer)
     job_id_make(run->run.id, kind, index, offer->job);
 }
 
+const struct retry *queue_delayed_retry(const struct active_run *run, uint32_t slot)
+{
+    const struct retry *retry;
+    LL_SEARCH_SCALAR(run->delayed, retry, slot, slot);
+    return retry;
+}
+
+/* Whether the run has the job to hand out. */
+static bool queue_is_open(const struct active_run *run, uint32_t slot)
+{
+    const struct retry *retry;
+    LL_SEARCH_SCALAR(run->due, retry, slot, slot);
+    return retry != NULL ||
+           (slot >= run->next_slot && slot < run->end_slot && !queue_has_ended(run, slot));
+}
+
+/* Whether the job, which is open in a run that is ready, is the next one of its lane. */
+static bool queue_is_next(const struct active_run *run, uint32_t slot)
+{
+    struct offer offer;
+    queue_offer(run->submitter->lane, &offer);
+    return offer.run == run && offer.slot == slot;
+}
+
+/* Why a job is not open that waits for no attempt: its phase has not begun, or its end is being
+ * stored. */
+static uint64_t queue_phase_wait_reasons(const struct active_run *run, uint32_t slot)
+{
+    enum job_kind kind;
+    uint32_t index;
+    run_slot_job(run->run.has_pre, run->run.students, slot, &kind, &index);
+    if (run->phase < run_phase_of(kind))
+        return wait_bit(run->phase == RUN_STUDENTS ? WAIT_STUDENTS_NOT_DONE : WAIT_PRE_NOT_DONE,
+                        true);
+    bool has_stages = run->run.has_stages[kind];
+    return wait_bit(has_stages ? WAIT_ATTEMPT_ENDING : WAIT_NO_STAGES, true);
+}
+
+uint64_t queue_delayed_wait_reasons(const struct active_run *run, const struct retry *delayed)
+{
+    return queue_run_wait_reasons(run) |
+           wait_bit(delayed->is_put_off ? WAIT_PUT_OFF : WAIT_RETRY_NOT_DUE, true);
+}
+
+uint64_t queue_job_wait_reasons(const struct active_run *run, uint32_t slot)
+{
+    const struct retry *delayed = queue_delayed_retry(run, slot);
+    uint64_t reasons = queue_run_wait_reasons(run);
+    if (run->run.cancelled_ms != 0)
+        return wait_bit(WAIT_CANCELLED, true);
+    if (queue_is_withheld(run, slot))
+        return wait_bit(WAIT_SUPERSEDED, true);
+    if (delayed != NULL)
+        return queue_delayed_wait_reasons(run, delayed);
+    if (!queue_is_open(run, slot))
+        return reasons | queue_phase_wait_reasons(run, slot);
+    return reasons != 0 ? reasons : wait_bit(WAIT_JOBS_AHEAD, !queue_is_next(run, slot));
+}
+
 double queue_take(const struct offer *offer)
 {
     struct active_run *run = offer->run;
@@ -283,6 +347,7 @@ void queue_put_off(const struct offer *offer, int64_t due_ms)
     struct active_run *run = offer->run;
     LL_DELETE(run->due, offer->retry);
     offer->retry->due_ms = due_ms;
+    offer->retry->is_put_off = true;
     LL_APPEND(run->delayed, offer->retry);
     queue_note_change(run);
 }
@@ -333,6 +398,7 @@ static int64_t wake_run(struct active_run *run, int64_t now_ms)
         }
         LL_DELETE(run->delayed, retry);
         LL_APPEND(run->due, retry);
+        retry->is_put_off = false;
     }
     queue_note_change(run);
     return next_ms;

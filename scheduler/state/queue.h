@@ -92,6 +92,21 @@ uint32_t queue_first_attempts(const struct active_run *run);
 /* The job whose turn it is in a ready lane; `offer` is valid until the queue changes. */
 void queue_offer(const struct lane *lane, struct offer *offer);
 
+/* Why no job of the run is offered, whichever it is: a set of reasons
+ * (common/domain/wait_reason.h); 0: those that it has to hand out are. */
+uint64_t queue_run_wait_reasons(const struct active_run *run);
+
+/* Why queue_offer does not offer the run's job at `slot`, which has neither a result nor a lease;
+ * 0: it is the next one of its lane. */
+uint64_t queue_job_wait_reasons(const struct active_run *run, uint32_t slot);
+
+/* The same of an attempt in the run's list of those that are not due. */
+uint64_t queue_delayed_wait_reasons(const struct active_run *run, const struct retry *delayed);
+
+/* The attempt of the job at `slot` that is not due yet; NULL: there is none. Borrowed until the run
+ * changes. */
+const struct retry *queue_delayed_retry(const struct active_run *run, uint32_t slot);
+
 /* The job whose turn it is in that protocol, whoever could take it; false if there is none. For
  * tests. */
 bool queue_peek(const struct queue *queue, enum protocol protocol, struct offer *offer);

@@ -82,13 +82,16 @@ static void heap_remove(struct submitter *submitter)
 
 /* ---- The lists of ready lanes ---- */
 
-/* Within a class: the course that was charged the least. */
+bool queue_order_course_is_before(const struct course *left, const struct course *right)
+{
+    if (left->virtual_ms < right->virtual_ms || left->virtual_ms > right->virtual_ms)
+        return left->virtual_ms < right->virtual_ms;
+    return left->turn < right->turn;
+}
+
 static bool turns_are_before(const struct turns *left, const struct turns *right)
 {
-    const struct course *one = left->course, *other = right->course;
-    if (one->virtual_ms < other->virtual_ms || one->virtual_ms > other->virtual_ms)
-        return one->virtual_ms < other->virtual_ms;
-    return one->turn < other->turn;
+    return queue_order_course_is_before(left->course, right->course);
 }
 
 static struct turns **turns_list(const struct turns *turns)
@@ -478,6 +481,11 @@ double queue_order_usual_ms(const struct course *course)
 static double course_charge_ms(const struct course *course, double job_ms)
 {
     return job_ms * COURSE_WEIGHT_DEFAULT / course->weight;
+}
+
+double queue_order_usual_charge_ms(const struct course *course)
+{
+    return course_charge_ms(course, queue_order_usual_ms(course));
 }
 
 /* Time passes to `step_ms` behind the begin of what is served. */

@@ -23,6 +23,7 @@
 #include "common/domain/job.h"
 #include "common/domain/protocol_map.h"
 #include "common/domain/scheduling.h"
+#include "common/domain/wait_reason.h"
 
 struct active_run;
 struct worker_group;
@@ -122,17 +123,26 @@ void queue_order_bring_back(struct queue_order *order);
 /* The run whose turn it is in a ready lane. */
 struct active_run *queue_order_run(const struct lane *lane);
 
-/* Whether the course runs as many jobs as it may. */
-static inline bool course_is_full(const struct course *course)
+/* Why no job of the course is handed out, whichever it is: a set of reasons
+ * (common/domain/wait_reason.h); 0: it may run one more. */
+static inline uint64_t course_wait_reasons(const struct course *course)
 {
-    return course->max_running > 0 && course->running >= course->max_running;
+    bool is_full = course->max_running > 0 && course->running >= course->max_running;
+    return wait_bit(WAIT_COURSE_LIMIT, is_full);
 }
+
+/* Whether it is the turn of `left`'s lanes before those of `right` with the same class: it was
+ * charged less of its share. */
+bool queue_order_course_is_before(const struct course *left, const struct course *right);
 
 /* The course's share is another from now on. */
 void queue_order_set_weight(struct course *course, uint32_t weight);
 
 /* What a job of the course is charged when it is handed out, in milliseconds. */
 double queue_order_usual_ms(const struct course *course);
+
+/* The same as it counts against the course's weight. */
+double queue_order_usual_charge_ms(const struct course *course);
 
 /* Charges a job of a ready run that is handed out. To be called before its run changes. Returns the
  * charge. */

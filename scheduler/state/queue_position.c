@@ -140,7 +140,7 @@ static uint64_t shared_before(const struct submitter *other, const struct submit
     return (uint64_t)ceil(turns) + (is_tie && other->turn < submitter->turn);
 }
 
-static uint64_t lane_count(const struct lane *lane)
+uint64_t queue_lane_length(const struct lane *lane)
 {
     uint64_t count = 0;
     for (size_t i = 0; i < lane->ready_count; i++)
@@ -152,6 +152,13 @@ static bool lane_goes_before(const struct lane *other, const struct lane *lane)
 {
     unsigned others = run_class_rank(other->run_class), own = run_class_rank(lane->run_class);
     return others != own ? others < own : other->priority > lane->priority;
+}
+
+uint64_t queue_before_in_run(const struct active_run *run, uint32_t slot)
+{
+    uint64_t place;
+    bool is_delayed;
+    return own_place(run, slot, &place, &is_delayed) ? place : 0;
 }
 
 bool queue_position(const struct active_run *run, uint32_t slot, uint64_t *ahead)
@@ -168,7 +175,7 @@ bool queue_position(const struct active_run *run, uint32_t slot, uint64_t *ahead
             *ahead += shared_before(lane->ready[i], submitter, own);
     HASH_ITER (hh, run->course->lanes, other, following)
         if (lane_goes_before(other, lane))
-            *ahead += lane_count(other);
+            *ahead += queue_lane_length(other);
     *ahead += run->course->inserting;
     return true;
 }

@@ -24,4 +24,10 @@ uint64_t queue_protocol_length(const struct queue *queue, enum protocol protocol
  * jobs require other tags don't count. False: the job is not queued. */
 bool queue_position(const struct active_run *run, uint32_t slot, uint64_t *ahead);
 
+/* How many jobs of its own run are before a queued job. */
+uint64_t queue_before_in_run(const struct active_run *run, uint32_t slot);
+
+/* How many jobs of the lane could be handed out now. */
+uint64_t queue_lane_length(const struct lane *lane);
+
 #endif

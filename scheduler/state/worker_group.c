@@ -110,15 +110,31 @@ void worker_groups_assign(struct worker_groups *groups, struct known_worker *wor
     worker->group = group;
 }
 
-bool worker_group_allows(const struct worker_groups *groups, const struct worker_group *group,
-                         enum protocol protocol, const char *course, enum run_class run_class,
-                         const char *requires)
+bool worker_group_has_reservation(const struct worker_group *group,
+                                  const struct reservation *reservation)
+{
+    return worker_tags_include(group->tags, reservation->tags);
+}
+
+/* Whether the group is reserved, and for other jobs. */
+static bool worker_group_is_for_others(const struct worker_groups *groups,
+                                       const struct worker_group *group, const char *course,
+                                       enum run_class run_class)
 {
     bool is_allowed = !group->is_reserved;
-    if (group->protocol != protocol || !worker_tags_include(group->tags, requires))
-        return false;
     for (size_t i = 0; i < groups->reservation_count && !is_allowed; i++)
-        is_allowed = worker_tags_include(group->tags, groups->reservations[i].tags) &&
+        is_allowed = worker_group_has_reservation(group, &groups->reservations[i]) &&
                      reservation_allows(&groups->reservations[i], course, run_class);
-    return is_allowed;
+    return !is_allowed;
+}
+
+uint64_t worker_group_wait_reasons(const struct worker_groups *groups,
+                                   const struct worker_group *group, enum protocol protocol,
+                                   const char *course, enum run_class run_class,
+                                   const char *requires)
+{
+    if (group->protocol != protocol)
+        return wait_bit(WAIT_OTHER_PROTOCOL, true);
+    return wait_bit(WAIT_TAGS_MISSING, !worker_tags_include(group->tags, requires)) |
+           wait_bit(WAIT_RESERVED, worker_group_is_for_others(groups, group, course, run_class));
 }

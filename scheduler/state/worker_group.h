@@ -15,6 +15,7 @@
 
 #include "common/domain/protocol_map.h"
 #include "common/domain/scheduling.h"
+#include "common/domain/wait_reason.h"
 
 struct known_worker;
 struct parked_poll;
@@ -50,10 +51,16 @@ void worker_groups_assign(struct worker_groups *groups, struct known_worker *wor
 /* Takes the worker out of its group; it has no waiting polls. */
 void worker_groups_leave(struct worker_groups *groups, struct known_worker *worker);
 
-/* Whether workers of the group may be given jobs that require these tags. */
-bool worker_group_allows(const struct worker_groups *groups, const struct worker_group *group,
-                         enum protocol protocol, const char *course, enum run_class run_class,
-                         const char *requires);
+/* Why workers of the group may not be given jobs that require these tags: a set of reasons
+ * (common/domain/wait_reason.h); 0: they may. */
+uint64_t worker_group_wait_reasons(const struct worker_groups *groups,
+                                   const struct worker_group *group, enum protocol protocol,
+                                   const char *course, enum run_class run_class,
+                                   const char *requires);
+
+/* Whether the reservation concerns the group's workers. */
+bool worker_group_has_reservation(const struct worker_group *group,
+                                  const struct reservation *reservation);
 
 /* Adds a waiting poll of a worker of the group, by its order; removes it. */
 void worker_group_add(struct worker_group *group, struct parked_poll *poll);

@@ -21,6 +21,7 @@
 
 #include "common/domain/job.h"
 #include "common/domain/protocol_map.h"
+#include "common/domain/wait_reason.h"
 #include "common/store/worker_store.h"
 
 struct live_lease;
@@ -133,6 +134,18 @@ bool worker_note_fault(struct known_worker *worker, const char *fault, int64_t n
 static inline bool worker_is_paused(const struct known_worker *worker, int64_t now_ms)
 {
     return worker->is_paused || now_ms < worker->paused_until_ms;
+}
+
+/* Why the worker gets no job, whichever it is: a set of reasons (common/domain/wait_reason.h); 0:
+ * it may hold one more. */
+static inline uint64_t worker_wait_reasons(const struct known_worker *worker, int64_t now_ms)
+{
+    bool is_full = worker->concurrency > 0 && worker->held >= (uint32_t)worker->concurrency;
+    return wait_bit(WAIT_GRADER_DEAD, !worker->is_alive) |
+           wait_bit(WAIT_GRADER_PAUSED, worker->is_paused) |
+           wait_bit(WAIT_GRADER_FAILING, now_ms < worker->paused_until_ms) |
+           wait_bit(WAIT_GRADER_UNCONFIRMED, worker->undelivered > 0) |
+           wait_bit(WAIT_GRADER_FULL, is_full);
 }
 
 /* How many are paused since their jobs failed too quickly. */

@@ -45,6 +45,8 @@ ANSWERS = {
         "GET grading_run/{id}/jobs": ("grading_jobs", RUNNING),
         "GET grading_run/{id}/results": ("grading_run_results", RUNNING),
         "GET grading_job/{id}": ("grading_job_details", RUNNING),
+        "GET grading_run/{id}/explain": ("explain_run", RUNNING),
+        "GET grading_job/{job}/explain": ("explain_job", RUNNING),
         "GET grading_run/{id}/receipts": ("grading_run_receipts", OVER),
         "GET receipts/key": ("receipts_key", RUNNING),
         "GET grading_job/{job}/log": ("job_log", RUNNING),
@@ -70,6 +72,7 @@ ANSWERS = {
         "POST worker_pause": ("pause_answer", RUNNING),
         "POST worker_resume": ("pause_answer", RUNNING),
         "GET worker_status": ("worker_status", RUNNING),
+        "GET worker_explain": ("explain_worker", RUNNING),
         "GET grading_run/{id}/webhooks": ("webhooks", RUNNING),
         "GET webhooks": ("webhooks", RUNNING),
         "POST webhooks": ("webhook_created", RUNNING),
@@ -100,6 +103,8 @@ ANSWERS = {
         "GET grading_run/{course}/{run}/status": ("run_status", RUNNING),
         "GET grading_run/{course}/{run}/definition": ("definition", RUNNING),
         "GET grading_run/{course}/{run}/jobs": ("jobs", RUNNING),
+        "GET grading_run/{course}/{run}/explain": ("../explain_run", RUNNING),
+        "GET grading_job/{course}/{job}/explain": ("../explain_job", RUNNING),
         "GET grading_run/{course}/{run}/receipts": ("receipts", OVER),
         "GET grading_run/{course}/{run}/results": ("run_results", RUNNING),
         "GET results/{course}": ("course_results", RUNNING),
@@ -139,6 +144,7 @@ ANSWERS = {
         "POST worker/{worker}/pause": ("pause_answer", RUNNING),
         "POST worker/{worker}/resume": ("pause_answer", RUNNING),
         "GET worker/{worker}": ("worker", RUNNING),
+        "GET worker/{worker}/explain": ("../explain_worker", RUNNING),
         "POST worker/{worker}": ("registered", NEW_WORKER),
         "GET grading_job/{worker}": ("job", RUNNING),
         "POST grading_job/{worker}": ("null", RUNNING),
@@ -162,6 +168,8 @@ def endpoint_of(example, request):
         same_server = request.server == (f"{server}_URL" if rest else "BROADWAY_URL")
         if same_server and (method, variant) == (request.method, request.variant) and request.is_of(template):
             found.append(key)
+    fewest = min((key.count("{") for key in found), default=0)
+    found = [key for key in found if key.count("{") == fewest]  # worker/{worker}/explain is no worker/{course}/{scope}
     assert len(found) == 1, f"{example}: {request} is a request to {found or 'no endpoint of this page'}"
     return found[0]
 

@@ -13,6 +13,8 @@ KNOWN = {
     f"{ROUTE}/grading_run/{'0' * 24}/jobs": {"GET", "HEAD"},
     f"{ROUTE}/grading_run/{'0' * 24}/definition": {"GET", "HEAD"},
     f"{ROUTE}/grading_run/{'0' * 24}/receipts": {"GET", "HEAD"},
+    f"{ROUTE}/grading_run/{'0' * 24}/explain": {"GET", "HEAD"},
+    f"{ROUTE}/grading_job/{'0' * 32}/explain": {"GET", "HEAD"},
     f"{ROUTE}/grading_run/{'0' * 24}/results": {"GET", "HEAD"},
     f"{ROUTE}/grading_run/{'0' * 24}/rerun": {"POST"},
     f"{ROUTE}/grading_run/{'0' * 24}/webhooks": {"GET", "HEAD"},

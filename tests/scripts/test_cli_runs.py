@@ -265,6 +265,40 @@ def test_a_run_has_the_class_tags_and_submitter_of_the_options(broadway, server)
     broadway("run", "submit", path, "--class=soon").says(2, "'soon' is not one of")
 
 
+@pytest.mark.parametrize("is_course", [False, True], ids=["classic", "course"])
+def test_explain_says_why_and_what_would_change_it(broadway, server, course_grader, is_course):
+    broadway.use(server, course=is_course)
+    protocol = Protocol(broadway, is_course)
+    run = protocol.submit("true", "--requires=no-such").succeed().strip()
+    sentence = "- no live grader has all of the tags no-such\n  until a grader that has all of these tags registers\n"
+    count = len(ROSTER.splitlines()) - 1
+
+    def shown():
+        text = broadway("run", "explain", run).succeed()
+        return sentence in text and text
+
+    assert f"waiting: {count} jobs wait, 0 run, 0 have ended\n" in wait_until(shown, "no grader has the tags", 10)
+    answer = json.loads(broadway("run", "explain", run, "--json").succeed())
+    assert sentence in broadway("job", "explain", answer["next_job"]).succeed()
+    (reason,) = json.loads(broadway("job", "explain", answer["next_job"], "--json").succeed())["reasons"]
+    assert (reason["reason"], reason["missing"]) == ("tags_missing", ["no-such"])
+    broadway("run", "cancel", run).succeed()
+    wait_until(lambda: "ended: cancelled" in broadway("run", "explain", run).succeed(), "the run is over", 10)
+    assert broadway("job", "explain", answer["next_job"]).succeed() == "ended: cancelled\n"
+    broadway("job", "explain", "0" * 32).says(3, "0" * 32 if not is_course else "not found")
+
+
+def test_explain_says_why_a_grader_gets_no_job(broadway, server, course_grader):
+    broadway.use(server)
+    workers = f"http://{server.urls[0].partition('//')[2]}"
+    with httpx.Client(base_url=workers, headers={"Authorization": f"Bearer {server.cluster_token}"}) as client:
+        assert client.post("/api/v1/worker/explained", json={"hostname": "lab"}).status_code == 200
+    text = broadway("grader", "explain", "explained").succeed()
+    assert text.startswith("waiting\n- no poll of it waits\n  until it asks for a job\n")
+    assert json.loads(broadway("grader", "explain", "explained", "--json").succeed())["held"] == 0
+    broadway("grader", "explain", "nobody").says(3, "there is no grader with this id")
+
+
 def test_the_history_is_a_table(broadway, server):
     broadway.use(server)
 

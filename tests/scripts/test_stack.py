@@ -126,7 +126,7 @@ def test_ports_that_were_given_away_a_moment_ago_are_not_given_again(monkeypatch
     assert len(ports.free_ports(300)) == 300  # that is long ago
 
 
-def test_two_processes_that_look_for_ports_at_the_same_time_get_different_ones():
+def test_two_processes_that_choose_ports_at_the_same_time_get_different_ones():
     code = (
         "import sys; from broadway_tools.stack import ports; ports._candidates = lambda: range(11400, 11480);"
         "print(*ports.free_ports(20), flush=True); sys.stdin.read()"

@@ -5,6 +5,7 @@ from broadway.client import Client
 from broadway.errors import BadAnswer, BroadwayError, NotFound, Refused, Unavailable
 from broadway.models import (
     AuditPage,
+    Explanation,
     Grader,
     Job,
     JobCancelled,
@@ -22,6 +23,7 @@ from broadway.models import (
     RunStatus,
     Scheduling,
     Share,
+    WaitReason,
     Webhook,
 )
 
@@ -31,6 +33,7 @@ __all__ = [
     "BadAnswer",
     "BroadwayError",
     "Client",
+    "Explanation",
     "Grader",
     "Job",
     "JobCancelled",
@@ -51,5 +54,6 @@ __all__ = [
     "Scheduling",
     "Share",
     "Unavailable",
+    "WaitReason",
     "Webhook",
 ]

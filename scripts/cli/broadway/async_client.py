@@ -187,11 +187,19 @@ class AsyncClient(BaseClient):
         """The signed receipts of a run that has ended (docs/receipts.md)."""
         return await self.send(self.protocol.receipts(run))
 
+    async def explain(self, run: str) -> models.Explanation:
+        """Why the run waits: how many of its jobs are where, and what holds its next job back."""
+        return await self.send(self.protocol.explain_run(run))
+
     # ---- Jobs ----
 
     async def job(self, job: str) -> models.JobDetails:
         """All that is known of one job."""
         return await self.send(self.protocol.job(job))
+
+    async def explain_job(self, job: str) -> models.Explanation:
+        """Why the job waits, which grader has it, or how it ended."""
+        return await self.send(self.protocol.explain_job(job))
 
     async def cancel_job(self, job: str) -> str:
         """Cancels one job; its run goes on. Returns the job's state."""
@@ -304,6 +312,10 @@ class AsyncClient(BaseClient):
     async def grader(self, worker: str) -> models.Grader:
         """What is known of one grader."""
         return await self.send(classic.grader(worker))
+
+    async def explain_grader(self, worker: str) -> models.Explanation:
+        """Why the grader gets no job."""
+        return await self.send(classic.explain_grader(worker))
 
     async def pause_grader(
         self, worker: str, note: str | None = None, timeout: int | None = None, drain: bool | None = None

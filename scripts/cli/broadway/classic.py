@@ -88,6 +88,12 @@ class Classic:
     def receipts(self, run: str) -> Request:
         return Request("GET", f"{self._run(run)}/receipts", read=self._read(reader(dict)))
 
+    def explain_run(self, run: str) -> Request:
+        return Request("GET", f"{self._run(run)}/explain", read=self._read(reader(models.Explanation)))
+
+    def explain_job(self, job: str) -> Request:
+        return Request("GET", f"{self._job(job)}/explain", read=self._read(reader(models.Explanation)))
+
     def job(self, job: str) -> Request:
         return Request("GET", self._job(job), read=self._read(reader(models.JobDetails)))
 
@@ -163,6 +169,11 @@ def pauses(offset: int) -> Request:
 def grader(worker: str) -> Request:
     read = reader(models.Grader)
     return Request("GET", f"{ROUTE}/worker_status", {"worker_id": worker}, read=read, by_operator=True)
+
+
+def explain_grader(worker: str) -> Request:
+    read = reader(models.Explanation)
+    return Request("GET", f"{ROUTE}/worker_explain", {"worker_id": worker}, read=read, by_operator=True)
 
 
 def pause_grader(worker: str, note: str | None, timeout: int | None, drain: bool | None) -> Request:

@@ -237,11 +237,19 @@ class Client(BaseClient):
         """The signed receipts of a run that has ended (docs/receipts.md)."""
         return self.send(self.protocol.receipts(run))
 
+    def explain(self, run: str) -> models.Explanation:
+        """Why the run waits: how many of its jobs are where, and what holds its next job back."""
+        return self.send(self.protocol.explain_run(run))
+
     # ---- Jobs ----
 
     def job(self, job: str) -> models.JobDetails:
         """All that is known of one job."""
         return self.send(self.protocol.job(job))
+
+    def explain_job(self, job: str) -> models.Explanation:
+        """Why the job waits, which grader has it, or how it ended."""
+        return self.send(self.protocol.explain_job(job))
 
     def cancel_job(self, job: str) -> str:
         """Cancels one job; its run goes on. Returns the job's state."""
@@ -352,6 +360,10 @@ class Client(BaseClient):
     def grader(self, worker: str) -> models.Grader:
         """What is known of one grader."""
         return self.send(classic.grader(worker))
+
+    def explain_grader(self, worker: str) -> models.Explanation:
+        """Why the grader gets no job."""
+        return self.send(classic.explain_grader(worker))
 
     def pause_grader(
         self, worker: str, note: str | None = None, timeout: int | None = None, drain: bool | None = None

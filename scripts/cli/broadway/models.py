@@ -229,6 +229,39 @@ class RunCreated(_RunCreatedMembers, total=False):
     webhooks: list[Webhook]
 
 
+class _WaitReasonMembers(TypedDict):
+    reason: str
+    detail: str
+    changes_when: str
+
+
+class WaitReason(_WaitReasonMembers, total=False):
+    """Why a job or a grader waits: a word of docs/scheduling.md, a sentence, and what would change it. The other
+    members depend on the reason."""
+
+    graders: int
+    jobs: int
+    retry_in_ms: int
+    count: int
+    pause: Pause
+
+
+class _ExplanationMembers(TypedDict):
+    state: str
+    reasons: list[WaitReason]
+
+
+class Explanation(_ExplanationMembers, total=False):
+    """Why a job, a run or a grader waits; `state` is waiting, running, ended, working, dead or unknown."""
+
+    outcome: str
+    grader: dict[str, Any]
+    jobs: dict[str, int]
+    waiting: list[dict[str, Any]]
+    next_job: str
+    held: int
+
+
 class QueueLength(TypedDict):
     """How many jobs of a course wait."""
 

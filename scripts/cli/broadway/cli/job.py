@@ -2,6 +2,7 @@
 
 import click
 
+from broadway.cli.explained import show_explained
 from broadway.cli.outcome import Problem
 from broadway.cli.output import json_option, output_option, show_done, show_object
 from broadway.cli.run import STREAMS, print_log, who
@@ -10,7 +11,7 @@ from broadway.cli.session import FOLLOW_S, JOB, Session, connected
 
 @click.group()
 def job() -> None:
-    """Jobs: show one, read its log, cancel it."""
+    """Jobs: show one, say why it waits, read its log, cancel it."""
 
 
 @job.command()
@@ -28,6 +29,15 @@ def show(session: Session, job: str, output: str) -> None:
         pairs[f"attempt {attempt['attempt']}"] = f"on {where} from {attempt['started_at']}: {attempt['end'] or 'runs'}"
     pairs["result"] = found.get("result")
     show_object(pairs, found, output)
+
+
+@job.command()
+@click.argument("job", type=JOB)
+@json_option
+@connected()
+def explain(session: Session, job: str, as_json: bool) -> None:
+    """Say why a job waits, and what would change it."""
+    show_explained(session.client.explain_job(job), as_json)
 
 
 @job.command()

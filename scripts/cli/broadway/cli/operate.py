@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from broadway.cli.explained import show_explained
 from broadway.cli.outcome import FAILED, SUCCESS
 from broadway.cli.output import Column, json_option, output_option, show_done, show_list, show_object
 from broadway.cli.run import NOTE, TIMEOUT, say_paused, say_resumed
@@ -63,6 +64,15 @@ def show_grader(session: Session, worker: str, output: str) -> None:
     if "fault" in found and found["state"] == "active":
         pairs["state"] = "faulty"
     show_object(pairs, found, output)
+
+
+@grader.command("explain")
+@WORKER
+@json_option
+@connected(course=False, token=False, operator=True)
+def explain_grader(session: Session, worker: str, as_json: bool) -> None:
+    """Say why a grader gets no job, and what would change it."""
+    show_explained(session.operator.explain_grader(worker), as_json)
 
 
 @grader.command("pause")
