@@ -7,6 +7,7 @@ enum {
     LOG_CHUNK_TTL_SECONDS = 24 * 3600,
     DELIVERY_TTL_SECONDS = 7 * 24 * 3600, /* after a delivery has ended */
     HISTORY_TTL_SECONDS = 7 * 24 * 3600,
+    JOB_TIMES_TTL_SECONDS = 400 * 24 * 3600,
     NAMESPACE_EXISTS = 48
 };
 
@@ -27,6 +28,7 @@ static const char *const collections[] = {
     "job_leases",
     "job_logs",
     "job_results",
+    "job_times",
     "leader",
     "log_chunks",
     "pauses",
@@ -63,6 +65,7 @@ static const struct index {
     {"webhook_deliveries", "queue", "deliveries_queue", 0, true},
     {"webhook_deliveries", "webhook,at,_id", "deliveries_webhook", 0, false},
     {"history", "at", "history_ttl", HISTORY_TTL_SECONDS, false},
+    {"job_times", "at", "job_times_ttl", JOB_TIMES_TTL_SECONDS, false},
     {"webhook_deliveries", "ended_at", "deliveries_ttl", DELIVERY_TTL_SECONDS, false},
 };
 

@@ -51,8 +51,10 @@ enum query_kind {
                         the leases of what is paused that were being inserted are stored */
     QUERY_RESUMED,   /* the same; and the worker's automatic pause has ended */
     QUERY_WORKER,    /* what is known of one worker */
-    QUERY_PAUSE_LIST /* the pauses in force, of a course or all; `epoch` is the number of the first
-                        one */
+    QUERY_PAUSE_LIST, /* the pauses in force, of a course or all; `epoch` is the number of the first
+                         one */
+    QUERY_ESTIMATE,   /* when this job or this run will be done */
+    QUERY_ESTIMATE_COURSE /* when all jobs of the course that wait will be */
 };
 
 struct signal_query {

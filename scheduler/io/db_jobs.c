@@ -312,6 +312,20 @@ static void db_jobs_record_sample(struct db_jobs *db_jobs, struct db_job *db_job
     db_job->code = history_store_insert(db_jobs->settings.history, &db_job->sample, &unused);
 }
 
+static void db_jobs_read_times(struct db_jobs *db_jobs, struct db_job *db_job)
+{
+    struct bw_error unused;
+    db_job->code = job_times_store_read(db_jobs->settings.job_times, &db_job->times.records,
+                                        &db_job->times.count, &unused);
+}
+
+static void db_jobs_save_times(struct db_jobs *db_jobs, struct db_job *db_job)
+{
+    struct bw_error unused;
+    db_job->code = job_times_store_save(db_jobs->settings.job_times, db_job->times.records,
+                                        db_job->times.count, &unused);
+}
+
 static void db_jobs_do_nothing(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     (void)db_jobs;
@@ -338,6 +352,8 @@ static void (*const handlers[])(struct db_jobs *db_jobs, struct db_job *db_job) 
     [DB_JOB_FORGET_PAUSES] = db_jobs_forget_pauses,
     [DB_JOB_RECORD_EVENTS] = db_jobs_do_nothing,
     [DB_JOB_RECORD_SAMPLE] = db_jobs_record_sample,
+    [DB_JOB_READ_TIMES] = db_jobs_read_times,
+    [DB_JOB_SAVE_TIMES] = db_jobs_save_times,
 };
 
 /* The next database job, or NULL: closing, and nothing is left. */

@@ -16,6 +16,7 @@
 #include "common/domain/protocol_map.h"
 #include "common/domain/run.h"
 #include "common/domain/scheduling.h"
+#include "common/store/job_times_store.h"
 #include "common/store/lease_store.h"
 #include "common/store/run_store.h"
 #include "common/store/signal_store.h"
@@ -43,7 +44,9 @@ enum db_job_kind {
     DB_JOB_INSERT_PAUSE,  /* an automatic one */
     DB_JOB_FORGET_PAUSES, /* of a run that has ended */
     DB_JOB_RECORD_EVENTS, /* nothing but its events */
-    DB_JOB_RECORD_SAMPLE  /* of the history */
+    DB_JOB_RECORD_SAMPLE, /* of the history */
+    DB_JOB_READ_TIMES,    /* that jobs take */
+    DB_JOB_SAVE_TIMES
 };
 
 struct db_job {
@@ -118,6 +121,11 @@ struct db_job {
         } pauses;
         struct pause pause;           /* to be inserted, or of the run that has ended */
         struct history_sample sample; /* owned */
+        struct {
+            struct job_times_record *records; /* to be saved, or once read; owned */
+            size_t count;
+            int64_t term; /* in which they are read or were learned */
+        } times;
     };
     struct db_job *next; /* in the list that holds it */
 };
