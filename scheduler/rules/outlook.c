@@ -26,14 +26,14 @@ static void work_add(struct outlook_work *work, const struct outlook_work *more,
     work->ms += share * more->ms;
     work->variance += share * more->variance;
     work->jobs += share * more->jobs;
+    work->doubt_ms += share * more->doubt_ms;
 }
 
-/* Adds the first `ms` of the work, scaled. */
-static void work_add_first(struct outlook_work *work, const struct outlook_work *more, double ms,
-                           double share)
+/* Adds the first `ms` of the work. */
+static void work_add_first(struct outlook_work *work, const struct outlook_work *more, double ms)
 {
     if (ms > 0 && more->ms > 0)
-        work_add(work, more, share * least(1, ms / more->ms));
+        work_add(work, more, least(1, ms / more->ms));
 }
 
 /* ---- What a run has waiting ---- */
@@ -48,13 +48,18 @@ static void run_measure(struct scheduler *scheduler, struct active_run *run)
     run->measured_ms = times != NULL ? scheduler->now_ms : 0;
     run->job_mean_ms = times != NULL ? job_times_mean(times) : 0;
     run->job_variance = times != NULL ? times->variance : 0;
+    run->job_doubt_ms = 0;
+    if (times != NULL && times->sketch.weight > 0)
+        run->job_doubt_ms = sqrt(times->variance * QUANTILE_SKETCH_UNIT /
+                                 (double)times->sketch.weight);
 }
 
 static struct outlook_work run_jobs_work(struct scheduler *scheduler, struct active_run *run,
                                          double jobs)
 {
     run_measure(scheduler, run);
-    return (struct outlook_work){jobs * run->job_mean_ms, jobs * run->job_variance, jobs};
+    return (struct outlook_work){jobs * run->job_mean_ms, jobs * run->job_variance, jobs,
+                                 jobs * run->job_doubt_ms};
 }
 
 struct outlook_work outlook_run_work(struct scheduler *scheduler, struct active_run *run)
@@ -195,7 +200,7 @@ static struct outlook_work lane_before(struct scheduler *scheduler, struct activ
         if (other == submitter)
             continue;
         work = submitter_work(scheduler, other);
-        work_add_first(&before, &work, own_ms + begun_ms - other->virtual_ms, 1);
+        work_add_first(&before, &work, own_ms + begun_ms - other->virtual_ms);
     }
     return before;
 }
@@ -223,42 +228,48 @@ static void outlook_add_own_lanes(struct scheduler *scheduler, const struct lane
     }
 }
 
-/* What the course has waiting in the class, for this lane's graders. */
+/* What the course has waiting in the class, for this lane's graders; *elsewhere: how many other
+ * graders may take it. */
 static struct outlook_work course_work(struct scheduler *scheduler, const struct course *course,
-                                       unsigned rank, const struct lane *lane)
+                                       unsigned rank, const struct lane *lane, double *elsewhere)
 {
     struct outlook_work work = {0};
+    *elsewhere = 0;
     struct lane *other, *following;
     HASH_ITER (hh, course->lanes, other, following) {
         struct outlook_work more = {0};
         if (run_class_rank(other->run_class) != rank || other->ready_count == 0)
             continue;
         more = lane_work(scheduler, other);
-        work_add(&work, &more, lane_overlap(scheduler, other, lane));
+        double overlap = lane_overlap(scheduler, other, lane);
+        work_add(&work, &more, overlap);
+        if (overlap > 0)
+            *elsewhere = greatest(*elsewhere, lane_slots(other, NULL) - lane_slots(other, lane));
     }
     return work;
 }
 
 /* Better classes go before with all they have; other courses with what they get by their weights
- * until this one has got its own. */
-static void outlook_add_courses(struct scheduler *scheduler, const struct lane *lane,
-                                double own_ms, struct outlook_work *ahead)
+ * until this one has got its own, less what they get from other graders meanwhile. */
+static void outlook_add_courses(struct scheduler *scheduler, const struct lane *lane, double slots,
+                                struct outlook_work *ahead)
 {
     const struct course *own = lane->course, *course, *following;
     unsigned own_rank = run_class_rank(lane->run_class);
+    double own_ms = ahead->ms, elsewhere;
     double turn_ms = own_ms * COURSE_WEIGHT_DEFAULT / own->weight + own->virtual_ms;
     HASH_ITER (hh, scheduler->queue.order.courses, course, following) {
         if (course->protocol != own->protocol)
             continue;
         for (unsigned rank = 0; rank < own_rank; rank++) {
-            struct outlook_work work = course_work(scheduler, course, rank, lane);
+            struct outlook_work work = course_work(scheduler, course, rank, lane, &elsewhere);
             work_add(ahead, &work, 1);
         }
         if (course == own)
             continue;
-        struct outlook_work work = course_work(scheduler, course, own_rank, lane);
-        work_add_first(ahead, &work,
-                       (turn_ms - course->virtual_ms) * course->weight / COURSE_WEIGHT_DEFAULT, 1);
+        struct outlook_work work = course_work(scheduler, course, own_rank, lane, &elsewhere);
+        double due_ms = (turn_ms - course->virtual_ms) * course->weight / COURSE_WEIGHT_DEFAULT;
+        work_add_first(ahead, &work, due_ms - elsewhere * own_ms / greatest(1, slots));
     }
 }
 
@@ -274,7 +285,7 @@ static void outlook_fill(struct scheduler *scheduler, struct lane *lane,
     outlook->ahead = *own;
     outlook_add_own_lanes(scheduler, lane, &outlook->ahead);
     work_add(&outlook->own, &outlook->ahead, 1);
-    outlook_add_courses(scheduler, lane, outlook->ahead.ms, &outlook->ahead);
+    outlook_add_courses(scheduler, lane, outlook->slots, &outlook->ahead);
 }
 
 void outlook_of_run(struct scheduler *scheduler, struct active_run *run, double own_jobs,
@@ -341,6 +352,6 @@ struct moment outlook_start(const struct outlook *outlook, double more_slots)
     double start_ms = work_passes(&all, left_ms, slots);
     if (outlook->most_own > 0 && outlook->most_own < slots)
         start_ms = greatest(start_ms, work_passes(&outlook->own, left_ms, outlook->most_own));
-    double spread_ms = sqrt(all.variance) / slots + left_ms / slots;
+    double spread_ms = hypot(sqrt(all.variance), all.doubt_ms) / slots + left_ms / slots;
     return (struct moment){start_ms, start_ms + tenth * spread_ms};
 }

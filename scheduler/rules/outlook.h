@@ -16,6 +16,7 @@
 /* Graders' time: the sum of so many jobs. */
 struct outlook_work {
     double ms, variance, jobs;
+    double doubt_ms; /* standard deviation, since the mean of the jobs is of few times */
 };
 
 /* A moment: milliseconds from now that are exceeded in half of all cases, and in a tenth. */

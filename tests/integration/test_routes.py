@@ -14,6 +14,8 @@ KNOWN = {
     f"{ROUTE}/grading_run/{'0' * 24}/definition": {"GET", "HEAD"},
     f"{ROUTE}/grading_run/{'0' * 24}/receipts": {"GET", "HEAD"},
     f"{ROUTE}/grading_run/{'0' * 24}/results": {"GET", "HEAD"},
+    f"{ROUTE}/grading_run/{'0' * 24}/estimate": {"GET", "HEAD"},
+    f"{ROUTE}/grading_job/{'0' * 32}/estimate": {"GET", "HEAD"},
     f"{ROUTE}/grading_run/{'0' * 24}/rerun": {"POST"},
     f"{ROUTE}/grading_run/{'0' * 24}/webhooks": {"GET", "HEAD"},
     f"{ROUTE}/scheduling": {"GET", "HEAD"},
