@@ -25,9 +25,9 @@
       "Jobs that a grader returned because it can't run them")
 
 /* One for each protocol, in the order of enum protocol. */
-#define SCHEDULER_DONE_SECONDS_ROW(X, protocol, name, title, ...)                          \
-    X(SCHEDULER_DONE_SECONDS_##protocol, "broadway_scheduler_done_seconds",                \
-      "protocol=\"" title "\"", METRIC_GAUGE,                                              \
+#define SCHEDULER_DONE_SECONDS_ROW(X, protocol, name, title, ...)           \
+    X(SCHEDULER_DONE_SECONDS_##protocol, "broadway_scheduler_done_seconds", \
+      "protocol=\"" title "\"", METRIC_GAUGE,                               \
       "Estimated time until all started jobs are done with the graders of now, by protocol")
 #define SCHEDULER_GRADERS_WANTED_ROW(X, protocol, name, title, ...)             \
     X(SCHEDULER_GRADERS_WANTED_##protocol, "broadway_scheduler_graders_wanted", \

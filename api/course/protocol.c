@@ -25,7 +25,7 @@
  * "log" or "estimate". */
 static bool course_disowns(const char *const parts[PATH_PARTS])
 {
-    static const char *const verbs[] = {"cancel", "results", "rerun",      "jobs",    "receipts",
+    static const char *const verbs[] = {"cancel", "results", "rerun",      "jobs",     "receipts",
                                         "pause",  "resume",  "definition", "webhooks", "estimate"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (is_hex_id(parts[0], RUN_ID_LENGTH) && strcmp(parts[1], verbs[i]) == 0)

@@ -1,7 +1,7 @@
 /*
  * course_queue: the endpoints of the course protocol that only the scheduler can answer: queue
- * length and position, estimates, the list of workers. Called by dispatch alone, see api/http/route.h. The
- * answer arrives in a callback; without a leader it is 503.
+ * length and position, estimates, the list of workers. Called by dispatch alone, see
+ * api/http/route.h. The answer arrives in a callback; without a leader it is 503.
  */
 #ifndef API_COURSE_QUEUE_H
 #define API_COURSE_QUEUE_H

@@ -41,16 +41,16 @@ struct signal_delivery {
 
 /* A query to the scheduler, which answers it consistently with the asker's earlier answers. */
 enum query_kind {
-    QUERY_LENGTH,    /* the number of waiting jobs of a course */
-    QUERY_POSITION,  /* the number of jobs before this job */
-    QUERY_WORKERS,   /* the list of workers */
-    QUERY_ALIVE,     /* whether the worker with this id is alive */
-    QUERY_ENDED,     /* the worker's websocket, of this epoch, has ended: answered when its jobs
-                        are stored as lost */
-    QUERY_PAUSES,    /* pauses have changed: answered when the scheduler has read them since, and
-                        the leases of what is paused that were being inserted are stored */
-    QUERY_RESUMED,   /* the same; and the worker's automatic pause has ended */
-    QUERY_WORKER,    /* what is known of one worker */
+    QUERY_LENGTH,     /* the number of waiting jobs of a course */
+    QUERY_POSITION,   /* the number of jobs before this job */
+    QUERY_WORKERS,    /* the list of workers */
+    QUERY_ALIVE,      /* whether the worker with this id is alive */
+    QUERY_ENDED,      /* the worker's websocket, of this epoch, has ended: answered when its jobs
+                         are stored as lost */
+    QUERY_PAUSES,     /* pauses have changed: answered when the scheduler has read them since, and
+                         the leases of what is paused that were being inserted are stored */
+    QUERY_RESUMED,    /* the same; and the worker's automatic pause has ended */
+    QUERY_WORKER,     /* what is known of one worker */
     QUERY_PAUSE_LIST, /* the pauses in force, of a course or all; `epoch` is the number of the first
                          one */
     QUERY_ESTIMATE,   /* when this job or this run will be done */

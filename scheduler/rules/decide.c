@@ -3,7 +3,6 @@
 #include "scheduler/metrics.h"
 #include "scheduler/rules/dispatch.h"
 #include "scheduler/rules/estimate.h"
-#include "scheduler/rules/foretold.h"
 #include "scheduler/rules/gauges.h"
 #include "scheduler/rules/history.h"
 #include "scheduler/rules/job_return.h"
@@ -180,7 +179,6 @@ void decide_tick(struct scheduler *scheduler)
     history_tick(scheduler);
     job_times_tick(scheduler);
     estimate_tick(scheduler);
-    foretold_tick(scheduler);
 }
 
 /* Opens hand-outs once every live replica has seen this term and sent a full resync, or when the

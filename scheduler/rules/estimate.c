@@ -6,27 +6,25 @@
 #include "common/base/date.h"
 #include "common/store/run_jobs.h"
 #include "scheduler/metrics.h"
+#include "scheduler/rules/foretold.h"
 #include "scheduler/rules/pausing.h"
 #include "scheduler/rules/run_progress.h"
 
 enum {
     GAUGES_MS = 10000,
+    FORETOLD_MS = 1000,  /* between two scans for runs whose end is to be foretold */
+    FORETOLD_AT_ONCE = 4, /* runs */
     TARGET_MS = 600000 /* within which all that waits should be done: SCHEDULER_GRADERS_WANTED */
 };
 
 static const unsigned more_graders[ESTIMATE_MORE] = {1, 2, 4, 6, 8, 12, 16};
 
 static const char no_times[] = "no such job has ended yet: how long they take is not known",
-                  no_graders[] = "no grader that may run it is alive",
-                  is_paused[] = "it is paused", has_result[] = "the job has its result",
+                  no_graders[] = "no grader that may run it is alive", is_paused[] = "it is paused",
+                  has_result[] = "the job has its result",
                   is_unknown[] = "the grading run was not started, or has ended",
                   is_ending[] = "the grading run is ending",
                   nothing_waits[] = "no job of the course waits";
-
-const unsigned *estimate_more_graders(void)
-{
-    return more_graders;
-}
 
 /* ---- Moments ---- */
 
@@ -34,8 +32,8 @@ const unsigned *estimate_more_graders(void)
 static struct moment moment_after(struct moment first, struct moment second)
 {
     double p50_ms = first.p50_ms + second.p50_ms;
-    return (struct moment){p50_ms, p50_ms + hypot(first.p90_ms - first.p50_ms,
-                                                  second.p90_ms - second.p50_ms)};
+    return (struct moment){
+        p50_ms, p50_ms + hypot(first.p90_ms - first.p50_ms, second.p90_ms - second.p50_ms)};
 }
 
 static struct moment moment_later(struct moment one, struct moment other)
@@ -98,8 +96,8 @@ static struct moment run_leases_left(const struct scheduler *scheduler,
     for (uint32_t slot = first; run->live > 0 && slot < end; slot++) {
         if (summary_outcome(run->run.summary[slot]) != OUTCOME_NONE)
             continue;
-        const struct live_lease *lease = lease_table_find(
-            &scheduler->leases, run_slot_job_id(&run->run, slot, job));
+        const struct live_lease *lease = lease_table_find(&scheduler->leases,
+                                                          run_slot_job_id(&run->run, slot, job));
         if (lease != NULL)
             last = moment_later(last, lease_left(scheduler, lease, times, run->live - 1));
         else if (slot >= run->next_slot)
@@ -163,9 +161,9 @@ static struct moment run_rest_end(const struct run_rest *rest, double more_slots
 {
     struct moment end = rest->live_left;
     if (rest->waiting > 0)
-        end = moment_later(end, moment_after(rest->before,
-                                             outlook_end(&rest->outlook, rest->times, rest->waiting,
-                                                         rest->live, more_slots)));
+        end = moment_later(
+            end, moment_after(rest->before, outlook_end(&rest->outlook, rest->times, rest->waiting,
+                                                        rest->live, more_slots)));
     return moment_after(end, rest->post);
 }
 
@@ -294,11 +292,10 @@ static bool estimate_job_of(struct scheduler *scheduler, struct active_run *run,
     if (times != NULL && lease != NULL)
         estimate_leased_job(scheduler, lease, times, estimate);
     else if (times != NULL)
-        estimate_waiting_job(scheduler, run,
-                             run->phase == RUN_PRE && kind == JOB_STUDENT
-                                 ? index
-                                 : run_jobs_before(run, slot),
-                             before, times, estimate);
+        estimate_waiting_job(
+            scheduler, run,
+            run->phase == RUN_PRE && kind == JOB_STUDENT ? index : run_jobs_before(run, slot),
+            before, times, estimate);
     return estimate->reason == NULL;
 }
 
@@ -344,6 +341,58 @@ static void estimate_add_lane(struct scheduler *scheduler, struct lane *lane,
         estimate->reason = no_graders;
 }
 
+/* ---- Answers ---- */
+
+static json_t *moment_json(const struct scheduler *scheduler, struct moment moment)
+{
+    char p50[DATE_TEXT_SIZE], p90[DATE_TEXT_SIZE];
+    return json_pack("{s:s,s:s}", "p50",
+                     date_format(scheduler->date_ms + llround(moment.p50_ms), p50), "p90",
+                     date_format(scheduler->date_ms + llround(moment.p90_ms), p90));
+}
+
+json_t *estimate_dates_json(const struct scheduler *scheduler, const struct estimate *estimate)
+{
+    char now[DATE_TEXT_SIZE];
+    bool is_made = estimate->reason == NULL;
+    return json_pack(
+        "{s:s,s:o,s:o}", "at", date_format(scheduler->date_ms, now), "starts",
+        is_made && estimate->has_starts ? moment_json(scheduler, estimate->starts) : json_null(),
+        "ends", is_made ? moment_json(scheduler, estimate->ends) : json_null());
+}
+
+static json_t *estimate_json(const struct scheduler *scheduler, const struct estimate *estimate)
+{
+    json_t *made = estimate_dates_json(scheduler, estimate), *more = json_array();
+    for (size_t i = 0; i < ESTIMATE_MORE && estimate->has_more; i++) {
+        json_t *row = moment_json(scheduler, estimate->more[i]);
+        json_object_set_new(row, "graders", json_integer(more_graders[i]));
+        json_array_append_new(more, row);
+    }
+    json_object_set_new(made, "reason",
+                        estimate->reason != NULL ? json_string(estimate->reason) : json_null());
+    json_object_set_new(made, "basis", json_string(job_times_level_name(estimate->level)));
+    json_object_set_new(made, "times_seen", json_integer((json_int_t)estimate->seen));
+    json_object_set_new(made, "graders", json_integer((json_int_t)estimate->slots));
+    json_object_set_new(made, "more_graders", more);
+    return made;
+}
+
+json_t *estimate_subject_json(struct scheduler *scheduler, const char *id)
+{
+    struct job_id job;
+    uint32_t slot;
+    struct estimate estimate = {.level = JOB_TIMES_NONE, .reason = is_unknown};
+    bool is_job = job_id_parse(id, &job);
+    struct active_run *run = queue_find(&scheduler->queue, is_job ? job.run : id);
+    if (run != NULL && !is_job)
+        estimate_run(scheduler, run, &estimate);
+    else if (run != NULL && run_job_slot(run->run.has_pre, run->run.students, run->run.has_post,
+                                         job.kind, job.index, &slot))
+        estimate_job(scheduler, run, slot, &estimate);
+    return estimate_json(scheduler, &estimate);
+}
+
 json_t *estimate_course_json(struct scheduler *scheduler, const char *course)
 {
     struct course *found, *next_course;
@@ -361,50 +410,6 @@ json_t *estimate_course_json(struct scheduler *scheduler, const char *course)
         if (estimate.reason == nothing_waits && found->queued > 0)
             estimate.reason = is_paused;
     }
-    return estimate_json(scheduler, &estimate);
-}
-
-/* ---- Answers ---- */
-
-static json_t *moment_json(const struct scheduler *scheduler, struct moment moment)
-{
-    char p50[DATE_TEXT_SIZE], p90[DATE_TEXT_SIZE];
-    return json_pack("{s:s,s:s}", "p50", date_format(scheduler->date_ms + llround(moment.p50_ms), p50),
-                     "p90", date_format(scheduler->date_ms + llround(moment.p90_ms), p90));
-}
-
-json_t *estimate_json(const struct scheduler *scheduler, const struct estimate *estimate)
-{
-    char now[DATE_TEXT_SIZE];
-    json_t *more = json_array();
-    bool is_made = estimate->reason == NULL;
-    for (size_t i = 0; i < ESTIMATE_MORE && estimate->has_more; i++) {
-        json_t *row = moment_json(scheduler, estimate->more[i]);
-        json_object_set_new(row, "graders", json_integer(more_graders[i]));
-        json_array_append_new(more, row);
-    }
-    return json_pack("{s:s,s:o,s:o,s:s?,s:s,s:I,s:I,s:o}", "at",
-                     date_format(scheduler->date_ms, now), "starts",
-                     is_made && estimate->has_starts ? moment_json(scheduler, estimate->starts)
-                                                     : json_null(),
-                     "ends", is_made ? moment_json(scheduler, estimate->ends) : json_null(),
-                     "reason", estimate->reason, "basis", job_times_level_name(estimate->level),
-                     "times_seen", (json_int_t)estimate->seen, "graders",
-                     (json_int_t)estimate->slots, "more_graders", more);
-}
-
-json_t *estimate_subject_json(struct scheduler *scheduler, const char *id)
-{
-    struct job_id job;
-    uint32_t slot;
-    struct estimate estimate = {.level = JOB_TIMES_NONE, .reason = is_unknown};
-    bool is_job = job_id_parse(id, &job);
-    struct active_run *run = queue_find(&scheduler->queue, is_job ? job.run : id);
-    if (run != NULL && !is_job)
-        estimate_run(scheduler, run, &estimate);
-    else if (run != NULL && run_job_slot(run->run.has_pre, run->run.students, run->run.has_post,
-                                         job.kind, job.index, &slot))
-        estimate_job(scheduler, run, slot, &estimate);
     return estimate_json(scheduler, &estimate);
 }
 
@@ -430,9 +435,28 @@ static double protocol_wanted(const struct outlook *outlook)
     return fmin(jobs, fmax(1, ceil(all_ms / within_ms)));
 }
 
+static void estimate_foretell(struct scheduler *scheduler)
+{
+    struct active_run *run, *following;
+    unsigned made = 0;
+    HASH_ITER (hh, scheduler->queue.runs, run, following) {
+        struct estimate estimate;
+        if (!foretold_is_due(scheduler, run) || made == FORETOLD_AT_ONCE)
+            continue;
+        estimate_run(scheduler, run, &estimate);
+        foretold_note(scheduler, run, estimate.reason == NULL ? estimate.ends.p50_ms : -1,
+                      estimate.ends.p90_ms);
+        made++;
+    }
+}
+
 void estimate_tick(struct scheduler *scheduler)
 {
     struct outlook outlook;
+    if (scheduler->now_ms >= scheduler->foretold_ms) {
+        scheduler->foretold_ms = scheduler->now_ms + FORETOLD_MS;
+        estimate_foretell(scheduler);
+    }
     if (scheduler->now_ms < scheduler->estimated_ms)
         return;
     scheduler->estimated_ms = scheduler->now_ms + GAUGES_MS;

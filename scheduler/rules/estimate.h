@@ -23,11 +23,8 @@ struct estimate {
     uint64_t seen;              /* how many of them were seen */
     double slots;               /* jobs that the graders may run at a time */
     bool has_more;
-    struct moment more[ESTIMATE_MORE]; /* the end with more graders: estimate_more_graders */
+    struct moment more[ESTIMATE_MORE]; /* the end with 1, 2, 4, 6, 8, 12, 16 more */
 };
-
-/* The numbers of more graders that are tried. Static, ESTIMATE_MORE. */
-const unsigned *estimate_more_graders(void);
 
 /* When the run ends, and when the next of its waiting jobs begins. */
 void estimate_run(struct scheduler *scheduler, struct active_run *run, struct estimate *estimate);
@@ -39,10 +36,11 @@ json_t *estimate_subject_json(struct scheduler *scheduler, const char *id);
 /* The same for all jobs of the course that wait: QUERY_ESTIMATE_COURSE. */
 json_t *estimate_course_json(struct scheduler *scheduler, const char *course);
 
-/* The estimate as such JSON. New reference. */
-json_t *estimate_json(const struct scheduler *scheduler, const struct estimate *estimate);
+/* {"at", "starts", "ends"} of that. New reference. */
+json_t *estimate_dates_json(const struct scheduler *scheduler, const struct estimate *estimate);
 
-/* Every ten seconds: the metrics of all that waits. */
+/* Every second: foretells the ends of a few runs (rules/foretold). Every ten seconds: the metrics of
+ * all that waits. */
 void estimate_tick(struct scheduler *scheduler);
 
 #endif

@@ -3,48 +3,35 @@
 #include <math.h>
 
 #include "scheduler/metrics.h"
-#include "scheduler/rules/estimate.h"
 
 enum {
-    STEP_MS = 1000,
-    RUNS_AT_ONCE = 4,
     FIRST_MS = 10000, /* after the run was first seen */
     AGAIN_MS = 10000, /* if there was no estimate; and the least time left that is foretold */
 };
 
-static void foretold_make(struct scheduler *scheduler, struct active_run *run)
+bool foretold_is_due(const struct scheduler *scheduler, struct active_run *run)
 {
-    struct estimate estimate;
     struct foretold_ends *foretold = &run->foretold;
-    estimate_run(scheduler, run, &estimate);
-    foretold->next_ms = scheduler->now_ms + AGAIN_MS;
-    if (estimate.reason != NULL || estimate.ends.p50_ms < AGAIN_MS)
-        return;
-    foretold->next_ms = scheduler->now_ms + llround(estimate.ends.p50_ms / 2);
-    foretold->list[foretold->count++] = (struct foretold_end){
-        .at_ms = scheduler->date_ms,
-        .p50_ms = scheduler->date_ms + llround(estimate.ends.p50_ms),
-        .p90_ms = scheduler->date_ms + llround(estimate.ends.p90_ms)};
+    if (foretold->next_ms == 0)
+        foretold->next_ms = scheduler->now_ms + FIRST_MS;
+    if (run->is_paused) /* nobody could have foretold how long */
+        foretold->count = 0;
+    return !run->is_paused && foretold->count < FORETOLD_MAX &&
+           scheduler->now_ms >= foretold->next_ms;
 }
 
-void foretold_tick(struct scheduler *scheduler)
+void foretold_note(const struct scheduler *scheduler, struct active_run *run, double p50_ms,
+                   double p90_ms)
 {
-    struct active_run *run, *following;
-    unsigned made = 0;
-    if (scheduler->now_ms < scheduler->foretold_ms)
+    struct foretold_ends *foretold = &run->foretold;
+    foretold->next_ms = scheduler->now_ms + AGAIN_MS;
+    if (p50_ms < AGAIN_MS)
         return;
-    scheduler->foretold_ms = scheduler->now_ms + STEP_MS;
-    HASH_ITER (hh, scheduler->queue.runs, run, following) {
-        if (run->foretold.next_ms == 0)
-            run->foretold.next_ms = scheduler->now_ms + FIRST_MS;
-        if (run->is_paused) /* nobody could have foretold how long */
-            run->foretold.count = 0;
-        if (run->is_paused || run->foretold.count == FORETOLD_MAX || made == RUNS_AT_ONCE ||
-            scheduler->now_ms < run->foretold.next_ms)
-            continue;
-        foretold_make(scheduler, run);
-        made++;
-    }
+    foretold->next_ms = scheduler->now_ms + llround(p50_ms / 2);
+    foretold->list[foretold->count++] = (struct foretold_end){
+        .at_ms = scheduler->date_ms,
+        .p50_ms = scheduler->date_ms + llround(p50_ms),
+        .p90_ms = scheduler->date_ms + llround(p90_ms)};
 }
 
 void foretold_run_ended(struct scheduler *scheduler, struct active_run *run)

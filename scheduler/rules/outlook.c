@@ -62,7 +62,8 @@ static struct outlook_work run_jobs_work(struct scheduler *scheduler, struct act
                                  jobs * run->job_doubt_ms};
 }
 
-struct outlook_work outlook_run_work(struct scheduler *scheduler, struct active_run *run)
+/* What waits of the run; without times it has jobs and no time. */
+static struct outlook_work run_work(struct scheduler *scheduler, struct active_run *run)
 {
     double jobs = (double)queue_run_length(run);
     if (run->phase == RUN_PRE) /* they come once it is over */
@@ -153,7 +154,7 @@ static struct outlook_work submitter_work(struct scheduler *scheduler,
     struct outlook_work work = {0};
     struct active_run *run;
     DL_FOREACH (submitter->ready, run) {
-        struct outlook_work more = outlook_run_work(scheduler, run);
+        struct outlook_work more = run_work(scheduler, run);
         work_add(&work, &more, 1);
     }
     return work;
@@ -178,7 +179,7 @@ static struct outlook_work run_before(struct scheduler *scheduler, struct active
     DL_FOREACH (run->submitter->ready, other) {
         if (other == run)
             break;
-        struct outlook_work more = outlook_run_work(scheduler, other);
+        struct outlook_work more = run_work(scheduler, other);
         work_add(&before, &more, 1);
     }
     return before;

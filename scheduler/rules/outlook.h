@@ -49,7 +49,4 @@ struct moment outlook_start(const struct outlook *outlook, double more_slots);
 /* How many of the slots are idle. */
 double outlook_idle(const struct outlook *outlook, double more_slots);
 
-/* What waits of the run; without times it has jobs and no time. */
-struct outlook_work outlook_run_work(struct scheduler *scheduler, struct active_run *run);
-
 #endif

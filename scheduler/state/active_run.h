@@ -95,9 +95,9 @@ struct active_run {
     bool is_ready;        /* it is in its submitter's list */
     bool is_paused;       /* none of its jobs is handed out: it is not in that list */
     bool has_no_leases;   /* recovery found no lease of its current phase */
-    int64_t measured_ms; /* clock_boot_ms when its job times were noted; 0: never: rules/outlook */
+    int64_t measured_ms;  /* clock_boot_ms when its job times were noted; 0: never: rules/outlook */
     double job_mean_ms, job_variance, job_doubt_ms; /* of the mean */
-    struct foretold_ends foretold; /* rules/foretold */
+    struct foretold_ends foretold;                  /* rules/foretold */
     struct queue *queue;
     struct submitter *submitter;
     struct course *course;

@@ -41,9 +41,9 @@ struct job_times_table {
     struct job_times *times; /* by key; the one that was learned longest ago is the first */
     char (*dropped)[JOB_TIMES_KEY_SIZE]; /* to be deleted in the database; owned, or NULL */
     size_t dropped_count;
-    int64_t term;  /* of this leader, when it began to learn; 0: it has not */
-    bool is_read;  /* the database's times are in it */
-    int64_t next_ms; /* clock_boot_ms from when it is read or saved again */
+    int64_t term;      /* of this leader, when it began to learn; 0: it has not */
+    bool is_read;      /* the database's times are in it */
+    int64_t next_ms;   /* clock_boot_ms from when it is read or saved again */
     bool is_in_flight; /* a read or a save is */
 };
 
@@ -55,8 +55,8 @@ void job_times_learn(struct job_times_table *table, const struct run *run, enum 
                      int64_t took_ms);
 
 /* The times by which a job of the run is estimated: those of the first level that has enough of
- * them, or else any; of jobs of the students if there are none of its kind. *level says which. NULL:
- * none was seen. Valid until the table changes. */
+ * them, or else any; of jobs of the students if there are none of its kind. *level says which.
+ * NULL: none was seen. Valid until the table changes. */
 struct job_times *job_times_of(const struct job_times_table *table, const struct run *run,
                                enum job_kind kind, enum job_times_level *level);
 

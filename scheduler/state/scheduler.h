@@ -162,7 +162,7 @@ struct scheduler {
     int64_t watch_ms;           /* when the next events are sent: rules/watch_notify */
     int64_t published_ms;       /* when the metrics were last computed */
     int64_t estimated_ms;       /* when those of rules/estimate are computed next */
-    int64_t foretold_ms;        /* when ends of runs are foretold next: rules/foretold */
+    int64_t foretold_ms;        /* when ends of runs are foretold next: the same */
 };
 
 /* Exports a span; `span` is copied. */

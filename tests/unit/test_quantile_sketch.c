@@ -183,9 +183,9 @@ static void a_sketch_survives_as_text(void **state)
 
 static void what_is_no_text_of_a_sketch_is_refused(void **state)
 {
-    static const char *const texts[] = {"",       "x",          "1 2",        "1 2:",
-                                        "1 :3",   "1 9999:3",   "1 2:999999", "1 2:3 ",
-                                        "1 2:3x", "1 2:3  4:5", "-1 2:3"};
+    static const char *const texts[] = {
+        "",           "x",      "1 2",    "1 2:",       "1 :3",  "1 9999:3",
+        "1 2:999999", "1 2:3 ", "1 2:3x", "1 2:3  4:5", "-1 2:3"};
     struct quantile_sketch read;
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {

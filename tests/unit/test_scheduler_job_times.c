@@ -245,8 +245,9 @@ static void a_job_counts_as_long_as_its_worker_had_it(void **state)
     result.outcome = OUTCOME_FAILED;
     job_times_note_result(scheduler, &lease, &result);
     assert_int_equal(mean_s(&scheduler->job_times, &active->run, &level), 20);
-    result = (struct result){
-        .outcome = OUTCOME_SUCCEEDED, .started_ms = DATE_MS - 70000, .finished_ms = DATE_MS - 10000};
+    result = (struct result){.outcome = OUTCOME_SUCCEEDED,
+                             .started_ms = DATE_MS - 70000,
+                             .finished_ms = DATE_MS - 10000};
     job_times_note_result(scheduler, &lease, &result);
     assert_int_equal(mean_s(&scheduler->job_times, &active->run, &level), 40);
 }
