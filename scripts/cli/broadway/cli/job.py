@@ -2,6 +2,7 @@
 
 import click
 
+from broadway.cli.estimate import of_job, show_estimate
 from broadway.cli.outcome import Problem
 from broadway.cli.output import json_option, output_option, show_done, show_object
 from broadway.cli.run import STREAMS, print_log, who
@@ -10,7 +11,7 @@ from broadway.cli.session import FOLLOW_S, JOB, Session, connected
 
 @click.group()
 def job() -> None:
-    """Jobs: show one, read its log, cancel it."""
+    """Jobs: show one, read its log, estimate its end, cancel it."""
 
 
 @job.command()
@@ -51,6 +52,16 @@ def log(session: Session, job: str, stream: str, tail: int | None, follow: bool)
             print_log(str(event.data.get("text", "")))
         elif event.name == "end":
             click.echo(f"the job has {event.data.get('state', 'ended')}", err=True)
+
+
+@job.command()
+@click.argument("job", type=JOB)
+@json_option
+@connected()
+def estimate(session: Session, job: str, as_json: bool) -> None:
+    """Say when a job will be done, by how long such jobs took."""
+    found = session.client.estimate_job(job)
+    show_estimate(found, of_job(found), as_json)
 
 
 @job.command()

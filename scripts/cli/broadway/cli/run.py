@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from broadway.cli.estimate import of_all, show_estimate
 from broadway.cli.files import write_bytes
 from broadway.cli.outcome import FAILED, SUCCESS, Problem
 from broadway.cli.output import (
@@ -93,6 +94,14 @@ def status(session: Session, run: str, with_jobs: bool, outcome: str | None, out
     pairs |= {key: found.answer.get(key) for key in ("rerun_of", "reruns")}
     show_object(pairs, found.answer, output)
     sys.exit(FAILED if found.is_over and not found.is_success else SUCCESS)
+
+
+@run_command
+@json_option
+def estimate(session: Session, run: str, as_json: bool) -> None:
+    """Say when a run will be over, by how long such jobs took, and what more graders would change."""
+    found = session.client.estimate(run)
+    show_estimate(found, of_all(found), as_json)
 
 
 @run_command
