@@ -66,9 +66,13 @@ static void end_lease(struct db_jobs *db_jobs, struct db_job *db_job)
 static void db_jobs_save_run(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
-    db_job->code = run_store_advance(db_jobs->settings.runs, db_job->run.id, db_job->run.phase,
-                                     db_job->run.ended_ms, db_job->run.summary,
-                                     db_job->run.summary_length, &db_job->run.breaker, &unused);
+    const struct run_advance advance = {.phase = db_job->run.phase,
+                                        .ended_ms = db_job->run.ended_ms,
+                                        .summary = db_job->run.summary,
+                                        .summary_length = db_job->run.summary_length,
+                                        .breaker = &db_job->run.breaker,
+                                        .foretold = &db_job->run.foretold};
+    db_job->code = run_store_advance(db_jobs->settings.runs, db_job->run.id, &advance, &unused);
 }
 
 static void db_jobs_place_run(struct db_jobs *db_jobs, struct db_job *db_job)

@@ -11,23 +11,22 @@ enum {
 
 bool foretold_is_due(const struct scheduler *scheduler, struct active_run *run)
 {
-    struct foretold_ends *foretold = &run->foretold;
-    if (foretold->next_ms == 0)
-        foretold->next_ms = scheduler->now_ms + FIRST_MS;
+    if (run->foretold_next_ms == 0)
+        run->foretold_next_ms = scheduler->now_ms + FIRST_MS;
     if (run->is_paused) /* nobody could have foretold how long */
-        foretold->count = 0;
-    return !run->is_paused && foretold->count < FORETOLD_MAX &&
-           scheduler->now_ms >= foretold->next_ms;
+        run->foretold.count = 0;
+    return !run->is_paused && run->foretold.count < FORETOLD_MAX &&
+           scheduler->now_ms >= run->foretold_next_ms;
 }
 
 void foretold_note(const struct scheduler *scheduler, struct active_run *run, double p50_ms,
                    double p90_ms)
 {
     struct foretold_ends *foretold = &run->foretold;
-    foretold->next_ms = scheduler->now_ms + AGAIN_MS;
+    run->foretold_next_ms = scheduler->now_ms + AGAIN_MS;
     if (p50_ms < AGAIN_MS)
         return;
-    foretold->next_ms = scheduler->now_ms + llround(p50_ms / 2);
+    run->foretold_next_ms = scheduler->now_ms + llround(p50_ms / 2);
     foretold->list[foretold->count++] = (struct foretold_end){
         .at_ms = scheduler->date_ms,
         .p50_ms = scheduler->date_ms + llround(p50_ms),

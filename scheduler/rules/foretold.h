@@ -2,7 +2,8 @@
  * foretold: what was foretold of a run's end, beside what came true. The end is foretold ten
  * seconds after the run was first seen and each time when half of the time that was left has
  * passed; when the run has ended, each is compared with the end: the difference, as a part of the
- * time that was left when it was foretold, is a metric (SCHEDULER_ESTIMATE_ERROR). Runs that were
+ * time that was left when it was foretold, is a metric (SCHEDULER_ESTIMATE_ERROR), and they are
+ * stored with the run. Runs that were
  * paused or cancelled meanwhile do not count. Callers: estimate, run_progress. Belongs to the
  * scheduler's core thread. Pure: no I/O, no clock.
  */

@@ -111,6 +111,7 @@ static void run_progress_save_run(struct scheduler *scheduler, struct active_run
     memcpy(db_job->run.summary, run->run.summary, run->slots);
     db_job->run.summary_length = run->slots;
     db_job->run.breaker = run->run.breaker;
+    db_job->run.foretold = run->foretold;
     webhooks_take_run(scheduler, run, db_job);
     run->is_saving = true;
     run->is_dirty = false;

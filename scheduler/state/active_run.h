@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <uthash.h>
 
+#include "common/domain/foretold.h"
 #include "common/domain/job.h"
 #include "common/domain/run.h"
 #include "common/store/run_store.h"
@@ -52,19 +53,6 @@ struct supersedes {
     bool is_place_unsaved, is_place_in_flight;
 };
 
-enum { FORETOLD_MAX = 8 /* ends of one run that are kept */ };
-
-/* When the run's end was foretold, and when it was to be: dates. */
-struct foretold_end {
-    int64_t at_ms, p50_ms, p90_ms;
-};
-
-struct foretold_ends {
-    struct foretold_end list[FORETOLD_MAX];
-    size_t count;
-    int64_t next_ms; /* clock_boot_ms when the next one is due; 0: not known yet */
-};
-
 /* A run that is started and not finished. */
 struct active_run {
     struct run run; /* as submitted; owns run.summary, a byte per slot, kept current */
@@ -98,6 +86,7 @@ struct active_run {
     int64_t measured_ms;  /* clock_boot_ms when its job times were noted; 0: never: rules/outlook */
     double job_mean_ms, job_variance, job_doubt_ms; /* of the mean */
     struct foretold_ends foretold;                  /* rules/foretold */
+    int64_t foretold_next_ms; /* clock_boot_ms when the next one is due; 0: not known yet */
     struct queue *queue;
     struct submitter *submitter;
     struct course *course;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/domain/foretold.h"
 #include "common/domain/history.h"
 #include "common/domain/job.h"
 #include "common/domain/pause.h"
@@ -70,6 +71,7 @@ struct db_job {
             uint8_t *summary; /* owned */
             uint32_t summary_length;
             struct breaker breaker; /* as of the same moment */
+            struct foretold_ends foretold; /* stored with the run's end */
         } run;
         struct {
             char id[RUN_ID_SIZE];

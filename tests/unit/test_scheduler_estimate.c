@@ -418,7 +418,7 @@ static void a_run_that_was_paused_or_cancelled_is_not_compared(void **state)
     pass(scheduler, 1000);
     assert_int_equal(run->foretold.count, 0);
     run->is_paused = false;
-    run->foretold.next_ms = scheduler->now_ms;
+    run->foretold_next_ms = scheduler->now_ms;
     pass(scheduler, 1000);
     assert_int_equal(run->foretold.count, 1);
     run->phase = RUN_CANCELLED;
