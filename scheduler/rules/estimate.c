@@ -12,9 +12,9 @@
 
 enum {
     GAUGES_MS = 10000,
-    FORETOLD_MS = 1000,  /* between two scans for runs whose end is to be foretold */
-    FORETOLD_AT_ONCE = 4, /* runs */
-    TARGET_MS = 600000 /* within which all that waits should be done: SCHEDULER_GRADERS_WANTED */
+    FORETOLD_MS = 5000,   /* between two scans for runs whose end is to be foretold */
+    FORETOLD_AT_ONCE = 8, /* runs */
+    TARGET_MS = 600000    /* within which all that waits should be done: SCHEDULER_GRADERS_WANTED */
 };
 
 static const unsigned more_graders[ESTIMATE_MORE] = {1, 2, 4, 6, 8, 12, 16};
@@ -182,7 +182,9 @@ static void estimate_students(struct scheduler *scheduler, struct active_run *ru
         rest.live_left = run_leases_left(scheduler, run, rest.times);
     }
     outlook_of_run(scheduler, run, fmax(0, rest.waiting - 1), &rest.outlook);
-    outlook_of_run(scheduler, run, 0, &first);
+    first = rest.outlook;
+    if (rest.waiting > 1)
+        outlook_of_run(scheduler, run, 0, &first);
     estimate->slots = rest.outlook.slots;
     estimate->has_starts = estimate->has_more = rest.waiting > 0;
     estimate->starts = moment_after(before, outlook_start(&first, 0));
@@ -355,10 +357,10 @@ json_t *estimate_dates_json(const struct scheduler *scheduler, const struct esti
 {
     char now[DATE_TEXT_SIZE];
     bool is_made = estimate->reason == NULL;
-    return json_pack(
-        "{s:s,s:o,s:o}", "at", date_format(scheduler->date_ms, now), "starts",
-        is_made && estimate->has_starts ? moment_json(scheduler, estimate->starts) : json_null(),
-        "ends", is_made ? moment_json(scheduler, estimate->ends) : json_null());
+    return json_pack("{s:s,s:o,s:o}", "at", date_format(scheduler->date_ms, now), "starts",
+                     is_made && estimate->has_starts ? moment_json(scheduler, estimate->starts)
+                                                     : json_null(),
+                     "ends", is_made ? moment_json(scheduler, estimate->ends) : json_null());
 }
 
 static json_t *estimate_json(const struct scheduler *scheduler, const struct estimate *estimate)

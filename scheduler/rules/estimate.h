@@ -39,8 +39,8 @@ json_t *estimate_course_json(struct scheduler *scheduler, const char *course);
 /* {"at", "starts", "ends"} of that. New reference. */
 json_t *estimate_dates_json(const struct scheduler *scheduler, const struct estimate *estimate);
 
-/* Every second: foretells the ends of a few runs (rules/foretold). Every ten seconds: the metrics of
- * all that waits. */
+/* Every five seconds: foretells the ends of a few runs (rules/foretold). Every ten seconds: the
+ * metrics of all that waits. */
 void estimate_tick(struct scheduler *scheduler);
 
 #endif

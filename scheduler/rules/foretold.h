@@ -12,7 +12,7 @@
 
 #include "scheduler/state/scheduler.h"
 
-/* Whether the run's end is to be foretold now. To be asked every second or so. */
+/* Whether the run's end is to be foretold now. To be asked every few seconds. */
 bool foretold_is_due(const struct scheduler *scheduler, struct active_run *run);
 
 /* The run is to end in so many milliseconds; below 0: there is no estimate. */

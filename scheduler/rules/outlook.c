@@ -5,9 +5,8 @@
 
 #include "scheduler/rules/sharing.h"
 
-enum {
-    TIMES_MS = 10000 /* as long as the times that a run has noted are used */
-};
+/* As long as the times that a run has noted are used: those of its own assignment, or others. */
+enum { TIMES_MS = 60000, OTHER_TIMES_MS = 10000 };
 
 static const double tenth = 1.2816; /* standard deviations that a tenth exceeds */
 
@@ -41,11 +40,12 @@ static void work_add_first(struct outlook_work *work, const struct outlook_work 
 static void run_measure(struct scheduler *scheduler, struct active_run *run)
 {
     enum job_times_level level;
-    bool is_fresh = run->measured_ms != 0 && scheduler->now_ms - run->measured_ms < TIMES_MS;
-    if (is_fresh)
+    if (scheduler->now_ms < run->measure_ms)
         return;
     struct job_times *times = job_times_of(&scheduler->job_times, &run->run, JOB_STUDENT, &level);
-    run->measured_ms = times != NULL ? scheduler->now_ms : 0;
+    run->measure_ms = scheduler->now_ms;
+    if (times != NULL)
+        run->measure_ms += level == JOB_TIMES_ASSIGNMENT ? TIMES_MS : OTHER_TIMES_MS;
     run->job_mean_ms = times != NULL ? job_times_mean(times) : 0;
     run->job_variance = times != NULL ? times->variance : 0;
     run->job_doubt_ms = 0;

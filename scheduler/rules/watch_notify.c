@@ -9,10 +9,10 @@
 #include "scheduler/state/queue_position.h"
 
 enum {
-    EVENTS_PER_MS = 2, /* limit of events that are sent, with many watches */
-    SCANS_PER_MS = 50, /* limit of watches that are scanned, likewise */
-    PROGRESS_MS = 250, /* between two progress events of a run */
-    ESTIMATE_MS = 10000, /* between two estimates of its end */
+    EVENTS_PER_MS = 2,         /* limit of events that are sent, with many watches */
+    SCANS_PER_MS = 50,         /* limit of watches that are scanned, likewise */
+    PROGRESS_MS = 250,         /* between two progress events of a run */
+    ESTIMATE_MS = 10000,       /* between two estimates of its end */
     ESTIMATE_CHANGE_MS = 60000 /* that is always sent */
 };
 
@@ -174,7 +174,8 @@ static unsigned notify_estimate(struct scheduler *scheduler, struct known_replic
     estimate_run(scheduler, run, &estimate);
     double left_ms = estimate.ends.p50_ms;
     double change_ms = fabs((double)(scheduler->date_ms - watch->ends_ms) + left_ms);
-    bool is_news = watch->ends_ms == 0 || change_ms > ESTIMATE_CHANGE_MS || change_ms > left_ms / 10;
+    bool is_news = watch->ends_ms == 0 || change_ms > ESTIMATE_CHANGE_MS ||
+                   change_ms > left_ms / 10;
     if (estimate.reason != NULL || !is_news)
         return 0;
     watch->ends_ms = scheduler->date_ms + llround(left_ms);

@@ -83,7 +83,7 @@ struct active_run {
     bool is_ready;        /* it is in its submitter's list */
     bool is_paused;       /* none of its jobs is handed out: it is not in that list */
     bool has_no_leases;   /* recovery found no lease of its current phase */
-    int64_t measured_ms;  /* clock_boot_ms when its job times were noted; 0: never: rules/outlook */
+    int64_t measure_ms;   /* clock_boot_ms when its job times are noted anew: rules/outlook */
     double job_mean_ms, job_variance, job_doubt_ms; /* of the mean */
     struct foretold_ends foretold;                  /* rules/foretold */
     int64_t foretold_next_ms; /* clock_boot_ms when the next one is due; 0: not known yet */

@@ -76,8 +76,7 @@ static void bad_id_is_not_found_and_nothing_is_sent(void **state)
                          BW_NOT_FOUND);
         assert_int_equal(run_store_start(store, id, RUN_PRE, &error), BW_NOT_FOUND);
         assert_int_equal(run_store_cancel(store, id, &phase, &error), BW_NOT_FOUND);
-        assert_int_equal(run_store_advance(store, id, &finished, &error),
-                         BW_NOT_FOUND);
+        assert_int_equal(run_store_advance(store, id, &finished, &error), BW_NOT_FOUND);
         assert_int_equal(run_store_hide(store, id, &error), BW_NOT_FOUND);
         assert_int_equal(run_store_delete(store, id, &error), BW_NOT_FOUND);
         assert_int_equal(fake.sent, 0);
@@ -130,8 +129,7 @@ static void every_write_of_a_run_names_its_id(void **state)
     const char *id = "{ \"_id\" : { \"$oid\" : \"" GOOD_ID "\" }";
     assert_int_equal(run_store_start(store, GOOD_ID, RUN_PRE, &error), BW_OK);
     assert_int_equal(strncmp(fake.filter, id, strlen(id)), 0);
-    assert_int_equal(run_store_advance(store, GOOD_ID, &finished, &error),
-                     BW_OK);
+    assert_int_equal(run_store_advance(store, GOOD_ID, &finished, &error), BW_OK);
     assert_int_equal(strncmp(fake.filter, id, strlen(id)), 0);
     assert_int_equal(run_store_hide(store, GOOD_ID, &error), BW_OK);
     assert_int_equal(strncmp(fake.filter, id, strlen(id)), 0);
