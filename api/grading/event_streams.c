@@ -306,8 +306,8 @@ static const struct event_kind {
     const char *type;
     void (*take)(struct event_stream *stream, const json_t *data);
 } event_kinds[] = {
-    {"position", take_position}, {"started", take_started}, {"finished", take_finished},
-    {"progress", take_progress}, {"phase", take_phase},     {"paused", take_paused},
+    {"position", take_position}, {"started", take_started},   {"finished", take_finished},
+    {"progress", take_progress}, {"phase", take_phase},       {"paused", take_paused},
     {"resumed", take_resumed},   {"estimate", take_estimate},
 };
 

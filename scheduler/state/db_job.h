@@ -70,7 +70,7 @@ struct db_job {
             int64_t ended_ms; /* database date of the end (0: now); used if the phase is over */
             uint8_t *summary; /* owned */
             uint32_t summary_length;
-            struct breaker breaker; /* as of the same moment */
+            struct breaker breaker;        /* as of the same moment */
             struct foretold_ends foretold; /* stored with the run's end */
         } run;
         struct {

@@ -25,7 +25,7 @@ struct watch {
     int64_t notified_ms;
     int64_t estimated_ms; /* clock_boot_ms when its end was last estimated; 0: never */
     int64_t ends_ms;      /* the date of its end as last sent; 0: none was */
-    bool is_listed; /* scratch: listed by the current full resync */
+    bool is_listed;       /* scratch: listed by the current full resync */
     UT_hash_handle hh;
 };
 
