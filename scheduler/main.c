@@ -25,6 +25,7 @@
 #include "common/base/stop_signal.h"
 #include "common/store/audit_store.h"
 #include "common/store/history_store.h"
+#include "common/store/job_times_store.h"
 #include "common/store/setting_store.h"
 #include "scheduler/core/core.h"
 #include "scheduler/options.h"
@@ -58,6 +59,7 @@ struct program {
     struct file_store *files;
     struct audit_store *audit;
     struct history_store *history;
+    struct job_times_store *job_times;
     struct receipt_store *receipts;
     struct image_pin_store *image_pins;
     struct log_store *logs;
@@ -152,6 +154,8 @@ static enum bw_code open_stores(struct program *program, struct bw_error *error)
         code = audit_store_open(core->database, &program->audit, error);
     if (code == BW_OK)
         code = history_store_open(core->database, &program->history, error);
+    if (code == BW_OK)
+        code = job_times_store_open(core->database, &program->job_times, error);
     if (code == BW_OK)
         code = receipt_store_open(core->database, &program->receipts, error);
     if (code == BW_OK)
@@ -308,6 +312,7 @@ static void close_stores(struct program *program)
     file_store_close(program->files);
     audit_store_close(program->audit);
     history_store_close(program->history);
+    job_times_store_close(program->job_times);
     pause_store_close(core->pause_store);
     scheduling_store_close(core->scheduling_store);
     webhook_store_close(program->webhooks);
@@ -359,6 +364,7 @@ static enum bw_code scheduler_main_run(struct program *program, struct bw_error 
                                    .files = program->files,
                                    .audit = program->audit,
                                    .history = program->history,
+                                   .job_times = program->job_times,
                                    .pauses = core->pause_store,
                                    .scheduling = core->scheduling_store,
                                    .webhooks = program->webhooks,

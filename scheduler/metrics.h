@@ -24,6 +24,16 @@
       "protocol=\"" title "\"", METRIC_COUNTER,                                     \
       "Jobs that a grader returned because it can't run them")
 
+/* One for each protocol, in the order of enum protocol. */
+#define SCHEDULER_DONE_SECONDS_ROW(X, protocol, name, title, ...)           \
+    X(SCHEDULER_DONE_SECONDS_##protocol, "broadway_scheduler_done_seconds", \
+      "protocol=\"" title "\"", METRIC_GAUGE,                               \
+      "Estimated time until all started jobs are done with the graders of now, by protocol")
+#define SCHEDULER_GRADERS_WANTED_ROW(X, protocol, name, title, ...)             \
+    X(SCHEDULER_GRADERS_WANTED_##protocol, "broadway_scheduler_graders_wanted", \
+      "protocol=\"" title "\"", METRIC_GAUGE,                                   \
+      "Jobs to be run at a time for all started ones to be done in ten minutes, by protocol")
+
 /* One for each kind of pause, in the order of enum pause_kind. */
 #define SCHEDULER_PAUSED_ROW(X, pause, title)                                                    \
     X(SCHEDULER_PAUSED_##pause, "broadway_scheduler_pauses", "kind=\"" title "\"", METRIC_GAUGE, \
@@ -72,6 +82,10 @@
       "Polls that wait for a job")                                                                 \
     PROTOCOL_MAP(SCHEDULER_WORKERS_ALIVE_ROW, X)                                                   \
     PROTOCOL_MAP(SCHEDULER_UNSERVED_JOBS_ROW, X)                                                   \
+    PROTOCOL_MAP(SCHEDULER_DONE_SECONDS_ROW, X)                                                    \
+    PROTOCOL_MAP(SCHEDULER_GRADERS_WANTED_ROW, X)                                                  \
+    X(SCHEDULER_ESTIMATE_ERROR, "broadway_scheduler_estimate_error_ratio", NULL, METRIC_HISTOGRAM, \
+      "How far the foretold ends of runs were off, as a part of the time that was left")           \
     X(SCHEDULER_REPLICAS_OUT_OF_CONTACT, "broadway_scheduler_replicas_out_of_contact", NULL,       \
       METRIC_GAUGE, "Known API replicas that do not answer callbacks")                             \
     X(SCHEDULER_HAND_OUTS, "broadway_scheduler_hand_outs_total", NULL, METRIC_COUNTER,             \

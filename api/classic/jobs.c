@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "api/classic/client.h"
+#include "api/grading/estimate_answer.h"
 #include "api/grading/job_cancel.h"
 #include "api/grading/job_detail.h"
 #include "api/grading/job_list.h"
@@ -98,6 +99,19 @@ enum bw_code classic_jobs_log(struct api *api, struct exchange *exchange, struct
         return code;
     run_clear(&run);
     return job_log_send(api, exchange, id, "", "", error);
+}
+
+enum bw_code classic_jobs_estimate(struct api *api, struct exchange *exchange,
+                                   struct bw_error *error)
+{
+    const char *id = exchange_request(exchange)->parts[0];
+    struct run run;
+    uint32_t slot;
+    enum bw_code code = classic_jobs_read(api, id, &run, &slot, error);
+    if (code != BW_OK)
+        return code;
+    run_clear(&run);
+    return estimate_answer_ask(api, exchange, QUERY_ESTIMATE, id, exchange_answer_json);
 }
 
 static void classic_jobs_cancelled(struct exchange *exchange,

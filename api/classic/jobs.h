@@ -29,6 +29,10 @@ enum bw_code classic_jobs_show(struct api *api, struct exchange *exchange, struc
 /* GET /api/v1/grading_job/{job}/log */
 enum bw_code classic_jobs_log(struct api *api, struct exchange *exchange, struct bw_error *error);
 
+/* GET /api/v1/grading_job/{job}/estimate → api/grading/estimate_answer.h */
+enum bw_code classic_jobs_estimate(struct api *api, struct exchange *exchange,
+                                   struct bw_error *error);
+
 /* POST /api/v1/grading_job/{job}/cancel → {"job_id", "state"}. Cancelling again is harmless; a job
  * that is over is refused with its state. */
 enum bw_code classic_jobs_cancel(struct api *api, struct exchange *exchange,

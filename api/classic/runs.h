@@ -14,4 +14,8 @@ enum bw_code classic_runs_list(struct api *api, struct exchange *exchange, struc
 enum bw_code classic_runs_definition(struct api *api, struct exchange *exchange,
                                      struct bw_error *error);
 
+/* GET /api/v1/grading_run/{id}/estimate → api/grading/estimate_answer.h */
+enum bw_code classic_runs_estimate(struct api *api, struct exchange *exchange,
+                                   struct bw_error *error);
+
 #endif

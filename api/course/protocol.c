@@ -22,17 +22,18 @@
 
 /* Whether the path belongs to the classic protocol, whose paths have a run's or a job's id in the
  * place of the course. No course has the name of a run, and no job is called "cancel",
- * "explain" or "log". */
+ * "explain", "estimate" or "log". */
 static bool course_disowns(const char *const parts[PATH_PARTS])
 {
-    static const char *const verbs[] = {"cancel", "results", "rerun",      "jobs",     "receipts",
-                                        "pause",  "resume",  "definition", "webhooks", "explain"};
+    static const char *const verbs[] = {"cancel",   "results", "rerun",   "jobs",
+                                        "receipts", "pause",   "resume",  "definition",
+                                        "webhooks", "explain", "estimate"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (is_hex_id(parts[0], RUN_ID_LENGTH) && strcmp(parts[1], verbs[i]) == 0)
             return true;
     return is_hex_id(parts[0], JOB_ID_LENGTH) &&
            (strcmp(parts[1], "cancel") == 0 || strcmp(parts[1], "explain") == 0 ||
-            strcmp(parts[1], "log") == 0);
+            strcmp(parts[1], "estimate") == 0 || strcmp(parts[1], "log") == 0);
 }
 
 /* Whether a request to grading_job/{worker} is of this protocol. The classic protocol has a job's

@@ -7,6 +7,7 @@
 #include "api/http/exchange.h"
 #include "api/api.h"
 #include "api/course/client.h"
+#include "api/grading/estimate_answer.h"
 #include "api/uplink/scheduler_queries.h"
 
 static const struct bw_error nobody = {"no scheduler answered: try again"};
@@ -74,6 +75,40 @@ enum bw_code course_queue_position(struct api *api, struct exchange *exchange,
     run_clear(&run);
     return course_queue_ask(api, exchange, QUERY_POSITION, request->parts[1],
                             course_queue_answer_position);
+}
+
+enum bw_code course_queue_run_estimate(struct api *api, struct exchange *exchange,
+                                       struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    struct run run;
+    enum bw_code code = course_find_run(api, request->parts[0], request->parts[1], &run, error);
+    if (code != BW_OK)
+        return code;
+    run_clear(&run);
+    return estimate_answer_ask(api, exchange, QUERY_ESTIMATE, run.id, course_succeed);
+}
+
+enum bw_code course_queue_job_estimate(struct api *api, struct exchange *exchange,
+                                       struct bw_error *error)
+{
+    const struct request *request = exchange_request(exchange);
+    struct run run;
+    uint32_t slot;
+    enum bw_code code = course_find_job(api, request->parts[0], request->parts[1], &run, &slot,
+                                        error);
+    if (code != BW_OK)
+        return code;
+    run_clear(&run);
+    return estimate_answer_ask(api, exchange, QUERY_ESTIMATE, request->parts[1], course_succeed);
+}
+
+enum bw_code course_queue_estimate(struct api *api, struct exchange *exchange,
+                                   struct bw_error *error)
+{
+    (void)error;
+    return estimate_answer_ask(api, exchange, QUERY_ESTIMATE_COURSE,
+                               exchange_request(exchange)->parts[0], course_succeed);
 }
 
 enum bw_code course_worker_list(struct api *api, struct exchange *exchange, struct bw_error *error)

@@ -84,6 +84,12 @@ const struct route course_routes[] = {
      ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_explain_job},
     {"GET", PATH "worker/{worker}/explain", AUTH_OPERATOR, BODY_UNREAD,
      ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_explain_worker}, /* before {scope} */
+    {"GET", PATH "grading_run/{course}/{run}/estimate", AUTH_MEMBER, BODY_UNREAD,
+     ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_queue_run_estimate},
+    {"GET", PATH "grading_job/{course}/{job}/estimate", AUTH_MEMBER, BODY_UNREAD,
+     ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_queue_job_estimate},
+    {"GET", PATH "course/{course}/estimate", AUTH_MEMBER, BODY_UNREAD,
+     ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_queue_estimate},
     {"GET", PATH "worker/{course}/{scope}", AUTH_CLIENT, BODY_UNREAD,
      ROUTE_BLOCKING | ROUTE_CURRENT, NULL, course_worker_list},
     {"GET", PATH "stream/{course}/{job}", AUTH_MEMBER, BODY_UNREAD, ROUTE_BLOCKING | ROUTE_CURRENT,

@@ -286,6 +286,11 @@ static void take_resumed(struct event_stream *stream, const json_t *data)
     event_stream_append_event(stream, "resumed", json_deep_copy(data));
 }
 
+static void take_estimate(struct event_stream *stream, const json_t *data)
+{
+    event_stream_append_event(stream, "estimate", json_deep_copy(data));
+}
+
 static void take_phase(struct event_stream *stream, const json_t *data)
 {
     enum run_phase phase;
@@ -301,9 +306,9 @@ static const struct event_kind {
     const char *type;
     void (*take)(struct event_stream *stream, const json_t *data);
 } event_kinds[] = {
-    {"position", take_position}, {"started", take_started}, {"finished", take_finished},
-    {"progress", take_progress}, {"phase", take_phase},     {"paused", take_paused},
-    {"resumed", take_resumed},
+    {"position", take_position}, {"started", take_started},   {"finished", take_finished},
+    {"progress", take_progress}, {"phase", take_phase},       {"paused", take_paused},
+    {"resumed", take_resumed},   {"estimate", take_estimate},
 };
 
 void event_streams_take(struct event_streams *streams, int64_t number, const char *type,

@@ -17,7 +17,7 @@ enum {
     ASK_AGAIN_MS = 1000,
     SCAN_MS = 200,
     KEY_SIZE = WORKER_ID_SIZE + 40,
-    KINDS = QUERY_EXPLAIN_WORKER + 1
+    KINDS = QUERY_ESTIMATE_COURSE + 1
 };
 
 /* A caller that waits for an answer. */

@@ -7,36 +7,18 @@ enum {
     LOG_CHUNK_TTL_SECONDS = 24 * 3600,
     DELIVERY_TTL_SECONDS = 7 * 24 * 3600, /* after a delivery has ended */
     HISTORY_TTL_SECONDS = 7 * 24 * 3600,
+    JOB_TIMES_TTL_SECONDS = 400 * 24 * 3600,
     NAMESPACE_EXISTS = 48
 };
 
 /* Each collection is created before its first insert, which would also create it: SecantusDB hangs
  * forever if that happens while another connection creates an index in the same collection. */
 static const char *const collections[] = {
-    "api_replicas",
-    "audit",
-    "courses",
-    "file_uploads",
-    "file_uses",
-    "files.chunks",
-    "files.files",
-    "grading_configs",
-    "grading_runs",
-    "history",
-    "image_pins",
-    "job_leases",
-    "job_logs",
-    "job_results",
-    "leader",
-    "log_chunks",
-    "pauses",
-    "run_definitions",
-    "run_receipts",
-    "scheduling",
-    "settings",
-    "signals",
-    "webhook_deliveries",
-    "webhooks",
+    "api_replicas", "audit",       "courses",         "file_uploads",       "file_uses",
+    "files.chunks", "files.files", "grading_configs", "grading_runs",       "history",
+    "image_pins",   "job_leases",  "job_logs",        "job_results",        "job_times",
+    "leader",       "log_chunks",  "pauses",          "run_definitions",    "run_receipts",
+    "scheduling",   "settings",    "signals",         "webhook_deliveries", "webhooks",
     "workers",
 };
 
@@ -63,6 +45,7 @@ static const struct index {
     {"webhook_deliveries", "queue", "deliveries_queue", 0, true},
     {"webhook_deliveries", "webhook,at,_id", "deliveries_webhook", 0, false},
     {"history", "at", "history_ttl", HISTORY_TTL_SECONDS, false},
+    {"job_times", "at", "job_times_ttl", JOB_TIMES_TTL_SECONDS, false},
     {"webhook_deliveries", "ended_at", "deliveries_ttl", DELIVERY_TTL_SECONDS, false},
 };
 

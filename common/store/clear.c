@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/store/job_times_store.h"
 #include "common/store/run_store.h"
 #include "common/store/signal_store.h"
 
@@ -33,4 +34,11 @@ void signal_clear(struct signal *signal)
     free(signal->watches);
     free(signal->unwatched);
     memset(signal, 0, sizeof *signal);
+}
+
+void job_times_records_free(struct job_times_record *records, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(records[i].sketch);
+    free(records);
 }

@@ -755,29 +755,49 @@ enum bw_code run_store_place(struct run_store *store, const char *run_id,
     return run_store_change(store, run_id, &update, error);
 }
 
-enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum run_phase phase,
-                               int64_t ended_ms, const uint8_t *summary, uint32_t summary_length,
-                               const struct breaker *breaker, struct bw_error *error)
+/* What was foretold of the end is stored beside it. */
+static void append_foretold(bson_t *set, const struct foretold_ends *foretold)
 {
-    bool is_over = run_phase_is_over(phase), matched;
+    bson_t list, row;
+    char buffer[16];
+    if (foretold->count == 0)
+        return;
+    BSON_APPEND_ARRAY_BEGIN(set, "foretold", &list);
+    for (size_t i = 0; i < foretold->count; i++) {
+        bson_append_document_begin(&list, document_key(i, buffer), -1, &row);
+        BSON_APPEND_DATE_TIME(&row, "at", foretold->list[i].at_ms);
+        BSON_APPEND_DATE_TIME(&row, "p50", foretold->list[i].p50_ms);
+        BSON_APPEND_DATE_TIME(&row, "p90", foretold->list[i].p90_ms);
+        bson_append_document_end(&list, &row);
+    }
+    bson_append_array_end(set, &list);
+}
+
+enum bw_code run_store_advance(struct run_store *store, const char *run_id,
+                               const struct run_advance *advance, struct bw_error *error)
+{
+    bool is_over = run_phase_is_over(advance->phase), matched;
     bson_t filter, update = BSON_INITIALIZER, set, unset;
     enum bw_code code = begin_filter(&filter, run_id, error);
     if (code != BW_OK)
         return code;
     append_exists(&filter, "finished_at", false);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
-    BSON_APPEND_UTF8(&set, "state", run_phase_name(phase));
-    BSON_APPEND_BINARY(&set, "summary", BSON_SUBTYPE_BINARY, summary, summary_length);
-    append_breaker(&set, breaker);
-    if (is_over && ended_ms != 0)
-        BSON_APPEND_DATE_TIME(&set, "finished_at", ended_ms);
+    BSON_APPEND_UTF8(&set, "state", run_phase_name(advance->phase));
+    BSON_APPEND_BINARY(&set, "summary", BSON_SUBTYPE_BINARY, advance->summary,
+                       advance->summary_length);
+    append_breaker(&set, advance->breaker);
+    if (is_over)
+        append_foretold(&set, advance->foretold);
+    if (is_over && advance->ended_ms != 0)
+        BSON_APPEND_DATE_TIME(&set, "finished_at", advance->ended_ms);
     bson_append_document_end(&update, &set);
     if (is_over) {
         BSON_APPEND_DOCUMENT_BEGIN(&update, "$unset", &unset);
         BSON_APPEND_UTF8(&unset, "active", "");
         bson_append_document_end(&update, &unset);
     }
-    if (is_over && ended_ms == 0)
+    if (is_over && advance->ended_ms == 0)
         append_current_dates(&update, "finished_at", NULL);
     code = database_update(store->base.database, COLLECTION, &filter, &update, &matched, error);
     bson_destroy(&filter);

@@ -15,6 +15,7 @@
 #include "common/domain/run_definition.h"
 #include "common/db/group_commit.h"
 #include "common/domain/breaker.h"
+#include "common/domain/foretold.h"
 #include "common/domain/job.h"
 #include "common/domain/protocol_map.h"
 #include "common/domain/run.h"
@@ -170,12 +171,21 @@ enum bw_code run_store_note_job_cancel(struct run_store *store, const char *run_
 enum bw_code run_store_place(struct run_store *store, const char *run_id,
                              const struct run_place *place, struct bw_error *error) BW_CHECKED;
 
-/* Stores phase, summary and breaker of an unfinished run; sets finished_at, once, when `phase` is
- * over: to `ended_ms`, the date of its last result, or to the current date if that is 0.
- * Idempotent. */
-enum bw_code run_store_advance(struct run_store *store, const char *run_id, enum run_phase phase,
-                               int64_t ended_ms, const uint8_t *summary, uint32_t summary_length,
-                               const struct breaker *breaker, struct bw_error *error) BW_CHECKED;
+/* How far a run is; all borrowed. */
+struct run_advance {
+    enum run_phase phase;
+    int64_t ended_ms; /* the date of its last result; 0: the current date; used if it is over */
+    const uint8_t *summary;
+    uint32_t summary_length;
+    const struct breaker *breaker;
+    const struct foretold_ends *foretold; /* stored if it is over */
+};
+
+/* Stores how far an unfinished run is; sets finished_at, once, when its phase is over. Idempotent.
+ */
+enum bw_code run_store_advance(struct run_store *store, const char *run_id,
+                               const struct run_advance *advance, struct bw_error *error)
+    BW_CHECKED;
 
 /* Reads every started run that is not stored as over, optionally with its summary. *runs is new,
  * free(), after run_clear of each; also after a failure, when it has the runs read until then. */

@@ -55,7 +55,9 @@ enum query_kind {
                          one */
     QUERY_EXPLAIN_JOB, /* why a job, a run, or a worker waits */
     QUERY_EXPLAIN_RUN,
-    QUERY_EXPLAIN_WORKER
+    QUERY_EXPLAIN_WORKER,
+    QUERY_ESTIMATE,       /* when this job or this run will be done */
+    QUERY_ESTIMATE_COURSE /* when all jobs of the course that wait will be */
 };
 
 struct signal_query {

@@ -66,9 +66,13 @@ static void end_lease(struct db_jobs *db_jobs, struct db_job *db_job)
 static void db_jobs_save_run(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     struct bw_error unused;
-    db_job->code = run_store_advance(db_jobs->settings.runs, db_job->run.id, db_job->run.phase,
-                                     db_job->run.ended_ms, db_job->run.summary,
-                                     db_job->run.summary_length, &db_job->run.breaker, &unused);
+    const struct run_advance advance = {.phase = db_job->run.phase,
+                                        .ended_ms = db_job->run.ended_ms,
+                                        .summary = db_job->run.summary,
+                                        .summary_length = db_job->run.summary_length,
+                                        .breaker = &db_job->run.breaker,
+                                        .foretold = &db_job->run.foretold};
+    db_job->code = run_store_advance(db_jobs->settings.runs, db_job->run.id, &advance, &unused);
 }
 
 static void db_jobs_place_run(struct db_jobs *db_jobs, struct db_job *db_job)
@@ -312,6 +316,20 @@ static void db_jobs_record_sample(struct db_jobs *db_jobs, struct db_job *db_job
     db_job->code = history_store_insert(db_jobs->settings.history, &db_job->sample, &unused);
 }
 
+static void db_jobs_read_times(struct db_jobs *db_jobs, struct db_job *db_job)
+{
+    struct bw_error unused;
+    db_job->code = job_times_store_read(db_jobs->settings.job_times, &db_job->times.records,
+                                        &db_job->times.count, &unused);
+}
+
+static void db_jobs_save_times(struct db_jobs *db_jobs, struct db_job *db_job)
+{
+    struct bw_error unused;
+    db_job->code = job_times_store_save(db_jobs->settings.job_times, db_job->times.records,
+                                        db_job->times.count, &unused);
+}
+
 static void db_jobs_do_nothing(struct db_jobs *db_jobs, struct db_job *db_job)
 {
     (void)db_jobs;
@@ -338,6 +356,8 @@ static void (*const handlers[])(struct db_jobs *db_jobs, struct db_job *db_job) 
     [DB_JOB_FORGET_PAUSES] = db_jobs_forget_pauses,
     [DB_JOB_RECORD_EVENTS] = db_jobs_do_nothing,
     [DB_JOB_RECORD_SAMPLE] = db_jobs_record_sample,
+    [DB_JOB_READ_TIMES] = db_jobs_read_times,
+    [DB_JOB_SAVE_TIMES] = db_jobs_save_times,
 };
 
 /* The next database job, or NULL: closing, and nothing is left. */

@@ -7,6 +7,7 @@
 
 #include "common/store/audit_store.h"
 #include "common/store/history_store.h"
+#include "common/store/job_times_store.h"
 #include "common/store/file_store.h"
 #include "common/store/leader_store.h"
 #include "common/store/lease_store.h"
@@ -38,6 +39,7 @@ struct db_jobs_settings {
     struct file_store *files;
     struct audit_store *audit;
     struct history_store *history;
+    struct job_times_store *job_times;
     struct pause_store *pauses;
     struct scheduling_store *scheduling;
     struct webhook_store *webhooks;

@@ -2,9 +2,11 @@
 
 #include "scheduler/metrics.h"
 #include "scheduler/rules/dispatch.h"
+#include "scheduler/rules/estimate.h"
 #include "scheduler/rules/gauges.h"
 #include "scheduler/rules/history.h"
 #include "scheduler/rules/job_return.h"
+#include "scheduler/rules/job_times.h"
 #include "scheduler/rules/missing_graders.h"
 #include "scheduler/rules/lease_lifecycle.h"
 #include "scheduler/rules/pausing.h"
@@ -65,6 +67,10 @@ static void decide_db_job(struct scheduler *scheduler, struct db_job *db_job)
     case DB_JOB_RECORD_EVENTS:
         webhooks_completed(scheduler, db_job);
         break;
+    case DB_JOB_READ_TIMES:
+    case DB_JOB_SAVE_TIMES:
+        job_times_completed(scheduler, db_job);
+        break;
     case DB_JOB_DELETE_WORKER:
     case DB_JOB_FORGET_PAUSES:
     case DB_JOB_RECORD_SAMPLE: /* without the database a step has no sample */
@@ -118,10 +124,15 @@ static void decide_handle(struct scheduler *scheduler, struct event *event)
 /* Handles an event that an earlier generation asked for. */
 static void decide_handle_late(struct scheduler *scheduler, const struct event *event)
 {
-    if (event->kind == EVENT_DB_JOB && event->db_job->kind == DB_JOB_RECORD_EVENTS)
+    if (event->kind != EVENT_DB_JOB)
+        return;
+    const struct db_job *db_job = event->db_job;
+    if (db_job->kind == DB_JOB_RECORD_EVENTS)
         webhooks_completed(scheduler, event->db_job);
-    if (event->kind == EVENT_DB_JOB && event->db_job->kind == DB_JOB_END_LEASE)
-        lease_end_completed_late(scheduler, event->db_job);
+    if (db_job->kind == DB_JOB_END_LEASE)
+        lease_end_completed_late(scheduler, db_job);
+    if (db_job->kind == DB_JOB_READ_TIMES || db_job->kind == DB_JOB_SAVE_TIMES)
+        job_times_completed_late(scheduler, db_job);
 }
 
 void decide_event(struct scheduler *scheduler, struct event *event)
@@ -166,6 +177,8 @@ void decide_tick(struct scheduler *scheduler)
     webhooks_tick(scheduler);
     gauges_tick(scheduler);
     history_tick(scheduler);
+    job_times_tick(scheduler);
+    estimate_tick(scheduler);
 }
 
 /* Opens hand-outs once every live replica has seen this term and sent a full resync, or when the

@@ -9,6 +9,7 @@
 #include "common/base/alloc.h"
 #include "scheduler/rules/asked_workers.h"
 #include "scheduler/rules/explain.h"
+#include "scheduler/rules/estimate.h"
 #include "scheduler/rules/pausing.h"
 #include "scheduler/rules/worker_liveness.h"
 #include "scheduler/state/queue_position.h"
@@ -268,6 +269,10 @@ static json_t *find_answer(struct scheduler *scheduler, const struct signal_quer
         return explain_run(scheduler, query->subject);
     case QUERY_EXPLAIN_WORKER:
         return explain_worker(scheduler, query->subject);
+    case QUERY_ESTIMATE:
+        return estimate_subject_json(scheduler, query->subject);
+    case QUERY_ESTIMATE_COURSE:
+        return estimate_course_json(scheduler, query->subject);
     case QUERY_ENDED:
     case QUERY_PAUSES:
     case QUERY_RESUMED:

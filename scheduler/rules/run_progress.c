@@ -7,7 +7,9 @@
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "scheduler/metrics.h"
+#include "scheduler/rules/foretold.h"
 #include "scheduler/rules/history.h"
+#include "scheduler/rules/job_times.h"
 #include "scheduler/rules/lease_lifecycle.h"
 #include "scheduler/rules/pausing.h"
 #include "scheduler/rules/retry.h"
@@ -109,6 +111,7 @@ static void run_progress_save_run(struct scheduler *scheduler, struct active_run
     memcpy(db_job->run.summary, run->run.summary, run->slots);
     db_job->run.summary_length = run->slots;
     db_job->run.breaker = run->run.breaker;
+    db_job->run.foretold = run->foretold;
     webhooks_take_run(scheduler, run, db_job);
     run->is_saving = true;
     run->is_dirty = false;
@@ -158,6 +161,8 @@ static void run_advance(struct scheduler *scheduler, struct active_run *run)
         open_phase(run);
         log_info("run advances", log_text("run_id", run->run.id),
                  log_text("state", run_phase_name(phase)));
+        if (run_phase_is_over(phase))
+            foretold_run_ended(scheduler, run);
         record_phase(scheduler, run);
     }
     run_insert_own_results(scheduler, run);
@@ -234,6 +239,8 @@ static void worker_note_outcome(struct scheduler *scheduler, const struct live_l
     if (strcmp(worker->id, result->worker) != 0)
         return;
     worker_note_end(scheduler, worker, is_broken);
+    if (!is_broken)
+        job_times_note_result(scheduler, lease, result);
     enum job_kind kind;
     uint32_t index;
     run_slot_job(lease->run->run.has_pre, lease->run->run.students, lease->slot, &kind, &index);

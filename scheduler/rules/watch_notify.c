@@ -1,15 +1,19 @@
 #include "scheduler/rules/watch_notify.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "scheduler/rules/estimate.h"
 #include "scheduler/rules/pausing.h"
 #include "scheduler/rules/run_progress.h"
 #include "scheduler/state/queue_position.h"
 
 enum {
-    EVENTS_PER_MS = 2, /* limit of events that are sent, with many watches */
-    SCANS_PER_MS = 50, /* limit of watches that are scanned, likewise */
-    PROGRESS_MS = 250  /* between two progress events of a run */
+    EVENTS_PER_MS = 2,         /* limit of events that are sent, with many watches */
+    SCANS_PER_MS = 50,         /* limit of watches that are scanned, likewise */
+    PROGRESS_MS = 250,         /* between two progress events of a run */
+    ESTIMATE_MS = 10000,       /* between two estimates of its end */
+    ESTIMATE_CHANGE_MS = 60000 /* that is always sent */
 };
 
 /* Where a job stands, besides the positions and signal_store.h's WATCH_NOTIFIED_STARTED. */
@@ -159,10 +163,30 @@ static unsigned notify_pause(const struct scheduler *scheduler, struct known_rep
     return 1;
 }
 
-static unsigned watch_scan_run(const struct scheduler *scheduler, struct known_replica *replica,
+/* An estimate is sent if it differs from the one before by a minute, or a tenth of what is left. */
+static unsigned notify_estimate(struct scheduler *scheduler, struct known_replica *replica,
+                                struct watch *watch, struct active_run *run)
+{
+    struct estimate estimate;
+    if (watch->estimated_ms != 0 && scheduler->now_ms - watch->estimated_ms < ESTIMATE_MS)
+        return 0;
+    watch->estimated_ms = scheduler->now_ms;
+    estimate_run(scheduler, run, &estimate);
+    double left_ms = estimate.ends.p50_ms;
+    double change_ms = fabs((double)(scheduler->date_ms - watch->ends_ms) + left_ms);
+    bool is_news = watch->ends_ms == 0 || change_ms > ESTIMATE_CHANGE_MS ||
+                   change_ms > left_ms / 10;
+    if (estimate.reason != NULL || !is_news)
+        return 0;
+    watch->ends_ms = scheduler->date_ms + llround(left_ms);
+    replica_notify(replica, watch->number, "estimate", estimate_dates_json(scheduler, &estimate));
+    return 1;
+}
+
+static unsigned watch_scan_run(struct scheduler *scheduler, struct known_replica *replica,
                                struct watch *watch)
 {
-    const struct active_run *run = queue_find(&scheduler->queue, watch->subject);
+    struct active_run *run = queue_find(&scheduler->queue, watch->subject);
     if (run == NULL) {
         replica_notify(replica, watch->number, "over", json_null());
         watch_table_remove(&replica->watches, watch);
@@ -174,6 +198,7 @@ static unsigned watch_scan_run(const struct scheduler *scheduler, struct known_r
     if (is_silent) {
         watch->done = done_count(run);
         watch->live = run->live;
+        watch->estimated_ms = scheduler->now_ms;
     }
     if (!is_silent)
         events += notify_progress(scheduler, replica, watch, run);
@@ -181,6 +206,8 @@ static unsigned watch_scan_run(const struct scheduler *scheduler, struct known_r
         replica_notify(replica, watch->number, "phase", json_string(run_phase_name(run->phase)));
         events++;
     }
+    if (!is_silent && !is_end)
+        events += notify_estimate(scheduler, replica, watch, run);
     watch->has_phase = true;
     watch->phase = run->phase;
     if (is_end)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <uthash.h>
 
+#include "common/domain/foretold.h"
 #include "common/domain/job.h"
 #include "common/domain/run.h"
 #include "common/store/run_store.h"
@@ -83,6 +84,10 @@ struct active_run {
     bool is_ready;        /* it is in its submitter's list */
     bool is_paused;       /* none of its jobs is handed out: it is not in that list */
     bool has_no_leases;   /* recovery found no lease of its current phase */
+    int64_t measure_ms;   /* clock_boot_ms when its job times are noted anew: rules/outlook */
+    double job_mean_ms, job_variance, job_doubt_ms; /* of the mean */
+    struct foretold_ends foretold;                  /* rules/foretold */
+    int64_t foretold_next_ms; /* clock_boot_ms when the next one is due; 0: not known yet */
     struct queue *queue;
     struct submitter *submitter;
     struct course *course;

@@ -40,6 +40,8 @@ void db_job_free(struct db_job *db_job)
     }
     if (db_job->kind == DB_JOB_RECORD_SAMPLE)
         history_sample_clear(&db_job->sample);
+    if (db_job->kind == DB_JOB_READ_TIMES || db_job->kind == DB_JOB_SAVE_TIMES)
+        job_times_records_free(db_job->times.records, db_job->times.count);
     webhook_event_list_clear(&db_job->events);
     free(db_job);
 }

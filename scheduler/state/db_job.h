@@ -10,12 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/domain/foretold.h"
 #include "common/domain/history.h"
 #include "common/domain/job.h"
 #include "common/domain/pause.h"
 #include "common/domain/protocol_map.h"
 #include "common/domain/run.h"
 #include "common/domain/scheduling.h"
+#include "common/store/job_times_store.h"
 #include "common/store/lease_store.h"
 #include "common/store/run_store.h"
 #include "common/store/signal_store.h"
@@ -43,7 +45,9 @@ enum db_job_kind {
     DB_JOB_INSERT_PAUSE,  /* an automatic one */
     DB_JOB_FORGET_PAUSES, /* of a run that has ended */
     DB_JOB_RECORD_EVENTS, /* nothing but its events */
-    DB_JOB_RECORD_SAMPLE  /* of the history */
+    DB_JOB_RECORD_SAMPLE, /* of the history */
+    DB_JOB_READ_TIMES,    /* that jobs take */
+    DB_JOB_SAVE_TIMES
 };
 
 struct db_job {
@@ -66,7 +70,8 @@ struct db_job {
             int64_t ended_ms; /* database date of the end (0: now); used if the phase is over */
             uint8_t *summary; /* owned */
             uint32_t summary_length;
-            struct breaker breaker; /* as of the same moment */
+            struct breaker breaker;        /* as of the same moment */
+            struct foretold_ends foretold; /* stored with the run's end */
         } run;
         struct {
             char id[RUN_ID_SIZE];
@@ -118,6 +123,11 @@ struct db_job {
         } pauses;
         struct pause pause;           /* to be inserted, or of the run that has ended */
         struct history_sample sample; /* owned */
+        struct {
+            struct job_times_record *records; /* to be saved, or once read; owned */
+            size_t count;
+            int64_t term; /* in which they are read or were learned */
+        } times;
     };
     struct db_job *next; /* in the list that holds it */
 };

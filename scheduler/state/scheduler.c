@@ -73,6 +73,7 @@ void scheduler_destroy(struct scheduler *scheduler)
     supersede_table_destroy(&scheduler->supersedes);
     webhook_event_list_clear(&scheduler->webhooks.unrecorded);
     history_table_clear(&scheduler->history);
+    job_times_table_clear(&scheduler->job_times);
     memset(scheduler, 0, sizeof *scheduler);
 }
 

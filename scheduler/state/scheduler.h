@@ -20,6 +20,7 @@
 #include "common/store/worker_store.h"
 #include "scheduler/state/command.h"
 #include "scheduler/state/history_table.h"
+#include "scheduler/state/job_times_table.h"
 #include "scheduler/state/kept_deadlines.h"
 #include "scheduler/state/lease_table.h"
 #include "scheduler/state/pause_table.h"
@@ -128,6 +129,7 @@ struct scheduler {
     struct missing_graders graders;
     struct webhook_progress webhooks; /* what it tells is kept by scheduler_reset */
     struct history_table history;     /* kept by scheduler_reset */
+    struct job_times_table job_times; /* the same */
 
     /* of one recovery; completions that carry another generation are dropped */
     int64_t generation;
@@ -159,6 +161,8 @@ struct scheduler {
     int64_t workers_scanned_ms; /* when the workers were last scanned */
     int64_t watch_ms;           /* when the next events are sent: rules/watch_notify */
     int64_t published_ms;       /* when the metrics were last computed */
+    int64_t estimated_ms;       /* when those of rules/estimate are computed next */
+    int64_t foretold_ms;        /* when ends of runs are foretold next: the same */
 };
 
 /* Exports a span; `span` is copied. */

@@ -23,7 +23,9 @@ struct watch {
     bool is_paused;      /* as last sent */
     uint32_t done, live; /* as last sent */
     int64_t notified_ms;
-    bool is_listed; /* scratch: listed by the current full resync */
+    int64_t estimated_ms; /* clock_boot_ms when its end was last estimated; 0: never */
+    int64_t ends_ms;      /* the date of its end as last sent; 0: none was */
+    bool is_listed;       /* scratch: listed by the current full resync */
     UT_hash_handle hh;
 };
 

@@ -26,6 +26,7 @@ struct worker_group {
     size_t tag_count;
     bool is_reserved;
     uint32_t workers;            /* that belong to it */
+    uint32_t slots;              /* jobs that they may run at a time: rules/outlook */
     uint64_t waiting;            /* its polls */
     struct parked_poll *waiters; /* oldest first (parked_poll.group_next) */
     uint64_t exhausted;          /* the round of dispatch in which none of them could take a job */

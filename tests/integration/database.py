@@ -88,6 +88,10 @@ class Database:
     def logs(self, job):
         return list(self.db.job_logs.find(beginning_with(job)))
 
+    def job_times(self):
+        """The keys of all job times."""
+        return list(self._collection("job_times"))
+
     def worker(self, worker):
         return self.db.workers.find_one({"_id": worker})
 

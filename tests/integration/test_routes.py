@@ -16,6 +16,8 @@ KNOWN = {
     f"{ROUTE}/grading_run/{'0' * 24}/explain": {"GET", "HEAD"},
     f"{ROUTE}/grading_job/{'0' * 32}/explain": {"GET", "HEAD"},
     f"{ROUTE}/grading_run/{'0' * 24}/results": {"GET", "HEAD"},
+    f"{ROUTE}/grading_run/{'0' * 24}/estimate": {"GET", "HEAD"},
+    f"{ROUTE}/grading_job/{'0' * 32}/estimate": {"GET", "HEAD"},
     f"{ROUTE}/grading_run/{'0' * 24}/rerun": {"POST"},
     f"{ROUTE}/grading_run/{'0' * 24}/webhooks": {"GET", "HEAD"},
     f"{ROUTE}/scheduling": {"GET", "HEAD"},

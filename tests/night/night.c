@@ -11,8 +11,10 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/date.h"
 #include "plan.h"
 #include "played_core.h"
+#include "scheduler/rules/estimate.h"
 
 enum {
     STEP_MS = 100,
@@ -21,7 +23,10 @@ enum {
     BOTH_MS = 120000,
     TURN_MS = 30000,
     END_MS = 6 * HOUR_MS,
-    MAX_ATTEMPTS = 3
+    MAX_ATTEMPTS = 3,
+    FORETOLD_STEP_MS = 30000,
+    FORETOLD_STEPS = (END_MS - HOUR_MS) / FORETOLD_STEP_MS + 1,
+    FORETOLD_LEFT_MS = 600000 /* so long before its end, what was foretold of it is compared */
 };
 
 enum order { ORDER_SHARES, ORDER_TURNS, ORDER_FIFO };
@@ -51,6 +56,8 @@ struct night {
     double shared_ms, large_ms, small_ms; /* while that was so for BOTH_MS */
     unsigned given_up, next, over;
     json_t *curves; /* NULL: not wanted */
+    /* When all of a course was to be done, as foretold in steps from the deadline on; 0: not. */
+    int64_t foretold_ms[COURSES][FORETOLD_STEPS], foretold_p90_ms[COURSES][FORETOLD_STEPS];
 };
 
 /* ---- Graders ---- */
@@ -234,6 +241,30 @@ static void note_curves(struct night *night)
                                     queued, "running", running));
 }
 
+/* The time of the night at a date of an estimate; 0: there is none. */
+static int64_t foretold_time(const struct night *night, const json_t *ends, const char *quantile)
+{
+    const char *text = json_string_value(json_object_get(ends, quantile));
+    return text != NULL ? night->now_ms + date_parse(text) - night->core.scheduler.date_ms : 0;
+}
+
+static void note_foretold(struct night *night)
+{
+    if (night->now_ms < HOUR_MS || night->now_ms % FORETOLD_STEP_MS != 0 ||
+        night->order != ORDER_SHARES)
+        return;
+    size_t step = (size_t)((night->now_ms - HOUR_MS) / FORETOLD_STEP_MS);
+    for (unsigned i = 0; i < COURSES; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "course-%u", i);
+        json_t *made = estimate_course_json(&night->core.scheduler, name);
+        const json_t *ends = json_object_get(made, "ends");
+        night->foretold_ms[i][step] = foretold_time(night, ends, "p50");
+        night->foretold_p90_ms[i][step] = foretold_time(night, ends, "p90");
+        json_decref(made);
+    }
+}
+
 static void night_play(struct night *night)
 {
     for (; night->over < SUBMISSIONS && night->now_ms < END_MS; night->now_ms += STEP_MS) {
@@ -246,6 +277,7 @@ static void night_play(struct night *night)
         played_core_round(&night->core);
         note_shares(night);
         note_curves(night);
+        note_foretold(night);
     }
 }
 
@@ -258,6 +290,23 @@ static int by_value(const void *left, const void *right)
 static double quantile_s(const int64_t *sorted, size_t count, double quantile)
 {
     return count == 0 ? 0 : (double)sorted[(size_t)(quantile * (double)(count - 1))] / 1000;
+}
+
+/* What was foretold of the course's end FORETOLD_LEFT_MS before it, or at the deadline if it came
+ * sooner: the error as a part of the time that was left, and whether the end came before p90. Null:
+ * nothing of it waited then. */
+static json_t *foretold_json(const struct night *night, unsigned course, int64_t ended_ms)
+{
+    int64_t at_ms = ended_ms - FORETOLD_LEFT_MS;
+    at_ms = at_ms < HOUR_MS ? HOUR_MS : at_ms - at_ms % FORETOLD_STEP_MS;
+    size_t step = (size_t)((at_ms - HOUR_MS) / FORETOLD_STEP_MS);
+    int64_t foretold_ms = night->foretold_ms[course][step];
+    if (foretold_ms == 0 || ended_ms <= at_ms)
+        return json_null();
+    double left_ms = (double)(ended_ms - at_ms);
+    return json_pack("{s:f,s:f,s:b}", "left_s", left_ms / 1000, "error",
+                     ((double)(foretold_ms - ended_ms)) / left_ms, "within_p90",
+                     (int)(ended_ms <= night->foretold_p90_ms[course][step]));
 }
 
 static json_t *course_json(const struct night *night, unsigned course)
@@ -277,6 +326,7 @@ static json_t *course_json(const struct night *night, unsigned course)
                             "wait_p95_s", quantile_s(waits, count, 0.95), "wait_p99_s",
                             quantile_s(waits, count, 0.99), "ended_s", (double)ended_ms / 1000);
     free(waits);
+    json_object_set_new(row, "foretold", foretold_json(night, course, ended_ms));
     return row;
 }
 

@@ -15,6 +15,7 @@ from picture import draw
 SKEW = 10  # the weights of the two courses whose shares are compared
 SHARE_ERROR = 0.05
 SHARED_S = 600  # for less time than that, shares say nothing
+FORETOLD_ERROR = 0.15  # the median course's, ten minutes before its end
 FLOODED_S = 180  # the median wait of a student whose course is flooded by another
 
 
@@ -32,6 +33,16 @@ def play(program, seed, order="shares", curves=False):
     return json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
 
 
+def foretold(night):
+    """What was foretold of the ends of its courses."""
+    return [row["foretold"] for row in night["courses"] if row["foretold"] is not None]
+
+
+def median(values):
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
+
+
 def complaints(night):
     """What is wrong with a night in the order of shares."""
     error = night["share_ratio"] / SKEW - 1
@@ -42,6 +53,10 @@ def complaints(night):
         found.append(f"weights 10:1, graders' time {night['share_ratio']:.2f}:1")
     if night["flooded_wait_s"] > FLOODED_S:
         found.append(f"students of the flooded course waited {night['flooded_wait_s']:.0f} s")
+    errors = [abs(row["error"]) for row in foretold(night)]  # none in other orders
+    off = median(errors) if errors else 0
+    if off > FORETOLD_ERROR:
+        found.append(f"the end of the median course was foretold {100 * off:.0f} % off")
     return found
 
 
@@ -67,6 +82,10 @@ def summary(nights):
     mean = sum(errors) / len(errors)
     yield f"share error under 10:1: {min(errors):+.1f} % to {max(errors):+.1f} %, mean {mean:+.2f} %"
     yield f"median wait in the flooded course, of others: {flooded[0]:.0f} to {flooded[-1]:.0f} s"
+    rows = [row for night in nights for row in foretold(night)]
+    within = sum(row["within_p90"] for row in rows) / len(rows)
+    off = median([abs(row["error"]) for row in rows])
+    yield f"ends of courses, ten minutes before: {100 * off:.1f} % off (median), {100 * within:.0f} % within p90"
     for number in range(len(nights[0]["courses"])):
         rows = [night["courses"][number] for night in nights]
         p50, p95, p99 = (

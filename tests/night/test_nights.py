@@ -5,6 +5,7 @@ from nights import build, complaints, play
 from picture import draw
 
 FINE = {"seed": 1, "lost": 0, "twice": 0, "given_up": 0, "shared_s": 900.0, "share_ratio": 10.2, "flooded_wait_s": 20.0}
+FINE["courses"] = [{"foretold": {"error": -0.1}}, {"foretold": None}]
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,7 @@ FINE = {"seed": 1, "lost": 0, "twice": 0, "given_up": 0, "shared_s": 900.0, "sha
         ({"share_ratio": 9.4}, "graders' time 9.40:1"),
         ({"share_ratio": 10.6}, "graders' time 10.60:1"),
         ({"flooded_wait_s": 700.0}, "waited 700 s"),
+        ({"courses": [{"foretold": {"error": -0.2}}]}, "foretold 20 % off"),
     ],
 )
 def test_what_is_wrong_is_named(wrong, words):

@@ -299,6 +299,20 @@ def test_explain_says_why_a_grader_gets_no_job(broadway, server, course_grader):
     broadway("grader", "explain", "nobody").says(3, "there is no grader with this id")
 
 
+def test_an_estimate_is_a_sentence(broadway, server):
+    broadway.use(server)
+    definition = {"student_pipeline": [{"image": "alpine:3.20", "entrypoint": ["true"]}], "students": [{}]}
+    path = broadway.write("r.json", {**definition, "requires": ["no-such"], "name": "estimated"})
+    run = broadway("run", "submit", path).succeed().strip()
+    assert broadway("run", "estimate", run).succeed().startswith("no estimate: no ")
+    found = json.loads(broadway("run", "estimate", run, "--json").succeed())
+    assert found["ends"] is None and found["reason"]
+    assert broadway("job", "estimate", f"{run}10000000").succeed().startswith("no estimate: no ")
+    broadway("run", "cancel", run).succeed()
+    broadway.use(server, course=True)
+    assert broadway("course", "estimate").succeed().strip() == "no estimate: no job of the course waits"
+
+
 def test_the_history_is_a_table(broadway, server):
     broadway.use(server)
 

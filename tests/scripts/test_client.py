@@ -186,6 +186,7 @@ def test_a_new_run_has_the_secrets_of_its_webhooks(make, answers, course):
 CALLS = [
     ("status", RUN), ("submit", DEFINITION), ("jobs", RUN), ("runs",), ("results", RUN), ("job", JOB),
     ("log", JOB), ("cancel_job", JOB), ("pause", RUN), ("receipts", RUN), ("audit",), ("history",), ("pauses",),
+    ("estimate", RUN), ("estimate_job", JOB),
     ("create", DEFINITION), ("scheduling",), ("set_share", "cs225", 5), ("reserve", "exam", ["gpu"]),
 ]  # fmt: skip
 MALFORMED = [

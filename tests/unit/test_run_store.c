@@ -13,6 +13,13 @@
 static const char *const bad_ids[] = {"", "x", "6b05c5d2164163397800c81",
                                       "6B05C5D2164163397800C81B", GOOD_ID "0"};
 
+static const struct breaker no_breaker;
+static const struct foretold_ends nothing_foretold;
+static const struct run_advance finished = {.phase = RUN_FINISHED,
+                                            .summary = (const uint8_t *)"",
+                                            .breaker = &no_breaker,
+                                            .foretold = &nothing_foretold};
+
 static int open_store(void **state)
 {
     struct bw_error error;
@@ -69,9 +76,7 @@ static void bad_id_is_not_found_and_nothing_is_sent(void **state)
                          BW_NOT_FOUND);
         assert_int_equal(run_store_start(store, id, RUN_PRE, &error), BW_NOT_FOUND);
         assert_int_equal(run_store_cancel(store, id, &phase, &error), BW_NOT_FOUND);
-        assert_int_equal(run_store_advance(store, id, RUN_FINISHED, 0, (const uint8_t *)"", 0,
-                                           &(struct breaker){0}, &error),
-                         BW_NOT_FOUND);
+        assert_int_equal(run_store_advance(store, id, &finished, &error), BW_NOT_FOUND);
         assert_int_equal(run_store_hide(store, id, &error), BW_NOT_FOUND);
         assert_int_equal(run_store_delete(store, id, &error), BW_NOT_FOUND);
         assert_int_equal(fake.sent, 0);
@@ -100,6 +105,23 @@ static void many_runs_are_found_in_few_reads(void **state)
     assert_null(strstr(fake.filter, ids[RUNS - 2]));
 }
 
+/* Only beside the end: until then it may still change. */
+static void what_was_foretold_is_stored_with_the_end(void **state)
+{
+    struct bw_error error;
+    const struct foretold_ends foretold = {.list = {{.at_ms = 1, .p50_ms = 2, .p90_ms = 3}},
+                                           .count = 1};
+    struct run_advance advance = finished;
+    advance.foretold = &foretold;
+    assert_int_equal(run_store_advance(*state, GOOD_ID, &advance, &error), BW_OK);
+    assert_non_null(strstr(fake.update, "\"foretold\" : [ { \"at\" : "));
+    advance.phase = RUN_STUDENTS;
+    assert_int_equal(run_store_advance(*state, GOOD_ID, &advance, &error), BW_OK);
+    assert_null(strstr(fake.update, "foretold"));
+    assert_int_equal(run_store_advance(*state, GOOD_ID, &finished, &error), BW_OK);
+    assert_null(strstr(fake.update, "foretold"));
+}
+
 static void every_write_of_a_run_names_its_id(void **state)
 {
     struct run_store *store = *state;
@@ -107,9 +129,7 @@ static void every_write_of_a_run_names_its_id(void **state)
     const char *id = "{ \"_id\" : { \"$oid\" : \"" GOOD_ID "\" }";
     assert_int_equal(run_store_start(store, GOOD_ID, RUN_PRE, &error), BW_OK);
     assert_int_equal(strncmp(fake.filter, id, strlen(id)), 0);
-    assert_int_equal(run_store_advance(store, GOOD_ID, RUN_FINISHED, 0, (const uint8_t *)"", 0,
-                                       &(struct breaker){0}, &error),
-                     BW_OK);
+    assert_int_equal(run_store_advance(store, GOOD_ID, &finished, &error), BW_OK);
     assert_int_equal(strncmp(fake.filter, id, strlen(id)), 0);
     assert_int_equal(run_store_hide(store, GOOD_ID, &error), BW_OK);
     assert_int_equal(strncmp(fake.filter, id, strlen(id)), 0);
@@ -202,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(bad_id_is_not_found_and_nothing_is_sent),
         CASE(many_runs_are_found_in_few_reads),
+        CASE(what_was_foretold_is_stored_with_the_end),
         CASE(every_write_of_a_run_names_its_id),
         CASE(run_without_an_id_is_refused_and_not_inserted),
         CASE(protocol_of_a_run_defaults_by_its_course),

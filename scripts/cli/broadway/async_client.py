@@ -117,6 +117,14 @@ class AsyncClient(BaseClient):
         async for item in self._paged("grading_runs", lambda after: self.protocol.runs({**filters, "after": after})):
             yield item
 
+    async def estimate(self, run: str) -> models.Estimate:
+        """When a run will be over."""
+        return await self.send(self.protocol.estimate_run(run))
+
+    async def estimate_job(self, job: str) -> models.Estimate:
+        """When a job will begin, and have its result."""
+        return await self.send(self.protocol.estimate_job(job))
+
     async def definition(self, run: str) -> dict[str, Any]:
         """What was submitted to make the run; of a course with the config that it was started with."""
         return await self.send(self.protocol.definition(run))
@@ -254,6 +262,10 @@ class AsyncClient(BaseClient):
     async def set_config(self, assignment: str, config: dict[str, Any]) -> None:
         """Stores the config of an assignment of the course, in place of an earlier one."""
         await self.send(self.of_course.set_config(assignment, config))
+
+    async def estimate_course(self) -> models.Estimate:
+        """When all jobs of the course that wait now will be done."""
+        return await self.send(self.of_course.estimate_course())
 
     async def queue_length(self) -> int:
         """How many jobs of the course wait."""

@@ -104,6 +104,12 @@ class Classic:
         arguments = {"stream": stream, "tail": tail}
         return Request("GET", f"{self._job(job)}/log", arguments, read=self._read(reader(models.JobLog)))
 
+    def estimate_run(self, run: str) -> Request:
+        return Request("GET", f"{self._run(run)}/estimate", read=self._read(reader(models.Estimate)))
+
+    def estimate_job(self, job: str) -> Request:
+        return Request("GET", f"{self._job(job)}/estimate", read=self._read(reader(models.Estimate)))
+
     def follow_log(self, job: str, stream: str, after: str | None) -> Request:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
         return Request("GET", f"{self._job(job)}/log", {"stream": stream, "follow": True}, headers=headers)

@@ -170,6 +170,14 @@ class Client(BaseClient):
         `filters`: `state`, `name`, `label`, of a course `assignment`, and `limit`, the size of a page."""
         yield from self._paged("grading_runs", lambda after: self.protocol.runs({**filters, "after": after}))
 
+    def estimate(self, run: str) -> models.Estimate:
+        """When a run will be over."""
+        return self.send(self.protocol.estimate_run(run))
+
+    def estimate_job(self, job: str) -> models.Estimate:
+        """When a job will begin, and have its result."""
+        return self.send(self.protocol.estimate_job(job))
+
     def definition(self, run: str) -> dict[str, Any]:
         """What was submitted to make the run; of a course with the config that it was started with."""
         return self.send(self.protocol.definition(run))
@@ -303,6 +311,10 @@ class Client(BaseClient):
     def set_config(self, assignment: str, config: dict[str, Any]) -> None:
         """Stores the config of an assignment of the course, in place of an earlier one."""
         self.send(self.of_course.set_config(assignment, config))
+
+    def estimate_course(self) -> models.Estimate:
+        """When all jobs of the course that wait now will be done."""
+        return self.send(self.of_course.estimate_course())
 
     def queue_length(self) -> int:
         """How many jobs of the course wait."""

@@ -60,6 +60,10 @@ class Course(Classic):
         read = reader(models.QueuePosition)
         return Request("GET", f"{ROUTE}/queue/{self.course}/{job}/position", read=self._read(read))
 
+    def estimate_course(self) -> Request:
+        path = f"{ROUTE}/course/{self.course}/estimate"
+        return Request("GET", path, read=self._read(reader(models.Estimate)))
+
     def graders(self) -> Request:
         def read(answer: Any) -> list[models.Grader]:
             checked(dict, answer)

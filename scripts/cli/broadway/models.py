@@ -262,6 +262,20 @@ class Explanation(_ExplanationMembers, total=False):
     held: int
 
 
+class Estimate(TypedDict):
+    """When a job, a run or the waiting jobs of a course will be done. `starts`, `ends`: {"p50", "p90"}, dates; None: it
+    is not known, and `reason` says why. `more_graders`: the end with so many `graders` more."""
+
+    at: str
+    starts: dict[str, str] | None
+    ends: dict[str, str] | None
+    reason: str | None
+    basis: str
+    times_seen: int
+    graders: int
+    more_graders: list[dict[str, Any]]
+
+
 class QueueLength(TypedDict):
     """How many jobs of a course wait."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from broadway.cli.estimate import of_all, show_estimate
 from broadway.cli.files import read_object
 from broadway.cli.outcome import FAILED, SUCCESS, Problem
 from broadway.cli.output import (
@@ -71,6 +72,15 @@ def queue(session: Session, job: str | None, output: str) -> None:
 
 
 OF_ASSIGNMENT = click.option("--assignment", type=COURSE_NAME, help="Only the runs of this assignment.")
+
+
+@course.command()
+@json_option
+@connected()
+def estimate(session: Session, as_json: bool) -> None:
+    """Say when all jobs of the course that wait now will be done."""
+    found = session.client.estimate_course()
+    show_estimate(found, of_all(found), as_json)
 
 
 @course.command()

@@ -2,6 +2,7 @@
 
 import click
 
+from broadway.cli.estimate import of_job, show_estimate
 from broadway.cli.explained import show_explained
 from broadway.cli.outcome import Problem
 from broadway.cli.output import json_option, output_option, show_done, show_object
@@ -11,7 +12,7 @@ from broadway.cli.session import FOLLOW_S, JOB, Session, connected
 
 @click.group()
 def job() -> None:
-    """Jobs: show one, say why it waits, read its log, cancel it."""
+    """Jobs: show one, say why it waits, estimate its end, read its log, cancel it."""
 
 
 @job.command()
@@ -61,6 +62,16 @@ def log(session: Session, job: str, stream: str, tail: int | None, follow: bool)
             print_log(str(event.data.get("text", "")))
         elif event.name == "end":
             click.echo(f"the job has {event.data.get('state', 'ended')}", err=True)
+
+
+@job.command()
+@click.argument("job", type=JOB)
+@json_option
+@connected()
+def estimate(session: Session, job: str, as_json: bool) -> None:
+    """Say when a job will be done, by how long such jobs took."""
+    found = session.client.estimate_job(job)
+    show_estimate(found, of_job(found), as_json)
 
 
 @job.command()

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from broadway.cli.estimate import of_all, show_estimate
 from broadway.cli.explained import show_explained
 from broadway.cli.files import write_bytes
 from broadway.cli.outcome import FAILED, SUCCESS, Problem
@@ -101,6 +102,14 @@ def status(session: Session, run: str, with_jobs: bool, outcome: str | None, out
 def explain(session: Session, run: str, as_json: bool) -> None:
     """Say why a run waits, and what would change it."""
     show_explained(session.client.explain(run), as_json)
+
+
+@run_command
+@json_option
+def estimate(session: Session, run: str, as_json: bool) -> None:
+    """Say when a run will be over, by how long such jobs took, and what more graders would change."""
+    found = session.client.estimate(run)
+    show_estimate(found, of_all(found), as_json)
 
 
 @run_command
