@@ -71,8 +71,8 @@ def test_an_estimate_comes_with_the_first_results_and_outlives_the_scheduler(est
     api.request("POST", f"{ROUTE}/grading_run/{run}/pause")
     assert estimate(estimating, f"grading_run/{run}")["reason"] == "it is paused"
     api.request("POST", f"{ROUTE}/grading_run/{run}/resume")
-    stored = wait_until(estimating.database.job_times, 25, "it is stored")
-    assert sorted(stored) == ["0/1", "0/1//hw1"]
+    keys = ["0/1", "0/1//hw1"]
+    wait_until(lambda: sorted(estimating.database.job_times()) == keys, 25, "both times are stored")
     estimating.kill("scheduler-0")
     estimating.restart("scheduler-0")
     known = wait_until(
