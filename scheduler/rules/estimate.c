@@ -324,6 +324,29 @@ static struct moment lane_end(const struct outlook *outlook, const struct job_ti
     return outlook_end(outlook, times, waiting, 0, more_slots);
 }
 
+/* Whether the lane's jobs go after those of the other lane, or it is the second of two alike. */
+static bool lane_is_later(const struct lane *lane, const struct lane *other)
+{
+    unsigned rank = run_class_rank(lane->run_class), others = run_class_rank(other->run_class);
+    if (rank != others)
+        return rank > others;
+    if (lane->priority != other->priority)
+        return lane->priority < other->priority;
+    return strcmp(lane->key, other->key) > 0;
+}
+
+/* The last of the course's lanes that has jobs, of those before `end`; NULL as `end`: of all. */
+static struct lane *last_lane(const struct course *course, const struct lane *end)
+{
+    struct lane *lane, *following, *last = NULL;
+    HASH_ITER (hh, course->lanes, lane, following) {
+        bool is_before = lane->ready_count > 0 && (end == NULL || lane_is_later(end, lane));
+        if (is_before && (last == NULL || lane_is_later(lane, last)))
+            last = lane;
+    }
+    return last;
+}
+
 /* Adds the end of what waits in the lane, of which `run` is one. */
 static void estimate_add_lane(struct scheduler *scheduler, struct lane *lane,
                               const struct active_run *run, struct estimate *estimate)
@@ -398,14 +421,13 @@ json_t *estimate_subject_json(struct scheduler *scheduler, const char *id)
 json_t *estimate_course_json(struct scheduler *scheduler, const char *course)
 {
     struct course *found, *next_course;
-    struct lane *lane, *next_lane;
     struct estimate estimate = {.level = JOB_TIMES_NONE, .reason = nothing_waits};
+    unsigned surveys = scheduler_surveys_at_once(scheduler);
     HASH_ITER (hh, scheduler->queue.order.courses, found, next_course) {
         if (strcmp(found->name, course) != 0)
             continue;
-        HASH_ITER (hh, found->lanes, lane, next_lane) {
-            if (lane->ready_count == 0)
-                continue;
+        struct lane *lane = last_lane(found, NULL);
+        for (unsigned i = 0; lane != NULL && i < surveys; i++, lane = last_lane(found, lane)) {
             estimate.reason = estimate.reason == nothing_waits ? NULL : estimate.reason;
             estimate_add_lane(scheduler, lane, lane->ready[0]->ready, &estimate);
         }
@@ -440,10 +462,11 @@ static double protocol_wanted(const struct outlook *outlook)
 static void estimate_foretell(struct scheduler *scheduler)
 {
     struct active_run *run, *following;
-    unsigned made = 0;
+    unsigned made = 0, most = scheduler_surveys_at_once(scheduler);
+    most = most < FORETOLD_AT_ONCE ? most : FORETOLD_AT_ONCE;
     HASH_ITER (hh, scheduler->queue.runs, run, following) {
         struct estimate estimate;
-        if (!foretold_is_due(scheduler, run) || made == FORETOLD_AT_ONCE)
+        if (!foretold_is_due(scheduler, run) || made == most)
             continue;
         estimate_run(scheduler, run, &estimate);
         foretold_note(scheduler, run, estimate.reason == NULL ? estimate.ends.p50_ms : -1,

@@ -1,13 +1,13 @@
 #include "scheduler/rules/explain_reason.h"
 
 #include <inttypes.h>
-#include <stdio.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "common/base/date.h"
 #include "scheduler/rules/pausing.h"
 
-enum { DETAIL_SIZE = 900, LISTED_NAMES = 20 };
+enum { LISTED_NAMES = 20 };
 
 /* A sentence that says what is so, and one that says what would change it. */
 struct reason_text {
@@ -127,12 +127,10 @@ static void explain_say(json_t *object, const char *format, ...)
 
 static void explain_say(json_t *object, const char *format, ...)
 {
-    char text[DETAIL_SIZE];
     va_list values;
     va_start(values, format);
-    vsnprintf(text, sizeof text, format, values);
+    explain_set(object, "detail", json_vsprintf(format, values));
     va_end(values);
-    explain_set(object, "detail", json_string(text));
 }
 
 /* `left_ms` as "retry_in_ms"; 0 if it is over. */

@@ -18,7 +18,6 @@ enum {
     QUERY_MEMORY_MS = 10000, /* longer than any client's request waits */
     LIST_PAUSE_MS = 100,     /* least time between two lists of workers */
     ANSWERS_AT_ONCE = 5000,  /* in one callback */
-    EXPLAINED_AT_ONCE = 64,  /* of these, those that look at each grader */
     ANSWERS_BYTES = 8 * 1024 * 1024
 };
 
@@ -288,10 +287,19 @@ static bool query_is_due(const struct scheduler *scheduler, const struct pending
            (pending->query.kind != QUERY_WORKERS || may_list_workers(scheduler));
 }
 
-static bool query_explains(const struct pending_query *pending)
+/* Whether its answer surveys all that waits, or all graders. */
+static bool query_is_survey(const struct pending_query *pending)
 {
-    enum query_kind kind = pending->query.kind;
-    return kind == QUERY_EXPLAIN_JOB || kind == QUERY_EXPLAIN_RUN || kind == QUERY_EXPLAIN_WORKER;
+    switch (pending->query.kind) {
+    case QUERY_EXPLAIN_JOB:
+    case QUERY_EXPLAIN_RUN:
+    case QUERY_EXPLAIN_WORKER:
+    case QUERY_ESTIMATE:
+    case QUERY_ESTIMATE_COURSE:
+        return true;
+    default:
+        return false;
+    }
 }
 
 bool query_answers_are_due(const struct scheduler *scheduler, const struct known_replica *replica)
@@ -308,15 +316,15 @@ json_t *query_answers_take(struct scheduler *scheduler, struct known_replica *re
     struct pending_query *pending, *following;
     json_t *answers = NULL;
     size_t bytes = 0;
-    unsigned explained = 0;
+    unsigned surveys = scheduler_surveys_at_once(scheduler);
     replica_forget_queries(replica, scheduler->now_ms - QUERY_MEMORY_MS);
     HASH_ITER (hh, replica->queries, pending, following) {
         if (bytes > ANSWERS_BYTES || json_array_size(answers) == ANSWERS_AT_ONCE)
             break;
-        if (!query_is_due(scheduler, pending) ||
-            (explained == EXPLAINED_AT_ONCE && query_explains(pending)))
+        bool is_survey = query_is_survey(pending);
+        if (!query_is_due(scheduler, pending) || (is_survey && surveys == 0))
             continue;
-        explained += query_explains(pending);
+        surveys -= is_survey;
         pending->is_sent = true;
         answers = answers != NULL ? answers : json_array();
         json_array_append_new(answers,

@@ -163,13 +163,16 @@ static unsigned notify_pause(const struct scheduler *scheduler, struct known_rep
     return 1;
 }
 
-/* An estimate is sent if it differs from the one before by a minute, or a tenth of what is left. */
+/* An estimate is sent if it differs from the one before by a minute, or a tenth of what is left.
+ * `surveys`: how many may still be made in this round; the others are made in the next ones. */
 static unsigned notify_estimate(struct scheduler *scheduler, struct known_replica *replica,
-                                struct watch *watch, struct active_run *run)
+                                struct watch *watch, struct active_run *run, unsigned *surveys)
 {
     struct estimate estimate;
-    if (watch->estimated_ms != 0 && scheduler->now_ms - watch->estimated_ms < ESTIMATE_MS)
+    if (*surveys == 0 ||
+        (watch->estimated_ms != 0 && scheduler->now_ms - watch->estimated_ms < ESTIMATE_MS))
         return 0;
+    (*surveys)--;
     watch->estimated_ms = scheduler->now_ms;
     estimate_run(scheduler, run, &estimate);
     double left_ms = estimate.ends.p50_ms;
@@ -184,7 +187,7 @@ static unsigned notify_estimate(struct scheduler *scheduler, struct known_replic
 }
 
 static unsigned watch_scan_run(struct scheduler *scheduler, struct known_replica *replica,
-                               struct watch *watch)
+                               struct watch *watch, unsigned *surveys)
 {
     struct active_run *run = queue_find(&scheduler->queue, watch->subject);
     if (run == NULL) {
@@ -207,7 +210,7 @@ static unsigned watch_scan_run(struct scheduler *scheduler, struct known_replica
         events++;
     }
     if (!is_silent && !is_end)
-        events += notify_estimate(scheduler, replica, watch, run);
+        events += notify_estimate(scheduler, replica, watch, run, surveys);
     watch->has_phase = true;
     watch->phase = run->phase;
     if (is_end)
@@ -221,14 +224,14 @@ void watch_notify_round(struct scheduler *scheduler)
 {
     struct known_replica *replica, *next_replica;
     struct watch *watch, *following;
-    unsigned events = 0, scans = 0;
+    unsigned events = 0, scans = 0, surveys = scheduler_surveys_at_once(scheduler);
     if (scheduler->now_ms < scheduler->watch_ms)
         return;
     HASH_ITER (hh, scheduler->replicas.replicas, replica, next_replica)
         HASH_ITER (hh, replica->watches, watch, following) {
             scans++;
             events += strlen(watch->subject) == RUN_ID_LENGTH
-                          ? watch_scan_run(scheduler, replica, watch)
+                          ? watch_scan_run(scheduler, replica, watch, &surveys)
                           : watch_scan_job(scheduler, replica, watch);
         }
     unsigned pause_ms = events / EVENTS_PER_MS > scans / SCANS_PER_MS ? events / EVENTS_PER_MS

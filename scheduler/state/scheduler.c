@@ -4,6 +4,8 @@
 #include <string.h>
 #include <utlist.h>
 
+enum { SURVEYS_AT_ONCE = 64, SURVEYED_AT_ONCE = 50000 /* runs, graders and leases */ };
+
 void scheduler_init(struct scheduler *scheduler, const struct scheduler_settings *settings,
                     struct metrics *metrics)
 {
@@ -64,6 +66,14 @@ void scheduler_reset(struct scheduler *scheduler)
     scheduler->generation++;
     scheduler->must_recover = false;
     scheduler->status_is_stale = true;
+}
+
+unsigned scheduler_surveys_at_once(const struct scheduler *scheduler)
+{
+    unsigned surveyed = HASH_COUNT(scheduler->queue.runs) + HASH_COUNT(scheduler->workers.workers) +
+                        HASH_COUNT(scheduler->leases.leases);
+    unsigned at_once = SURVEYED_AT_ONCE / (surveyed + 1);
+    return at_once < 1 ? 1 : at_once > SURVEYS_AT_ONCE ? SURVEYS_AT_ONCE : at_once;
 }
 
 void scheduler_destroy(struct scheduler *scheduler)

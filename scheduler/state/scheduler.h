@@ -176,6 +176,10 @@ void scheduler_init(struct scheduler *scheduler, const struct scheduler_settings
  * including commands that were not carried out. A new generation begins. */
 void scheduler_reset(struct scheduler *scheduler);
 
+/* How many answers may be made at a time that survey all that waits or all graders, so that they
+ * take some milliseconds: 1 to 64. */
+unsigned scheduler_surveys_at_once(const struct scheduler *scheduler);
+
 /* Frees what it owns. */
 void scheduler_destroy(struct scheduler *scheduler);
 

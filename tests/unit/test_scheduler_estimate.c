@@ -13,6 +13,7 @@
 #include "common/store/run_jobs.h"
 #include "scheduler/rules/foretold.h"
 #include "scheduler/rules/pausing.h"
+#include "scheduler/rules/query_answers.h"
 #include "scheduler/rules/run_progress.h"
 #include "scheduler/rules/sharing.h"
 #include "tests/unit/fake_scheduler.h"
@@ -451,6 +452,59 @@ static void what_was_foretold_is_saved_with_the_end(void **state)
     assert_int_equal(saves, 1);
 }
 
+/* How many of so many queries about estimates the next callback answers. */
+static size_t answered(struct scheduler *scheduler, struct known_replica *replica, unsigned queries)
+{
+    static int64_t number = 0;
+    for (unsigned i = 0; i < queries; i++) {
+        struct signal_query query = {.number = ++number, .kind = QUERY_ESTIMATE};
+        snprintf(query.subject, sizeof query.subject, "%024x", 1);
+        (void)replica_ask(replica, &query, scheduler->now_ms);
+    }
+    json_t *answers = query_answers_take(scheduler, replica);
+    size_t count = json_array_size(answers);
+    json_decref(answers);
+    return count;
+}
+
+static void few_estimates_are_made_at_a_time(void **state)
+{
+    struct scheduler *scheduler = *state;
+    struct known_replica *replica = replica_table_add(&scheduler->replicas, "r1", "http://r1:1");
+    assert_int_equal(answered(scheduler, replica, 100), 64);
+    assert_int_equal(answered(scheduler, replica, 0), 36);
+    for (unsigned i = 1; i <= 10000; i++)
+        start(scheduler, run_of(i, "cs", 1));
+    assert_int_equal(answered(scheduler, replica, 100), 4);
+    for (unsigned i = 10001; i <= 60000; i++)
+        start(scheduler, run_of(i, "cs", 1));
+    assert_int_equal(answered(scheduler, replica, 100), 1);
+}
+
+/* Tags and priorities make a lane each; the last one to be served has the end. */
+static void a_course_of_many_lanes_is_done_with_its_last(void **state)
+{
+    struct scheduler *scheduler = *state;
+    json_t *first, *all;
+    add_graders(scheduler, "w", 1, "");
+    for (unsigned i = 0; i < 100; i++) {
+        struct run run = run_of(i + 1, "cs", 10);
+        run.priority = (int)i;
+        struct active_run *added = start(scheduler, run);
+        if (i == 0)
+            learn(scheduler, added);
+    }
+    all = estimate_course_json(scheduler, "cs");
+    first = estimate_subject_json(scheduler,
+                                  "000000000000000000000001"); /* of the least priority */
+    const char *end = json_string_value(json_object_get(json_object_get(all, "ends"), "p50"));
+    const char *other = json_string_value(json_object_get(json_object_get(first, "ends"), "p50"));
+    assert_non_null(end);
+    assert_memory_equal(end, other, strlen("2023-11-14T23:52")); /* to the minute, of 100 */
+    json_decref(all);
+    json_decref(first);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_scheduler_free)
 
 int main(void)
@@ -469,6 +523,8 @@ int main(void)
         TEST(what_was_foretold_is_compared_with_what_came_true),
         TEST(a_run_that_was_paused_or_cancelled_is_not_compared),
         TEST(what_was_foretold_is_saved_with_the_end),
+        TEST(few_estimates_are_made_at_a_time),
+        TEST(a_course_of_many_lanes_is_done_with_its_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
