@@ -439,6 +439,16 @@ json_t *estimate_course_json(struct scheduler *scheduler, const char *course)
 
 /* ---- Metrics ---- */
 
+/* The gauges of each protocol. */
+static const struct {
+    enum scheduler_metric done_seconds, graders_wanted;
+} gauges[PROTOCOLS] = {
+#define GAUGES(unused, protocol, name, title, ...) \
+    {SCHEDULER_DONE_SECONDS_##protocol, SCHEDULER_GRADERS_WANTED_##protocol},
+    PROTOCOL_MAP(GAUGES, )
+#undef GAUGES
+};
+
 /* When all that waits in the protocol is done with the graders of now; without any, with one. */
 static double protocol_done_ms(const struct outlook *outlook)
 {
@@ -487,9 +497,9 @@ void estimate_tick(struct scheduler *scheduler)
     scheduler->estimated_ms = scheduler->now_ms + GAUGES_MS;
     for (unsigned protocol = 0; protocol < PROTOCOLS; protocol++) {
         outlook_of_protocol(scheduler, (enum protocol)protocol, &outlook);
-        metric_set(scheduler->metrics, SCHEDULER_DONE_SECONDS_CLASSIC + protocol,
+        metric_set(scheduler->metrics, gauges[protocol].done_seconds,
                    (int64_t)(protocol_done_ms(&outlook) / 1000));
-        metric_set(scheduler->metrics, SCHEDULER_GRADERS_WANTED_CLASSIC + protocol,
+        metric_set(scheduler->metrics, gauges[protocol].graders_wanted,
                    (int64_t)protocol_wanted(&outlook));
     }
 }

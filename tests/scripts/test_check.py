@@ -70,7 +70,7 @@ def test_a_protocol_is_a_folder_and_a_row(protocol):
     includers = {file for file, header in layers.read_includes(ROOT) if header.startswith(folder)}
     assert {file for file in includers if not file.startswith(folder)} == {"api/protocols.c"}
     askers = users_of_a_name(
-        rf"(?!OWNER_|PAUSE_|TOKEN_OF_|LOG_)[A-Z_]+_{protocol}"
+        rf"(?!OWNER_|PAUSE_|QUERY_|JOB_TIMES_|TOKEN_OF_|LOG_)[A-Z_]+_{protocol}"
     )  # PROTOCOL_CLASSIC, and what tables make of it
     assert {file for file in askers if not file.startswith(folder)} <= {"api/protocols.c", PROTOCOL_MAP}
     assert "api/protocols.c" in askers

@@ -11,9 +11,9 @@ USAGE, NOT_FOUND, REFUSED, UNAVAILABLE = 2, 3, 4, 5
 # Each command that asks a server: its arguments, with an id that nothing has; and the exit code of that. None: it
 # takes no id.
 ABOUT_RUN = {f"run {name}": ((UNKNOWN_RUN,), NOT_FOUND) for name in ("status", "watch", "cancel", "pause", "resume")}
-ABOUT_RUN |= {f"run {name}": ((UNKNOWN_RUN,), NOT_FOUND) for name in ("results", "logs")}
-ABOUT_JOB = {f"job {name}": ((UNKNOWN_JOB,), NOT_FOUND) for name in ("show", "log", "cancel")}
-ABOUT_GRADER = {f"grader {name}": (("nobody",), NOT_FOUND) for name in ("status", "pause", "drain")}
+ABOUT_RUN |= {f"run {name}": ((UNKNOWN_RUN,), NOT_FOUND) for name in ("results", "logs", "explain", "estimate")}
+ABOUT_JOB = {f"job {name}": ((UNKNOWN_JOB,), NOT_FOUND) for name in ("show", "log", "cancel", "explain", "estimate")}
+ABOUT_GRADER = {f"grader {name}": (("nobody",), NOT_FOUND) for name in ("status", "pause", "drain", "explain")}
 COURSE_FLAG = "--course=cs225"
 ASKING = {
     **ABOUT_RUN,
@@ -27,6 +27,7 @@ ASKING = {
     "course pause": (("--assignment=nothing", COURSE_FLAG), NOT_FOUND),
     "course resume": (("--assignment=nothing", COURSE_FLAG), None),
     "course queue": ((COURSE_FLAG, f"--job={UNKNOWN_JOB}"), NOT_FOUND),
+    "course estimate": ((COURSE_FLAG,), None),
     "course share": (("nothing", "--weight=5"), NOT_FOUND),
     "course weights": ((), None),
     "grader reservations": ((), None),
