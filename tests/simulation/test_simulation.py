@@ -31,16 +31,21 @@ def test_each_action_meets_each_other_event_within_100_ms(unpatched):
 @pytest.mark.parametrize("name", MUTANTS)
 def test_guard_taken_out_is_found(unpatched, name):
     mutant = simulator.read_mutant(MUTANTS[name])
-    binary = simulator.build_mutant(mutant)
-    code, text = simulator.play(binary, "--seeds", str(mutant.seeds), "--fail-fast")
-    assert code == 1, f"not found within {mutant.seeds} seeds: {mutant.guard}"
+    found = simulator.first_failure(simulator.build_mutant(mutant), mutant.seeds)
+    assert found, f"not found within {mutant.seeds} seeds: {mutant.guard}"
+    code, text = simulator.play(unpatched, "--seeds", "1", "--first", str(found[0]))
+    assert code == 0, text[-3000:]
+    assert LAST_LINE.search(text).groups() == ("1", "0")
+
+
+def test_what_fails_is_made_smaller_and_shown():
+    mutant = simulator.read_mutant(MUTANTS["attempt_skipped"])
+    code, text = simulator.play(simulator.build_mutant(mutant), "--seeds", str(mutant.seeds), "--fail-fast")
+    assert code == 1
     failure = re.search(r"^seed (\d+): I\d+: .+$", text, re.MULTILINE)
     assert failure, text[-3000:]
     history = text[text.index(f"seed {failure[1]}, made smaller") :]
     assert re.search(r"^\d\d:\d\d:\d\d\.\d{3}  .+ FAILED ", history, re.MULTILINE), history[-3000:]
-    code, text = simulator.play(unpatched, "--seeds", "1", "--first", failure[1])
-    assert code == 0, text[-3000:]
-    assert LAST_LINE.search(text).groups() == ("1", "0")
 
 
 def test_history_of_a_seed_is_the_same_twice(unpatched):
