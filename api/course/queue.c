@@ -86,7 +86,7 @@ enum bw_code course_queue_run_estimate(struct api *api, struct exchange *exchang
     if (code != BW_OK)
         return code;
     run_clear(&run);
-    return estimate_answer_ask(api, exchange, QUERY_ESTIMATE, run.id, course_succeed);
+    return estimate_answer_ask(api, exchange, QUERY_ESTIMATE, request->parts[1], course_succeed);
 }
 
 enum bw_code course_queue_job_estimate(struct api *api, struct exchange *exchange,

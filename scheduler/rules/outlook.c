@@ -10,16 +10,6 @@ enum { TIMES_MS = 60000, OTHER_TIMES_MS = 10000 };
 
 static const double tenth = 1.2816; /* standard deviations that a tenth exceeds */
 
-static double least(double one, double other)
-{
-    return one < other ? one : other;
-}
-
-static double greatest(double one, double other)
-{
-    return one > other ? one : other;
-}
-
 static void work_add(struct outlook_work *work, const struct outlook_work *more, double share)
 {
     work->ms += share * more->ms;
@@ -32,7 +22,7 @@ static void work_add(struct outlook_work *work, const struct outlook_work *more,
 static void work_add_first(struct outlook_work *work, const struct outlook_work *more, double ms)
 {
     if (ms > 0 && more->ms > 0)
-        work_add(work, more, least(1, ms / more->ms));
+        work_add(work, more, fmin(1, ms / more->ms));
 }
 
 /* ---- What a run has waiting ---- */
@@ -194,7 +184,7 @@ static struct outlook_work lane_before(struct scheduler *scheduler, struct activ
     struct outlook_work before = run_before(scheduler, run, own_jobs);
     double own_ms = before.ms, begun_ms = submitter->virtual_ms;
     if (submitter->place == 0)
-        begun_ms = greatest(begun_ms, lane->virtual_ms);
+        begun_ms = fmax(begun_ms, lane->virtual_ms);
     for (size_t i = 0; i < lane->ready_count; i++) {
         const struct submitter *other = lane->ready[i];
         struct outlook_work work = {0};
@@ -245,7 +235,7 @@ static struct outlook_work course_work(struct scheduler *scheduler, const struct
         double overlap = lane_overlap(scheduler, other, lane);
         work_add(&work, &more, overlap);
         if (overlap > 0)
-            *elsewhere = greatest(*elsewhere, lane_slots(other, NULL) - lane_slots(other, lane));
+            *elsewhere = fmax(*elsewhere, lane_slots(other, NULL) - lane_slots(other, lane));
     }
     return work;
 }
@@ -270,7 +260,7 @@ static void outlook_add_courses(struct scheduler *scheduler, const struct lane *
             continue;
         struct outlook_work work = course_work(scheduler, course, own_rank, lane, &elsewhere);
         double due_ms = (turn_ms - course->virtual_ms) * course->weight / COURSE_WEIGHT_DEFAULT;
-        work_add_first(ahead, &work, due_ms - elsewhere * own_ms / greatest(1, slots));
+        work_add_first(ahead, &work, due_ms - elsewhere * own_ms / fmax(1, slots));
     }
 }
 
@@ -327,14 +317,14 @@ void outlook_of_protocol(struct scheduler *scheduler, enum protocol protocol,
 
 double outlook_idle(const struct outlook *outlook, double more_slots)
 {
-    return greatest(0, outlook->slots + more_slots - outlook->running.jobs);
+    return fmax(0, outlook->slots + more_slots - outlook->running.jobs);
 }
 
 /* When the first of so many graders is free behind the work: the others are then still at what is
  * left of one job each. */
 static double work_passes(const struct outlook_work *work, double left_ms, double slots)
 {
-    return greatest(0, (work->ms - (slots - 1) * left_ms) / slots);
+    return fmax(0, (work->ms - (slots - 1) * left_ms) / slots);
 }
 
 struct moment outlook_start(const struct outlook *outlook, double more_slots)
@@ -344,7 +334,7 @@ struct moment outlook_start(const struct outlook *outlook, double more_slots)
     work_add(&all, &outlook->ahead, 1);
     if (outlook->ahead.jobs + 1 <= outlook_idle(outlook, more_slots) || slots <= 0)
         return (struct moment){0, 0};
-    double waiting = greatest(1, outlook->ahead.jobs);
+    double waiting = fmax(1, outlook->ahead.jobs);
     double mean_ms = outlook->ahead.ms / waiting, left_ms = 0;
     if (mean_ms > 0)
         left_ms = (outlook->ahead.variance / waiting + mean_ms * mean_ms) / (2 * mean_ms);
@@ -352,7 +342,7 @@ struct moment outlook_start(const struct outlook *outlook, double more_slots)
         left_ms = outlook->running.ms / outlook->running.jobs;
     double start_ms = work_passes(&all, left_ms, slots);
     if (outlook->most_own > 0 && outlook->most_own < slots)
-        start_ms = greatest(start_ms, work_passes(&outlook->own, left_ms, outlook->most_own));
+        start_ms = fmax(start_ms, work_passes(&outlook->own, left_ms, outlook->most_own));
     double spread_ms = hypot(sqrt(all.variance), all.doubt_ms) / slots + left_ms / slots;
     return (struct moment){start_ms, start_ms + tenth * spread_ms};
 }
